@@ -1,0 +1,112 @@
+"""Every error and warning that geodamage raises.
+
+GeodamageError                                  exit code 1
+├─ OptionError         (ValueError)             2   an option or argument makes no sense
+├─ InputError                                   4   an input is refused
+│  ├─ SceneError       (ValueError)                 the image pair cannot be used
+│  ├─ SceneReadError   (OSError)                    pixels cannot be read
+│  ├─ FootprintError   (ValueError)                 the footprints cannot be used
+│  └─ LabelError       (ValueError)                 a label file cannot be used
+├─ ModelError          (ValueError)             5   a model is refused
+│  ├─ ModelNotFoundError (FileNotFoundError)
+│  ├─ ChecksumError
+│  └─ DeviceError                                   the device asked for is not there
+├─ OutputError         (OSError)                6   a result cannot be written
+│  └─ OutputExistsError (FileExistsError)
+├─ ResourceError       (MemoryError)            7   a limit on memory or size is too small
+└─ MissingExtraError   (ImportError)            2   an optional package is not installed
+
+GeodamageWarning (UserWarning)
+├─ GsdWarning                                   the ground sample distance is outside the model's range
+└─ SceneWarning                                 the pair is usable, and something about it is odd
+
+Every message is one line: what, which file, why, what to do.
+"""
+
+from typing import ClassVar
+
+
+class GeodamageError(Exception):
+    """Any error that geodamage raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class OptionError(GeodamageError, ValueError):
+    """An option or argument makes no sense."""
+
+    exit_code = 2
+
+
+class InputError(GeodamageError):
+    """An input is refused."""
+
+    exit_code = 4
+
+
+class SceneError(InputError, ValueError):
+    """The image pair cannot be used."""
+
+
+class SceneReadError(InputError, OSError):
+    """Pixels of an image cannot be read."""
+
+
+class FootprintError(InputError, ValueError):
+    """The footprints cannot be used."""
+
+
+class LabelError(InputError, ValueError):
+    """A label file cannot be used."""
+
+
+class ModelError(GeodamageError, ValueError):
+    """A model is refused."""
+
+    exit_code = 5
+
+
+class ModelNotFoundError(ModelError, FileNotFoundError):
+    """There is no such model."""
+
+
+class ChecksumError(ModelError):
+    """The bytes of a model are not those that its card names."""
+
+
+class DeviceError(ModelError):
+    """The device asked for is not there."""
+
+
+class OutputError(GeodamageError, OSError):
+    """A result cannot be written."""
+
+    exit_code = 6
+
+
+class OutputExistsError(OutputError, FileExistsError):
+    """A result would replace a file, and nobody asked for that."""
+
+
+class ResourceError(GeodamageError, MemoryError):
+    """A limit on memory or size is too small for the work."""
+
+    exit_code = 7
+
+
+class MissingExtraError(GeodamageError, ImportError):
+    """An optional package is not installed."""
+
+    exit_code = 2
+
+
+class GeodamageWarning(UserWarning):
+    """Something a user should know about a result."""
+
+
+class GsdWarning(GeodamageWarning):
+    """The ground sample distance is outside the range the model was made for."""
+
+
+class SceneWarning(GeodamageWarning):
+    """The pair is usable, and something about it is odd."""

@@ -1,0 +1,87 @@
+"""Grids: where the pixels of a raster lie on the ground."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from affine import Affine
+from pyproj import CRS, Geod, Transformer
+
+from geodamage.windows import Window
+
+#: Geodesic lengths and areas are taken on this ellipsoid.
+WGS84 = Geod(ellps="WGS84")
+
+
+class GsdRange(NamedTuple):
+    """The ground sample distances a model was made for, metres per pixel."""
+
+    native: float
+    minimum: float
+    maximum: float
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the pixels of a raster lie: CRS, transform and shape; equal by value.
+
+    Attributes
+    ----------
+    crs
+        Coordinate reference system.
+    transform
+        Affine from (column, row) to (x, y); the corner of pixel (0, 0) is its origin.
+    shape
+        Rows and columns.
+    """
+
+    crs: CRS
+    transform: Affine
+    shape: tuple[int, int]
+
+    @property
+    def window(self) -> Window:
+        """The whole grid."""
+        return Window(0, 0, *self.shape)
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """Left, bottom, right, top in CRS units, whatever the rotation."""
+        return self.window_bounds(self.window)
+
+    def window_bounds(self, window: Window) -> tuple[float, float, float, float]:
+        """Return left, bottom, right, top of a window in CRS units."""
+        columns = np.array([window.column, window.right, window.right, window.column])
+        rows = np.array([window.row, window.row, window.bottom, window.bottom])
+        x, y = self.xy(columns, rows)
+        return float(x.min()), float(y.min()), float(x.max()), float(y.max())
+
+    def xy(self, columns: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return CRS coordinates of pixel corners (add 0.5 for centres)."""
+        a, b, c, d, e, f = self.transform[:6]
+        return a * columns + b * rows + c, d * columns + e * rows + f
+
+    def crop(self, window: Window) -> "Grid":
+        """Return the grid of a window; it may reach beyond this grid."""
+        x, y = self.xy(np.array([window.column]), np.array([window.row]))
+        a, b, _, d, e, _ = self.transform[:6]
+        return Grid(self.crs, Affine(a, b, float(x[0]), d, e, float(y[0])), window.shape)
+
+    @cached_property
+    def gsd(self) -> tuple[float, float]:
+        """Ground metres per pixel along a row and along a column, geodesic, at the centre."""
+        rows, columns = self.shape
+        centre = np.array([columns / 2, columns / 2 + 1, columns / 2])
+        middle = np.array([rows / 2, rows / 2, rows / 2 + 1])
+        to_lonlat = Transformer.from_crs(self.crs, "EPSG:4326", always_xy=True)
+        lon, lat = to_lonlat.transform(*self.xy(centre, middle))
+        _, _, metres = WGS84.inv([lon[0]] * 2, [lat[0]] * 2, lon[1:], lat[1:])
+        return float(metres[0]), float(metres[1])
+
+    @property
+    def is_square(self) -> bool:
+        """Whether pixels are square on the ground within 1 %, north up and not rotated."""
+        across, down = self.gsd
+        upright = self.transform.b == 0 == self.transform.d
+        return upright and self.transform.a > 0 > self.transform.e and abs(across / down - 1) < 0.01

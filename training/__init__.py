@@ -1,0 +1,1 @@
+"""Training code: recipes and the scripts that run them; imports geodamage, never the other way."""

@@ -1,0 +1,275 @@
+"""Chips: crops of labelled pairs, turned, scaled, shifted and recoloured."""
+
+import csv
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from geodamage.damage import GRADES, NOT_ASSESSED
+from geodamage.errors import LabelError
+from geodamage.masks import burn_index, burn_labels
+
+from training.prepare import SIZE, Pair
+from training.recipe import Recipe
+
+# The generator of sample scenes is a script beside its products, not a package.
+sys.path.insert(0, str(Path(__file__).parents[1] / "sample_data"))
+
+
+@dataclass(frozen=True)
+class LabelledPair:
+    """A pair with its masks, all on one pixel grid.
+
+    Attributes
+    ----------
+    pre, post
+        uint8 (rows, columns, 3), red, green, blue.
+    buildings
+        uint8 (rows, columns): 1 building in pre, 0 not; a line is kept free where two touch.
+    weights
+        float32 (rows, columns): weight of each pixel in the localisation loss.
+    damage
+        uint8 (rows, columns): 0 none, 1-4 grades, 255 a building without a grade.
+    vote
+        float32 (rows, columns): weight of each building pixel in the damage loss.
+    centres
+        int (n, 3): row, column, grade of every graded building.
+    """
+
+    name: str
+    pre: np.ndarray
+    post: np.ndarray
+    buildings: np.ndarray
+    weights: np.ndarray
+    damage: np.ndarray
+    vote: np.ndarray
+    centres: np.ndarray
+
+
+class Chip(NamedTuple):
+    """One training sample; arrays as in `LabelledPair`, cut to (crop, crop).
+
+    `buildings_post` is uint8: 1 building still standing in post, 0 not, 255 do not ask.
+    """
+
+    pre: np.ndarray
+    post: np.ndarray
+    buildings: np.ndarray
+    weights: np.ndarray
+    damage: np.ndarray
+    vote: np.ndarray
+    buildings_post: np.ndarray
+
+
+def read_split(path: Path, folder: Path, part: str) -> list[Pair]:
+    """Return the pairs of one part of a split file."""
+    with path.open(newline="") as file:
+        names = [row["pair"] for row in csv.DictReader(file) if row["part"] == part]
+    if not names:
+        raise LabelError(f"{path}: no pair in part {part!r}; make the file by training.prepare")
+    return [Pair(name, folder) for name in names]
+
+
+def load_pair(pair: Pair) -> LabelledPair:
+    """Read one xBD pair and draw its masks."""
+    labels = pair.labels("post")
+    try:
+        outlines = pair.labels("pre")
+    except LabelError:
+        outlines = labels  # a few pairs at hand lack the pre file; post has the same polygons
+    index = burn_index(outlines, (SIZE, SIZE))
+    damage = burn_labels(labels, (SIZE, SIZE), unclassified=NOT_ASSESSED)
+    centres = [
+        (int(label.polygon.centroid.y), int(label.polygon.centroid.x), int(label.grade))
+        for label in labels
+        if label.grade is not None
+    ]
+    pre, post = (_read_rgb(pair.image(date)) for date in ("pre", "post"))
+    return assemble(pair.name, pre, post, (index, burn_index(labels, (SIZE, SIZE)), damage, centres))
+
+
+def assemble(
+    name: str,
+    pre: np.ndarray,
+    post: np.ndarray,
+    drawn: tuple[np.ndarray, np.ndarray, np.ndarray, list[tuple[int, int, int]]],
+) -> LabelledPair:
+    """Make a labelled pair from images and drawn masks (index pre, index post, damage, centres)."""
+    index, graded, damage, centres = drawn
+    return LabelledPair(
+        name,
+        pre,
+        post,
+        _parted(index),
+        _separation_weights(index),
+        damage,
+        _vote_weights(graded),
+        np.array(centres, int).reshape(-1, 3),
+    )
+
+
+def draw_generated(number: int) -> LabelledPair:
+    """Draw one generated scene; `number` is its seed."""
+    from make import draw_scene  # type: ignore[import-not-found]
+
+    scene = draw_scene(number, 512)
+    shape = scene.pre.shape[1:]
+    index, damage = np.zeros(shape, np.int32), np.zeros(shape, np.uint8)
+    centres = []
+    for i, (outline, grade) in enumerate(zip(scene.footprints, scene.grades, strict=True), 1):
+        vertices = [np.rint(outline).astype(np.int32)]
+        cv2.fillPoly(index, vertices, i)
+        cv2.fillPoly(damage, vertices, int(grade))
+        x, y = outline.mean(0)
+        centres.append((int(y), int(x), int(grade)))
+    pre, post = (np.ascontiguousarray(image.transpose(1, 2, 0)) for image in (scene.pre, scene.post))
+    return assemble(f"generated_{number:08d}", pre, post, (index, index, damage, centres))
+
+
+def _read_rgb(path: Path) -> np.ndarray:
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None or image.shape != (SIZE, SIZE, 3):
+        raise LabelError(f"{path}: not an image of {SIZE} x {SIZE} pixels in three channels")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _parted(index: np.ndarray) -> np.ndarray:
+    """Return 1 in buildings and 0 elsewhere and where another building is a neighbour."""
+    lifted = index.astype(np.float32)
+    kernel = np.ones((3, 3), np.uint8)
+    highest = cv2.dilate(lifted, kernel)
+    lowest = -cv2.dilate(np.where(index > 0, -lifted, -1e9).astype(np.float32), kernel)
+    return ((index > 0) & (highest == lowest)).astype(np.uint8)
+
+
+def _separation_weights(index: np.ndarray) -> np.ndarray:
+    """Weigh the gaps between close buildings: what is blurred there is joined for good."""
+    # Source of the idea: Ronneberger et al. 2015 (U-Net), equation 2; here by closing the gaps.
+    inside = _parted(index)
+    closed = cv2.morphologyEx(inside, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
+    weights = np.ones(index.shape, np.float32)
+    weights[(closed > 0) & (inside == 0)] = 4.0
+    return weights
+
+
+def _vote_weights(index: np.ndarray) -> np.ndarray:
+    """Weigh pixels so that a house counts nearly as much as a warehouse."""
+    areas = np.bincount(index.ravel())
+    weights = np.clip(np.sqrt(400 / np.maximum(areas, 1)), 0.3, 2.5)
+    weights[0] = 0
+    return weights[index].astype(np.float32)
+
+
+def chips(pairs: list[LabelledPair], recipe: Recipe, rng: np.random.Generator) -> Iterator[Chip]:
+    """Cut chips for ever."""
+    real = [pair for pair in pairs if not pair.name.startswith("generated")]
+    drawn = [pair for pair in pairs if pair.name.startswith("generated")]
+    places = {id(pool): _by_grade(pool) for pool in (real, drawn)}
+    while True:
+        pool = drawn if drawn and (not real or rng.random() < recipe.generated_share) else real
+        pair, row, column = _choose(pool, places[id(pool)], recipe, rng)
+        yield cut(pair, (row, column), recipe, rng)
+
+
+def _by_grade(pool: list[LabelledPair]) -> list[np.ndarray]:
+    """Return for each grade int (n, 3): number of the pair, row, column."""
+    rows = [
+        np.column_stack([np.full(len(pair.centres), i), pair.centres])
+        for i, pair in enumerate(pool)
+    ]
+    table = np.concatenate(rows) if rows else np.zeros((0, 4), int)
+    return [table[table[:, 3] == grade][:, :3] for grade in GRADES]
+
+
+def _choose(
+    pool: list[LabelledPair], places: list[np.ndarray], recipe: Recipe, rng: np.random.Generator
+) -> tuple[LabelledPair, int, int]:
+    shares = np.array(recipe.grade_shares) * [len(p) > 0 for p in places]
+    if rng.random() < 0.2 or shares.sum() == 0:  # anywhere: most of the world is not a building
+        pair = pool[rng.integers(len(pool))]
+        rows, columns = pair.damage.shape
+        return pair, int(rng.integers(rows)), int(rng.integers(columns))
+    grade = rng.choice(len(shares), p=shares / shares.sum())
+    number, row, column = places[grade][rng.integers(len(places[grade]))]
+    jitter = recipe.crop // 3
+    row, column = row + rng.integers(-jitter, jitter), column + rng.integers(-jitter, jitter)
+    return pool[number], int(row), int(column)
+
+
+def cut(
+    pair: LabelledPair, centre: tuple[int, int], recipe: Recipe, rng: np.random.Generator
+) -> Chip:
+    """Cut one chip around a pixel, with everything random in it."""
+    matrix, shifted = _matrices(pair, centre, recipe, rng)
+
+    def warp(array: np.ndarray, how: int, fill: int, m: np.ndarray) -> np.ndarray:
+        size = (recipe.crop, recipe.crop)
+        return cv2.warpAffine(array, m, size, flags=how, borderValue=(fill,) * 4)
+
+    standing = pair.buildings.copy()
+    standing[pair.damage >= 3] = NOT_ASSESSED  # gone, or half gone: no answer is right
+    outside = warp(np.ones(pair.damage.shape, np.uint8), cv2.INTER_NEAREST, 0, matrix) == 0
+    weights = warp(pair.weights, cv2.INTER_NEAREST, 0, matrix)
+    weights[outside] = 0
+    return Chip(
+        _photograph(warp(pair.pre, cv2.INTER_LINEAR, 0, matrix), rng),
+        _photograph(warp(pair.post, cv2.INTER_LINEAR, 0, shifted), rng),
+        warp(pair.buildings, cv2.INTER_NEAREST, 0, matrix),
+        weights,
+        warp(pair.damage, cv2.INTER_NEAREST, 0, matrix),
+        warp(pair.vote, cv2.INTER_NEAREST, 0, matrix),
+        warp(standing, cv2.INTER_NEAREST, NOT_ASSESSED, shifted),
+    )
+
+
+def _matrices(
+    pair: LabelledPair, centre: tuple[int, int], recipe: Recipe, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return affine matrices (2, 3) from pair to chip, for pre and for post."""
+    half = recipe.crop / 2
+    rows, columns = pair.damage.shape
+    reach = min(half, rows / 2, columns / 2)
+    row = float(np.clip(centre[0], reach, rows - reach))
+    column = float(np.clip(centre[1], reach, columns - reach))
+    angle = 90 * rng.integers(4) + (rng.uniform(-45, 45) if rng.random() < 0.3 else 0)
+    scale = float(np.exp(rng.normal(0, 0.18))) if rng.random() < 0.7 else 1.0
+    scale = float(np.clip(scale, 0.6, 1.6))
+    turn = cv2.getRotationMatrix2D((column, row), float(angle), scale)
+    turn[:, 2] += half - np.array([column, row])
+    if rng.random() < 0.5:  # a mirror image; with the quarter turns all eight orientations
+        turn = np.array([[-1.0, 0, recipe.crop - 1], [0, 1, 0]]) @ np.vstack([turn, [0, 0, 1]])
+    shifted = turn.copy()
+    if rng.random() < 0.6:
+        # Half of them small: misregistration is a few pixels more often than many.
+        reach = recipe.shift if rng.random() < 0.5 else recipe.shift / 4
+        shifted[:, 2] += rng.uniform(-reach, reach, 2)
+    return turn, shifted
+
+
+def _photograph(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Take the picture again: other light, haze, blur, noise, compression."""
+    collar = (image == 0).all(2)
+    colour = image.astype(np.float32)
+    if rng.random() < 0.85:
+        gain = rng.uniform(0.7, 1.35) * rng.uniform(0.9, 1.1, 3)
+        offset = rng.uniform(-22, 22) + rng.uniform(-8, 8, 3)
+        colour = colour * gain.astype(np.float32) + offset.astype(np.float32)
+    if rng.random() < 0.3:
+        grey = colour.mean(2, keepdims=True)
+        colour = grey + (colour - grey) * rng.uniform(0.3, 1.5)
+    if rng.random() < 0.3:
+        colour = 255 * (np.clip(colour, 0, 255) / 255) ** rng.uniform(0.7, 1.4)
+    if rng.random() < 0.25:
+        colour = cv2.GaussianBlur(colour, (0, 0), float(rng.uniform(0.4, 1.3)))
+    if rng.random() < 0.2:
+        colour = colour + rng.normal(0, rng.uniform(1, 7), colour.shape).astype(np.float32)
+    result = np.clip(colour, 0, 255).astype(np.uint8)
+    if rng.random() < 0.2:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(40, 95))]
+        result = cv2.imdecode(cv2.imencode(".jpg", result, quality)[1], cv2.IMREAD_COLOR)
+    result[collar] = 0
+    return result
