@@ -1,7 +1,6 @@
 """Chips: crops of labelled pairs, turned, scaled, shifted and recoloured."""
 
 import csv
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +12,10 @@ from geodamage.damage import GRADES, NOT_ASSESSED
 from geodamage.errors import LabelError
 from geodamage.masks import burn_index, burn_labels
 
+from sample_data.scenes import draw_scene
+
 from training.prepare import SIZE, Pair
 from training.recipe import Recipe
-
-# The generator of sample scenes is a script beside its products, not a package.
-sys.path.insert(0, str(Path(__file__).parents[1] / "sample_data"))
 
 
 @dataclass(frozen=True)
@@ -114,8 +112,6 @@ def assemble(
 
 def draw_generated(number: int) -> LabelledPair:
     """Draw one generated scene; `number` is its seed."""
-    from make import draw_scene  # type: ignore[import-not-found]
-
     scene = draw_scene(number, 512)
     shape = scene.pre.shape[1:]
     index, damage = np.zeros(shape, np.int32), np.zeros(shape, np.uint8)

@@ -97,6 +97,8 @@ class CompactSiamese(nn.Module):
         self.compare2 = nn.Sequential(ConvBlock(2 * d2 + d8, d8 // 2, 1), Residual(d8 // 2, d8 // 2))
         self.damage = nn.Conv2d(d8 // 2, 4, 1)
         self._initialise()
+        # Few pixels are buildings: start from that, not from even odds.
+        nn.init.constant_(self.localisation.bias, -2.0)
 
     def _initialise(self) -> None:
         for module in self.modules():

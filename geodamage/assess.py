@@ -1,0 +1,349 @@
+"""The main job: two images in, graded buildings out, with every file that belongs to them."""
+
+import os
+import platform
+import time
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pyogrio
+import pyproj
+import rasterio
+
+from geodamage._version import __version__
+from geodamage.buildings import (
+    BuildingCounts,
+    BuildingOptions,
+    count_seen,
+    find_buildings,
+    pixel_area,
+)
+from geodamage.damage import GRADES
+from geodamage.footprints import Footprints, grade_footprints, read_footprints
+from geodamage.model import DEFAULT_MODEL, Ensemble, Model, load_model
+from geodamage.output import RASTER_EXTENSIONS, Publication, check_output
+from geodamage.predict import UNSEEN, Band, Plan, make_plan, run_plan
+from geodamage.rasters import GradeRaster, ProbabilityRaster, raster_bytes
+from geodamage.scene import Scene, SceneOptions
+from geodamage.vectors import vector_writer
+
+STATEMENT = "preliminary, automatic, not validated in the field"
+
+Source = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One assessment: what goes in, what comes out, and how."""
+
+    pre: Source
+    """Image before: a GeoTIFF, a folder, a glob, `@list.txt`, or several of them."""
+    post: Source
+    """Image after, likewise."""
+    output: Path
+    """Vector file; the extension picks the format."""
+    model: str | os.PathLike[str] = DEFAULT_MODEL
+    """Name of a bundled model, or a path."""
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda` or `cuda:N`."""
+    threads: int = 0
+    """Of inference; 0 takes every processor."""
+    tta: str = "none"
+    """`none` or `flips`."""
+    footprints: Path | None = None
+    """Polygons to grade instead of finding buildings."""
+    id_field: str | None = None
+    """Field of the footprints that holds their identity."""
+    raster: Path | None = None
+    """COG of grades."""
+    probabilities: Path | None = None
+    """COG of probabilities."""
+    scene: SceneOptions = field(default_factory=SceneOptions)
+    """How the images are read."""
+    buildings: BuildingOptions = field(default_factory=BuildingOptions)
+    """How polygons are made."""
+    tile: int | None = None
+    """Window size; None takes the model's."""
+    batch_size: int = 1
+    """Windows a call of the model."""
+    memory: float = 1.5e9
+    """Bytes the whole process may take."""
+    overwrite: bool = False
+    """Replace results that are there already."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is.
+
+    Attributes
+    ----------
+    stage
+        `open`, `predict`, `write` or `done`.
+    done, total
+        Pixels of the region that are finished, and all of them.
+    buildings
+        Found so far.
+    message
+        A line for the user, or None; `warning` says that it is one.
+    """
+
+    stage: str
+    done: int = 0
+    total: int = 0
+    buildings: int = 0
+    message: str | None = None
+    warning: bool = False
+
+
+@dataclass
+class Summary:
+    """What an assessment came to.
+
+    Attributes
+    ----------
+    counts, areas
+        Buildings and m² by grade (1-4); only buildings with a grade.
+    statuses
+        Buildings by status.
+    seen_pixels, pixel_area
+        Pixels that both images show; ground area of one, m².
+    seconds
+        From the first read to the last write.
+    """
+
+    counts: Counter[int] = field(default_factory=Counter)
+    areas: Counter[int] = field(default_factory=Counter)
+    statuses: Counter[str] = field(default_factory=Counter)
+    seen_pixels: int = 0
+    pixels: int = 0
+    pixel_area: float = 0.0
+    seconds: float = 0.0
+
+    @property
+    def assessed_km2(self) -> float:
+        """Ground that both images show, km²."""
+        return self.seen_pixels * self.pixel_area / 1e6
+
+    @property
+    def buildings(self) -> int:
+        """All buildings that came out."""
+        return sum(self.statuses.values())
+
+    def add(self, frame: gpd.GeoDataFrame) -> None:
+        """Count some buildings."""
+        self.statuses.update(frame["status"].to_list())
+        graded = frame[frame["damage_class"].notna()]
+        for grade, area in zip(graded["damage_class"], graded["area_m2"], strict=True):
+            self.counts[int(grade)] += 1
+            self.areas[int(grade)] += float(area)
+
+    def facts(self) -> dict[str, Any]:
+        """Return the figures for the sidecar."""
+        return {
+            "assessed_km2": round(self.assessed_km2, 6),
+            "buildings": self.buildings,
+            "buildings_per_grade": {grade.label: self.counts[grade] for grade in GRADES},
+            "area_m2_per_grade": {grade.label: round(self.areas[grade], 1) for grade in GRADES},
+            "buildings_per_status": {
+                status: self.statuses[status] for status in ("assessed", "partial", "not_assessed")
+            },
+        }
+
+
+def assess(job: Job) -> Generator[Progress, None, Summary]:
+    """Assess a scene and write its results; a generator of progress.
+
+    Closing it stops the work and leaves no file. The results stand under their final names when it
+    is exhausted; its return value is the summary.
+
+    Raises
+    ------
+    GeodamageError
+        Of the kind that fits; see `geodamage.errors`.
+    """
+    started = time.monotonic()
+    _check_outputs(job)
+    model = load_model(job.model, device=job.device, threads=job.threads, tta=job.tta)
+    yield Progress("open", message=f"model {model.card.name} {model.card.version}, {model.provider}")
+    yield Progress("open", message=f"licence of the model: {model.card.licence}")
+    with ExitStack() as stack:
+        options = job.scene
+        scene = stack.enter_context(Scene.open(job.pre, job.post, gsd=model.card.gsd, options=options))
+        for warning in scene.warnings:
+            yield Progress("open", message=warning, warning=True)
+        footprints = None
+        if job.footprints is not None:
+            footprints = read_footprints(job.footprints, scene.grid, id_field=job.id_field)
+            footprints.require_overlap(scene)
+        plan = make_plan(
+            scene.region, model.card, tile=job.tile, batch=job.batch_size, memory=job.memory
+        )
+        summary = yield from _run(job, scene, model, footprints, plan, started)
+    yield Progress("done", summary.pixels, summary.pixels, summary.buildings)
+    return summary
+
+
+def _check_outputs(job: Job) -> None:
+    inputs = [path for path in (job.footprints, job.scene.aoi) if path is not None]
+    for source in (job.pre, job.post):
+        inputs += [Path(s) for s in ([source] if isinstance(source, str | os.PathLike) else source)]
+    check_output(job.output, inputs=inputs, overwrite=job.overwrite)
+    for raster in (job.raster, job.probabilities):
+        if raster is not None:
+            check_output(raster, inputs=inputs, overwrite=job.overwrite, extensions=RASTER_EXTENSIONS)
+
+
+def _run(
+    job: Job,
+    scene: Scene,
+    model: Model | Ensemble,
+    footprints: Footprints | None,
+    plan: Plan,
+    started: float,
+) -> Generator[Progress, None, Summary]:
+    """Predict, grade and write; the results are published at the end."""
+    region, grid = scene.region, scene.grid
+    summary = Summary(pixels=region.size, pixel_area=pixel_area(grid))
+    counts = BuildingCounts()
+    with Publication(overwrite=job.overwrite) as publication, ExitStack() as stack:
+        vector = stack.enter_context(vector_writer(publication.partial(job.output), grid.crs))
+        rasters = _Rasters(job, scene, publication, stack)
+        bands = _counted(rasters.recorded(run_plan(scene, model, plan)), summary)
+        if footprints is None:
+            frames = find_buildings(
+                bands, grid, region, model.card, options=job.buildings, counts=counts
+            )
+        else:
+            frames = grade_footprints(bands, scene, footprints, model.card)
+        stack.callback(_close, bands)
+        for frame in frames:
+            if len(frame):
+                vector.append(frame)
+                rasters.burn(frame)
+                summary.add(frame)
+            yield Progress("predict", rasters.done, region.size, summary.buildings)
+        yield Progress("write", region.size, region.size, summary.buildings)
+        stack.close()
+        summary.seconds = time.monotonic() - started
+        facts = _facts(job, scene, model, footprints, summary, counts)
+        for path in (job.output, job.raster, job.probabilities):
+            if path is not None:
+                publication.sidecar(path, facts)
+    return summary
+
+
+def _close(bands: Iterator[Band]) -> None:
+    close = getattr(bands, "close", None)
+    if close is not None:
+        close()
+
+
+def _counted(bands: Iterable[Band], summary: Summary) -> Iterator[Band]:
+    for band in bands:
+        summary.seen_pixels += count_seen(band)
+        yield band
+
+
+class _Rasters:
+    """The rasters that were asked for, written as bands and buildings pass."""
+
+    def __init__(self, job: Job, scene: Scene, publication: Publication, stack: ExitStack) -> None:
+        self.done = 0
+        self.grades: GradeRaster | None = None
+        self.probabilities: ProbabilityRaster | None = None
+        if job.raster is not None:
+            needed = raster_bytes(scene.region, 1)
+            partial = publication.partial(job.raster, bytes_needed=needed)
+            self.grades = stack.enter_context(GradeRaster(partial, scene.grid, scene.region))
+        if job.probabilities is not None:
+            needed = raster_bytes(scene.region, 5)
+            partial = publication.partial(job.probabilities, bytes_needed=needed)
+            self.probabilities = stack.enter_context(
+                ProbabilityRaster(partial, scene.grid, scene.region)
+            )
+
+    def recorded(self, bands: Iterator[Band]) -> Iterator[Band]:
+        """Write each band on its way."""
+        try:
+            for band in bands:
+                seen = (band.missing & UNSEEN) == 0
+                if self.grades is not None:
+                    self.grades.write_valid(band.window, seen)
+                if self.probabilities is not None:
+                    self.probabilities.write(band.window, band.probabilities, seen)
+                self.done += band.window.size
+                yield band
+        finally:
+            _close(bands)
+
+    def burn(self, frame: gpd.GeoDataFrame) -> None:
+        """Paint graded buildings."""
+        if self.grades is not None:
+            self.grades.burn(frame)
+
+
+def _facts(
+    job: Job,
+    scene: Scene,
+    model: Model | Ensemble,
+    footprints: Footprints | None,
+    summary: Summary,
+    counts: BuildingCounts,
+) -> dict[str, Any]:
+    """Return what the sidecar says."""
+    card = model.card
+    return {
+        "statement": STATEMENT,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "software": _versions(),
+        "model": {
+            "name": card.name,
+            "version": card.version,
+            "sha256": card.sha256,
+            "licence": card.licence,
+            "training_data": card.training_data,
+            "provider": model.provider,
+            "tta": job.tta,
+        },
+        "scene": scene.facts(),
+        "thresholds": {
+            "localisation": card.threshold,
+            "seeds": card.seed_threshold,
+            "damaged": card.damaged_threshold,
+            "temperature": card.temperature,
+            "grade_weights": list(card.grade_weights),
+            **asdict(job.buildings),
+        },
+        "footprints": None
+        if footprints is None
+        else {
+            "file": footprints.source,
+            "count": len(footprints.frame),
+            "duplicate_ids": footprints.duplicates,
+            "repaired": footprints.repaired,
+        },
+        **summary.facts(),
+        "cut_components": counts.cut_components,
+        "dropped_too_small": counts.too_small,
+        "seconds": round(summary.seconds, 2),
+        "warnings": list(scene.warnings),
+    }
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "geodamage": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "rasterio": f"{rasterio.__version__} (GDAL {rasterio.__gdal_version__})",
+        "pyogrio": f"{pyogrio.__version__} (GDAL {pyogrio.__gdal_version_string__})",
+        "pyproj": f"{pyproj.__version__} (PROJ {pyproj.proj_version_str})",
+    }

@@ -1,0 +1,281 @@
+"""Buildings: bands of probabilities in, one graded polygon per building out, as they finish."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import cv2
+import geopandas as gpd
+import numpy as np
+import rasterio.features
+import shapely
+from pyproj import Proj, Transformer
+from rasterio.transform import Affine
+
+from geodamage.card import Card
+from geodamage.components import Components, Patch
+from geodamage.damage import GRADES, LABELS
+from geodamage.errors import OptionError
+from geodamage.fields import empty_frame
+from geodamage.grid import Grid
+from geodamage.predict import NEAR_MISSING, Band
+from geodamage.splitting import split_touching
+from geodamage.windows import Window
+
+#: m²; smaller things are cars and noise more often than buildings. Chosen on the validation places
+#: of training/recipes/compact.csv.
+DEFAULT_MIN_AREA = 12.0
+#: Share of a building's pixels beside missing ones from which it is called partial.
+CUT_SHARE = 0.02
+
+
+@dataclass(frozen=True)
+class Grading:
+    """How a building gets its grade from its pixels.
+
+    Attributes
+    ----------
+    temperature
+        Above 1 the probabilities become less certain.
+    weights
+        float (4,): weight of each grade in the decision.
+    damaged_threshold
+        Probability of any damage from which a building is `damaged`.
+    """
+
+    temperature: float = 1.0
+    weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
+    damaged_threshold: float = 0.5
+
+    @classmethod
+    def of(cls, card: Card) -> "Grading":
+        """Return what the card of a model says."""
+        return cls(card.temperature, card.grade_weights, card.damaged_threshold)
+
+    def columns(self, votes: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the graded fields of some buildings.
+
+        Parameters
+        ----------
+        votes
+            float64 (n, 4): sum over each building's pixels of the four grades' probabilities.
+        """
+        p = votes / np.maximum(votes.sum(1, keepdims=True), 1e-12)
+        p = np.maximum(p, 1e-9) ** (1 / self.temperature) * np.asarray(self.weights)
+        p /= p.sum(1, keepdims=True)
+        grade = p.argmax(1) + 1
+        return {
+            "damage": np.array([LABELS[g] for g in GRADES], object)[grade - 1],
+            "damage_class": grade,
+            "p_none": p[:, 0],
+            "p_minor": p[:, 1],
+            "p_major": p[:, 2],
+            "p_destroyed": p[:, 3],
+            "confidence": p.max(1),
+            "damage_score": p @ np.arange(4) / 3,
+            "damaged": p[:, 1:].sum(1) >= self.damaged_threshold,
+        }
+
+
+@dataclass
+class BuildingCounts:
+    """What was counted on the way, for the sidecar.
+
+    Attributes
+    ----------
+    cut_components
+        Components too large for a building, cut on a fixed grid.
+    too_small
+        Components under the least area.
+    """
+
+    cut_components: int = 0
+    too_small: int = 0
+
+
+@dataclass(frozen=True)
+class BuildingOptions:
+    """What a user may choose about polygons.
+
+    Attributes
+    ----------
+    min_area
+        m², geodesic; smaller components are dropped.
+    simplify
+        Tolerance in metres; 0 keeps every pixel edge.
+    """
+
+    min_area: float = DEFAULT_MIN_AREA
+    simplify: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.min_area < np.inf and 0 <= self.simplify < np.inf):
+            raise OptionError(f"--min-area {self.min_area}, --simplify {self.simplify}: not negative")
+
+
+@dataclass
+class _Finder:
+    """Turns patches into frames; holds what stays the same for a scene."""
+
+    grid: Grid
+    region: Window
+    card: Card
+    options: BuildingOptions
+    counts: BuildingCounts
+    components: Components = field(init=False)
+    proj: Proj = field(init=False)
+    to_lonlat: Transformer = field(init=False)
+
+    def __post_init__(self) -> None:
+        a, _, c, _, e, f = self.grid.transform[:6]
+        origin = round(f / e), round(c / a)
+        self.components = Components(self.region, self.card.threshold, origin)
+        self.proj = Proj(self.grid.crs)
+        self.to_lonlat = Transformer.from_crs(self.grid.crs, "EPSG:4326", always_xy=True)
+
+    def frame(self, patches: list[Patch]) -> gpd.GeoDataFrame:
+        """Return the buildings of some patches."""
+        drawn = [self._draw(patch) for patch in patches if patch.count]
+        if not drawn or not sum(len(polygons) for polygons, _, _ in drawn):
+            return empty_frame(self.grid.crs)
+        polygons = np.concatenate([polygons for polygons, _, _ in drawn])
+        votes = np.concatenate([votes for _, votes, _ in drawn])
+        near = np.concatenate([near for _, _, near in drawn])
+        area, lon, lat = self._measure(polygons)
+        keep = area >= self.options.min_area
+        self.counts.too_small += int((~keep).sum())
+        polygons, votes, near = polygons[keep], votes[keep], near[keep]
+        area, lon, lat = area[keep], lon[keep], lat[keep]
+        if not len(polygons):
+            return empty_frame(self.grid.crs)
+        partial = near > CUT_SHARE
+        columns = {
+            "building_id": [identity(*place) for place in zip(lon, lat, area, strict=True)],
+            **Grading.of(self.card).columns(votes),
+            "status": np.where(partial, "partial", "assessed"),
+            "status_reason": np.where(partial, "cut_by_edge_or_nodata", None),
+            "valid_fraction": np.ones(len(polygons)),
+            "area_m2": area,
+            "lon": lon,
+            "lat": lat,
+            "source": np.full(len(polygons), "model", object),
+        }
+        if self.options.simplify > 0:
+            polygons = shapely.simplify(polygons, self.options.simplify, preserve_topology=True)
+        return gpd.GeoDataFrame(columns, geometry=polygons, crs=self.grid.crs)
+
+    def _draw(self, patch: Patch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return polygons (n,), votes (n, 4) and share of pixels beside missing ones (n,)."""
+        labels, count = split_touching(
+            patch.labels, patch.count, patch.probabilities[0], self.card.seed_threshold
+        )
+        inside = labels > 0
+        numbers = labels[inside]
+        pixels = np.bincount(numbers, minlength=count + 1)
+        votes = np.stack(
+            [
+                np.bincount(numbers, channel[inside], count + 1)
+                for channel in patch.probabilities[1:]
+            ],
+            1,
+        )
+        edge = (patch.missing[inside] & NEAR_MISSING) > 0
+        near = np.bincount(numbers, edge, count + 1) / np.maximum(pixels, 1)
+        order, polygons = polygonise(labels, self.grid.crop(patch.window).transform)
+        return polygons, votes[order], near[order]
+
+    def _measure(self, polygons: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return geodesic area in m², and longitude and latitude of a point inside each."""
+        points = shapely.point_on_surface(polygons)
+        lon, lat = self.to_lonlat.transform(shapely.get_x(points), shapely.get_y(points))
+        # The projection's own areal scale: exact for things as small as buildings, and vectorised.
+        scale = self.proj.get_factors(lon, lat).areal_scale
+        return shapely.area(polygons) / scale, np.asarray(lon), np.asarray(lat)
+
+
+def find_buildings(
+    bands: Iterable[Band],
+    grid: Grid,
+    region: Window,
+    card: Card,
+    *,
+    options: BuildingOptions | None = None,
+    counts: BuildingCounts | None = None,
+) -> Iterator[gpd.GeoDataFrame]:
+    """Find and grade the buildings of a scene while it is predicted.
+
+    Parameters
+    ----------
+    bands
+        From `predict`, in its order.
+    grid, region
+        Of the scene.
+    card
+        Of the model: thresholds, temperature, weights.
+    options
+        Least area, simplification.
+    counts
+        Filled on the way.
+
+    Yields
+    ------
+    GeoDataFrame
+        The buildings that each band finished (often none), in the grid's CRS, with the columns of
+        `geodamage.fields.FIELDS`.
+    """
+    counts = counts if counts is not None else BuildingCounts()
+    finder = _Finder(grid, region, card, options or BuildingOptions(), counts)
+    for band in bands:
+        yield finder.frame(list(finder.components.add(band)))
+        counts.cut_components = finder.components.cut
+
+
+def polygonise(labels: np.ndarray, transform: Affine) -> tuple[np.ndarray, np.ndarray]:
+    """Draw one polygon around each label, exactly along pixel edges, holes kept.
+
+    Parameters
+    ----------
+    labels
+        int32 (rows, columns): 0 nothing; each label connected by its sides.
+    transform
+        Of the raster.
+
+    Returns
+    -------
+    numbers
+        int64 (n,): the label of each polygon, ascending.
+    polygons
+        object (n,): in a canonical order of vertices, so that equal shapes are equal.
+    """
+    numbers, polygons = [], []
+    shapes = rasterio.features.shapes(labels, mask=labels > 0, connectivity=4, transform=transform)
+    for shape, number in shapes:
+        rings = shape["coordinates"]
+        polygons.append(shapely.Polygon(rings[0], rings[1:]))
+        numbers.append(int(number))
+    order = np.argsort(numbers, kind="stable")
+    found = np.array(polygons, object)[order] if polygons else np.zeros(0, object)
+    return np.array(numbers, np.int64)[order] if polygons else np.zeros(0, np.int64), (
+        shapely.normalize(found)
+    )
+
+
+def identity(lon: float, lat: float, area: float) -> str:
+    """Return a building's identity: a hash of its place and size.
+
+    The same building of the same scene has the same identity, whatever tile, thread or area of
+    interest it was found with.
+    """
+    text = f"{lon:.6f},{lat:.6f},{area:.1f}"
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def pixel_area(grid: Grid) -> float:
+    """Return the geodesic area of a pixel at the centre of a grid, m²."""
+    across, down = grid.gsd
+    return across * down
+
+
+def count_seen(band: Band) -> int:
+    """Return the number of pixels of a band that both images show."""
+    return int(band.missing.size - cv2.countNonZero((band.missing & ~np.uint8(NEAR_MISSING))))

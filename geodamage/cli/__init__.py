@@ -1,0 +1,100 @@
+"""The command line: each command is a thin file that maps options to one library call.
+
+Nothing heavy is imported before a command runs, so `--help` is instant.
+"""
+
+import signal
+import sys
+from importlib import import_module
+from types import FrameType
+from typing import Any
+
+import click
+
+from geodamage._version import __version__
+from geodamage.errors import GeodamageError
+
+COMMANDS = {
+    "assess": "Grade the damage of every building between two images.",
+}
+
+INTERNAL_ERROR, RESOURCE_LIMIT, INTERRUPTED = 1, 7, 130
+
+
+class Program(click.Group):
+    """The group of all commands: imports them on demand and turns errors into exit codes."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands without importing them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"geodamage.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands, again without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; an error becomes one line on stderr and an exit code."""
+        debug = bool(ctx.params.get("debug"))
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit):
+            raise
+        except (KeyboardInterrupt, click.Abort):
+            _fail(ctx, "interrupted; no result was written", INTERRUPTED)
+        except GeodamageError as error:
+            if debug:
+                raise
+            _fail(ctx, " ".join(str(error).split()), error.exit_code)
+        except MemoryError as error:
+            if debug:
+                raise
+            _fail(ctx, f"out of memory ({error}); lower --memory or --batch-size", RESOURCE_LIMIT)
+        except Exception as error:
+            # The outermost boundary: whatever is left is our mistake, and the user gets one line.
+            if debug:
+                raise
+            text = " ".join(str(error).split()) or "no message"
+            _fail(
+                ctx,
+                f"internal error, {type(error).__name__}: {text}; run again as "
+                "`geodamage --debug ...` and report the traceback",
+                INTERNAL_ERROR,
+            )
+
+
+def _fail(ctx: click.Context, message: str, code: int) -> None:
+    report = ctx.meta.get("geodamage.error")
+    if report is None:
+        click.echo(f"geodamage: error: {message}", err=True)
+    else:
+        report(message, code)
+    ctx.exit(code)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="geodamage")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+def main(debug: bool) -> None:
+    """From a pre- and a post-disaster GeoTIFF to one polygon per building with its damage grade.
+
+    Exit codes: 0 done; 1 internal error; 2 usage; 3 some scenes of a batch failed; 4 input
+    refused; 5 model refused; 6 output failed; 7 resource limit; 130 interrupted.
+    """
+    # A polite kill cleans up like Ctrl-C; tests run commands in threads, where signals are refused.
+    if sys.platform != "win32":
+        try:
+            signal.signal(signal.SIGTERM, _interrupt)
+        except ValueError:
+            return

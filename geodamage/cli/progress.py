@@ -1,0 +1,161 @@
+"""What a command says while it works: a bar, plain lines, or JSON for programs."""
+
+import json
+import sys
+import time
+import warnings
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from geodamage.damage import GRADES
+from geodamage.errors import GeodamageWarning
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
+    from geodamage.assess import Progress, Summary
+
+#: Seconds between two plain lines.
+LINE_EVERY = 10.0
+
+
+class Reporter:
+    """Says on stderr how a job is going.
+
+    Parameters
+    ----------
+    style
+        `auto`: a bar on a terminal, plain lines elsewhere; `json`: one object a line.
+    quiet
+        Say nothing but errors.
+    verbose
+        Say more.
+    """
+
+    def __init__(self, style: str, *, quiet: bool = False, verbose: bool = False) -> None:
+        self._json = style == "json"
+        self._quiet = quiet and not self._json
+        self._verbose = verbose
+        self._bar: Bar | None = None
+        self._task: TaskID | None = None
+        self._last_line = time.monotonic()
+        self._started = time.monotonic()
+
+    def error(self, message: str, code: int) -> None:
+        """Say why a job failed."""
+        if self._json:
+            self._emit({"stage": "error", "message": message, "code": code})
+        else:
+            click.echo(f"geodamage: error: {message}", err=True)
+
+    def follow(self, work: "Generator[Progress, None, Summary]", output: Path) -> None:
+        """Run a job to its end and say how it goes; an interrupted job is closed first."""
+        try:
+            with warnings.catch_warnings():
+                # They come as messages of the job, too.
+                warnings.simplefilter("ignore", GeodamageWarning)
+                while True:
+                    try:
+                        self._step(next(work))
+                    except StopIteration as stop:
+                        self._stop_bar()
+                        self._finish(stop.value, output)
+                        return
+        finally:
+            self._stop_bar()
+            work.close()
+
+    def _step(self, progress: "Progress") -> None:
+        if self._json:
+            self._emit({k: v for k, v in _plain(progress).items() if v is not None})
+        elif progress.message is not None:
+            self._say(progress.message, progress.warning)
+        elif progress.stage == "predict" and not self._quiet:
+            self._show(progress)
+
+    def _say(self, message: str, warning: bool) -> None:
+        if warning and not self._quiet:
+            click.echo(f"geodamage: warning: {message}", err=True)
+        elif not self._quiet:
+            click.echo(message, err=True)
+
+    def _show(self, progress: "Progress") -> None:
+        if not sys.stderr.isatty():
+            now = time.monotonic()
+            if now - self._last_line >= LINE_EVERY or self._verbose:
+                self._last_line = now
+                share = 100 * progress.done / max(progress.total, 1)
+                click.echo(f"{share:5.1f} %  {progress.buildings:,} buildings", err=True)
+            return
+        if self._bar is None:
+            self._start_bar(progress.total)
+        if self._bar is not None and self._task is not None:
+            self._bar.update(
+                self._task, completed=progress.done, buildings=f"{progress.buildings:,} buildings"
+            )
+
+    def _start_bar(self, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+        from rich.progress import TimeRemainingColumn as Remaining
+
+        columns = (BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[buildings]}"))
+        self._bar = Progress(*columns, Remaining(), console=Console(stderr=True), transient=True)
+        self._task = self._bar.add_task("assess", total=total, buildings="")
+        self._bar.start()
+
+    def _stop_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _finish(self, summary: "Summary", output: Path) -> None:
+        if self._json:
+            self._emit({"stage": "result", "output": str(output), **summary.facts()})
+        elif not self._quiet:
+            _print_table(summary, output)
+
+    def _emit(self, values: dict[str, Any]) -> None:
+        click.echo(json.dumps(values, ensure_ascii=False), err=True)
+
+
+def _plain(progress: "Progress") -> dict[str, Any]:
+    return {
+        "stage": progress.stage,
+        "done": progress.done,
+        "total": progress.total,
+        "buildings": progress.buildings,
+        "message": progress.message,
+        "level": None if progress.message is None else ("info", "warning")[progress.warning],
+    }
+
+
+def _print_table(summary: "Summary", output: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("damage")
+    for name in ("buildings", "share", "area m²"):
+        table.add_column(name, justify="right")
+    graded = max(sum(summary.counts.values()), 1)
+    for grade in GRADES:
+        count, area = summary.counts[grade], summary.areas[grade]
+        table.add_row(grade.label, f"{count:,}", f"{100 * count / graded:.1f} %", f"{area:,.0f}")
+    for status in ("partial", "not_assessed"):
+        if summary.statuses[status]:
+            note = "of these partial" if status == "partial" else "not assessed"
+            table.add_row(note, f"{summary.statuses[status]:,}", "", "")
+    console = Console(stderr=True, highlight=False)
+    console.print(table)
+    rate = summary.pixels / 1e6 / max(summary.seconds, 1e-9)
+    console.print(
+        f"{summary.buildings:,} buildings on {summary.assessed_km2:.3f} km² assessed, "
+        f"{summary.seconds:.1f} s, {rate:.2f} MP/s"
+    )
+    console.print(f"wrote {output} and {output}.json", soft_wrap=True)
+    console.print("preliminary, automatic, not validated in the field")

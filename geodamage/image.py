@@ -1,0 +1,469 @@
+"""One image of a pair: its tiles as one raster, in 8 bits, warped onto any lattice."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+from affine import Affine
+from pyproj import CRS, Transformer
+from shapely.geometry.base import BaseGeometry
+
+from geodamage.errors import SceneError
+from geodamage.grid import Grid
+from geodamage.scaling import Scaling, from_samples
+from geodamage.sources import Source, Tile, find, is_remote, open_tile
+from geodamage.warp import (
+    Bools,
+    Bytes,
+    Floats,
+    Lattice,
+    average,
+    locate,
+    pieces,
+    reduction,
+    resample,
+)
+from geodamage.windows import Window, round_up
+
+#: Source pixels in memory at once.
+MOST_PIXELS = 16_000_000
+
+#: Blocks that stand for an image without overviews, and pixels for one with.
+SAMPLE_BLOCKS = 64
+SAMPLE_PIXELS = 4_000_000
+
+#: From x and y (CRS units of the working grid) to how far the image lies off there.
+Shift = Callable[[Floats, Floats], tuple[Floats, Floats]]
+
+
+class Patch(NamedTuple):
+    """Pixels of one image.
+
+    Attributes
+    ----------
+    values
+        uint8 (channels, rows, columns); 0 where not valid.
+    valid
+        bool (rows, columns).
+    """
+
+    values: Bytes
+    valid: Bools
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Tiles of an image that share one lattice of pixels, so that no seam shows in a warp.
+
+    Attributes
+    ----------
+    grid
+        The lattice; its pixels are counted over the whole CRS where it is north-up.
+    tiles
+        The tiles, the first on top, and the window of each on the lattice.
+    """
+
+    grid: Grid
+    tiles: tuple[tuple[Tile, Window], ...]
+
+    @property
+    def limits(self) -> Window:
+        """The box of all tiles."""
+        windows = [window for _, window in self.tiles]
+        row, column = min(w.row for w in windows), min(w.column for w in windows)
+        bottom, right = max(w.bottom for w in windows), max(w.right for w in windows)
+        return Window(row, column, bottom - row, right - column)
+
+    def accepts(self, grid: Grid) -> Window | None:
+        """Return the window of `grid` on this lattice, or None where it has another."""
+        if grid.crs != self.grid.crs:
+            return None
+        rows, columns = grid.shape
+        x, y = grid.xy(np.array([0, columns, 0, columns]), np.array([0, 0, rows, rows]))
+        across, down = pixel_coordinates(self.grid.transform, x, y)
+        column, row = round(across[0]), round(down[0])
+        off_across = across - column - [0, columns, 0, columns]
+        off_down = down - row - [0, 0, rows, rows]
+        if max(np.abs(off_across).max(), np.abs(off_down).max()) > 0.01:
+            return None
+        return Window(row, column, rows, columns)
+
+    def read(self, window: Window, scaling: Scaling | None) -> Patch:
+        """Read a window of the lattice; pixels outside all tiles are not valid."""
+        result: Patch | None = None
+        for tile, place in self.tiles:
+            part = window & place
+            if not part.size:
+                continue
+            pixels, valid = tile.read(part.shift(-place.row, -place.column))
+            values = pixels if scaling is None else scaling.apply(pixels) * valid
+            if part == window and result is None:
+                result = Patch(values, valid)
+            else:
+                result = result or _nothing(len(values), window.shape)
+                _lay_under(result, Patch(values, valid), part.shift(-window.row, -window.column))
+            if result.valid.all():
+                break
+        return result or _nothing(len(self.tiles[0][0].channels.indexes), window.shape)
+
+
+def _nothing(channels: int, shape: tuple[int, int]) -> Patch:
+    return Patch(np.zeros((channels, *shape), np.uint8), np.zeros(shape, bool))
+
+
+def _lay_under(patch: Patch, below: Patch, window: Window) -> None:
+    """Fill what is not valid in a window of `patch` from `below`, in place."""
+    values, valid = patch.values[:, *window.slices], patch.valid[window.slices]
+    if not valid.any():
+        values[:], valid[:] = below
+        return
+    fresh = below.valid & ~valid
+    np.copyto(values, below.values, where=fresh)
+    valid |= fresh
+
+
+def pixel_coordinates(transform: Affine, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Return columns and rows, counted from the corner of pixel (0, 0), of coordinates."""
+    a, b, c, d, e, f = transform[:6]
+    if b == 0 == d:  # exact to the last bit, unlike the inverse of the matrix
+        return (x - c) / a, (y - f) / e
+    across, down = x - c, y - f
+    determinant = a * e - b * d
+    return (across * e - down * b) / determinant, (down * a - across * d) / determinant
+
+
+def absolute(transform: Affine) -> Affine:
+    """Return the transform of the same lattice with pixel (0, 0) at the origin of the CRS.
+
+    A crop of a file then has the same pixels with the same numbers. A rotated lattice stays.
+    """
+    a, b, c, d, e, f = transform[:6]
+    if b or d:
+        return transform
+    return Affine(a, 0.0, c - round(c / a) * a, 0.0, e, f - round(f / e) * e)
+
+
+def lay_out(tiles: Sequence[Tile]) -> list[Sheet]:
+    """Gather tiles by the lattice they share, in order."""
+    sheets: list[Sheet] = []
+    for tile in tiles:
+        for index, sheet in enumerate(sheets):
+            window = sheet.accepts(tile.grid)
+            if window is not None:
+                sheets[index] = Sheet(sheet.grid, (*sheet.tiles, (tile, window)))
+                break
+        else:
+            grid = Grid(tile.grid.crs, absolute(tile.grid.transform), (1, 1))
+            sheet = Sheet(grid, ())
+            window = sheet.accepts(tile.grid) or tile.window
+            sheets.append(Sheet(grid, ((tile, window),)))
+    return sheets
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image: open tiles, in 8 bits.
+
+    Attributes
+    ----------
+    role
+        `pre` or `post`.
+    sheets
+        Its tiles, gathered by lattice; the first on top.
+    scaling
+        How it becomes 8 bits; None for an image that is.
+    gsd
+        Ground sample distance, metres per pixel.
+    notes
+        What is odd about its pixels.
+    """
+
+    role: str
+    sheets: tuple[Sheet, ...]
+    scaling: Scaling | None
+    gsd: float
+    notes: tuple[str, ...]
+
+    @property
+    def tiles(self) -> list[Tile]:
+        """All tiles, by sheet."""
+        return [tile for sheet in self.sheets for tile, _ in sheet.tiles]
+
+    @property
+    def first(self) -> Tile:
+        """The tile that speaks for all."""
+        return self.sheets[0].tiles[0][0]
+
+    def close(self) -> None:
+        """Close the files."""
+        for tile in self.tiles:
+            tile.dataset.close()
+
+    def outline(self, crs: CRS) -> BaseGeometry:
+        """Return the union of the tiles' outlines in a CRS."""
+        return shapely.union_all([_outline(sheet, crs) for sheet in self.sheets])
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a sidecar says of the image."""
+        tile = self.first
+        return {
+            "files": [_file_facts(tile) for tile in self.tiles],
+            "crs": crs_name(tile.grid.crs),
+            "gsd": round(self.gsd, 6),
+            "dtype": tile.dtype,
+            "bands": list(tile.channels.indexes),
+            "alpha": tile.channels.alpha,
+            "nodata": None if tile.nodata is None else [_number(v) for v in tile.nodata],
+            "mask": tile.masked,
+            "scaling": None if self.scaling is None else self.scaling.facts(),
+        }
+
+    def read(self, lattice: Lattice, window: Window, shift: Shift | None = None) -> Patch:
+        """Read the image on a lattice.
+
+        Parameters
+        ----------
+        lattice, window
+            The pixels wanted.
+        shift
+            How far the image lies off, or None.
+        """
+        channels = len(self.first.channels.indexes)
+        patch = _nothing(channels, window.shape)
+        if not window.size:
+            return patch
+        for sheet in self.sheets:
+            for part, found in self._warped(sheet, lattice, window, shift):
+                _lay_under(patch, found, part.shift(-window.row, -window.column))
+        return patch
+
+    def _warped(
+        self, sheet: Sheet, lattice: Lattice, window: Window, shift: Shift | None
+    ) -> Iterator[tuple[Window, Patch]]:
+        factors = self._factors(sheet, lattice)
+        limits = _blocks(sheet.limits, factors)
+        to_image = _path(sheet, lattice, factors, shift)
+        most = MOST_PIXELS // (factors[0] * factors[1])
+        for positions in pieces(locate(window, to_image, limits), limits, most):
+            need = positions.hull & limits
+            if not need.size:
+                continue
+            offset = positions.translation
+            if offset is not None:
+                part = positions.window.shift(*offset) & limits
+                if part.size:
+                    found = self._averaged(sheet, part, factors)
+                    yield part.shift(-offset[0], -offset[1]), found
+                continue
+            source = self._averaged(sheet, need, factors)
+            if source.valid.any():
+                yield positions.window, _masked(*resample(*source, *positions.maps(need)))
+
+    def _factors(self, sheet: Sheet, lattice: Lattice) -> tuple[int, int]:
+        grid = sheet.tiles[0][0].grid
+        rows, columns = grid.shape
+        x, y = grid.xy(np.array([columns / 2]), np.array([rows / 2]))
+        to_lattice = Transformer.from_crs(grid.crs, lattice.crs, always_xy=True)
+        column, row = pixel_coordinates(lattice.transform, *to_lattice.transform(x, y))
+        centre = Window(math.floor(row[0]), math.floor(column[0]), 1, 1)
+        ground = math.prod(lattice.grid(centre).gsd) ** 0.5
+        across, down = grid.gsd
+        return reduction(ground / down), reduction(ground / across)
+
+    def _averaged(self, sheet: Sheet, window: Window, factors: tuple[int, int]) -> Patch:
+        """Read a window of a sheet's blocks of pixels, averaged."""
+        if factors == (1, 1):
+            return sheet.read(window, self.scaling)
+        down, across = factors
+        pixels = Window(
+            window.row * down, window.column * across, window.height * down, window.width * across
+        )
+        return _masked(*average(*sheet.read(pixels, self.scaling), factors))
+
+
+def _masked(values: Bytes, valid: Bools) -> Patch:
+    if not valid.all():
+        values *= valid
+    return Patch(values, valid)
+
+
+def _blocks(window: Window, factors: tuple[int, int]) -> Window:
+    """Return the window in blocks of pixels, widened to whole ones."""
+    row, column = window.row // factors[0], window.column // factors[1]
+    bottom = round_up(window.bottom, factors[0]) // factors[0]
+    right = round_up(window.right, factors[1]) // factors[1]
+    return Window(row, column, bottom - row, right - column)
+
+
+def _path(
+    sheet: Sheet, lattice: Lattice, factors: tuple[int, int], shift: Shift | None
+) -> Callable[[Floats, Floats], tuple[Floats, Floats]]:
+    """Return the way from columns and rows of the lattice to those of a sheet's blocks."""
+    crs, transform = sheet.grid.crs, sheet.grid.transform
+    same = crs == lattice.crs
+    transformer = None if same else Transformer.from_crs(lattice.crs, crs, always_xy=True)
+    turn = _middle(sheet) if crs.is_geographic else None
+
+    def to_image(columns: Floats, rows: Floats) -> tuple[Floats, Floats]:
+        x, y = lattice.x + lattice.pixel * columns, lattice.y - lattice.pixel * rows
+        if shift is not None:
+            east, north = shift(x, y)
+            x, y = x + east, y + north
+        if transformer is not None:
+            x, y = transformer.transform(x, y)
+        if turn is not None:  # an image across the antimeridian goes on beyond 180 degrees
+            x = turn + (x - turn + 180) % 360 - 180
+        across, down = pixel_coordinates(transform, x, y)
+        return across / factors[1], down / factors[0]
+
+    return to_image
+
+
+def _middle(sheet: Sheet) -> float:
+    left, _, right, _ = sheet.grid.window_bounds(sheet.limits)
+    return (left + right) / 2
+
+
+def _outline(sheet: Sheet, crs: CRS) -> BaseGeometry:
+    boxes = [shapely.box(w.column, w.row, w.right, w.bottom) for _, w in sheet.tiles]
+    limits = sheet.limits
+    outline = shapely.segmentize(shapely.union_all(boxes), max(limits.shape) / 32)
+    transformer = Transformer.from_crs(sheet.grid.crs, crs, always_xy=True)
+
+    def place(points: Floats) -> Floats:
+        x, y = sheet.grid.xy(points[:, 0], points[:, 1])
+        return np.column_stack(transformer.transform(x, y))
+
+    return shapely.make_valid(shapely.transform(outline, place))
+
+
+def _file_facts(tile: Tile) -> dict[str, Any]:
+    rows, columns = tile.grid.shape
+    facts: dict[str, Any] = {"path": tile.name, "shape": [rows, columns]}
+    if not is_remote(tile.name):
+        found = Path(tile.name).stat()
+        facts |= {"size": found.st_size, "mtime": found.st_mtime}
+        beside = [Path(name).name for name in tile.dataset.files if name != tile.name]
+        facts["sidecars"] = sorted(beside)
+    return facts
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def crs_name(crs: CRS) -> str:
+    """Return the authority's name of a CRS (EPSG:32616), else its WKT."""
+    authority = crs.to_authority()
+    return ":".join(authority) if authority else str(crs.to_wkt())
+
+
+def open_image(
+    role: str,
+    source: Source | Sequence[Source],
+    *,
+    bands: tuple[int, ...] | None,
+    channels: int,
+    scale: tuple[float, float] | None,
+    allow_remote: bool,
+) -> Image:
+    """Open the files of an image.
+
+    Parameters
+    ----------
+    role
+        `pre` or `post`.
+    source
+        See `geodamage.sources.find`.
+    bands
+        1-based channel numbers, or None for the file's own order.
+    channels
+        How many the model takes.
+    scale
+        What becomes 0 and 255; None for percentiles.
+    allow_remote
+        Whether URLs are let through.
+
+    Raises
+    ------
+    SceneError, SceneReadError, OptionError
+        If it cannot be used.
+    """
+    tiles: list[Tile] = []
+    try:
+        for name in find(source, allow_remote=allow_remote):
+            tiles.append(open_tile(name, bands, channels))
+            _check_alike(tiles[0], tiles[-1])
+        scaling, notes = _scaling(tiles, scale)
+        gsd = math.prod(tiles[0].grid.gsd) ** 0.5
+        if not math.isfinite(gsd) or gsd <= 0:
+            raise SceneError(f"{tiles[0].name}: lies off the Earth; its CRS or transform is wrong")
+        return Image(role, tuple(lay_out(tiles)), scaling, gsd, tuple(notes))
+    except BaseException:
+        for tile in tiles:
+            tile.dataset.close()
+        raise
+
+
+def _check_alike(first: Tile, other: Tile) -> None:
+    kinds = [(tile.dataset.count, tile.dtype) for tile in (first, other)]
+    if kinds[0] != kinds[1]:
+        described = [f"{count} channels of {dtype}" for count, dtype in kinds]
+        raise SceneError(
+            f"{other.name}: {described[1]}, but {first.name} has {described[0]}; "
+            "the tiles of an image must be alike"
+        )
+
+
+def _scaling(
+    tiles: Sequence[Tile], scale: tuple[float, float] | None
+) -> tuple[Scaling | None, list[str]]:
+    """Return how an image becomes 8 bits, and what is odd about its pixels."""
+    sample = _sample(tiles, SAMPLE_BLOCKS)
+    if not _has_contrast(sample).all():  # an odd image is looked at closely
+        sample = _sample(tiles, 64 * SAMPLE_BLOCKS)
+    notes = _check_contrast(tiles, sample)
+    if tiles[0].dtype == "uint8":
+        return None, notes
+    if scale is not None:
+        channels = len(tiles[0].channels.indexes)
+        return Scaling((scale[0],) * channels, (scale[1],) * channels), notes
+    return from_samples([sample]), notes
+
+
+def _sample(tiles: Sequence[Tile], count: int) -> npt.NDArray[Any]:
+    """Return valid pixels of evenly spread blocks, or of overviews: (channels, pixels)."""
+    spread = np.unique(np.linspace(0, len(tiles) - 1, min(len(tiles), count)).round())
+    chosen = [tiles[int(index)] for index in spread]
+    each = -(-count // len(chosen))
+    found = []
+    for tile in chosen:
+        overview = tile.overview(SAMPLE_PIXELS // len(chosen)) if tile.dtype != "uint8" else None
+        parts = [overview] if overview else (tile.read(block) for block in tile.blocks(each))
+        found += [pixels[:, valid] for pixels, valid in parts]
+    return np.concatenate(found, axis=1)
+
+
+def _has_contrast(sample: npt.NDArray[Any]) -> Bools:
+    """Say of each channel whether it has two values at least."""
+    if not sample.shape[1]:
+        return np.zeros(len(sample), bool)
+    differs: Bools = sample.min(axis=1) < sample.max(axis=1)
+    return differs
+
+
+def _check_contrast(tiles: Sequence[Tile], sample: npt.NDArray[Any]) -> list[str]:
+    name, indexes = tiles[0].name, tiles[0].channels.indexes
+    whose = name if len(tiles) == 1 else f"{name} and {len(tiles) - 1} more tile(s)"
+    if not sample.shape[1]:
+        raise SceneError(f"{whose}: no valid pixel; give an image with something in it")
+    flat = ~_has_contrast(sample)
+    if flat.all():
+        raise SceneError(f"{whose}: every pixel has the value {sample[0, 0]}; is the file damaged?")
+    empty = sorted({index for index, same in zip(indexes, flat, strict=True) if same})
+    return [f"{whose}: channel {index} has one value only" for index in empty]

@@ -1,0 +1,400 @@
+"""Publication of results: all files of a run appear complete, or none of them does.
+
+`vectors` and `rasters` write into partial files; a `Publication` owns these, and moves them to
+their final names when all of them are complete. The sidecar comes last: no sidecar, no result.
+"""
+
+import errno
+import json
+import math
+import os
+import re
+import secrets
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import pyogrio.errors
+from rasterio._err import CPLE_BaseError
+from rasterio.errors import RasterioError
+
+from geodamage.errors import (
+    GeodamageError,
+    MissingExtraError,
+    OptionError,
+    OutputError,
+    OutputExistsError,
+)
+
+VECTOR_EXTENSIONS = (".geojson", ".geojsonl", ".ndjson", ".gpkg", ".fgb", ".parquet")
+RASTER_EXTENSIONS = (".tif", ".tiff")
+
+#: What drivers leave beside a file; one left by an older file would spoil a new one.
+SIBLINGS = ("-journal", "-wal", "-shm", ".aux.xml", ".msk", ".ovr")
+
+#: Longest file name in bytes; 255 is the limit of file systems, and a partial name adds to it.
+LONGEST_NAME = 200
+
+PARTIAL_NAME = re.compile(r"\.(?P<name>.+)\.\d+-[0-9a-f]{6}\.partial")
+
+#: What GDAL, through either library, raises while writing.
+LOW_LEVEL_ERRORS = (
+    OSError,
+    RasterioError,
+    CPLE_BaseError,
+    pyogrio.errors.DataSourceError,
+    pyogrio.errors.DataLayerError,
+    pyogrio.errors.FeatureError,
+    pyogrio.errors.FieldError,
+    pyogrio.errors.GeometryError,
+    pyogrio.errors.CRSError,
+)
+
+REMEDIES: Mapping[int, str] = {
+    errno.ENOSPC: "free some space or choose another folder",
+    errno.EDQUOT: "free some of your quota or choose another folder",
+    errno.EFBIG: "raise the limit on file size (ulimit -f) or choose another file system",
+    errno.EACCES: "choose a folder you may write to",
+    errno.EPERM: "choose a folder you may write to",
+    errno.EROFS: "choose a folder you may write to",
+}
+
+
+def sidecar_path(path: str | os.PathLike[str]) -> Path:
+    """Return the path of the sidecar of an output."""
+    return Path(f"{os.fspath(path)}.json")
+
+
+def final_path(path: str | os.PathLike[str]) -> Path:
+    """Return the final path of a partial file; other paths are returned as they are."""
+    path = Path(path)
+    match = PARTIAL_NAME.fullmatch(path.name)
+    return path.with_name(match["name"]) if match else path
+
+
+def check_output(
+    path: str | os.PathLike[str],
+    *,
+    inputs: Iterable[str | os.PathLike[str]] = (),
+    overwrite: bool = False,
+    extensions: tuple[str, ...] = VECTOR_EXTENSIONS,
+) -> Path:
+    """Check, before any work, that an output can be written.
+
+    Parameters
+    ----------
+    path
+        Where the output is to be.
+    inputs
+        Files the run reads; paths that do not exist (URLs) are compared as text.
+    overwrite
+        Allow a file that is there already.
+    extensions
+        Extensions that have a writer.
+
+    Returns
+    -------
+    The path.
+
+    Raises
+    ------
+    OptionError
+        If the extension is unknown, the name is too long, or the path is an input, a folder or
+        a device.
+    OutputError
+        If the folder is not there or cannot be written to.
+    OutputExistsError
+        If the output or its sidecar exists and `overwrite` is false.
+    MissingExtraError
+        If the format needs a package that is not installed.
+    """
+    path = Path(path)
+    _check_name(path, extensions)
+    _check_kind(path)
+    for source in inputs:
+        if any(_is_same_file(target, Path(source)) for target in _targets(path)):
+            raise OptionError(f"output {path} is also an input; choose another name")
+    _check_folder(path)
+    if not overwrite:
+        _refuse_existing(path)
+    return path
+
+
+def _check_name(path: Path, extensions: tuple[str, ...]) -> None:
+    extension = path.suffix.lower()
+    if extension not in extensions:
+        raise OptionError(
+            f"output {path}: no format has the extension '{extension}'; use {', '.join(extensions)}"
+        )
+    if len(os.fsencode(path.name)) > LONGEST_NAME:
+        raise OptionError(f"output name of over {LONGEST_NAME} bytes: {path}; choose a shorter one")
+    if extension == ".parquet" and find_spec("pyarrow") is None:
+        raise MissingExtraError(
+            f"output {path}: GeoParquet needs pyarrow; install it with"
+            " pip install 'geodamage[parquet]', or choose another extension"
+        )
+
+
+def _check_kind(path: Path) -> None:
+    if path.is_dir():
+        raise OptionError(f"output {path} is a folder; give the name of a file")
+    if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+        raise OptionError(f"output {path} is a device or a pipe; give the name of a file")
+
+
+def _check_folder(path: Path) -> None:
+    folder = path.parent
+    if not folder.is_dir():
+        raise OutputError(
+            f"cannot write {path}: there is no folder {folder}; create it or choose another"
+        )
+    with output_errors(path), tempfile.TemporaryFile(dir=folder):
+        pass
+
+
+def _targets(path: Path) -> list[Path]:
+    """Return all that publishing an output replaces or removes."""
+    return [path, sidecar_path(path), *(Path(f"{path}{ending}") for ending in SIBLINGS)]
+
+
+def _is_same_file(path: Path, other: Path) -> bool:
+    if path.exists() and other.exists():
+        return path.samefile(other)
+    return path.absolute() == other.absolute()
+
+
+def _refuse_existing(path: Path) -> None:
+    for target in _targets(path):
+        if os.path.lexists(target):
+            raise OutputExistsError(
+                f"output {target} exists; choose another name or give --overwrite"
+            )
+
+
+def check_free_space(folder: str | os.PathLike[str], bytes_needed: int) -> None:
+    """Check that a folder has room.
+
+    Raises
+    ------
+    OutputError
+        If the file system has fewer than `bytes_needed` bytes free.
+    """
+    with output_errors(folder):
+        free = shutil.disk_usage(folder).free
+    if free < bytes_needed:
+        raise OutputError(
+            f"cannot write to {folder}: about {bytes_needed / 1e6:,.0f} MB are needed and"
+            f" {free / 1e6:,.0f} MB are free; {REMEDIES[errno.ENOSPC]}"
+        )
+
+
+@contextmanager
+def output_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn what goes wrong below, while an output is written, into `OutputError`."""
+    try:
+        yield
+    except GeodamageError:
+        raise
+    except LOW_LEVEL_ERRORS as error:
+        raise OutputError(_message(final_path(path), error)) from error
+
+
+def _message(path: Path, error: BaseException) -> str:
+    """Return one line: what, which file, why, what to do."""
+    code = getattr(error, "errno", None) or (errno.ENOSPC if _is_full(path.parent) else 0)
+    reason = os.strerror(code) if code else " ".join(str(error).split())
+    remedy = f"check the free space and the permissions of {path.parent}"
+    return f"cannot write {path}: {reason}; {REMEDIES.get(code, remedy)}"
+
+
+def _is_full(folder: Path) -> bool:
+    """Say whether a full disk is why GDAL, which does not tell, could not write."""
+    with suppress(OSError):
+        return shutil.disk_usage(folder).free < 2**20
+    return False
+
+
+def read_sidecar(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the facts in the sidecar of an output.
+
+    Raises
+    ------
+    OutputError
+        If there is no sidecar, so no complete result, or if it is damaged.
+    """
+    sidecar = sidecar_path(path)
+    try:
+        facts = json.loads(sidecar.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise OutputError(
+            f"{path} has no sidecar {sidecar.name}, so it is not a complete result; run again"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise OutputError(f"cannot read {sidecar}: {error}; run again") from error
+    if not isinstance(facts, dict):
+        raise OutputError(f"cannot read {sidecar}: it holds no JSON object; run again")
+    return facts
+
+
+class Publication:
+    """All files of one run: they get their final names together, or not at all.
+
+    Each output is written to a partial file beside it. A clean exit from the context moves the
+    partial files to their final names, sidecars last; any other exit removes them.
+
+    Parameters
+    ----------
+    overwrite
+        Replace files that are there already.
+    """
+
+    def __init__(self, *, overwrite: bool = False) -> None:
+        self._overwrite = overwrite
+        self._partials: dict[Path, Path] = {}
+        self._sidecars: dict[Path, str] = {}
+        self._bytes_needed: dict[Path, int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if error_type is None:
+                self._publish()
+        finally:
+            for partial in self._partials.values():
+                _remove_all(partial)
+
+    def partial(self, path: str | os.PathLike[str], *, bytes_needed: int = 0) -> Path:
+        """Create the partial file of an output, so that a folder that refuses it shows at once.
+
+        Parameters
+        ----------
+        path
+            Final path of the output.
+        bytes_needed
+            Size the output and its working files are expected to reach.
+
+        Returns
+        -------
+        Path of a hidden sibling, `.<name>.<pid>-<random>.partial`; `vector_writer` still sees
+        its format. Working files are named after it.
+        """
+        path = Path(path)
+        token = f"{os.getpid()}-{secrets.token_hex(3)}"
+        partial = path.with_name(f".{path.name}.{token}.partial")
+        needed = self._bytes_needed.get(path.parent, 0) + bytes_needed
+        check_free_space(path.parent, needed)
+        self._bytes_needed[path.parent] = needed
+        self._partials[path] = partial
+        with output_errors(path):
+            partial.touch(exist_ok=False)
+        return partial
+
+    def sidecar(self, path: str | os.PathLike[str], facts: Mapping[str, Any]) -> Path:
+        """Give the facts about an output; they are written after everything else.
+
+        Numbers that are not finite become null; what JSON does not know becomes text.
+
+        Returns
+        -------
+        Final path of the sidecar.
+        """
+        sidecar = sidecar_path(path)
+        self._sidecars[sidecar] = json.dumps(_plain(facts), indent=2, allow_nan=False) + "\n"
+        return sidecar
+
+    def _publish(self) -> None:
+        outputs = dict(self._partials)
+        for path, partial in outputs.items():
+            with output_errors(path):
+                _sync(partial)
+        sidecars = {path: self._write_sidecar(path) for path in self._sidecars}
+        for path in outputs:
+            self._make_way(path)
+        _sync_folders(outputs)
+        _move(outputs)
+        _move(sidecars)
+
+    def _write_sidecar(self, path: Path) -> Path:
+        partial = self.partial(path)
+        with output_errors(path):
+            partial.write_text(self._sidecars[path], encoding="utf-8")
+            _sync(partial)
+        return partial
+
+    def _make_way(self, path: Path) -> None:
+        """Remove the old sidecar first, so that it never stands beside a new file."""
+        if not self._overwrite:
+            _refuse_existing(path)
+            return
+        with output_errors(path):
+            for old in _targets(path)[1:]:
+                old.unlink(missing_ok=True)
+
+
+def _move(partials: Mapping[Path, Path]) -> None:
+    for path, partial in partials.items():
+        with output_errors(path):
+            partial.replace(path)
+    _sync_folders(partials)
+
+
+def _sync(path: Path) -> None:
+    """Make the bytes of a file survive a power failure."""
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_folders(paths: Iterable[Path]) -> None:
+    """Make new names survive a power failure; Windows has no such call."""
+    if os.name == "nt":
+        return
+    for folder in {path.parent for path in paths}:
+        with output_errors(folder):
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+def _remove_all(partial: Path) -> None:
+    """Remove a partial file and the working files named after it, as far as possible."""
+    with suppress(OSError):
+        for path in list(partial.parent.iterdir()):
+            if path.name.startswith(partial.name):
+                _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    with suppress(OSError):
+        path.unlink()
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON can hold of a value."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, np.generic | np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, str | int | None) else str(value)

@@ -1,0 +1,345 @@
+"""Prediction: a scene and a model in, finished bands of probabilities out.
+
+Reading, inference and whatever the caller does with a band run at the same time, each in a thread
+of its own, with at most one band waiting between two of them. A band is a block of finished rows
+of one column block; together the bands tile the region, and no pixel comes twice.
+"""
+
+import contextlib
+import os
+import queue
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import cv2
+import numpy as np
+
+from geodamage.card import Card
+from geodamage.errors import OptionError, ResourceError
+from geodamage.model import Predictor, probabilities
+from geodamage.scene import MISSING_POST, MISSING_PRE, OUTSIDE, OUTSIDE_AOI, Pixels, Scene
+from geodamage.windows import Window, round_down, round_up
+
+T = TypeVar("T")
+
+#: Flag of a pixel that has a pixel without data, or beyond the region, among its neighbours.
+NEAR_MISSING = 16
+#: Flags of pixels that a model does not grade.
+UNSEEN = MISSING_PRE | MISSING_POST | OUTSIDE | OUTSIDE_AOI
+
+#: Bytes of the interpreter, its libraries and the block cache of GDAL; measured on Linux.
+BASE_BYTES = 480_000_000
+#: Bytes of one read pixel: six of colour, one of flags, two copies while the next band is read.
+READ_BYTES = 16
+#: Bytes of one finished pixel: five float32 and a flag in three bands, labels, scratch.
+BAND_BYTES = 110
+
+
+@dataclass(frozen=True)
+class Band:
+    """A finished block of a scene.
+
+    Attributes
+    ----------
+    window
+        On the scene's grid.
+    probabilities
+        float32 (5, rows, columns): background, then the four grades. Background is 1 where
+        nothing could be seen.
+    missing
+        uint8 (rows, columns): the flags of `Scene.read`, and `NEAR_MISSING`.
+    """
+
+    window: Window
+    probabilities: np.ndarray
+    missing: np.ndarray
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a region is cut.
+
+    Attributes
+    ----------
+    region
+        What is cut, on the scene's grid.
+    origin
+        Row and column of the first core: multiples of the stride, at or before the region.
+    core
+        Rows and columns of a core.
+    halo
+        Pixels around it on each side.
+    columns
+        Cores side by side in one column block.
+    batch
+        Windows a call of the model.
+    """
+
+    region: Window
+    origin: tuple[int, int]
+    core: tuple[int, int]
+    halo: int
+    columns: int
+    batch: int
+
+    def blocks(self) -> Iterator[tuple[int, int]]:
+        """Return first and last column (exclusive) of each column block, on the core lattice."""
+        left, step = self.origin[1], self.core[1]
+        while left < self.region.right:
+            count = min(self.columns, -(-(self.region.right - left) // step))
+            yield left, left + count * step
+            left += count * step
+
+    def bands(self) -> Iterator[Window]:
+        """Return the windows of all bands, whole cores, block by block from top to bottom."""
+        for left, right in self.blocks():
+            for top in range(self.origin[0], self.region.bottom, self.core[0]):
+                yield Window(top, left, self.core[0], right - left)
+
+    def cores(self, band: Window) -> Iterator[Window]:
+        """Return the cores of a band, left to right."""
+        for left in range(band.column, band.right, self.core[1]):
+            yield Window(band.row, left, *self.core)
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """Rows and columns of what the model sees."""
+        return self.core[0] + 2 * self.halo, self.core[1] + 2 * self.halo
+
+
+def make_plan(
+    region: Window, card: Card, *, tile: int | None = None, batch: int = 1, memory: float = 1.5e9
+) -> Plan:
+    """Plan windows, column blocks and batches for a region within a limit of memory.
+
+    Parameters
+    ----------
+    region
+        On a grid whose origin is a multiple of the stride.
+    card
+        Of the model.
+    tile
+        Window size with halo, pixels; None takes the card's.
+    batch
+        Windows a call, at most.
+    memory
+        Bytes.
+
+    Raises
+    ------
+    OptionError
+        If the tile does not fit the model.
+    ResourceError
+        If even the smallest plan needs more memory.
+    """
+    halo = round_up(card.halo, card.stride)
+    sizes = [_checked(card, tile, halo)]
+    while card.context == "local" and sizes[-1] - 2 * halo >= 2 * max(halo, card.stride):
+        sizes.append(round_up(sizes[-1] // 2 + halo, card.stride))
+        if sizes[-1] >= sizes[-2]:
+            break
+    need = 0.0
+    for size in sizes:
+        for count in (batch, 1):
+            plan = _plan(region, card, size, halo, count)
+            spare = memory - BASE_BYTES - card.bytes_per_pixel * np.prod(plan.window) * count
+            columns = int(spare // _column_bytes(plan))
+            if columns >= 1:
+                return Plan(plan.region, plan.origin, plan.core, halo, columns, count)
+            need = memory - spare + _column_bytes(plan)
+    raise ResourceError(
+        f"{memory / 1e9:.2f} GB of memory are not enough for model {card.name!r}, which needs "
+        f"{need / 1e9:.2f} GB for one window; raise --memory"
+    )
+
+
+def _checked(card: Card, tile: int | None, halo: int) -> int:
+    if tile is None or tile == card.tile:
+        return card.tile
+    if card.context == "global":
+        raise OptionError(
+            f"--tile {tile}: model {card.name!r} sees its whole window at once, so its result "
+            f"would change with it; leave the option out ({card.tile} is used)"
+        )
+    if tile % card.stride or tile <= 2 * halo:
+        raise OptionError(
+            f"--tile {tile}: must be a multiple of {card.stride} and above {2 * halo} "
+            f"(twice the halo of model {card.name!r})"
+        )
+    return tile
+
+
+def _plan(region: Window, card: Card, size: int, halo: int, batch: int) -> Plan:
+    stride = card.stride
+    origin = round_down(region.row, stride), round_down(region.column, stride)
+    spans = region.bottom - origin[0], region.right - origin[1]
+    core = size - 2 * halo
+    if card.context == "local":
+        # Spread the cores evenly: the last row and column would else be mostly outside.
+        rows, columns = (round_up(-(-span // -(-span // core)), stride) for span in spans)
+    else:
+        rows = columns = core
+    return Plan(region, origin, (rows, columns), halo, 1, batch)
+
+
+def _column_bytes(plan: Plan) -> float:
+    """Return the bytes that one more column of cores in a block needs."""
+    read = plan.window[0] * plan.window[1] * READ_BYTES
+    return float(read + plan.core[0] * plan.core[1] * BAND_BYTES)
+
+
+def predict(
+    scene: Scene,
+    model: Predictor,
+    *,
+    tile: int | None = None,
+    batch: int = 1,
+    memory: float = 1.5e9,
+) -> Iterator[Band]:
+    """Predict a scene, band by band.
+
+    Stopping the iteration stops the work. Where neither date shows a pixel of a core, the model is
+    not asked.
+
+    Parameters
+    ----------
+    scene
+        Open.
+    model
+        Any predictor.
+    tile, batch, memory
+        As in `make_plan`; none of them changes the result of a local model.
+
+    Yields
+    ------
+    Band
+        Finished; together they tile `scene.region`.
+    """
+    plan = make_plan(scene.region, model.card, tile=tile, batch=batch, memory=memory)
+    return run_plan(scene, model, plan)
+
+
+def run_plan(scene: Scene, model: Predictor, plan: Plan) -> Iterator[Band]:
+    """Predict a scene as planned; see `predict`."""
+    return ahead(_infer(model, plan, ahead(_read(scene, plan))))
+
+
+def _read(scene: Scene, plan: Plan) -> Iterator[tuple[Window, Pixels]]:
+    """Read each band with its halo; rows that the last band has read are not read again."""
+    last: tuple[Window, Pixels] | None = None
+    for band in plan.bands():
+        wanted = band.buffer(plan.halo)
+        if last is not None and last[0].column == wanted.column and last[0].bottom > wanted.row:
+            kept = last[0].bottom - wanted.row
+            fresh = Window(last[0].bottom, wanted.column, wanted.height - kept, wanted.width)
+            pixels = _stack(last[1], scene.read(fresh), kept)
+        else:
+            pixels = scene.read(wanted)
+        last = wanted, pixels
+        yield band, pixels
+
+
+def _stack(above: Pixels, below: Pixels, kept: int) -> Pixels:
+    return Pixels(
+        np.concatenate([above.pre[:, -kept:], below.pre], 1),
+        np.concatenate([above.post[:, -kept:], below.post], 1),
+        np.concatenate([above.missing[-kept:], below.missing], 0),
+    )
+
+
+def _infer(
+    model: Predictor, plan: Plan, read: Iterator[tuple[Window, Pixels]]
+) -> Iterator[Band]:
+    for band, pixels in read:
+        halo = plan.halo
+        unseen = (pixels.missing & UNSEEN) > 0
+        near = cv2.dilate(unseen.view(np.uint8), np.ones((3, 3), np.uint8))
+        inner = slice(halo, halo + band.height), slice(halo, halo + band.width)
+        missing = pixels.missing[inner] | near[inner] * np.uint8(NEAR_MISSING)
+        result = np.zeros((5, *band.shape), np.float32)
+        result[0] = 1
+        seen = ~unseen[inner]
+        cores = [core for core in plan.cores(band) if seen[_within(core, band)].any()]
+        for first in range(0, len(cores), plan.batch):
+            group = cores[first : first + plan.batch]
+            for core, found in zip(group, _ask(model, plan, band, pixels, group), strict=True):
+                index = _within(core, band)
+                mask = seen[index]
+                result[(slice(None), *index)] = np.where(mask, found, result[(slice(None), *index)])
+        clipped = band & plan.region
+        index = _within(clipped, band)
+        yield Band(clipped, result[(slice(None), *index)], missing[index])
+
+
+def _within(window: Window, band: Window) -> tuple[slice, slice]:
+    return window.shift(-band.row, -band.column).slices
+
+
+def _ask(
+    model: Predictor, plan: Plan, band: Window, pixels: Pixels, cores: list[Window]
+) -> np.ndarray:
+    """Return the probabilities of some cores, float32 (n, 5, rows, columns)."""
+    rows, columns = plan.window
+    lefts = [core.column - band.column for core in cores]
+    pre, post = (
+        np.stack([image[:, :rows, left : left + columns] for left in lefts])
+        for image in (pixels.pre, pixels.post)
+    )
+    halo = plan.halo
+    heads = model(pre, post)
+    core = (..., slice(halo, rows - halo), slice(halo, columns - halo))
+    return probabilities(type(heads)(*(head if head is None else head[core] for head in heads)))
+
+
+class _Failure(Generic[T]):
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+def ahead(items: Iterator[T], depth: int = 1) -> Iterator[T]:
+    """Run an iterator in a thread of its own, at most `depth` items ahead of the caller.
+
+    An error in the thread is raised at the caller; closing this iterator stops the thread and
+    closes `items`.
+    """
+    waiting: queue.Queue[T | _Failure[T] | None] = queue.Queue(depth)
+    stop = threading.Event()
+
+    def put(item: T | _Failure[T] | None) -> bool:
+        while not stop.is_set():
+            with contextlib.suppress(queue.Full):
+                waiting.put(item, timeout=0.1)
+                return True
+        return False
+
+    def work() -> None:
+        try:
+            for item in items:
+                if not put(item):
+                    break
+            else:
+                put(None)
+        except BaseException as error:  # noqa: BLE001 - handed to the caller whole
+            put(_Failure(error))
+        finally:
+            close = getattr(items, "close", None)
+            if close is not None:
+                close()
+
+    thread = threading.Thread(target=work, name="geodamage", daemon=True)
+    thread.start()
+    try:
+        while (item := waiting.get()) is not None:
+            if isinstance(item, _Failure):
+                raise item.error
+            yield item
+    finally:
+        stop.set()
+        thread.join()
+
+
+def default_threads() -> int:
+    """Return the number of processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

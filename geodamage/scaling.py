@@ -1,0 +1,80 @@
+"""Scaling of 16-bit and float imagery to 8 bits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+#: The percentiles that become 0 and 255.
+PERCENTILES = (2.0, 98.0)
+
+#: Types of pixels that can be scaled; uint8 is taken as it is.
+SCALED_TYPES = ("uint16", "float32", "float64")
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """What becomes 0 and 255 in each channel.
+
+    Attributes
+    ----------
+    low, high
+        One number per channel, in units of the image; each `low` below its `high`.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    def apply(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+        """Scale pixels to 8 bits.
+
+        Parameters
+        ----------
+        pixels
+            uint16, float32 or float64 (channels, rows, columns); finite.
+
+        Returns
+        -------
+        uint8 (channels, rows, columns)
+        """
+        result = np.empty(pixels.shape, np.uint8)
+        for source, target, low, high in zip(pixels, result, self.low, self.high, strict=True):
+            if source.dtype == np.uint16:
+                table = _to_bytes(np.arange(65536, dtype=np.float64), low, high)
+                np.take(table, source, out=target)
+            else:
+                target[:] = _to_bytes(source, low, high)
+        return result
+
+    def facts(self) -> dict[str, list[float]]:
+        """Return the scaling for a sidecar."""
+        return {"minimum": list(self.low), "maximum": list(self.high)}
+
+
+def _to_bytes(values: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.uint8]:
+    scaled = (values - low) / (high - low) * 255
+    np.clip(scaled, 0, 255, out=scaled)
+    return np.rint(scaled, out=scaled).astype(np.uint8)
+
+
+def from_samples(samples: Sequence[npt.NDArray[Any]]) -> Scaling:
+    """Return the scaling by percentiles.
+
+    Parameters
+    ----------
+    samples
+        Arrays (channels, pixels) of valid pixels; at least one pixel in all.
+
+    Returns
+    -------
+    Scaling
+        A channel of one value goes to 0: it is scaled from that value to one more.
+    """
+    pixels = np.concatenate(list(samples), axis=1)
+    ends = np.percentile(pixels, PERCENTILES, axis=1)
+    low = ends[0].astype(np.float64)
+    high = np.where(ends[1] > low, ends[1], pixels.max(axis=1)).astype(np.float64)
+    high = np.where(high > low, high, low + 1)
+    return Scaling(tuple(low.tolist()), tuple(high.tolist()))

@@ -1,0 +1,492 @@
+"""Scenes: a pre and a post image of one place, on one working grid; the only door to imagery.
+
+The grid is metric, with square pixels, north up, on an absolute lattice: a crop of the images
+or another area of interest has the same pixels. Images are warped on the fly, window by window,
+and a pixel's value does not depend on the window it is read in.
+"""
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+import shapely
+from affine import Affine
+from pyproj import CRS, Transformer
+from rasterio.features import rasterize
+from shapely.geometry.base import BaseGeometry
+
+from geodamage.errors import GeodamageWarning, GsdWarning, OptionError, SceneError, SceneWarning
+from geodamage.grid import WGS84, Grid, GsdRange
+from geodamage.image import Image, Shift, crs_name, open_image
+from geodamage.sources import Source, check_file
+from geodamage.warp import Lattice
+from geodamage.windows import Window, mirror, round_down, round_up
+
+#: Flags of `Pixels.missing`.
+MISSING_PRE = 1
+MISSING_POST = 2
+OUTSIDE_AOI = 4
+OUTSIDE = 8
+
+#: How many times coarser than the model's coarsest an image may be.
+COARSEST = 1.5
+
+#: Ratio of the two images' GSD above which there is a warning, and above which they are refused.
+RATIO_ODD, RATIO_REFUSED = 1.5, 4.0
+
+#: Shortest side of an overlap, and largest region, in pixels.
+SHORTEST_SIDE = 8
+LARGEST_REGION = 50_000_000_000
+
+# What is between two lattices of one image may be this part of a pixel.
+_PHASE = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class SceneOptions:
+    """How the images of a scene are read.
+
+    Attributes
+    ----------
+    pre_bands, post_bands
+        1-based channel numbers in the model's order; None for the file's own.
+    pre_channels, post_channels
+        How many channels the model takes.
+    scale
+        What becomes 0 and 255 in images of more than 8 bits; None for percentiles of each.
+    aoi
+        Vector file of the area to report on.
+    allow_remote
+        Whether URLs are read.
+    snap
+        The grid begins at a multiple of this many pixels.
+    """
+
+    pre_bands: tuple[int, ...] | None = None
+    post_bands: tuple[int, ...] | None = None
+    pre_channels: int = 3
+    post_channels: int = 3
+    scale: tuple[float, float] | None = None
+    aoi: Path | None = None
+    allow_remote: bool = False
+    snap: int = 64
+
+    def __post_init__(self) -> None:
+        if self.scale is not None:
+            low, high = self.scale
+            if not (math.isfinite(low) and math.isfinite(high) and low < high):
+                raise OptionError(f"--scale {low:g},{high:g}: give MIN,MAX with MIN below MAX")
+        if self.snap < 1:
+            raise OptionError(f"snap is {self.snap}; give 1 pixel or more")
+
+
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """What a scene holds in a window.
+
+    Attributes
+    ----------
+    pre, post
+        uint8 (channels, rows, columns); 0 where that image is missing.
+    missing
+        uint8 (rows, columns), a sum of `MISSING_PRE`, `MISSING_POST`, `OUTSIDE_AOI` and
+        `OUTSIDE` (beyond the overlap of the images, so mirrored).
+    """
+
+    pre: npt.NDArray[np.uint8]
+    post: npt.NDArray[np.uint8]
+    missing: npt.NDArray[np.uint8]
+
+
+class Scene:
+    """A pre and a post image of one place, on one grid; a context manager.
+
+    Attributes
+    ----------
+    grid
+        The working grid.
+    extent
+        The overlap of the two images within the grid; pixels are mirrored around it.
+    region
+        What is to be reported: `extent`, narrowed by the box of the area of interest.
+    aoi
+        The area of interest in the CRS of the grid, or None.
+    warnings
+        What a user should know.
+    pre_outline, post_outline
+        Where the images lie, in the CRS of the grid.
+    post_shift
+        How far the post image lies off: from arrays x, y to metres east, north; or None.
+    """
+
+    grid: Grid
+    extent: Window
+    region: Window
+    aoi: BaseGeometry | None
+    warnings: list[str]
+    pre_outline: BaseGeometry
+    post_outline: BaseGeometry
+    post_shift: Shift | None
+
+    def __init__(
+        self, pre: Image, post: Image, *, gsd: GsdRange, options: SceneOptions = SceneOptions()
+    ) -> None:
+        self._pre, self._post = pre, post
+        self.warnings = []
+        self.post_shift = None
+        for note in (*pre.notes, *post.notes):
+            self._warn(note, SceneWarning)
+        self._check_gsd(gsd)
+        self._lattice = working_lattice(pre, _meeting_point(pre, post), gsd)
+        self.pre_outline = pre.outline(self._lattice.crs)
+        self.post_outline = post.outline(self._lattice.crs)
+        self._place(options.snap)
+        self.aoi = None
+        self.region = self.extent
+        if options.aoi is not None:
+            self._narrow(options.aoi)
+        if self.region.size > LARGEST_REGION:
+            raise SceneError(
+                f"{self.region.height} x {self.region.width} pixels to assess, more than "
+                f"{LARGEST_REGION:.0e}; cut it up with --aoi"
+            )
+
+    @classmethod
+    def open(
+        cls,
+        pre: Source | Sequence[Source],
+        post: Source | Sequence[Source],
+        *,
+        gsd: GsdRange,
+        options: SceneOptions = SceneOptions(),
+    ) -> Self:
+        """Open a pair of images and lay the working grid over their overlap.
+
+        Parameters
+        ----------
+        pre, post
+            A GeoTIFF, a folder of tiles, a glob, `@list.txt`, a URL, or a sequence of these.
+        gsd
+            The ground sample distances the model was made for, metres per pixel.
+        options
+            How to read them.
+
+        Raises
+        ------
+        SceneReadError
+            If a file cannot be read.
+        SceneError
+            If the images cannot be used, or not together.
+        OptionError
+            If an option does not fit them.
+
+        Warns
+        -----
+        GsdWarning
+            If an image is coarser than the model was made for.
+        SceneWarning
+            If something about the pair is odd.
+        """
+        before = open_image(
+            "pre",
+            pre,
+            bands=options.pre_bands,
+            channels=options.pre_channels,
+            scale=options.scale,
+            allow_remote=options.allow_remote,
+        )
+        try:
+            after = open_image(
+                "post",
+                post,
+                bands=options.post_bands,
+                channels=options.post_channels,
+                scale=options.scale,
+                allow_remote=options.allow_remote,
+            )
+        except BaseException:
+            before.close()
+            raise
+        try:
+            return cls(before, after, gsd=gsd, options=options)
+        except BaseException:
+            before.close()
+            after.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files; what was read stays."""
+        self._pre.close()
+        self._post.close()
+
+    def read(self, window: Window) -> Pixels:
+        """Read a window of the grid; it may reach beyond the images, and is mirrored there.
+
+        Raises
+        ------
+        SceneReadError
+            If a file is damaged there.
+        """
+        if self.extent.contains(window):
+            pixels = self._read_within(window)
+        else:
+            pixels = self._read_mirrored(window)
+        if self.aoi is not None:
+            pixels.missing[self._outside_aoi(window)] |= OUTSIDE_AOI
+        return pixels
+
+    def _read_within(self, window: Window) -> Pixels:
+        place = window.shift(self._origin.row, self._origin.column)
+        pre = self._pre.read(self._lattice, place)
+        post = self._post.read(self._lattice, place, self.post_shift)
+        missing = np.where(pre.valid, np.uint8(0), np.uint8(MISSING_PRE))
+        missing |= np.where(post.valid, np.uint8(0), np.uint8(MISSING_POST))
+        return Pixels(pre.values, post.values, missing)
+
+    def _read_mirrored(self, window: Window) -> Pixels:
+        extent = self.extent
+        rows = mirror(window.row - extent.row, window.bottom - extent.row, extent.height)
+        columns = mirror(window.column - extent.column, window.right - extent.column, extent.width)
+        if not window.size:
+            return self._read_within(Window(extent.row, extent.column, *window.shape))
+        top, left = int(rows.min()), int(columns.min())
+        height, width = int(rows.max()) - top + 1, int(columns.max()) - left + 1
+        inner = Window(extent.row + top, extent.column + left, height, width)
+        found = self._read_within(inner)
+        rows, columns = (rows - top)[:, None], columns - left
+        missing = found.missing[rows, columns]
+        inside = (window & extent).shift(-window.row, -window.column)
+        beyond = np.ones(window.shape, bool)
+        if inside.size:
+            beyond[inside.slices] = False
+        missing[beyond] |= OUTSIDE
+        return Pixels(found.pre[:, rows, columns], found.post[:, rows, columns], missing)
+
+    def _outside_aoi(self, window: Window) -> npt.NDArray[np.bool_]:
+        burnt: npt.NDArray[np.uint8] = rasterize(
+            [(self._aoi_pixels, 1)],
+            out_shape=window.shape,
+            transform=Affine.translation(window.column, window.row),
+            dtype=np.uint8,
+        )
+        return np.asarray(burnt == 0)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a sidecar says of the scene; JSON can hold it."""
+        overlap = shapely.intersection(self.pre_outline, self.post_outline)
+        return {
+            "pre": self._pre.facts(),
+            "post": self._post.facts(),
+            "crs": crs_name(self.grid.crs),
+            "gsd": round(math.prod(self.grid.gsd) ** 0.5, 6),
+            "pixel": self._lattice.pixel,
+            "transform": list(self.grid.transform)[:6],
+            "shape": list(self.grid.shape),
+            "extent": list(self.grid.window_bounds(self.extent)),
+            "region": list(self.grid.window_bounds(self.region)),
+            "overlap_km2": round(_square_kilometres(overlap, self.grid.crs), 6),
+            "aoi": None if self.aoi is None else True,
+        }
+
+    def _warn(self, text: str, category: type[GeodamageWarning]) -> None:
+        self.warnings.append(text)
+        warnings.warn(text, category, stacklevel=4)
+
+    def _check_gsd(self, gsd: GsdRange) -> None:
+        for image in (self._pre, self._post):
+            name = image.first.name
+            made_for = f"{gsd.minimum:g} to {gsd.maximum:g} m"
+            if image.gsd > COARSEST * gsd.maximum:
+                raise SceneError(
+                    f"{name}: {image.gsd:.3g} m per pixel, too coarse for a model made for "
+                    f"{made_for} (the limit is {COARSEST * gsd.maximum:g} m); use finer imagery"
+                )
+            if image.gsd > gsd.maximum:
+                self._warn(
+                    f"{name}: {image.gsd:.3g} m per pixel, coarser than the model was made for "
+                    f"({made_for}); grades are less sure",
+                    GsdWarning,
+                )
+        ratio = max(self._pre.gsd / self._post.gsd, self._post.gsd / self._pre.gsd)
+        both = f"pre has {self._pre.gsd:.3g} m per pixel and post {self._post.gsd:.3g} m"
+        if ratio > RATIO_REFUSED:
+            raise SceneError(
+                f"{both}, more than {RATIO_REFUSED:g} times apart; use images that are more alike"
+            )
+        if ratio > RATIO_ODD:
+            self._warn(f"{both}; the finer image loses detail", SceneWarning)
+
+    def _place(self, snap: int) -> None:
+        """Lay the grid over the overlap."""
+        overlap = shapely.intersection(self.pre_outline, self.post_outline)
+        covered = self._lattice.covered(overlap.bounds) if not overlap.is_empty else None
+        if covered is None or min(covered.shape) == 0:
+            raise _no_overlap(self._pre, self._post)
+        if min(covered.shape) < SHORTEST_SIDE:
+            raise SceneError(
+                f"the images overlap in {covered.height} x {covered.width} pixels only; "
+                f"{SHORTEST_SIDE} a side are needed"
+            )
+        smaller = min(self.pre_outline.area, self.post_outline.area)
+        if overlap.area < smaller / 2:
+            self._warn(
+                f"the images overlap in {overlap.area / smaller:.0%} of the smaller one; "
+                "are they of one place?",
+                SceneWarning,
+            )
+        row, column = round_down(covered.row, snap), round_down(covered.column, snap)
+        bottom, right = round_up(covered.bottom, snap), round_up(covered.right, snap)
+        self._origin = Window(row, column, bottom - row, right - column)
+        self.grid = self._lattice.grid(self._origin)
+        self.extent = covered.shift(-row, -column)
+
+    def _narrow(self, path: Path) -> None:
+        """Limit what is reported to an area of interest."""
+        self.aoi = read_aoi(path, self.grid.crs)
+        part = shapely.intersection(self.aoi, shapely.box(*self.grid.window_bounds(self.extent)))
+        if part.is_empty or not part.area:
+            raise SceneError(f"{path}: the area of interest does not meet the images' overlap")
+        pixel = self._lattice.pixel
+        left, bottom, right, top = part.bounds
+        bounds = left - pixel / 2, bottom - pixel / 2, right + pixel / 2, top + pixel / 2
+        covered = self._lattice.covered(bounds).shift(-self._origin.row, -self._origin.column)
+        self.region = covered & self.extent
+        a, _, c, _, e, f = self.grid.transform[:6]
+        place = np.array([c, f])
+        self._aoi_pixels = shapely.transform(self.aoi, lambda points: (points - place) / [a, e])
+
+
+def working_lattice(pre: Image, centre: tuple[float, float], gsd: GsdRange) -> Lattice:
+    """Return the pixels that a pair is worked on.
+
+    Parameters
+    ----------
+    pre
+        The pre image: its own pixels are kept where they can be.
+    centre
+        Longitude and latitude of the middle of the overlap, degrees.
+    gsd
+        The ground sample distances the model was made for, metres per pixel.
+    """
+    kept = gsd.minimum <= pre.gsd <= gsd.maximum
+    grid = pre.first.grid
+    if _is_metric(grid, pre.gsd):
+        a, _, c, _, e, f = grid.transform[:6]
+        x, y = _phase(c, a), _phase(f, -e)
+        return Lattice(grid.crs, a if kept else gsd.native, x, y)
+    ground = float(f"{pre.gsd:.3g}") if kept else gsd.native
+    crs = _metric_crs(*centre)
+    return Lattice(crs, ground, 0.0, 0.0)
+
+
+def _phase(origin: float, pixel: float) -> float:
+    """Return how far a lattice lies from the origin of its CRS, rounded to 1/1024 pixel."""
+    part = origin / pixel - round(origin / pixel)
+    return round(part * _PHASE) / _PHASE * pixel
+
+
+def _is_metric(grid: Grid, gsd: float) -> bool:
+    if not grid.crs.is_projected:
+        return False
+    metres = all(axis.unit_conversion_factor == 1 for axis in grid.crs.axis_info[:2])
+    return metres and grid.is_square and abs(gsd / grid.transform.a - 1) < 0.01
+
+
+def _metric_crs(lon: float, lat: float) -> CRS:
+    if lat > 84:
+        return CRS.from_epsg(3413)
+    if lat < -80:
+        return CRS.from_epsg(3031)
+    zone = int((lon + 180) % 360 // 6) + 1
+    return CRS.from_epsg((32600 if lat >= 0 else 32700) + zone)
+
+
+def _meeting_point(pre: Image, post: Image) -> tuple[float, float]:
+    """Return longitude and latitude of the middle of the overlap, degrees."""
+    lon, lat = _lonlat_centre(pre)
+    plane = CRS.from_proj4(f"+proj=laea +lon_0={lon} +lat_0={lat} +datum=WGS84 +units=m")
+    outlines = pre.outline(plane), post.outline(plane)
+    if not all(np.isfinite(outline.bounds).all() for outline in outlines):
+        raise _no_overlap(pre, post)
+    overlap = shapely.intersection(*outlines)
+    if overlap.is_empty:
+        raise _no_overlap(pre, post)
+    to_lonlat = Transformer.from_crs(plane, "EPSG:4326", always_xy=True)
+    centre = to_lonlat.transform(overlap.centroid.x, overlap.centroid.y)
+    return float(centre[0]), float(centre[1])
+
+
+def _lonlat_centre(image: Image) -> tuple[float, float]:
+    grid = image.first.grid
+    rows, columns = grid.shape
+    x, y = grid.xy(np.array([columns / 2]), np.array([rows / 2]))
+    to_lonlat = Transformer.from_crs(grid.crs, "EPSG:4326", always_xy=True)
+    lon, lat = to_lonlat.transform(x, y)
+    return float(lon[0]), float(lat[0])
+
+
+def _no_overlap(pre: Image, post: Image) -> SceneError:
+    places = []
+    for image in (pre, post):
+        left, bottom, right, top = image.outline(CRS.from_epsg(4326)).bounds
+        places.append(f"{image.role} covers {left:.5f} {bottom:.5f} {right:.5f} {top:.5f}")
+    return SceneError(
+        f"the images do not overlap: {', '.join(places)} (west south east north, degrees); "
+        "check that both are of one place and that their CRS is right"
+    )
+
+
+def _square_kilometres(area: BaseGeometry, crs: CRS) -> float:
+    to_lonlat = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
+
+    def place(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.column_stack(to_lonlat.transform(points[:, 0], points[:, 1]))
+
+    return abs(float(WGS84.geometry_area_perimeter(shapely.transform(area, place))[0])) / 1e6
+
+
+def read_aoi(path: Path, crs: CRS) -> BaseGeometry:
+    """Read an area of interest: the union of the polygons of a vector file.
+
+    Parameters
+    ----------
+    path
+        The file; it must have a CRS.
+    crs
+        CRS of the result.
+
+    Raises
+    ------
+    SceneError
+        If it has no CRS or no polygon, or cannot be read.
+    """
+    name = check_file(str(path))
+    try:
+        frame = gpd.read_file(name)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise SceneError(f"{path}: not a vector file that can be read ({error})") from error
+    if not isinstance(frame, gpd.GeoDataFrame) or frame.crs is None:
+        raise SceneError(f"{path}: the area of interest has no CRS; save it with one")
+    shapes = frame.geometry[frame.geom_type.isin(["Polygon", "MultiPolygon"])]
+    if shapes.empty:
+        raise SceneError(f"{path}: no polygon in the area of interest")
+    area = shapely.union_all(shapely.make_valid(shapes.to_crs(crs).to_numpy()))
+    return shapely.force_2d(area)

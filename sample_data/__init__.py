@@ -1,0 +1,1 @@
+"""Procedural scenes: the committed sample pair and the synthetic part of the training data."""
