@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 from geodamage.errors import ChecksumError, ModelError
@@ -138,13 +137,15 @@ class Card:
 
 
 def _typed(source: str, wanted: "dataclasses.Field[Any]", value: Any) -> Any:
-    kinds = {str: str, int: int, float: (int, float)}
-    if wanted.type in kinds:
-        if isinstance(value, kinds[wanted.type]) and not isinstance(value, bool):
-            return float(value) if wanted.type is float else value
+    if wanted.type is float:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+    elif wanted.type in (str, int):
+        if type(value) is wanted.type:
+            return value
     elif wanted.name == "scores":
         if isinstance(value, dict):
-            return MappingProxyType(value)
+            return value
     elif isinstance(value, list):
         kind = float if wanted.name == "grade_weights" else str
         if all(isinstance(item, (int, float) if kind is float else str) for item in value):

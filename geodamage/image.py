@@ -3,35 +3,34 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import shapely
-from affine import Affine
 from pyproj import CRS, Transformer
 from shapely.geometry.base import BaseGeometry
 
 from geodamage.errors import SceneError
-from geodamage.grid import Grid
+from geodamage.lattice import Lattice
 from geodamage.scaling import Scaling, from_samples
-from geodamage.sources import Source, Tile, find, is_remote, open_tile
+from geodamage.sheets import Patch, Sheet, lay_out, lay_under, nothing, pixel_coordinates
+from geodamage.sources import Source, find
+from geodamage.tiles import Tile, open_tile
 from geodamage.warp import (
     Bools,
     Bytes,
     Floats,
-    Lattice,
     average,
     locate,
     pieces,
     reduction,
     resample,
 )
-from geodamage.windows import Window, round_up
+from geodamage.windows import Window, round_up, split
 
 #: Source pixels in memory at once.
-MOST_PIXELS = 16_000_000
+MOST_PIXELS = 8_000_000
 
 #: Blocks that stand for an image without overviews, and pixels for one with.
 SAMPLE_BLOCKS = 64
@@ -39,130 +38,6 @@ SAMPLE_PIXELS = 4_000_000
 
 #: From x and y (CRS units of the working grid) to how far the image lies off there.
 Shift = Callable[[Floats, Floats], tuple[Floats, Floats]]
-
-
-class Patch(NamedTuple):
-    """Pixels of one image.
-
-    Attributes
-    ----------
-    values
-        uint8 (channels, rows, columns); 0 where not valid.
-    valid
-        bool (rows, columns).
-    """
-
-    values: Bytes
-    valid: Bools
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """Tiles of an image that share one lattice of pixels, so that no seam shows in a warp.
-
-    Attributes
-    ----------
-    grid
-        The lattice; its pixels are counted over the whole CRS where it is north-up.
-    tiles
-        The tiles, the first on top, and the window of each on the lattice.
-    """
-
-    grid: Grid
-    tiles: tuple[tuple[Tile, Window], ...]
-
-    @property
-    def limits(self) -> Window:
-        """The box of all tiles."""
-        windows = [window for _, window in self.tiles]
-        row, column = min(w.row for w in windows), min(w.column for w in windows)
-        bottom, right = max(w.bottom for w in windows), max(w.right for w in windows)
-        return Window(row, column, bottom - row, right - column)
-
-    def accepts(self, grid: Grid) -> Window | None:
-        """Return the window of `grid` on this lattice, or None where it has another."""
-        if grid.crs != self.grid.crs:
-            return None
-        rows, columns = grid.shape
-        x, y = grid.xy(np.array([0, columns, 0, columns]), np.array([0, 0, rows, rows]))
-        across, down = pixel_coordinates(self.grid.transform, x, y)
-        column, row = round(across[0]), round(down[0])
-        off_across = across - column - [0, columns, 0, columns]
-        off_down = down - row - [0, 0, rows, rows]
-        if max(np.abs(off_across).max(), np.abs(off_down).max()) > 0.01:
-            return None
-        return Window(row, column, rows, columns)
-
-    def read(self, window: Window, scaling: Scaling | None) -> Patch:
-        """Read a window of the lattice; pixels outside all tiles are not valid."""
-        result: Patch | None = None
-        for tile, place in self.tiles:
-            part = window & place
-            if not part.size:
-                continue
-            pixels, valid = tile.read(part.shift(-place.row, -place.column))
-            values = pixels if scaling is None else scaling.apply(pixels) * valid
-            if part == window and result is None:
-                result = Patch(values, valid)
-            else:
-                result = result or _nothing(len(values), window.shape)
-                _lay_under(result, Patch(values, valid), part.shift(-window.row, -window.column))
-            if result.valid.all():
-                break
-        return result or _nothing(len(self.tiles[0][0].channels.indexes), window.shape)
-
-
-def _nothing(channels: int, shape: tuple[int, int]) -> Patch:
-    return Patch(np.zeros((channels, *shape), np.uint8), np.zeros(shape, bool))
-
-
-def _lay_under(patch: Patch, below: Patch, window: Window) -> None:
-    """Fill what is not valid in a window of `patch` from `below`, in place."""
-    values, valid = patch.values[:, *window.slices], patch.valid[window.slices]
-    if not valid.any():
-        values[:], valid[:] = below
-        return
-    fresh = below.valid & ~valid
-    np.copyto(values, below.values, where=fresh)
-    valid |= fresh
-
-
-def pixel_coordinates(transform: Affine, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """Return columns and rows, counted from the corner of pixel (0, 0), of coordinates."""
-    a, b, c, d, e, f = transform[:6]
-    if b == 0 == d:  # exact to the last bit, unlike the inverse of the matrix
-        return (x - c) / a, (y - f) / e
-    across, down = x - c, y - f
-    determinant = a * e - b * d
-    return (across * e - down * b) / determinant, (down * a - across * d) / determinant
-
-
-def absolute(transform: Affine) -> Affine:
-    """Return the transform of the same lattice with pixel (0, 0) at the origin of the CRS.
-
-    A crop of a file then has the same pixels with the same numbers. A rotated lattice stays.
-    """
-    a, b, c, d, e, f = transform[:6]
-    if b or d:
-        return transform
-    return Affine(a, 0.0, c - round(c / a) * a, 0.0, e, f - round(f / e) * e)
-
-
-def lay_out(tiles: Sequence[Tile]) -> list[Sheet]:
-    """Gather tiles by the lattice they share, in order."""
-    sheets: list[Sheet] = []
-    for tile in tiles:
-        for index, sheet in enumerate(sheets):
-            window = sheet.accepts(tile.grid)
-            if window is not None:
-                sheets[index] = Sheet(sheet.grid, (*sheet.tiles, (tile, window)))
-                break
-        else:
-            grid = Grid(tile.grid.crs, absolute(tile.grid.transform), (1, 1))
-            sheet = Sheet(grid, ())
-            window = sheet.accepts(tile.grid) or tile.window
-            sheets.append(Sheet(grid, ((tile, window),)))
-    return sheets
 
 
 @dataclass(frozen=True)
@@ -212,7 +87,7 @@ class Image:
         """Return what a sidecar says of the image."""
         tile = self.first
         return {
-            "files": [_file_facts(tile) for tile in self.tiles],
+            "files": [tile.facts for tile in self.tiles],
             "crs": crs_name(tile.grid.crs),
             "gsd": round(self.gsd, 6),
             "dtype": tile.dtype,
@@ -234,12 +109,12 @@ class Image:
             How far the image lies off, or None.
         """
         channels = len(self.first.channels.indexes)
-        patch = _nothing(channels, window.shape)
+        patch = nothing(channels, window.shape)
         if not window.size:
             return patch
         for sheet in self.sheets:
             for part, found in self._warped(sheet, lattice, window, shift):
-                _lay_under(patch, found, part.shift(-window.row, -window.column))
+                lay_under(patch, found, part.shift(-window.row, -window.column))
         return patch
 
     def _warped(
@@ -248,8 +123,7 @@ class Image:
         factors = self._factors(sheet, lattice)
         limits = _blocks(sheet.limits, factors)
         to_image = _path(sheet, lattice, factors, shift)
-        most = MOST_PIXELS // (factors[0] * factors[1])
-        for positions in pieces(locate(window, to_image, limits), limits, most):
+        for positions in pieces(locate(window, to_image, limits), limits, MOST_PIXELS):
             need = positions.hull & limits
             if not need.size:
                 continue
@@ -279,11 +153,26 @@ class Image:
         """Read a window of a sheet's blocks of pixels, averaged."""
         if factors == (1, 1):
             return sheet.read(window, self.scaling)
-        down, across = factors
-        pixels = Window(
-            window.row * down, window.column * across, window.height * down, window.width * across
-        )
-        return _masked(*average(*sheet.read(pixels, self.scaling), factors))
+        size = factors[0] * factors[1]
+        width = min(window.width, max(MOST_PIXELS // size, 1))
+        height = max(MOST_PIXELS // (size * width), 1)
+        result = nothing(len(sheet.tiles[0][0].channels.indexes), window.shape)
+        for top, bottom in split(0, window.height, height):
+            for left, right in split(0, window.width, width):
+                part = Window(window.row + top, window.column + left, bottom - top, right - left)
+                patch = sheet.read(_pixels(part, factors), self.scaling)
+                result.values[:, top:bottom, left:right], result.valid[top:bottom, left:right] = (
+                    _masked(*average(*patch, factors))
+                )
+        return result
+
+
+def _pixels(window: Window, factors: tuple[int, int]) -> Window:
+    """Return the pixels of a window of blocks."""
+    down, across = factors
+    return Window(
+        window.row * down, window.column * across, window.height * down, window.width * across
+    )
 
 
 def _masked(values: Bytes, valid: Bools) -> Patch:
@@ -340,17 +229,6 @@ def _outline(sheet: Sheet, crs: CRS) -> BaseGeometry:
         return np.column_stack(transformer.transform(x, y))
 
     return shapely.make_valid(shapely.transform(outline, place))
-
-
-def _file_facts(tile: Tile) -> dict[str, Any]:
-    rows, columns = tile.grid.shape
-    facts: dict[str, Any] = {"path": tile.name, "shape": [rows, columns]}
-    if not is_remote(tile.name):
-        found = Path(tile.name).stat()
-        facts |= {"size": found.st_size, "mtime": found.st_mtime}
-        beside = [Path(name).name for name in tile.dataset.files if name != tile.name]
-        facts["sidecars"] = sorted(beside)
-    return facts
 
 
 def _number(value: float) -> float | None:
@@ -411,7 +289,7 @@ def open_image(
 
 
 def _check_alike(first: Tile, other: Tile) -> None:
-    kinds = [(tile.dataset.count, tile.dtype) for tile in (first, other)]
+    kinds = [(tile.facts["channels"], tile.dtype) for tile in (first, other)]
     if kinds[0] != kinds[1]:
         described = [f"{count} channels of {dtype}" for count, dtype in kinds]
         raise SceneError(

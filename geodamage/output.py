@@ -55,6 +55,8 @@ LOW_LEVEL_ERRORS = (
     pyogrio.errors.FieldError,
     pyogrio.errors.GeometryError,
     pyogrio.errors.CRSError,
+    # Of rasterio, where GDAL fails and does not say why.
+    SystemError,
 )
 
 REMEDIES: Mapping[int, str] = {
@@ -208,10 +210,18 @@ def output_errors(path: str | os.PathLike[str]) -> Iterator[None]:
 
 def _message(path: Path, error: BaseException) -> str:
     """Return one line: what, which file, why, what to do."""
-    code = getattr(error, "errno", None) or (errno.ENOSPC if _is_full(path.parent) else 0)
-    reason = os.strerror(code) if code else " ".join(str(error).split())
+    code = error.errno if isinstance(error, OSError) else None
+    code = code or (errno.ENOSPC if _is_full(path.parent) else 0)
+    reason = os.strerror(code) if code else _reason(error)
     remedy = f"check the free space and the permissions of {path.parent}"
     return f"cannot write {path}: {reason}; {REMEDIES.get(code, remedy)}"
+
+
+def _reason(error: BaseException) -> str:
+    """Return what was said first; rasterio says "see previous exception"."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(error).split())
 
 
 def _is_full(folder: Path) -> bool:

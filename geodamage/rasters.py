@@ -174,7 +174,6 @@ class _WorkingRaster:
             compress="DEFLATE",
             overview_resampling=self.resampling,
             bigtiff="IF_SAFER",
-            num_threads="ALL_CPUS",
         )
         with rasterio.open(self.path, driver="GTiff") as dataset:
             # What could not be written shows when it is read.

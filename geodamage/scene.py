@@ -8,12 +8,12 @@ and a pixel's value does not depend on the window it is read in.
 import math
 import warnings
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 import shapely
@@ -22,11 +22,12 @@ from pyproj import CRS, Transformer
 from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 
+from geodamage.aoi import read_aoi
 from geodamage.errors import GeodamageWarning, GsdWarning, OptionError, SceneError, SceneWarning
 from geodamage.grid import WGS84, Grid, GsdRange
 from geodamage.image import Image, Shift, crs_name, open_image
-from geodamage.sources import Source, check_file
-from geodamage.warp import Lattice
+from geodamage.lattice import SLACK, working_lattice
+from geodamage.sources import Source
 from geodamage.windows import Window, mirror, round_down, round_up
 
 #: Flags of `Pixels.missing`.
@@ -44,9 +45,6 @@ RATIO_ODD, RATIO_REFUSED = 1.5, 4.0
 #: Shortest side of an overlap, and largest region, in pixels.
 SHORTEST_SIDE = 8
 LARGEST_REGION = 50_000_000_000
-
-# What is between two lattices of one image may be this part of a pixel.
-_PHASE = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +116,6 @@ class Scene:
         What is to be reported: `extent`, narrowed by the box of the area of interest.
     aoi
         The area of interest in the CRS of the grid, or None.
-    warnings
-        What a user should know.
     pre_outline, post_outline
         Where the images lie, in the CRS of the grid.
     post_shift
@@ -130,7 +126,6 @@ class Scene:
     extent: Window
     region: Window
     aoi: BaseGeometry | None
-    warnings: list[str]
     pre_outline: BaseGeometry
     post_outline: BaseGeometry
     post_shift: Shift | None
@@ -139,16 +134,17 @@ class Scene:
         self, pre: Image, post: Image, *, gsd: GsdRange, options: SceneOptions = SceneOptions()
     ) -> None:
         self._pre, self._post = pre, post
-        self.warnings = []
+        self._notes: list[tuple[str, type[GeodamageWarning]]] = [
+            (note, SceneWarning) for note in (*pre.notes, *post.notes)
+        ]
         self.post_shift = None
-        for note in (*pre.notes, *post.notes):
-            self._warn(note, SceneWarning)
         self._check_gsd(gsd)
-        self._lattice = working_lattice(pre, _meeting_point(pre, post), gsd)
+        self._lattice = working_lattice(pre.first.grid, pre.gsd, _meeting_point(pre, post), gsd)
         self.pre_outline = pre.outline(self._lattice.crs)
         self.post_outline = post.outline(self._lattice.crs)
         self._place(options.snap)
         self.aoi = None
+        self._aoi_path = options.aoi
         self.region = self.extent
         if options.aoi is not None:
             self._narrow(options.aoi)
@@ -194,32 +190,32 @@ class Scene:
         SceneWarning
             If something about the pair is odd.
         """
-        before = open_image(
-            "pre",
-            pre,
-            bands=options.pre_bands,
-            channels=options.pre_channels,
-            scale=options.scale,
-            allow_remote=options.allow_remote,
-        )
-        try:
-            after = open_image(
-                "post",
-                post,
-                bands=options.post_bands,
-                channels=options.post_channels,
-                scale=options.scale,
-                allow_remote=options.allow_remote,
-            )
-        except BaseException:
-            before.close()
-            raise
-        try:
-            return cls(before, after, gsd=gsd, options=options)
-        except BaseException:
-            before.close()
-            after.close()
-            raise
+        with ExitStack() as opened:
+            images = []
+            for role, source, bands, channels in (
+                ("pre", pre, options.pre_bands, options.pre_channels),
+                ("post", post, options.post_bands, options.post_channels),
+            ):
+                image = open_image(
+                    role,
+                    source,
+                    bands=bands,
+                    channels=channels,
+                    scale=options.scale,
+                    allow_remote=options.allow_remote,
+                )
+                opened.callback(image.close)
+                images.append(image)
+            scene = cls(*images, gsd=gsd, options=options)
+            for text, category in scene._notes:
+                warnings.warn(text, category, stacklevel=2)
+            opened.pop_all()  # the scene closes them
+        return scene
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a user should know of the pair."""
+        return [text for text, _ in self._notes]
 
     def __enter__(self) -> Self:
         return self
@@ -303,36 +299,32 @@ class Scene:
             "extent": list(self.grid.window_bounds(self.extent)),
             "region": list(self.grid.window_bounds(self.region)),
             "overlap_km2": round(_square_kilometres(overlap, self.grid.crs), 6),
-            "aoi": None if self.aoi is None else True,
+            "aoi": None if self._aoi_path is None else str(self._aoi_path),
         }
-
-    def _warn(self, text: str, category: type[GeodamageWarning]) -> None:
-        self.warnings.append(text)
-        warnings.warn(text, category, stacklevel=4)
 
     def _check_gsd(self, gsd: GsdRange) -> None:
         for image in (self._pre, self._post):
             name = image.first.name
             made_for = f"{gsd.minimum:g} to {gsd.maximum:g} m"
-            if image.gsd > COARSEST * gsd.maximum:
+            if image.gsd > COARSEST * gsd.maximum * SLACK:
                 raise SceneError(
                     f"{name}: {image.gsd:.3g} m per pixel, too coarse for a model made for "
                     f"{made_for} (the limit is {COARSEST * gsd.maximum:g} m); use finer imagery"
                 )
-            if image.gsd > gsd.maximum:
-                self._warn(
+            if image.gsd > gsd.maximum * SLACK:
+                text = (
                     f"{name}: {image.gsd:.3g} m per pixel, coarser than the model was made for "
-                    f"({made_for}); grades are less sure",
-                    GsdWarning,
+                    f"({made_for}); grades are less sure"
                 )
+                self._notes.append((text, GsdWarning))
         ratio = max(self._pre.gsd / self._post.gsd, self._post.gsd / self._pre.gsd)
         both = f"pre has {self._pre.gsd:.3g} m per pixel and post {self._post.gsd:.3g} m"
-        if ratio > RATIO_REFUSED:
+        if ratio > RATIO_REFUSED * SLACK:
             raise SceneError(
                 f"{both}, more than {RATIO_REFUSED:g} times apart; use images that are more alike"
             )
-        if ratio > RATIO_ODD:
-            self._warn(f"{both}; the finer image loses detail", SceneWarning)
+        if ratio > RATIO_ODD * SLACK:
+            self._notes.append((f"{both}; the finer image loses detail", SceneWarning))
 
     def _place(self, snap: int) -> None:
         """Lay the grid over the overlap."""
@@ -347,11 +339,8 @@ class Scene:
             )
         smaller = min(self.pre_outline.area, self.post_outline.area)
         if overlap.area < smaller / 2:
-            self._warn(
-                f"the images overlap in {overlap.area / smaller:.0%} of the smaller one; "
-                "are they of one place?",
-                SceneWarning,
-            )
+            share = f"the images overlap in {overlap.area / smaller:.0%} of the smaller one"
+            self._notes.append((f"{share}; are they of one place?", SceneWarning))
         row, column = round_down(covered.row, snap), round_down(covered.column, snap)
         bottom, right = round_up(covered.bottom, snap), round_up(covered.right, snap)
         self._origin = Window(row, column, bottom - row, right - column)
@@ -362,61 +351,13 @@ class Scene:
         """Limit what is reported to an area of interest."""
         self.aoi = read_aoi(path, self.grid.crs)
         part = shapely.intersection(self.aoi, shapely.box(*self.grid.window_bounds(self.extent)))
-        if part.is_empty or not part.area:
+        covered = Window(0, 0, 0, 0) if part.is_empty else self._lattice.covered(part.bounds)
+        self.region = covered.shift(-self._origin.row, -self._origin.column) & self.extent
+        if not self.region.size:
             raise SceneError(f"{path}: the area of interest does not meet the images' overlap")
-        pixel = self._lattice.pixel
-        left, bottom, right, top = part.bounds
-        bounds = left - pixel / 2, bottom - pixel / 2, right + pixel / 2, top + pixel / 2
-        covered = self._lattice.covered(bounds).shift(-self._origin.row, -self._origin.column)
-        self.region = covered & self.extent
         a, _, c, _, e, f = self.grid.transform[:6]
         place = np.array([c, f])
         self._aoi_pixels = shapely.transform(self.aoi, lambda points: (points - place) / [a, e])
-
-
-def working_lattice(pre: Image, centre: tuple[float, float], gsd: GsdRange) -> Lattice:
-    """Return the pixels that a pair is worked on.
-
-    Parameters
-    ----------
-    pre
-        The pre image: its own pixels are kept where they can be.
-    centre
-        Longitude and latitude of the middle of the overlap, degrees.
-    gsd
-        The ground sample distances the model was made for, metres per pixel.
-    """
-    kept = gsd.minimum <= pre.gsd <= gsd.maximum
-    grid = pre.first.grid
-    if _is_metric(grid, pre.gsd):
-        a, _, c, _, e, f = grid.transform[:6]
-        x, y = _phase(c, a), _phase(f, -e)
-        return Lattice(grid.crs, a if kept else gsd.native, x, y)
-    ground = float(f"{pre.gsd:.3g}") if kept else gsd.native
-    crs = _metric_crs(*centre)
-    return Lattice(crs, ground, 0.0, 0.0)
-
-
-def _phase(origin: float, pixel: float) -> float:
-    """Return how far a lattice lies from the origin of its CRS, rounded to 1/1024 pixel."""
-    part = origin / pixel - round(origin / pixel)
-    return round(part * _PHASE) / _PHASE * pixel
-
-
-def _is_metric(grid: Grid, gsd: float) -> bool:
-    if not grid.crs.is_projected:
-        return False
-    metres = all(axis.unit_conversion_factor == 1 for axis in grid.crs.axis_info[:2])
-    return metres and grid.is_square and abs(gsd / grid.transform.a - 1) < 0.01
-
-
-def _metric_crs(lon: float, lat: float) -> CRS:
-    if lat > 84:
-        return CRS.from_epsg(3413)
-    if lat < -80:
-        return CRS.from_epsg(3031)
-    zone = int((lon + 180) % 360 // 6) + 1
-    return CRS.from_epsg((32600 if lat >= 0 else 32700) + zone)
 
 
 def _meeting_point(pre: Image, post: Image) -> tuple[float, float]:
@@ -461,32 +402,3 @@ def _square_kilometres(area: BaseGeometry, crs: CRS) -> float:
         return np.column_stack(to_lonlat.transform(points[:, 0], points[:, 1]))
 
     return abs(float(WGS84.geometry_area_perimeter(shapely.transform(area, place))[0])) / 1e6
-
-
-def read_aoi(path: Path, crs: CRS) -> BaseGeometry:
-    """Read an area of interest: the union of the polygons of a vector file.
-
-    Parameters
-    ----------
-    path
-        The file; it must have a CRS.
-    crs
-        CRS of the result.
-
-    Raises
-    ------
-    SceneError
-        If it has no CRS or no polygon, or cannot be read.
-    """
-    name = check_file(str(path))
-    try:
-        frame = gpd.read_file(name)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise SceneError(f"{path}: not a vector file that can be read ({error})") from error
-    if not isinstance(frame, gpd.GeoDataFrame) or frame.crs is None:
-        raise SceneError(f"{path}: the area of interest has no CRS; save it with one")
-    shapes = frame.geometry[frame.geom_type.isin(["Polygon", "MultiPolygon"])]
-    if shapes.empty:
-        raise SceneError(f"{path}: no polygon in the area of interest")
-    area = shapely.union_all(shapely.make_valid(shapes.to_crs(crs).to_numpy()))
-    return shapely.force_2d(area)

@@ -11,10 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
-from affine import Affine
-from pyproj import CRS
 
-from geodamage.grid import Grid
 from geodamage.windows import Window
 
 #: Working pixels between two nodes.
@@ -29,52 +26,15 @@ _ROUND_TO_32ND = 1.5 * 2.0**47
 # Nodes are multiples of this, so that sums and halves of them are exact.
 _NODE_UNIT = 2.0**-20
 
+# Pixels of the image that a cell of nodes spans; blocks make that 128 or so.
+_LONGEST_CELL = 16 * NODE_STEP
+
 Floats = npt.NDArray[np.float64]
 Bytes = npt.NDArray[np.uint8]
 Bools = npt.NDArray[np.bool_]
 
 #: From arrays of two coordinates to arrays of two coordinates.
 PointMap = Callable[[Floats, Floats], tuple[Floats, Floats]]
-
-
-@dataclass(frozen=True, slots=True)
-class Lattice:
-    """Square, north-up pixels over a whole CRS: `x + column * pixel`, `y - row * pixel`.
-
-    Attributes
-    ----------
-    crs
-        Coordinate reference system.
-    pixel
-        Side of a pixel, CRS units.
-    x, y
-        Corner of pixel (0, 0), CRS units; within a pixel of the origin of the CRS.
-    """
-
-    crs: CRS
-    pixel: float
-    x: float
-    y: float
-
-    @property
-    def transform(self) -> Affine:
-        """Affine from (column, row) to (x, y)."""
-        return Affine(self.pixel, 0.0, self.x, 0.0, -self.pixel, self.y)
-
-    def grid(self, window: Window) -> Grid:
-        """Return the grid of a window of the lattice."""
-        return Grid(self.crs, self.transform, (1, 1)).crop(window)
-
-    def covered(self, bounds: tuple[float, float, float, float]) -> Window:
-        """Return the pixels whose centres lie in `bounds` (left, bottom, right, top)."""
-        left, bottom, right, top = bounds
-        slack = 1e-3  # pixels; a centre on the very edge counts
-        column, end = np.array([left - self.x, right - self.x]) / self.pixel - 0.5 + [-slack, slack]
-        row, stop = np.array([self.y - top, self.y - bottom]) / self.pixel - 0.5 + [-slack, slack]
-        first = int(np.ceil(row)), int(np.ceil(column))
-        height = max(int(np.floor(stop)) - first[0] + 1, 0)
-        width = max(int(np.floor(end)) - first[1] + 1, 0)
-        return Window(*first, height, width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,15 +165,19 @@ def _node_range(window: Window) -> tuple[int, int, int, int]:
 
 
 def pieces(positions: Positions, limits: Window, most: int) -> Iterator[Positions]:
-    """Cut a window until no piece draws on more than `most` pixels of the image."""
-    window = positions.window
+    """Cut a window until no piece draws on more than `most` pixels of the image, or is a cell.
+
+    A cell of nodes that reaches across an image spans an edge of the projection: it is left out.
+    """
     need = positions.hull & limits
-    fits = need.size <= most and max(need.shape) <= LONGEST_SIDE
-    if fits and max(window.shape) <= LONGEST_SIDE:
+    sides = max(*need.shape, *positions.window.shape)
+    if positions.rows.shape == (2, 2):
+        if sides <= _LONGEST_CELL:
+            yield positions
+        return
+    if need.size <= most and sides <= LONGEST_SIDE:
         yield positions
         return
-    if positions.rows.shape == (2, 2):
-        return  # a cell that reaches across an image spans an edge of the projection
     for half in _halves(positions):
         yield from pieces(positions.crop(half), limits, most)
 

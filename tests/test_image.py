@@ -4,11 +4,11 @@ from affine import Affine
 from conftest import CORNER, UTM, make_pixels
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pyproj import CRS
+from pyproj import CRS, Transformer
 
 from geodamage.errors import SceneError
-from geodamage.image import absolute, open_image
-from geodamage.warp import Lattice
+from geodamage.image import open_image
+from geodamage.lattice import Lattice
 from geodamage.windows import Window
 
 HALF_METRE = Lattice(CRS.from_user_input(UTM), 0.5, 0.0, 0.0)
@@ -30,14 +30,6 @@ def read(source, lattice=HALF_METRE, window=PLACE, **options):
 
 def placed(column, row, size=0.5):
     return Affine(size, 0, CORNER[0] + column * 0.5, 0, -size, CORNER[1] - row * 0.5)
-
-
-def test_absolute_counts_from_the_origin_of_the_crs():
-    transform = absolute(placed(7, 9))
-    assert abs(transform.c) < 1e-6
-    assert abs(transform.f) < 1e-6
-    rotated = Affine(0.5, 0.1, 3, 0.1, -0.5, 4)
-    assert absolute(rotated) == rotated
 
 
 def test_read_on_its_own_lattice_is_the_file(raster):
@@ -154,7 +146,8 @@ def odd_images(tmp_path_factory):
     pixels[:, :15, :60] = 0
     rotated = placed(-10, 20, 0.43) @ Affine.rotation(17)
     fine = placed(0.3, 0.2, 0.21)
-    degrees = Affine(5e-6, 0, -85.65350, 0, -4.6e-6, 30.0987)
+    lon, lat = Transformer.from_crs(UTM, 4326, always_xy=True).transform(*CORNER)
+    degrees = Affine(5e-6, 0, lon, 0, -4.6e-6, lat)
     images = [
         open_plain(make_raster(folder / "rotated.tif", pixels, transform=rotated, nodata=0)),
         open_plain(make_raster(folder / "fine.tif", pixels, transform=fine, nodata=0)),
@@ -167,7 +160,7 @@ def odd_images(tmp_path_factory):
 
 
 @pytest.mark.parametrize("index", range(4))
-@pytest.mark.parametrize("most", [16_000_000, 9000])
+@pytest.mark.parametrize("most", [8_000_000, 5000])
 def test_read_does_not_depend_on_the_window(odd_images, monkeypatch, index, most):
     image = odd_images[index]
     everywhere = Window(-20, -20, 160, 160)
@@ -265,7 +258,7 @@ def test_an_almost_empty_image_is_looked_at_closely(raster):
 def test_tiles_must_be_alike(raster):
     first = raster("a.tif", make_pixels(8, 8))
     second = raster("b.tif", make_pixels(8, 8).astype(np.uint16))
-    with pytest.raises(SceneError, match="b.tif: 3 channels of uint16, but .*must be alike"):
+    with pytest.raises(SceneError, match=r"b\.tif: 3 channels of uint16, but .*must be alike"):
         open_plain([first, second])
 
 

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from rasterio._err import CPLE_AppDefinedError
+from rasterio.errors import RasterioIOError
 
 import geodamage.output
 from geodamage.errors import (
@@ -147,9 +149,14 @@ def test_output_errors_says_what_to_do(tmp_path):
         raise SceneReadError("a block is damaged")
 
 
-def test_output_errors_tells_a_full_disk_from_any_error(tmp_path, monkeypatch):
-    from rasterio.errors import RasterioIOError
+def test_output_errors_goes_back_to_the_cause(tmp_path):
+    cause = CPLE_AppDefinedError(3, 1, "TIFFRead\n failed")
+    wanted = pytest.raises(OutputError, match="TIFFRead failed; check the free space")
+    with wanted, output_errors(tmp_path / "a.tif"):
+        raise RasterioIOError("See previous exception for details.") from cause
 
+
+def test_output_errors_tells_a_full_disk_from_any_error(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: FreeSpace(0))
     with pytest.raises(OutputError, match="No space left"), output_errors(tmp_path / "a.tif"):
         raise RasterioIOError("write failed\nsomehow")

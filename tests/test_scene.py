@@ -10,6 +10,7 @@ from conftest import CORNER, UTM, make_pixels, make_raster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Transformer
+from scipy import ndimage
 
 from geodamage.errors import GsdWarning, OptionError, SceneError, SceneReadError, SceneWarning
 from geodamage.grid import GsdRange
@@ -109,11 +110,19 @@ def warped(tmp_path_factory):
         yield scene
 
 
+def assert_alike(pixels):
+    """Assert that both images show one ground; half a pixel off would differ by 3 on average."""
+    difference = pixels.pre.astype(int) - pixels.post
+    inner = ndimage.binary_erosion(pixels.missing == 0, iterations=2)  # edges go on flat
+    assert abs(difference[:, inner].mean()) < 0.1
+    assert np.abs(difference[:, inner]).max() <= 3
+
+
 def test_images_of_two_crs_line_up(warped):
     pixels = warped.read(warped.extent)
     both = pixels.missing == 0
     assert both.mean() > 0.95
-    assert np.abs(pixels.pre.astype(int) - pixels.post)[:, both].max() <= 3
+    assert_alike(pixels)
 
 
 def test_read_does_not_depend_on_the_window(warped):
@@ -175,6 +184,9 @@ def test_aoi_refused(pair, tmp_path):
     refused(tmp_path / "missing.gpkg", "no such file", SceneReadError)
     (tmp_path / "text.gpkg").write_text("hello")
     refused(tmp_path / "text.gpkg", "not a vector file")
+    (tmp_path / "other.shp").write_text("<OGRVRTDataSource></OGRVRTDataSource>")
+    refused(tmp_path / "other.shp", "names others")
+    refused(tmp_path, "a folder, not a file", SceneReadError)
 
 
 def test_no_overlap_is_refused_with_both_places(raster, pair):
@@ -248,8 +260,7 @@ def test_a_pre_image_in_degrees_is_worked_on_in_utm(warped, tmp_path):
         assert scene.grid.crs.to_epsg() == 32616
         assert scene.grid.transform.a == pytest.approx(0.5, abs=0.002)
         pixels = scene.read(scene.extent)
-        both = pixels.missing == 0
-        assert np.abs(pixels.pre.astype(int) - pixels.post)[:, both].max() <= 3
+        assert_alike(pixels)
 
 
 def _path(scene, role):
@@ -266,7 +277,7 @@ def test_web_mercator_is_not_metric_away_from_the_equator(tmp_path):
 
 @pytest.mark.parametrize(
     ("lon", "lat", "epsg"),
-    [(-180.0003, 10, 32701 - 100), (179.9997, -10, None), (20, 85, 3413), (20, -85, 3031)],
+    [(-180.0003, 10, None), (179.9997, -10, None), (20, 85, 3413), (20, -85, 3031)],
 )
 def test_across_the_antimeridian_and_at_the_poles(raster, lon, lat, epsg):
     across = 4.5e-6 / np.cos(np.radians(lat))
@@ -294,7 +305,7 @@ def test_across_the_antimeridian_and_at_the_poles(raster, lon, lat, epsg):
 
 def test_too_many_pixels_are_refused(pair, monkeypatch):
     monkeypatch.setattr("geodamage.scene.LARGEST_REGION", 12_999)
-    with pytest.raises(SceneError, match="100 x 130 pixels to assess.*--aoi"):
+    with pytest.raises(SceneError, match=r"100 x 130 pixels to assess.*--aoi"):
         open_pair(*pair[:2])
 
 
@@ -306,9 +317,9 @@ def test_a_damaged_file_is_refused_where_it_is_read(raster):
     middle = len(content) // 2
     content[middle : middle + 4096] = bytes(4096)
     pre.write_bytes(content)
-    with pytest.raises(SceneReadError, match=r"pre\.tif: rows .*columns .*damaged"):
-        with open_pair(pre, post) as scene:
-            scene.read(scene.extent)
+    message = r"pre\.tif: rows .*columns .*damaged"
+    with pytest.raises(SceneReadError, match=message), open_pair(pre, post) as scene:
+        scene.read(scene.extent)
 
 
 @pytest.mark.parametrize("options", [{"scale": (5, 5)}, {"scale": (0, np.inf)}, {"snap": 0}])

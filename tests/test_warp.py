@@ -2,12 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pyproj import CRS
 
-from geodamage.warp import Lattice, average, locate, pieces, reduction, resample
+from geodamage.warp import average, locate, pieces, reduction, resample
 from geodamage.windows import Window
 
-LATTICE = Lattice(CRS.from_epsg(32616), 0.5, 0.1, -0.2)
 EVERYTHING = Window(-100_000, -100_000, 200_000, 200_000)
 
 
@@ -19,23 +17,6 @@ def windows(limit=300):
     number = st.integers(-limit, limit)
     size = st.integers(1, 200)
     return st.builds(Window, number, number, size, size)
-
-
-def test_lattice_grid():
-    grid = LATTICE.grid(Window(10, 20, 3, 4))
-    assert grid.shape == (3, 4)
-    assert grid.bounds == pytest.approx((10.1, -6.7, 12.1, -5.2))
-
-
-@given(windows())
-def test_lattice_covers_the_pixels_of_a_window(window):
-    assert LATTICE.covered(LATTICE.grid(window).bounds) == window
-
-
-def test_lattice_covers_only_centres():
-    bounds = 0.1 + 0.26, -0.2 - 0.74, 0.1 + 1.24, -0.2 - 0.1
-    assert LATTICE.covered(bounds) == Window(0, 1, 1, 1)
-    assert LATTICE.covered((5.0, 5.0, 5.1, 5.1)).size == 0
 
 
 @given(windows())
@@ -87,6 +68,15 @@ def test_infinite_positions_are_beyond_the_image():
     limits = Window(0, 0, 100, 100)
     positions = locate(Window(0, 0, 8, 8), lambda c, r: (c * np.inf, r), limits)
     assert not (positions.hull & limits).size
+
+
+def test_pieces_leave_out_a_cell_that_spans_an_edge_of_the_projection():
+    def torn(columns, rows):
+        return np.where(columns < 64, columns, columns + 50_000), rows
+
+    positions = locate(Window(0, 0, 64, 256), torn, EVERYTHING)
+    found = [piece.window for piece in pieces(positions, EVERYTHING, 10_000)]
+    assert found == [Window(0, 64, 64, 64), Window(0, 128, 64, 128)]
 
 
 @given(windows(), st.integers(5000, 20_000))
