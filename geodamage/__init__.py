@@ -11,7 +11,9 @@
 Importing the package is instant: a name's module is imported when the name is first used.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from geodamage._version import __version__
@@ -75,3 +77,15 @@ def __getattr__(name: str) -> Any:
     value = getattr(import_module(f"geodamage.{_MODULES[name]}"), name)
     globals()[name] = value
     return value
+
+
+class _Package(ModuleType):
+    """The package; `assess` and `predict` are its functions, never the modules of that name."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Importing a module binds it to its package, and would hide the function.
+        if not (name in _MODULES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

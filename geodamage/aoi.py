@@ -26,8 +26,7 @@ def read_aoi(path: Path, crs: CRS) -> BaseGeometry:
     SceneError
         If it has no CRS or no polygon, or cannot be read.
     """
-    name = check_file(str(path))
-    _refuse_pointers(path)
+    name = check_vector_file(path)
     try:
         frame = gpd.read_file(name)
     except (OSError, ValueError, RuntimeError) as error:
@@ -42,9 +41,19 @@ def read_aoi(path: Path, crs: CRS) -> BaseGeometry:
     return shapely.force_2d(area)
 
 
-def _refuse_pointers(path: Path) -> None:
-    """Refuse XML that makes GDAL open other files, whatever the name says."""
+def check_vector_file(path: Path) -> str:
+    """Return the absolute path of a vector file that names no other files; GDAL does not open it.
+
+    Raises
+    ------
+    SceneReadError
+        If it is no readable, regular file.
+    SceneError
+        If it is XML that makes GDAL open other files, whatever its name says.
+    """
+    name = check_file(str(path))
     with path.open("rb") as file:
         start = file.read(4096)
     if b"<OGRVRT" in start:
         raise SceneError(f"{path}: a virtual file that names others; give the vector file itself")
+    return name

@@ -1,12 +1,13 @@
 """The main job: two images in, graded buildings out, with every file that belongs to them."""
 
+import math
 import os
 import platform
 import time
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,16 @@ from geodamage.buildings import (
     find_buildings,
     pixel_area,
 )
+from geodamage.card import Card
 from geodamage.damage import GRADES
+from geodamage.errors import OptionError
 from geodamage.footprints import Footprints, grade_footprints, read_footprints
 from geodamage.model import DEFAULT_MODEL, Ensemble, Model, load_model
 from geodamage.output import RASTER_EXTENSIONS, Publication, check_output
 from geodamage.predict import UNSEEN, Band, Plan, make_plan, run_plan
 from geodamage.rasters import GradeRaster, ProbabilityRaster, raster_bytes
 from geodamage.scene import Scene, SceneOptions
+from geodamage.sources import find
 from geodamage.vectors import vector_writer
 
 STATEMENT = "preliminary, automatic, not validated in the field"
@@ -120,7 +124,7 @@ class Summary:
     """
 
     counts: Counter[int] = field(default_factory=Counter)
-    areas: Counter[int] = field(default_factory=Counter)
+    areas: dict[int, float] = field(default_factory=lambda: dict.fromkeys(GRADES, 0.0))
     statuses: Counter[str] = field(default_factory=Counter)
     seen_pixels: int = 0
     pixels: int = 0
@@ -172,11 +176,15 @@ def assess(job: Job) -> Generator[Progress, None, Summary]:
     started = time.monotonic()
     _check_outputs(job)
     model = load_model(job.model, device=job.device, threads=job.threads, tta=job.tta)
-    yield Progress("open", message=f"model {model.card.name} {model.card.version}, {model.provider}")
+    yield Progress(
+        "open", message=f"model {model.card.name} {model.card.version}, {model.provider}"
+    )
     yield Progress("open", message=f"licence of the model: {model.card.licence}")
     with ExitStack() as stack:
-        options = job.scene
-        scene = stack.enter_context(Scene.open(job.pre, job.post, gsd=model.card.gsd, options=options))
+        options = _scene_options(job.scene, model.card)
+        scene = stack.enter_context(
+            Scene.open(job.pre, job.post, gsd=model.card.gsd, options=options)
+        )
         for warning in scene.warnings:
             yield Progress("open", message=warning, warning=True)
         footprints = None
@@ -191,14 +199,28 @@ def assess(job: Job) -> Generator[Progress, None, Summary]:
     return summary
 
 
+def _scene_options(options: SceneOptions, card: Card) -> SceneOptions:
+    """Return the options as the model needs them: its channels, a grid that its stride fits."""
+    return replace(
+        options,
+        pre_channels=len(card.pre_channels),
+        post_channels=len(card.post_channels),
+        snap=math.lcm(options.snap, card.stride),
+    )
+
+
 def _check_outputs(job: Job) -> None:
     inputs = [path for path in (job.footprints, job.scene.aoi) if path is not None]
     for source in (job.pre, job.post):
-        inputs += [Path(s) for s in ([source] if isinstance(source, str | os.PathLike) else source)]
+        inputs += [Path(name) for name in find(source, allow_remote=job.scene.allow_remote)]
+    if job.raster is not None and job.raster == job.probabilities:
+        raise OptionError(f"--raster and --probabilities are both {job.raster}; give two names")
     check_output(job.output, inputs=inputs, overwrite=job.overwrite)
     for raster in (job.raster, job.probabilities):
         if raster is not None:
-            check_output(raster, inputs=inputs, overwrite=job.overwrite, extensions=RASTER_EXTENSIONS)
+            check_output(
+                raster, inputs=inputs, overwrite=job.overwrite, extensions=RASTER_EXTENSIONS
+            )
 
 
 def _run(

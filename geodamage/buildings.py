@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import geopandas as gpd
@@ -110,7 +111,9 @@ class BuildingOptions:
 
     def __post_init__(self) -> None:
         if not (0 <= self.min_area < np.inf and 0 <= self.simplify < np.inf):
-            raise OptionError(f"--min-area {self.min_area}, --simplify {self.simplify}: not negative")
+            raise OptionError(
+                f"--min-area {self.min_area}, --simplify {self.simplify}: not negative"
+            )
 
 
 @dataclass
@@ -149,17 +152,18 @@ class _Finder:
         if not len(polygons):
             return empty_frame(self.grid.crs)
         partial = near > CUT_SHARE
-        columns = {
+        columns: dict[str, Any] = {
             "building_id": [identity(*place) for place in zip(lon, lat, area, strict=True)],
             **Grading.of(self.card).columns(votes),
-            "status": np.where(partial, "partial", "assessed"),
-            "status_reason": np.where(partial, "cut_by_edge_or_nodata", None),
+            "status": np.where(partial, "partial", "assessed").astype(object),
+            "status_reason": np.where(partial, "cut_by_edge_or_nodata", "").astype(object),
             "valid_fraction": np.ones(len(polygons)),
             "area_m2": area,
             "lon": lon,
             "lat": lat,
             "source": np.full(len(polygons), "model", object),
         }
+        columns["status_reason"][~partial] = None
         if self.options.simplify > 0:
             polygons = shapely.simplify(polygons, self.options.simplify, preserve_topology=True)
         return gpd.GeoDataFrame(columns, geometry=polygons, crs=self.grid.crs)
@@ -278,4 +282,4 @@ def pixel_area(grid: Grid) -> float:
 
 def count_seen(band: Band) -> int:
     """Return the number of pixels of a band that both images show."""
-    return int(band.missing.size - cv2.countNonZero((band.missing & ~np.uint8(NEAR_MISSING))))
+    return int(band.missing.size - cv2.countNonZero(band.missing & ~np.uint8(NEAR_MISSING)))

@@ -119,7 +119,9 @@ class Card:
         try:
             values = json.loads(text)
         except ValueError as error:
-            raise ModelError(f"{source}: its card is not JSON ({error}); export it again") from error
+            raise ModelError(
+                f"{source}: its card is not JSON ({error}); export it again"
+            ) from error
         if not isinstance(values, dict):
             raise ModelError(f"{source}: its card is no JSON object; export it again")
         known = {f.name: f for f in dataclasses.fields(cls)}
@@ -163,7 +165,9 @@ def read_card(blob: bytes, source: str) -> Card:
     ChecksumError
         If the model's bytes are not those that the card names.
     """
-    entries = dict(_entry(value) for number, value in _fields(blob, source) if number == _METADATA_PROPS)
+    entries = dict(
+        _entry(value) for number, value in _fields(blob, source) if number == _METADATA_PROPS
+    )
     text = entries.get(METADATA_KEY.encode())
     if text is None:
         raise ModelError(

@@ -180,7 +180,8 @@ class Components:
         live = {self._find(int(number)) for number in np.unique(edges) if number > 0}
         done = [root for root in self._pieces if root not in live]
         for piece, cut in sorted(
-            (self._whole(root) for root in done), key=lambda item: (item[0].rows[0], item[0].columns[0])
+            (self._whole(root) for root in done),
+            key=lambda item: (item[0].rows[0], item[0].columns[0]),
         ):
             yield from self._in_cells(piece) if cut else [_patch(piece)]
         for root in sorted(live):
@@ -252,7 +253,9 @@ def _select(piece: _Piece, mask: np.ndarray) -> _Piece:
 def _patch(piece: _Piece) -> Patch:
     """Put pixels on their own box; parts that do not touch are components of their own."""
     row, column = int(piece.rows.min()), int(piece.columns.min())
-    window = Window(row, column, int(piece.rows.max()) - row + 1, int(piece.columns.max()) - column + 1)
+    window = Window(
+        row, column, int(piece.rows.max()) - row + 1, int(piece.columns.max()) - column + 1
+    )
     index = piece.rows - row, piece.columns - column
     mask = np.zeros(window.shape, np.uint8)
     mask[index] = 1

@@ -138,7 +138,9 @@ TO_SCALE: Mapping[str, Mapping[DamageGrade, str]] = MappingProxyType(
         ),
         "unosat": dict(zip(GRADES, ("6", "3", "2", "1"), strict=True)),
         "fema": dict(zip(GRADES, ("No Damage", "Minor", "Major", "Destroyed"), strict=True)),
-        "three_level": dict(zip(GRADES, ("intact", "damaged", "damaged", "destroyed"), strict=True)),
+        "three_level": dict(
+            zip(GRADES, ("intact", "damaged", "damaged", "destroyed"), strict=True)
+        ),
         "binary": dict(zip(GRADES, ("undamaged", "damaged", "damaged", "damaged"), strict=True)),
     }
 )

@@ -17,7 +17,7 @@ GeodamageError                                  exit code 1
 └─ MissingExtraError   (ImportError)            2   an optional package is not installed
 
 GeodamageWarning (UserWarning)
-├─ GsdWarning                                   the ground sample distance is outside the model's range
+├─ GsdWarning                                   the GSD is outside the model's range
 └─ SceneWarning                                 the pair is usable, and something about it is odd
 
 Every message is one line: what, which file, why, what to do.

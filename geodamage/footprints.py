@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -13,6 +14,7 @@ import shapely
 from pyproj import Transformer
 from rasterio.transform import Affine
 
+from geodamage.aoi import check_vector_file
 from geodamage.buildings import Grading
 from geodamage.card import Card
 from geodamage.errors import FootprintError
@@ -77,8 +79,8 @@ def read_footprints(
     """
     path = Path(path)
     # A FileGDB is a folder; nothing else that is no regular file is opened (a FIFO would hang).
-    if not (path.is_file() or (path.is_dir() and path.suffix.lower() == ".gdb")):
-        raise FootprintError(f"{path}: no such file; name a vector file of building polygons")
+    if not (path.is_dir() and path.suffix.lower() == ".gdb"):
+        check_vector_file(path)
     try:
         frame = pyogrio.read_dataframe(path, fid_as_index=True)
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError) as error:
@@ -86,7 +88,9 @@ def read_footprints(
     if not isinstance(frame, gpd.GeoDataFrame):
         raise FootprintError(f"{path}: a table without geometry; give polygons")
     if frame.crs is None:
-        raise FootprintError(f"{path}: has no CRS, so its place is unknown; assign one (ogr2ogr -a_srs)")
+        raise FootprintError(
+            f"{path}: has no CRS, so its place is unknown; assign one (ogr2ogr -a_srs)"
+        )
     identities, duplicates = _identities(frame, path, id_field)
     shapes = _in_plane(frame, grid, path)
     broken = ~shapely.is_valid(shapes) & ~shapely.is_missing(shapes)
@@ -112,19 +116,20 @@ def _in_plane(frame: gpd.GeoDataFrame, grid: Grid, path: Path) -> np.ndarray:
             f"{path}: {int(unplaced.sum())} footprints have no place in {grid.crs.to_string()}; "
             f"their CRS ({frame.crs.to_string()}) is probably wrong"
         )
-    return flat
+    placed: np.ndarray = flat
+    return placed
 
 
-def _identities(
-    frame: gpd.GeoDataFrame, path: Path, id_field: str | None
-) -> tuple[list[str], int]:
+def _identities(frame: gpd.GeoDataFrame, path: Path, id_field: str | None) -> tuple[list[str], int]:
     if id_field is not None and id_field not in frame.columns:
         names = ", ".join(str(c) for c in frame.columns if c != frame.geometry.name)
         raise FootprintError(f"{path}: no field {id_field!r}; it has {names or 'none'}")
     name = id_field or next((c for c in ID_COLUMNS if c in frame.columns), None)
     column = frame.index if name is None else frame[name]
-    given = [str(index) if value is None or value != value else _text(value)
-             for index, value in zip(frame.index, column, strict=True)]
+    given = [
+        str(index) if value is None or value != value else _text(value)
+        for index, value in zip(frame.index, column, strict=True)
+    ]
     taken = set(given)
     seen: dict[str, int] = {}
     unique, duplicates = [], 0
@@ -316,7 +321,8 @@ def coverage(
     burned = rasterio.features.rasterize(
         [(shape, 1)], out_shape=(rows * fineness, columns * fineness), transform=fine, dtype="uint8"
     )
-    return burned.reshape(rows, fineness, columns, fineness).mean((1, 3))
+    cover: np.ndarray = burned.reshape(rows, fineness, columns, fineness).mean((1, 3))
+    return cover
 
 
 def _box(bounds: np.ndarray, grid: Grid) -> Window:
@@ -345,6 +351,6 @@ def _place(shapes: np.ndarray, grid: Grid) -> dict[str, np.ndarray]:
     lon[known], lat[known] = to_lonlat.transform(x[known], y[known])
     area = np.full(len(shapes), np.nan)
     for n in np.flatnonzero(known):
-        turned = shapely.transform(shapes[n], to_lonlat.transform, interleaved=False)
+        turned: Any = shapely.transform(shapes[n], to_lonlat.transform, interleaved=False)  # type: ignore[arg-type]
         area[n] = abs(WGS84.geometry_area_perimeter(turned)[0])
     return {"area_m2": area, "lon": lon, "lat": lat}

@@ -86,7 +86,9 @@ def _counts(predicted: np.ndarray, true: np.ndarray) -> Counts:
     return Counts(tp, int(np.count_nonzero(true)) - tp, int(np.count_nonzero(predicted)) - tp)
 
 
-def quadratic_kappa(truth: Sequence[int], predicted: Sequence[int]) -> float:
+def quadratic_kappa(
+    truth: Sequence[int] | np.ndarray, predicted: Sequence[int] | np.ndarray
+) -> float:
     """Return Cohen's kappa with quadratic weights of two gradings, 1-4.
 
     Source: Cohen 1968, "Weighted kappa". 1 is agreement, 0 is chance; nan where either side has

@@ -125,7 +125,9 @@ class Model:
         try:
             heads = self(*probe)
         except Exception as error:  # ONNX Runtime's errors share no public root
-            raise ModelError(f"{source}: does not run on {probe[0].shape}: {_first(error)}") from error
+            raise ModelError(
+                f"{source}: does not run on {probe[0].shape}: {_first(error)}"
+            ) from error
         for name, channels in (("localisation", 1), ("damage", 4)):
             head = getattr(heads, name)
             if head is None:
@@ -192,7 +194,9 @@ def _runtime() -> Any:
 def _providers(runtime: Any, device: str) -> list[Any]:
     there = runtime.get_available_providers()
     kind, _, number = device.partition(":")
-    if kind not in ("auto", "cpu", "cuda") or (number and not (kind == "cuda" and number.isdigit())):
+    if kind not in ("auto", "cpu", "cuda") or (
+        number and not (kind == "cuda" and number.isdigit())
+    ):
         raise DeviceError(f"--device {device}: unknown; give auto, cpu, cuda or cuda:N")
     if kind == "cuda" and "CUDAExecutionProvider" not in there:
         raise DeviceError(
@@ -283,7 +287,7 @@ def _ask(member: Member, pre: np.ndarray, post: np.ndarray) -> Heads:
 
 def _mean(arrays: list[np.ndarray | None]) -> np.ndarray | None:
     known = [a for a in arrays if a is not None]
-    return np.mean(known, axis=0, dtype=np.float32) if known else None
+    return np.asarray(np.mean(known, axis=0, dtype=np.float32)) if known else None
 
 
 def _undo(

@@ -249,15 +249,14 @@ def _stack(above: Pixels, below: Pixels, kept: int) -> Pixels:
     )
 
 
-def _infer(
-    model: Predictor, plan: Plan, read: Iterator[tuple[Window, Pixels]]
-) -> Iterator[Band]:
+def _infer(model: Predictor, plan: Plan, read: Iterator[tuple[Window, Pixels]]) -> Iterator[Band]:
     for band, pixels in read:
         halo = plan.halo
         unseen = (pixels.missing & UNSEEN) > 0
         near = cv2.dilate(unseen.view(np.uint8), np.ones((3, 3), np.uint8))
         inner = slice(halo, halo + band.height), slice(halo, halo + band.width)
-        missing = pixels.missing[inner] | near[inner] * np.uint8(NEAR_MISSING)
+        missing = pixels.missing[inner].copy()
+        missing[near[inner] > 0] |= np.uint8(NEAR_MISSING)
         result = np.zeros((5, *band.shape), np.float32)
         result[0] = 1
         seen = ~unseen[inner]
@@ -321,7 +320,7 @@ def ahead(items: Iterator[T], depth: int = 1) -> Iterator[T]:
                     break
             else:
                 put(None)
-        except BaseException as error:  # noqa: BLE001 - handed to the caller whole
+        except BaseException as error:
             put(_Failure(error))
         finally:
             close = getattr(items, "close", None)

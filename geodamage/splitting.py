@@ -64,17 +64,18 @@ def _boxes(labels: np.ndarray, seeds_of: np.ndarray) -> list[tuple[int, tuple[sl
     if not len(numbers):
         return []
     boxes = ndimage.find_objects(labels)
-    return [(int(number), boxes[number - 1]) for number in numbers]
+    return [(int(n), (boxes[n - 1][0], boxes[n - 1][1])) for n in numbers]
 
 
 def _in_order(seeds: np.ndarray) -> np.ndarray:
-    """Number seeds anew by their first pixel: the labelling's own order depends on its raster."""
+    """Count seeds anew by their first pixel: the labelling's own order depends on its raster."""
     numbers, first = np.unique(seeds, return_index=True)
     order = np.zeros(int(numbers[-1]) + 1, np.int32)
     seen = numbers[np.argsort(first, kind="stable")]
     seen = seen[seen > 0]
     order[seen] = np.arange(1, len(seen) + 1)
-    return order[seeds]
+    ordered: np.ndarray = order[seeds]
+    return ordered
 
 
 def _grow(seeds: np.ndarray, inside: np.ndarray) -> np.ndarray:

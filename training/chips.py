@@ -4,16 +4,15 @@ import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+
 from geodamage.damage import GRADES, NOT_ASSESSED
 from geodamage.errors import LabelError
 from geodamage.masks import burn_index, burn_labels
-
 from sample_data.scenes import draw_scene
-
 from training.prepare import SIZE, Pair
 from training.recipe import Recipe
 
@@ -87,7 +86,9 @@ def load_pair(pair: Pair) -> LabelledPair:
         if label.grade is not None
     ]
     pre, post = (_read_rgb(pair.image(date)) for date in ("pre", "post"))
-    return assemble(pair.name, pre, post, (index, burn_index(labels, (SIZE, SIZE)), damage, centres))
+    return assemble(
+        pair.name, pre, post, (index, burn_index(labels, (SIZE, SIZE)), damage, centres)
+    )
 
 
 def assemble(
@@ -122,7 +123,9 @@ def draw_generated(number: int) -> LabelledPair:
         cv2.fillPoly(damage, vertices, int(grade))
         x, y = outline.mean(0)
         centres.append((int(y), int(x), int(grade)))
-    pre, post = (np.ascontiguousarray(image.transpose(1, 2, 0)) for image in (scene.pre, scene.post))
+    pre, post = (
+        np.ascontiguousarray(image.transpose(1, 2, 0)) for image in (scene.pre, scene.post)
+    )
     return assemble(f"generated_{number:08d}", pre, post, (index, index, damage, centres))
 
 
@@ -130,7 +133,7 @@ def _read_rgb(path: Path) -> np.ndarray:
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None or image.shape != (SIZE, SIZE, 3):
         raise LabelError(f"{path}: not an image of {SIZE} x {SIZE} pixels in three channels")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
 
 
 def _parted(index: np.ndarray) -> np.ndarray:
@@ -157,7 +160,7 @@ def _vote_weights(index: np.ndarray) -> np.ndarray:
     areas = np.bincount(index.ravel())
     weights = np.clip(np.sqrt(400 / np.maximum(areas, 1)), 0.3, 2.5)
     weights[0] = 0
-    return weights[index].astype(np.float32)
+    return np.asarray(weights[index], np.float32)
 
 
 def chips(pairs: list[LabelledPair], recipe: Recipe, rng: np.random.Generator) -> Iterator[Chip]:
@@ -234,7 +237,7 @@ def _matrices(
     angle = 90 * rng.integers(4) + (rng.uniform(-45, 45) if rng.random() < 0.3 else 0)
     scale = float(np.exp(rng.normal(0, 0.18))) if rng.random() < 0.7 else 1.0
     scale = float(np.clip(scale, 0.6, 1.6))
-    turn = cv2.getRotationMatrix2D((column, row), float(angle), scale)
+    turn: Any = cv2.getRotationMatrix2D((column, row), float(angle), scale)
     turn[:, 2] += half - np.array([column, row])
     if rng.random() < 0.5:  # a mirror image; with the quarter turns all eight orientations
         turn = np.array([[-1.0, 0, recipe.crop - 1], [0, 1, 0]]) @ np.vstack([turn, [0, 0, 1]])
@@ -249,7 +252,7 @@ def _matrices(
 def _photograph(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Take the picture again: other light, haze, blur, noise, compression."""
     collar = (image == 0).all(2)
-    colour = image.astype(np.float32)
+    colour: Any = image.astype(np.float32)
     if rng.random() < 0.85:
         gain = rng.uniform(0.7, 1.35) * rng.uniform(0.9, 1.1, 3)
         offset = rng.uniform(-22, 22) + rng.uniform(-8, 8, 3)
@@ -263,7 +266,7 @@ def _photograph(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         colour = cv2.GaussianBlur(colour, (0, 0), float(rng.uniform(0.4, 1.3)))
     if rng.random() < 0.2:
         colour = colour + rng.normal(0, rng.uniform(1, 7), colour.shape).astype(np.float32)
-    result = np.clip(colour, 0, 255).astype(np.uint8)
+    result: Any = np.clip(colour, 0, 255).astype(np.uint8)
     if rng.random() < 0.2:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(40, 95))]
         result = cv2.imdecode(cv2.imencode(".jpg", result, quality)[1], cv2.IMREAD_COLOR)

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
+
 from geodamage.damage import NOT_ASSESSED
 from geodamage.metrics import OfficialScore, match, official_score, quadratic_kappa
-
 from training.chips import LabelledPair
 
 #: uint8 (h, w, 3) twice -> localisation (h, w) in 0..1 and damage (4, h, w), not negative.

@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from geodamage.card import Card, with_card
-from geodamage.model import Model
-from geodamage.networks.compact import CompactSiamese
 from torch import Tensor, nn
 from torch.nn import functional
 
+from geodamage.card import Card, with_card
+from geodamage.model import Model
+from geodamage.networks.compact import CompactSiamese
 from training.train import normalise
 
 LICENCE = "CC BY-NC-SA 4.0"
@@ -101,10 +101,10 @@ def to_onnx(network: CompactSiamese) -> bytes:
     torch.onnx.export(
         Exported(network).eval(),
         (example, example),
-        buffer,
+        buffer,  # type: ignore[arg-type]  # the tracing exporter takes a file object
         input_names=["pre", "post"],
         output_names=["localisation", "damage"],
-        dynamic_axes={name: axes for name in ("pre", "post", "localisation", "damage")},
+        dynamic_axes=dict.fromkeys(("pre", "post", "localisation", "damage"), axes),
         opset_version=17,
         dynamo=False,
     )
@@ -170,10 +170,15 @@ def main() -> None:
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_bytes(with_card(blob, card))
     memory = measure_memory(options.output)
-    options.output.write_bytes(with_card(blob, Card(**(values | facts | {"bytes_per_pixel": memory}))))
+    options.output.write_bytes(
+        with_card(blob, Card(**(values | facts | {"bytes_per_pixel": memory})))
+    )
     model = Model(options.output, device="cpu")
     check_parity(network, model)
-    print(f"{options.output}: {options.output.stat().st_size / 1e6:.2f} MB, halo {halo}, {memory} B/px")
+    print(
+        f"{options.output}: {options.output.stat().st_size / 1e6:.2f} MB, "
+        f"halo {halo}, {memory} B/px"
+    )
 
 
 def check_parity(network: CompactSiamese, model: Model) -> None:

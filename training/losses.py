@@ -1,9 +1,10 @@
 """Losses of the compact network."""
 
 import torch
-from geodamage.damage import NOT_ASSESSED
 from torch import Tensor
 from torch.nn import functional
+
+from geodamage.damage import NOT_ASSESSED
 
 
 def localisation_loss(logits: Tensor, target: Tensor, weights: Tensor) -> Tensor:

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import shapely
+from shapely import Polygon
+
 from geodamage.damage import GRADES
 from geodamage.errors import LabelError
 from geodamage.labels import Label, fit_lonlat, read_xbd
-from shapely import Polygon
 
 PARTS = ("train", "validation", "test")
 SIZE = 1024  # rows and columns of every xBD image
@@ -106,7 +107,9 @@ def assign(places: list[list[Pair]], shares: Sequence[float], seed: int) -> list
     total = np.maximum(counts.sum(0), 1)
     held = np.zeros((len(shares), counts.shape[1]))
     held_event: dict[str, np.ndarray] = {e: np.zeros(len(shares)) for e in events}
-    total_event = {e: sum(counts[i, 0] for i in range(len(places)) if events[i] == e) for e in events}
+    total_event = {
+        e: sum(counts[i, 0] for i in range(len(places)) if events[i] == e) for e in events
+    }
     order = sorted(range(len(places)), key=lambda i: (-counts[i].sum(), rng.random()))
     for i in order:
         costs = []
@@ -117,7 +120,9 @@ def assign(places: list[list[Pair]], shares: Sequence[float], seed: int) -> list
             trial_event[part] += counts[i, 0]
             target = np.asarray(shares)[:, None]
             cost = ((trial / total - target) ** 2 / target).sum()
-            cost += ((trial_event / total_event[events[i]] - target[:, 0]) ** 2 / target[:, 0]).sum()
+            cost += (
+                (trial_event / total_event[events[i]] - target[:, 0]) ** 2 / target[:, 0]
+            ).sum()
             costs.append(cost)
         best = int(np.argmin(costs))
         held[best] += counts[i]

@@ -86,7 +86,9 @@ def _typed(path: Path, key: str, value: Any, wanted: Any) -> Any:
     if wanted in (int, float, str):
         if type(value) is wanted:
             return value
-    elif isinstance(value, list) and len(value) == 4 and all(type(v) in (int, float) for v in value):
+    elif (
+        isinstance(value, list) and len(value) == 4 and all(type(v) in (int, float) for v in value)
+    ):
         return tuple(float(v) for v in value)
     raise OptionError(f"{path}: {key} = {value!r} is not {getattr(wanted, '__name__', wanted)}")
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from geodamage.networks.compact import CompactSiamese
 from torch import Tensor
 
+from geodamage.networks.compact import CompactSiamese
 from training.chips import LabelledPair, chips, draw_generated, load_pair, read_split
 from training.evaluate import Predictor, tally
 from training.losses import damage_loss, localisation_loss
@@ -33,8 +33,11 @@ def as_tensors(batch: list[tuple[np.ndarray, ...]], device: torch.device) -> lis
     """Stack chips; images become (n, 3, h, w)."""
     stacked = [torch.from_numpy(np.stack(arrays)) for arrays in zip(*batch, strict=True)]
     return [
-        (t.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last) if t.ndim == 4 else t)
-        .to(device, non_blocking=True)
+        (
+            t.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+            if t.ndim == 4
+            else t
+        ).to(device, non_blocking=True)
         for t in stacked
     ]
 
@@ -49,7 +52,9 @@ def learning_rate(step: int, recipe: Recipe) -> float:
 def update_average(average: CompactSiamese, network: CompactSiamese, decay: float) -> None:
     """Move the averaged weights a little towards the network's."""
     with torch.no_grad():
-        for mean, value in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+        values = network.state_dict()
+        for name, mean in average.state_dict().items():
+            value = values[name]
             if mean.is_floating_point():
                 mean.lerp_(value, 1 - decay)
             else:
@@ -91,13 +96,14 @@ def main() -> None:
     run = options.runs / recipe.name
     run.mkdir(parents=True, exist_ok=True)
     (run / "recipe.toml").write_text(as_toml(recipe))
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    head = ["git", "rev-parse", "HEAD"]
+    commit = subprocess.run(head, capture_output=True, text=True, check=False)
     (run / "git.txt").write_text(commit.stdout)
 
     device = torch.device(options.device)
     torch.manual_seed(recipe.seed)
-    network = CompactSiamese().to(device, memory_format=torch.channels_last)
-    average = CompactSiamese().to(device, memory_format=torch.channels_last)
+    network = CompactSiamese().to(device).to(memory_format=torch.channels_last)
+    average = CompactSiamese().to(device).to(memory_format=torch.channels_last)
     average.load_state_dict(network.state_dict())
     optimiser = torch.optim.AdamW(network.parameters(), recipe.lr, weight_decay=recipe.weight_decay)
     step = 0
@@ -128,10 +134,11 @@ def main() -> None:
             in_pre, in_post, grades = network(normalise(pre), normalise(post))
         asked = (standing <= 1).float()
         loss = recipe.localisation_weight * localisation_loss(in_pre, building, weights)
-        loss = loss + recipe.post_weight * localisation_loss(in_post, standing * (standing <= 1), asked)
+        still = localisation_loss(in_post, standing * (standing <= 1), asked)
+        loss = loss + recipe.post_weight * still
         loss = loss + recipe.damage_weight * damage_loss(grades, damage, vote, grade_weights)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
         optimiser.step()
         step += 1

@@ -84,7 +84,7 @@ def parse_memory(text: str) -> float:
 @click.option("-v", "--verbose", is_flag=True, help="Say more.")
 @click.pass_context
 def command(ctx: click.Context, /, **options: Any) -> None:
-    """Grade the damage of every building between two images.
+    r"""Grade the damage of every building between two images.
 
     PRE and POST are the images before and after: each a GeoTIFF, a folder of tiles, a glob in
     quotes, @list.txt, or a URL with --allow-remote. They may differ in CRS, pixel size, extent and

@@ -94,11 +94,13 @@ class CompactSiamese(nn.Module):
         self.localisation = nn.Conv2d(d2, 4, 1)
         # Compare coarsely first: at an eighth of the size a shift of a few pixels is small.
         self.compare8 = nn.Sequential(ConvBlock(2 * d8, d8, 1), Residual(d8, d8))
-        self.compare2 = nn.Sequential(ConvBlock(2 * d2 + d8, d8 // 2, 1), Residual(d8 // 2, d8 // 2))
+        self.compare2 = nn.Sequential(
+            ConvBlock(2 * d2 + d8, d8 // 2, 1), Residual(d8 // 2, d8 // 2)
+        )
         self.damage = nn.Conv2d(d8 // 2, 4, 1)
         self._initialise()
         # Few pixels are buildings: start from that, not from even odds.
-        nn.init.constant_(self.localisation.bias, -2.0)
+        nn.init.constant_(self.localisation.bias, -2.0)  # type: ignore[arg-type]
 
     def _initialise(self) -> None:
         for module in self.modules():

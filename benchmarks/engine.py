@@ -1,0 +1,179 @@
+"""Measure the engine: speed against bare ONNX Runtime, memory against the size of the scene.
+
+    python benchmarks/engine.py speed
+    python benchmarks/engine.py memory
+
+`speed` runs the whole `assess` command and, in the same minute, the same windows through a bare
+ONNX Runtime session with the same options; the figure is the ratio of core pixels per second.
+`memory` runs `assess` on pairs of 4k, 16k and 40k pixels square, made by repeating the sample pair,
+and prints the peak of each; the largest is stopped after a few bands, which is enough to show
+whether memory grows.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from affine import Affine
+
+from geodamage.model import find_model, load_model
+from geodamage.predict import default_threads, make_plan
+from geodamage.scene import Scene, SceneOptions
+from geodamage.windows import Window
+
+SAMPLE = Path(__file__).parents[1] / "sample_data"
+MEMORY = 1.5e9
+
+
+def make_pair(folder: Path, size: int) -> tuple[Path, Path]:
+    """Write a pair of `size` pixels square by repeating the sample pair."""
+    model = load_model(device="cpu")
+    with Scene.open(
+        SAMPLE / "pre.tif", SAMPLE / "post.tif", gsd=model.card.gsd, options=SceneOptions()
+    ) as scene:
+        # A square with data in both dates everywhere.
+        pixels = scene.read(Window(scene.extent.row, scene.extent.column + 8, 544, 544))
+        crs = scene.grid.crs.to_wkt()
+    paths = folder / f"pre_{size}.tif", folder / f"post_{size}.tif"
+    for path, image in zip(paths, (pixels.pre, pixels.post), strict=True):
+        _repeat(path, image, size, crs)
+    return paths
+
+
+def _repeat(path: Path, image: np.ndarray, size: int, crs: str) -> None:
+    profile: dict[str, Any] = {
+        "driver": "GTiff", "width": size, "height": size, "count": 3, "dtype": "uint8",
+        "crs": crs, "transform": Affine(0.5, 0, 400_000, 0, -0.5, 3_400_000),
+        "tiled": True, "blockxsize": 512, "blockysize": 512, "compress": "jpeg",
+        "photometric": "ycbcr", "jpeg_quality": 85, "BIGTIFF": "IF_SAFER",
+    }  # fmt: skip
+    side = image.shape[1]
+    wide = np.tile(image, (1, 1, -(-size // side)))[:, :, :size]
+    with rasterio.open(path, "w", **profile) as dataset:
+        for top in range(0, size, side):
+            rows = min(side, size - top)
+            window = rasterio.windows.Window(0, top, size, rows)
+            dataset.write(wide[:, :rows], window=window)
+
+
+def assess_command(pair: tuple[Path, Path], output: Path, *more: str) -> list[str]:
+    """Return the command line of a run."""
+    command = [sys.executable, "-m", "geodamage", "assess", *map(str, pair), "-o", str(output)]
+    return [*command, "--overwrite", "--device", "cpu", *more]
+
+
+def bare_rate(pair: tuple[Path, Path]) -> float:
+    """Return core pixels per second of a bare session over the windows that `assess` takes."""
+    import onnxruntime
+
+    model = load_model(device="cpu")
+    with Scene.open(*pair, gsd=model.card.gsd) as scene:
+        plan = make_plan(scene.region, model.card, memory=MEMORY)
+        count = sum(1 for band in plan.bands() for _ in plan.cores(band))
+        region = scene.region.size
+        first = Window(plan.origin[0], plan.origin[1], *plan.window)
+        pixels = scene.read(first)
+    del model
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = default_threads()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(
+        find_model("fast").read_bytes(), options, providers=["CPUExecutionProvider"]
+    )
+    feed = {"pre": pixels.pre[None], "post": pixels.post[None]}
+    session.run(None, feed)
+    started = time.perf_counter()
+    for _ in range(count):
+        session.run(None, feed)
+    return region / (time.perf_counter() - started)
+
+
+def speed(size: int, repeats: int) -> None:
+    """Print the ratio of the whole command to bare ONNX Runtime."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        pair = make_pair(folder, size)
+        command = assess_command(
+            pair, folder / "out.geojson", "-q", "--threads", str(default_threads())
+        )
+        ratios = []
+        for _ in range(repeats):
+            bare = bare_rate(pair)
+            started = time.perf_counter()
+            subprocess.run(command, check=True)
+            whole = size * size / (time.perf_counter() - started)
+            ratios.append(whole / bare)
+            print(
+                f"{size} px: assess {whole / 1e6:.2f}, bare ONNX Runtime {bare / 1e6:.2f} MP/s, "
+                f"ratio {ratios[-1]:.3f}",
+                flush=True,
+            )
+        print(f"median ratio {statistics.median(ratios):.3f}")
+
+
+def memory(sizes: list[int], seconds: float) -> None:
+    """Print the peak memory of `assess` for growing scenes."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for size in sizes:
+            pair = make_pair(folder, size)
+            peak, share = _watch(assess_command(pair, folder / "out.geojson", "-v"), seconds)
+            print(f"{size} px: peak {peak / 1e6:.0f} MB after {share} of the scene", flush=True)
+            for path in pair:
+                path.unlink()
+
+
+def _watch(command: list[str], seconds: float) -> tuple[float, str]:
+    """Run a command for at most some seconds; return its peak memory and how far it came."""
+    with tempfile.TemporaryFile("w+") as words:
+        process = subprocess.Popen(command, stderr=words)
+        deadline = time.monotonic() + seconds
+        while process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.5)
+        status = Path(f"/proc/{process.pid}/status")
+        peak = 0.0
+        if process.poll() is None:
+            peak = 1024 * int(status.read_text().split("VmHWM:")[1].split()[0])
+            process.terminate()
+            process.wait()
+        else:
+            peak = 1024 * _children_peak()
+        words.seek(0)
+        shares = [
+            line.split("%")[0].strip() for line in words if "%" in line and "buildings" in line
+        ]
+        return peak, f"{shares[-1]} %" if shares else "none"
+
+
+def _children_peak() -> int:
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+
+
+def main() -> None:
+    """Run one of the two."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=["speed", "memory"])
+    parser.add_argument("--size", type=int, default=4096, help="of the speed pair")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=240, help="longest memory run")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[4096, 16384, 40960])
+    options = parser.parse_args()
+    print(f"{os.cpu_count()} processors, {default_threads()} usable")
+    if options.what == "speed":
+        speed(options.size, options.repeats)
+    else:
+        memory(options.sizes, options.seconds)
+
+
+if __name__ == "__main__":
+    main()
