@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import shapely
 from affine import Affine
+from hypothesis import settings
 from onnx import TensorProto, helper, numpy_helper
 from pyproj import CRS
 
@@ -17,6 +18,9 @@ from geodamage.model import Heads
 from geodamage.predict import Band
 from geodamage.scene import OUTSIDE, OUTSIDE_AOI, Pixels
 from geodamage.windows import Window, mirror
+
+#: How often a property is tried.
+SMALL = settings(max_examples=40, deadline=None)
 
 UTM = CRS.from_epsg(32616)
 #: Half-metre pixels near the middle of a zone; multiples of 64 pixels.

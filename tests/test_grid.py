@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 from affine import Affine
-from fakes import TRANSFORM, UTM
-from hypothesis import given, settings
+from fakes import SMALL, TRANSFORM, UTM
+from hypothesis import given
 from hypothesis import strategies as st
 from pyproj import CRS
 
@@ -32,7 +32,7 @@ def test_bounds_of_a_rotated_grid_hold_all_its_corners():
         assert bottom <= y <= top
 
 
-@settings(max_examples=40, deadline=None)
+@SMALL
 @given(st.integers(-50, 300), st.integers(-50, 300), st.integers(0, 50), st.integers(0, 50))
 def test_a_crop_has_the_same_pixels(row, column, height, width):
     window = Window(row, column, height, width)

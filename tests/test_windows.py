@@ -1,12 +1,10 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from fakes import SMALL
+from hypothesis import given
 from hypothesis import strategies as st
 
 from geodamage.windows import Window, mirror, round_down, round_up, split
-
-settings.register_profile("small", max_examples=50, deadline=None)
-settings.load_profile("small")
 
 WINDOWS = st.builds(
     Window, st.integers(-9, 9), st.integers(-9, 9), st.integers(0, 12), st.integers(0, 12)
@@ -24,17 +22,20 @@ def test_a_window_knows_its_sides():
     assert np.zeros((9, 9))[window.slices].shape == (4, 5)
 
 
+@SMALL
 @given(WINDOWS, WINDOWS)
 def test_what_two_windows_share_are_the_pixels_of_both(a, b):
     assert pixels(a & b) == pixels(a) & pixels(b)
     assert pixels(b & a) == pixels(a & b)
 
 
+@SMALL
 @given(WINDOWS, WINDOWS)
 def test_a_window_contains_what_has_no_pixel_outside(a, b):
     assert a.contains(b) == (pixels(b) <= pixels(a))
 
 
+@SMALL
 @given(WINDOWS, st.integers(0, 5))
 def test_a_buffer_grows_on_each_side(window, amount):
     grown = window.buffer(amount)
@@ -43,12 +44,14 @@ def test_a_buffer_grows_on_each_side(window, amount):
     assert grown.buffer(-amount) == window
 
 
+@SMALL
 @given(WINDOWS, st.integers(-5, 5), st.integers(-5, 5))
 def test_a_shift_moves_every_pixel(window, rows, columns):
     moved = {(row + rows, column + columns) for row, column in pixels(window)}
     assert pixels(window.shift(rows, columns)) == moved
 
 
+@SMALL
 @given(st.integers(-1000, 1000), st.integers(1, 70))
 def test_rounding_gives_the_nearest_multiples(value, step):
     low, high = round_down(value, step), round_up(value, step)
@@ -56,6 +59,7 @@ def test_rounding_gives_the_nearest_multiples(value, step):
     assert value - step < low <= value <= high < value + step
 
 
+@SMALL
 @given(st.integers(-50, 50), st.integers(-50, 50), st.integers(1, 20))
 def test_split_tiles_the_range_at_multiples(start, stop, step):
     pieces = list(split(start, stop, step))
@@ -64,6 +68,7 @@ def test_split_tiles_the_range_at_multiples(start, stop, step):
     assert all(0 < b - a <= step for a, b in pieces)
 
 
+@SMALL
 @given(st.integers(-60, 60), st.integers(0, 60), st.integers(2, 20))
 def test_mirror_is_that_of_numpy(start, length, size):
     reach = 130
