@@ -13,11 +13,12 @@ import geopandas as gpd
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+
 from geodamage.damage import COLOURS, DamageGrade
 from geodamage.model import load_model
 from geodamage.scene import Scene
-from matplotlib.axes import Axes
-from matplotlib.patches import Patch
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "sample_data"

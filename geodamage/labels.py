@@ -48,22 +48,23 @@ def read_xbd(path: str | PathLike[str]) -> list[Label]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         features = document["features"]
-        pixels, degrees = features["xy"], features.get("lng_lat", [])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        pixels = [(_uid(feature), feature) for feature in features["xy"]]
+        lonlat = {_uid(feature): feature for feature in features.get("lng_lat", [])}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise LabelError(
             f"{path}: not an xBD label file ({type(error).__name__}: {error}); "
             "it needs features.xy with one WKT polygon each"
         ) from error
-    lonlat = {_uid(feature): feature for feature in degrees}
-    return [_label(path, feature, lonlat.get(_uid(feature))) for feature in pixels]
+    return [_label(path, uid, feature, lonlat.get(uid)) for uid, feature in pixels]
 
 
 def _uid(feature: dict[str, Any]) -> str:
     return str(feature.get("properties", {}).get("uid", ""))
 
 
-def _label(path: Path, feature: dict[str, Any], twin: dict[str, Any] | None) -> Label:
-    uid = _uid(feature)
+def _label(
+    path: Path, uid: str, feature: dict[str, Any], twin: dict[str, Any] | None
+) -> Label:
     try:
         subtype = feature["properties"].get("subtype", UNCLASSIFIED)
         grade = None if subtype == UNCLASSIFIED else DamageGrade.from_label(subtype)
@@ -78,6 +79,8 @@ def _polygon(wkt: str) -> Polygon:
     geometry = shapely.from_wkt(wkt)
     if not isinstance(geometry, Polygon):
         raise ValueError(f"a polygon is needed, not {geometry.geom_type}")
+    if geometry.is_empty:
+        raise ValueError("its polygon is empty")
     return geometry
 
 

@@ -1,6 +1,6 @@
-"""Choose a model's thresholds on the validation places, score it on the test places.
+r"""Choose a model's thresholds on the validation places, score it on the test places.
 
-    python -m training.calibrate model.onnx training/recipes/compact.csv \\
+    python -m training.calibrate model.onnx training/recipes/compact.csv \
         --data ../shared/data/xbd -o facts.json
 
 What is scored is what `assess` would draw: components above the threshold, split at seeds, one
@@ -175,7 +175,7 @@ def grade_f1(truth: np.ndarray, said: np.ndarray) -> dict[str, float]:
 
 
 def calibration_error(p: np.ndarray, grades: np.ndarray, bins: int = 10) -> float:
-    """Return the expected calibration error of the confidence (Guo et al. 2017), equal-width bins."""
+    """Return the expected calibration error of the confidence (Guo et al. 2017)."""
     confidence, right = p.max(1), p.argmax(1) + 1 == grades
     number = np.minimum((confidence * bins).astype(int), bins - 1)
     gaps = [
