@@ -30,7 +30,7 @@ def read_aoi(path: Path, crs: CRS) -> BaseGeometry:
     try:
         frame = gpd.read_file(name)
     except (OSError, ValueError, RuntimeError) as error:
-        why = " ".join(str(error).split())
+        why = str(error).partition(";")[0]  # then follows GDAL's advice, for GDAL's command line
         raise SceneError(f"{path}: not a vector file that can be read ({why})") from error
     if not isinstance(frame, gpd.GeoDataFrame) or frame.crs is None:
         raise SceneError(f"{path}: the area of interest has no CRS; save it with one")

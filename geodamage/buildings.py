@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import geopandas as gpd
 import numpy as np
+import rasterio
 import rasterio.features
 import shapely
 from pyproj import Proj, Transformer
@@ -138,7 +139,8 @@ class _Finder:
 
     def frame(self, patches: list[Patch]) -> gpd.GeoDataFrame:
         """Return the buildings of some patches."""
-        drawn = [self._draw(patch) for patch in patches if patch.count]
+        with rasterio.Env():  # one for all: entering it costs more than drawing a building
+            drawn = [self._draw(patch) for patch in patches if patch.count]
         if not drawn or not sum(len(polygons) for polygons, _, _ in drawn):
             return empty_frame(self.grid.crs)
         polygons = np.concatenate([polygons for polygons, _, _ in drawn])
@@ -173,9 +175,15 @@ class _Finder:
         labels, count = split_touching(
             patch.labels, patch.count, patch.probabilities[0], self.card.seed_threshold
         )
+        pixels = np.bincount(labels.ravel(), minlength=count + 1)
+        # Most components are specks: they go before anything is drawn. The margin leaves what is
+        # near the limit to the exact area.
+        speck = pixels * abs(self.grid.transform.a) ** 2 < 0.9 * self.options.min_area
+        speck[0] = False
+        self.counts.too_small += int((speck & (pixels > 0)).sum())
+        labels = np.where(speck[labels], 0, labels) if speck.any() else labels
         inside = labels > 0
         numbers = labels[inside]
-        pixels = np.bincount(numbers, minlength=count + 1)
         votes = np.stack(
             [
                 np.bincount(numbers, channel[inside], count + 1)
@@ -251,17 +259,23 @@ def polygonise(labels: np.ndarray, transform: Affine) -> tuple[np.ndarray, np.nd
     polygons
         object (n,): in a canonical order of vertices, so that equal shapes are equal.
     """
-    numbers, polygons = [], []
+    numbers: list[int] = []
+    vertices: list[tuple[float, float]] = []
+    ring_of: list[int] = []  # of each vertex
+    owner: list[int] = []  # of each ring
     shapes = rasterio.features.shapes(labels, mask=labels > 0, connectivity=4, transform=transform)
     for shape, number in shapes:
-        rings = shape["coordinates"]
-        polygons.append(shapely.Polygon(rings[0], rings[1:]))
+        for ring in shape["coordinates"]:
+            vertices += ring
+            ring_of += [len(owner)] * len(ring)
+            owner.append(len(numbers))
         numbers.append(int(number))
+    if not numbers:
+        return np.zeros(0, np.int64), np.zeros(0, object)
+    rings = shapely.linearrings(np.array(vertices), indices=ring_of)
     order = np.argsort(numbers, kind="stable")
-    found = np.array(polygons, object)[order] if polygons else np.zeros(0, object)
-    return np.array(numbers, np.int64)[order] if polygons else np.zeros(0, np.int64), (
-        shapely.normalize(found)
-    )
+    polygons = shapely.polygons(rings, indices=owner)[order]
+    return np.array(numbers, np.int64)[order], shapely.normalize(polygons)
 
 
 def identity(lon: float, lat: float, area: float) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from geodamage.errors import ChecksumError, ModelError
 from geodamage.grid import GsdRange
+from geodamage.windows import round_up
 
 #: Key of the card in the metadata of an ONNX file.
 METADATA_KEY = "geodamage"
@@ -19,6 +20,8 @@ _METADATA_PROPS, _ENTRY_KEY, _ENTRY_VALUE = 14, 1, 2
 TASKS = ("assess", "localisation", "damage")
 CONTEXTS = ("local", "global")
 SENSORS = ("optical", "sar")
+#: Pixels; a card must not make us allocate what no machine has.
+LARGEST_TILE = 8192
 _RGB = ("red", "green", "blue")
 
 
@@ -81,8 +84,9 @@ class Card:
                 raise ModelError(f"card of model {self.name!r}: {what}; mend the card")
 
     def _checks(self) -> Iterator[tuple[bool, str]]:
-        numbers = (self.gsd_native, self.gsd_min, self.gsd_max, self.temperature, self.threshold)
-        yield all(map(math.isfinite, numbers)), "a number is not finite"
+        numbers = [f.name for f in dataclasses.fields(self) if f.type is float]
+        values = [*(getattr(self, name) for name in numbers), *self.grade_weights]
+        yield all(map(math.isfinite, values)), "a number is not finite"
         gsd = 0 < self.gsd_min <= self.gsd_native <= self.gsd_max
         yield gsd, "0 < gsd_min <= gsd_native <= gsd_max does not hold"
         yield self.task in TASKS, f"task is none of {', '.join(TASKS)}"
@@ -90,10 +94,17 @@ class Card:
         sensors = {self.pre_sensor, self.post_sensor} <= set(SENSORS)
         yield sensors, f"a sensor is none of {', '.join(SENSORS)}"
         yield self.stride >= 1, "stride is below 1"
+        yield self.tile <= LARGEST_TILE, f"tile {self.tile} is above {LARGEST_TILE}"
+        yield self.stride <= LARGEST_TILE // 4, f"stride {self.stride} is above {LARGEST_TILE // 4}"
         yield self.tile % self.stride == 0, f"tile {self.tile} is no multiple of {self.stride}"
         yield self.halo >= 0, "halo is negative"
-        yield self.tile > 2 * self.halo, f"tile {self.tile} leaves no core inside halo {self.halo}"
-        yield 0 <= self.threshold < 1, "threshold is outside 0..1"
+        core = self.tile > 2 * self.margin
+        yield core, f"tile {self.tile} leaves no core inside halo {self.halo}"
+        shares = (self.threshold, self.seed_threshold)
+        yield all(0 <= share < 1 for share in shares), "a threshold is outside 0..1"
+        yield 0 <= self.damaged_threshold <= 1, "damaged_threshold is outside 0..1"
+        yield self.bytes_per_pixel >= 0, "bytes_per_pixel is negative"
+        yield bool(self.pre_channels and self.post_channels), "an image has no channels"
         yield self.temperature > 0, "temperature is not positive"
         weights = len(self.grade_weights) == 4 and min(self.grade_weights) > 0
         yield weights, "grade_weights are not four positive numbers"
@@ -102,6 +113,15 @@ class Card:
     def gsd(self) -> GsdRange:
         """The ground sample distances the model was made for."""
         return GsdRange(self.gsd_native, self.gsd_min, self.gsd_max)
+
+    @property
+    def margin(self) -> int:
+        """Pixels read around a core: the halo in whole strides, and never less than one stride.
+
+        What is one pixel away must be known even to a model that needs no halo, because a pixel
+        beside missing ones is flagged.
+        """
+        return round_up(max(self.halo, 1), self.stride)
 
     def as_json(self) -> str:
         """Return the card as JSON."""
@@ -118,7 +138,7 @@ class Card:
         """
         try:
             values = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ModelError(
                 f"{source}: its card is not JSON ({error}); export it again"
             ) from error
@@ -140,7 +160,7 @@ class Card:
 
 def _typed(source: str, wanted: "dataclasses.Field[Any]", value: Any) -> Any:
     if wanted.type is float:
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if _is_number(value):
             return float(value)
     elif wanted.type in (str, int):
         if type(value) is wanted.type:
@@ -149,10 +169,18 @@ def _typed(source: str, wanted: "dataclasses.Field[Any]", value: Any) -> Any:
         if isinstance(value, dict):
             return value
     elif isinstance(value, list):
-        kind = float if wanted.name == "grade_weights" else str
-        if all(isinstance(item, (int, float) if kind is float else str) for item in value):
-            return tuple(kind(item) for item in value)
+        if wanted.name == "grade_weights" and all(map(_is_number, value)):
+            return tuple(map(float, value))
+        if wanted.name != "grade_weights" and all(isinstance(item, str) for item in value):
+            return tuple(value)
     raise ModelError(f"{source}: {wanted.name} = {value!r} on its card is of the wrong type")
+
+
+def _is_number(value: Any) -> bool:
+    """Say whether a value of a card is a number that a float can hold."""
+    if isinstance(value, int):
+        return not isinstance(value, bool) and abs(value) < 2**63
+    return isinstance(value, float)
 
 
 def read_card(blob: bytes, source: str) -> Card:

@@ -17,6 +17,8 @@ from geodamage.windows import Window
 
 #: Pixels above which a component is no building and is cut on a fixed grid.
 LARGEST_COMPONENT = 4_000_000
+#: Its box may be so many times larger: what is thin and long is no building either.
+LARGEST_BOX = 4
 #: Rows and columns of the cells of that grid; a cell holds no more pixels than a component may.
 CELL = 2000
 
@@ -93,7 +95,7 @@ class Components:
             mask.view(np.uint8), connectivity=4, ltype=cv2.CV_32S
         )
         waiting = self._reach_open_side(labels, window)
-        waiting[1:] |= stats[1:, cv2.CC_STAT_AREA] > LARGEST_COMPONENT
+        waiting |= _too_large(stats)
         waiting[0] = False
         ids = self._keep(band, labels, stats, np.flatnonzero(waiting))
         self._join(ids, labels, window)
@@ -179,10 +181,10 @@ class Components:
         edges = np.concatenate([self._above, self._seam_left, self._seam_right])
         live = {self._find(int(number)) for number in np.unique(edges) if number > 0}
         done = [root for root in self._pieces if root not in live]
-        for piece, cut in sorted(
-            (self._whole(root) for root in done),
-            key=lambda item: (item[0].rows[0], item[0].columns[0]),
-        ):
+        whole = [self._whole(root) for root in done]
+        # Of a huge component the last cell may have left already, and nothing be left of it.
+        rest = [(piece, cut) for piece, cut in whole if len(piece.rows)]
+        for piece, cut in sorted(rest, key=lambda item: (item[0].rows[0], item[0].columns[0])):
             yield from self._in_cells(piece) if cut else [_patch(piece)]
         for root in sorted(live):
             if sum(len(piece.rows) for piece in self._pieces[root]) > LARGEST_COMPONENT:
@@ -193,9 +195,10 @@ class Components:
     def _whole(self, root: int) -> tuple[_Piece, bool]:
         """Take a finished component out; say whether it must be cut."""
         piece = _merge(self._pieces.pop(root))
-        box = (np.ptp(piece.rows) + 1) * (np.ptp(piece.columns) + 1)
         cut = root in self._oversize or len(piece.rows) > LARGEST_COMPONENT
-        cut = cut or int(box) > 4 * LARGEST_COMPONENT
+        if not cut:
+            box = (np.ptp(piece.rows) + 1) * (np.ptp(piece.columns) + 1)
+            cut = int(box) > LARGEST_BOX * LARGEST_COMPONENT
         self.cut += cut
         self._oversize.discard(root)
         return piece, cut
@@ -209,9 +212,10 @@ class Components:
         self._oversize.add(root)
         piece = _merge(self._pieces[root])
         row, column = self._cells(piece)
-        complete = ((row + 1) * CELL - self._cell_origin[0] <= window.bottom) & (
-            (column + 1) * CELL - self._cell_origin[1] <= window.right
-        )
+        # Cells reach beyond the region; nothing more comes there.
+        bottom = np.minimum((row + 1) * CELL - self._cell_origin[0], self._region.bottom)
+        right = np.minimum((column + 1) * CELL - self._cell_origin[1], self._region.right)
+        complete = (bottom <= window.bottom) & (right <= window.right)
         self._pieces[root] = [_select(piece, ~complete)]
         yield from self._in_cells(_select(piece, complete))
 
@@ -223,6 +227,15 @@ class Components:
         row, column = self._cells(piece)
         for cell in np.unique(np.stack([row, column], 1), axis=0):
             yield _patch(_select(piece, (row == cell[0]) & (column == cell[1])))
+
+
+def _too_large(stats: np.ndarray) -> np.ndarray:
+    """Say of each label of a band whether it must be cut, bool (count,)."""
+    box = stats[:, cv2.CC_STAT_WIDTH].astype(np.int64) * stats[:, cv2.CC_STAT_HEIGHT]
+    large: np.ndarray = (stats[:, cv2.CC_STAT_AREA] > LARGEST_COMPONENT) | (
+        box > LARGEST_BOX * LARGEST_COMPONENT
+    )
+    return large
 
 
 def _finished_patch(band: Band, labels: np.ndarray, waiting: np.ndarray, count: int) -> Patch:

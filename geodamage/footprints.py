@@ -84,7 +84,8 @@ def read_footprints(
     try:
         frame = pyogrio.read_dataframe(path, fid_as_index=True)
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError) as error:
-        raise FootprintError(f"{path}: no vector file that GDAL reads ({error})") from error
+        why = str(error).partition(";")[0]  # then follows GDAL's advice, for GDAL's command line
+        raise FootprintError(f"{path}: no vector file that GDAL reads ({why})") from error
     if not isinstance(frame, gpd.GeoDataFrame):
         raise FootprintError(f"{path}: a table without geometry; give polygons")
     if frame.crs is None:
@@ -343,6 +344,7 @@ def _hide(values: np.ndarray, shown: np.ndarray) -> np.ndarray:
 
 def _place(shapes: np.ndarray, grid: Grid) -> dict[str, np.ndarray]:
     """Return geodesic area in m², longitude and latitude of a point inside; NaN without a place."""
+    shapes = np.where(shapely.is_empty(shapes), None, shapes)  # an empty point has no x
     points = shapely.point_on_surface(shapes)
     x, y = shapely.get_x(points), shapely.get_y(points)
     known = np.isfinite(x)

@@ -21,6 +21,9 @@ from geodamage.errors import DeviceError, MissingExtraError, ModelError, ModelNo
 DEFAULT_MODEL = "fast"
 #: Larger files are refused before they are read.
 LARGEST_MODEL = 2**31
+#: Localisation is never taken as less: beside 1 - p_loc it is nothing in float32, and without it
+#: the grades of a footprint that a model does not see would be lost.
+LEAST_LOCALISATION = 1e-9
 
 
 class Heads(NamedTuple):
@@ -71,7 +74,8 @@ def probabilities(heads: Heads) -> np.ndarray:
     total = damage.sum(1, keepdims=True)
     joined = np.empty((len(damage), 5, *damage.shape[2:]), np.float32)
     joined[:, :1] = 1 - localisation
-    np.multiply(damage, localisation / np.maximum(total, 1e-12), out=joined[:, 1:])
+    share = np.maximum(localisation, np.float32(LEAST_LOCALISATION)) / np.maximum(total, 1e-12)
+    np.multiply(damage, share, out=joined[:, 1:])
     return joined
 
 
@@ -151,11 +155,11 @@ def _read_bytes(path: Path) -> bytes:
         if facts.st_size > LARGEST_MODEL:
             raise ModelError(f"{path}: {facts.st_size / 1e9:.1f} GB; an ONNX file ends at 2 GB")
         return path.read_bytes()
+    except ModelError:
+        raise
     except FileNotFoundError as error:
         raise ModelNotFoundError(f"{path}: no such model file") from error
     except OSError as error:
-        if isinstance(error, ModelError):
-            raise
         raise ModelNotFoundError(f"{path}: cannot be read ({error.strerror})") from error
 
 
@@ -388,7 +392,9 @@ def _load_ensemble(path: Path, device: str, threads: int) -> Ensemble:
     return Ensemble(_ensemble_card(path, table, members), members)
 
 
-def _load_member(path: Path, entry: dict[str, Any], device: str, threads: int) -> Member:
+def _load_member(path: Path, entry: Any, device: str, threads: int) -> Member:
+    if not isinstance(entry, dict):
+        raise ModelError(f"{path}: member {entry!r} is no table; write [[member]]")
     known = {"file", "weight", "flips", "transpose", "scales"}
     unknown = sorted(entry.keys() - known)
     name = entry.get("file")
@@ -396,17 +402,22 @@ def _load_member(path: Path, entry: dict[str, Any], device: str, threads: int) -
         raise ModelError(f"{path}: a member has unknown keys {unknown} or no file")
     if Path(name).name != name:
         raise ModelError(f"{path}: member {name!r} is not beside the ensemble; put it there")
-    flips = tuple(entry.get("flips", ("none",)))
-    scales = tuple(entry.get("scales", (1.0,)))
-    weight = entry.get("weight", 1.0)
-    if not flips or not set(flips) <= FLIPS.keys():
+    flips, scales = entry.get("flips", ["none"]), entry.get("scales", [1.0])
+    weight, transpose = entry.get("weight", 1.0), entry.get("transpose", False)
+    if not isinstance(flips, list) or not flips or not all(flip in [*FLIPS] for flip in flips):
         raise ModelError(f"{path}: flips of {name} are not of {', '.join(FLIPS)}")
-    if not scales or not all(isinstance(s, int | float) and 0.1 <= s <= 10 for s in scales):
+    if not isinstance(scales, list) or not scales or not all(map(_is_scale, scales)):
         raise ModelError(f"{path}: scales of {name} are not numbers in 0.1..10")
     if not isinstance(weight, int | float) or not 0 < weight < math.inf:
         raise ModelError(f"{path}: weight of {name} is not positive")
+    if not isinstance(transpose, bool):
+        raise ModelError(f"{path}: transpose of {name} is neither true nor false")
     model = Model(path.with_name(name), device=device, threads=threads)
-    return Member(model, float(weight), flips, bool(entry.get("transpose", False)), scales)
+    return Member(model, float(weight), tuple(flips), transpose, tuple(scales))
+
+
+def _is_scale(value: Any) -> bool:
+    return isinstance(value, int | float) and 0.1 <= value <= 10
 
 
 def _ensemble_card(path: Path, table: dict[str, Any], members: Sequence[Member]) -> Card:
@@ -417,7 +428,7 @@ def _ensemble_card(path: Path, table: dict[str, Any], members: Sequence[Member])
         _aligned(member.model.card.stride, scale) for member in members for scale in member.scales
     ]
     stride = math.lcm(*strides)
-    halo = max(math.ceil(m.model.card.halo / min(m.scales)) for m in members)
+    halo = max(_seen(m.model.card.halo, scale) for m in members for scale in m.scales)
     local = all(card.context == "local" for card in cards)
     joined: dict[str, Any] = {
         "name": path.stem,
@@ -441,6 +452,11 @@ def _ensemble_card(path: Path, table: dict[str, Any], members: Sequence[Member])
         return dataclasses.replace(cards[0], **(joined | own))
     except TypeError as error:
         raise ModelError(f"{path}: {error}; mend the ensemble") from error
+
+
+def _seen(halo: int, scale: float) -> int:
+    """Return the halo in pixels of the window; resizing there and back looks at neighbours, too."""
+    return halo if scale == 1 else math.ceil((halo + 1) / scale) + 1
 
 
 def _aligned(stride: int, scale: float) -> int:

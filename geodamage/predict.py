@@ -9,7 +9,7 @@ import contextlib
 import os
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -130,11 +130,13 @@ def make_plan(
     Raises
     ------
     OptionError
-        If the tile does not fit the model.
+        If the tile does not fit the model, or the batch holds no window.
     ResourceError
         If even the smallest plan needs more memory.
     """
-    halo = round_up(card.halo, card.stride)
+    if batch < 1:
+        raise OptionError(f"--batch-size {batch}: must be 1 or more")
+    halo = card.margin
     sizes = [_checked(card, tile, halo)]
     while card.context == "local" and sizes[-1] - 2 * halo >= 2 * max(halo, card.stride):
         sizes.append(round_up(sizes[-1] // 2 + halo, card.stride))
@@ -249,27 +251,35 @@ def _stack(above: Pixels, below: Pixels, kept: int) -> Pixels:
     )
 
 
-def _infer(model: Predictor, plan: Plan, read: Iterator[tuple[Window, Pixels]]) -> Iterator[Band]:
-    for band, pixels in read:
-        halo = plan.halo
-        unseen = (pixels.missing & UNSEEN) > 0
-        near = cv2.dilate(unseen.view(np.uint8), np.ones((3, 3), np.uint8))
-        inner = slice(halo, halo + band.height), slice(halo, halo + band.width)
-        missing = pixels.missing[inner].copy()
-        missing[near[inner] > 0] |= np.uint8(NEAR_MISSING)
-        result = np.zeros((5, *band.shape), np.float32)
-        result[0] = 1
-        seen = ~unseen[inner]
-        cores = [core for core in plan.cores(band) if seen[_within(core, band)].any()]
-        for first in range(0, len(cores), plan.batch):
-            group = cores[first : first + plan.batch]
-            for core, found in zip(group, _ask(model, plan, band, pixels, group), strict=True):
-                index = _within(core, band)
-                mask = seen[index]
-                result[(slice(None), *index)] = np.where(mask, found, result[(slice(None), *index)])
-        clipped = band & plan.region
-        index = _within(clipped, band)
-        yield Band(clipped, result[(slice(None), *index)], missing[index])
+def _infer(
+    model: Predictor, plan: Plan, read: Generator[tuple[Window, Pixels], None, None]
+) -> Iterator[Band]:
+    # An error of the model keeps this frame alive; the reader shall not live as long as that.
+    with contextlib.closing(read):
+        for band, pixels in read:
+            yield _finish(model, plan, band, pixels)
+
+
+def _finish(model: Predictor, plan: Plan, band: Window, pixels: Pixels) -> Band:
+    halo = plan.halo
+    unseen = (pixels.missing & UNSEEN) > 0
+    near = cv2.dilate(unseen.view(np.uint8), np.ones((3, 3), np.uint8))
+    inner = slice(halo, halo + band.height), slice(halo, halo + band.width)
+    missing = pixels.missing[inner].copy()
+    missing[near[inner] > 0] |= np.uint8(NEAR_MISSING)
+    result = np.zeros((5, *band.shape), np.float32)
+    result[0] = 1
+    seen = ~unseen[inner]
+    cores = [core for core in plan.cores(band) if seen[_within(core, band)].any()]
+    for first in range(0, len(cores), plan.batch):
+        group = cores[first : first + plan.batch]
+        for core, found in zip(group, _ask(model, plan, band, pixels, group), strict=True):
+            index = _within(core, band)
+            mask = seen[index]
+            result[(slice(None), *index)] = np.where(mask, found, result[(slice(None), *index)])
+    clipped = band & plan.region
+    index = _within(clipped, band)
+    return Band(clipped, result[(slice(None), *index)], missing[index])
 
 
 def _within(window: Window, band: Window) -> tuple[slice, slice]:
@@ -297,7 +307,7 @@ class _Failure(Generic[T]):
         self.error = error
 
 
-def ahead(items: Iterator[T], depth: int = 1) -> Iterator[T]:
+def ahead(items: Iterator[T], depth: int = 1) -> Generator[T, None, None]:
     """Run an iterator in a thread of its own, at most `depth` items ahead of the caller.
 
     An error in the thread is raised at the caller; closing this iterator stops the thread and

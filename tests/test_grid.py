@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 from affine import Affine
-from fakes import SMALL, TRANSFORM, UTM
 from hypothesis import given
 from hypothesis import strategies as st
 from pyproj import CRS
 
 from geodamage.grid import Grid
 from geodamage.windows import Window
+from tests.fakes import SMALL, TRANSFORM, UTM
 
 GRID = Grid(UTM, TRANSFORM, (100, 200))
 

@@ -4,7 +4,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from fakes import SMALL
 from hypothesis import given
 from hypothesis import strategies as st
 from shapely import Polygon
@@ -12,6 +11,7 @@ from shapely import Polygon
 from geodamage.damage import GRADES, DamageGrade
 from geodamage.labels import Label, read_xbd
 from geodamage.masks import burn_index, burn_labels
+from tests.fakes import SMALL
 
 DATA = Path(os.environ.get("GEODAMAGE_DATA", Path(__file__).parents[2] / "shared" / "data"))
 TARGETS = sorted((DATA / "xbd_original" / "targets").glob("*_post_disaster_target.png"))

@@ -2,12 +2,12 @@ import math
 
 import numpy as np
 import pytest
-from fakes import SMALL
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
 from geodamage.metrics import Counts, match, official_score, quadratic_kappa
+from tests.fakes import SMALL
 
 Y, X = np.mgrid[:1024, :1024]
 

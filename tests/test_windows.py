@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from fakes import SMALL
 from hypothesis import given
 from hypothesis import strategies as st
 
 from geodamage.windows import Window, mirror, round_down, round_up, split
+from tests.fakes import SMALL
 
 WINDOWS = st.builds(
     Window, st.integers(-9, 9), st.integers(-9, 9), st.integers(0, 12), st.integers(0, 12)

@@ -45,6 +45,9 @@ class Program(click.Group):
         debug = bool(ctx.params.get("debug"))
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            where = "geodamage" if error.ctx is None else error.ctx.command_path
+            _fail(ctx, f"{error.format_message()}; see {where} --help", error.exit_code)
         except (click.ClickException, click.exceptions.Exit):
             raise
         except (KeyboardInterrupt, click.Abort):

@@ -39,17 +39,21 @@ def parse_memory(text: str) -> float:
     return size
 
 
+#: A path; whether it can be used is for the library to say, in its own words and exit codes.
+FILE = click.Path(path_type=Path, readable=False)
+
+
 @click.command(name="assess")
 @click.argument("pre")
 @click.argument("post")
 @click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path),
+    "-o", "--output", required=True, type=FILE,
     help="Result: .geojson, .geojsonl, .gpkg, .fgb or .parquet.",
 )  # fmt: skip
-@click.option("--footprints", type=click.Path(path_type=Path), metavar="FILE",
+@click.option("--footprints", type=FILE, metavar="FILE",
               help="Grade these polygons instead of finding buildings.")  # fmt: skip
 @click.option("--id-field", metavar="NAME", help="Field of the footprints with their identity.")
-@click.option("--aoi", type=click.Path(path_type=Path), metavar="FILE",
+@click.option("--aoi", type=FILE, metavar="FILE",
               help="Report only what lies in these polygons.")  # fmt: skip
 @click.option("--model", default="fast", show_default=True, metavar="NAME|PATH",
               help="A bundled model, a .onnx file or an ensemble's .toml.")  # fmt: skip
@@ -57,9 +61,9 @@ def parse_memory(text: str) -> float:
               help="Where inference runs.")  # fmt: skip
 @click.option("--tta", type=click.Choice(["none", "flips"]), default="none", show_default=True,
               help="Average over mirror images; four times the work.")  # fmt: skip
-@click.option("--raster", type=click.Path(path_type=Path), metavar="FILE",
+@click.option("--raster", type=FILE, metavar="FILE",
               help="Write the grades as a COG, too.")  # fmt: skip
-@click.option("--probabilities", type=click.Path(path_type=Path), metavar="FILE",
+@click.option("--probabilities", type=FILE, metavar="FILE",
               help="Write the probabilities as a COG of five channels, too.")  # fmt: skip
 @click.option("--bands", metavar="N,N,N", help="Channels of both images, counted from 1.")
 @click.option("--scale", metavar="MIN,MAX",

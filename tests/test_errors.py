@@ -1,0 +1,102 @@
+import re
+import warnings
+
+import pytest
+
+from geodamage import errors
+from geodamage.errors import GeodamageError, GeodamageWarning
+
+CLASSES = {
+    name: value
+    for name, value in vars(errors).items()
+    if isinstance(value, type) and issubclass(value, Exception)
+}
+
+#: Of the design: 1 internal, 2 usage, 4 input, 5 model, 6 output, 7 resource limit.
+EXIT_CODES = {
+    "GeodamageError": 1,
+    "OptionError": 2,
+    "MissingExtraError": 2,
+    "InputError": 4,
+    "SceneError": 4,
+    "SceneReadError": 4,
+    "FootprintError": 4,
+    "LabelError": 4,
+    "ModelError": 5,
+    "ModelNotFoundError": 5,
+    "ChecksumError": 5,
+    "DeviceError": 5,
+    "OutputError": 6,
+    "OutputExistsError": 6,
+    "ResourceError": 7,
+}
+
+
+def drawn():
+    """Read the trees in the docstring: name -> (parent, other base, exit code of the line)."""
+    line = re.compile(
+        r"(?P<indent>[│├└─ ]*)(?P<name>\w+(?:Error|Warning))(?: +\((?P<base>\w+)\))?(?P<rest>.*)"
+    )
+    found, path = {}, []
+    for text in errors.__doc__.splitlines()[2:]:
+        match = line.fullmatch(text)
+        if not match:
+            continue
+        depth = len(match["indent"]) // 3
+        path = [*path[:depth], match["name"]]
+        code = re.match(r"\s*(?:exit code )?(\d)\b", match["rest"])
+        found[match["name"]] = (
+            path[-2] if depth else None,
+            match["base"],
+            int(code[1]) if code else None,
+        )
+    return found
+
+
+def test_the_tree_that_is_drawn_is_that_of_the_classes():
+    tree = {}
+    for name, value in CLASSES.items():
+        ours = [base.__name__ for base in value.__bases__ if base.__name__ in CLASSES]
+        others = [b.__name__ for b in value.__bases__ if b.__name__ not in CLASSES]
+        others = [base for base in others if base != "Exception"]
+        assert len(ours) <= 1
+        assert len(others) <= 1
+        tree[name] = (ours[0] if ours else None, others[0] if others else None)
+    assert {name: (parent, base) for name, (parent, base, _) in drawn().items()} == tree
+
+
+def test_the_exit_codes_that_are_drawn_are_those_of_the_classes():
+    for name, (parent, _, code) in drawn().items():
+        if issubclass(CLASSES[name], GeodamageError):
+            assert CLASSES[name].exit_code == (code or CLASSES[parent].exit_code), name
+
+
+def test_the_exit_codes_are_those_of_the_design():
+    found = {n: c.exit_code for n, c in CLASSES.items() if issubclass(c, GeodamageError)}
+    assert found == EXIT_CODES
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_everything_says_what_it_is(name):
+    assert CLASSES[name].__doc__
+    assert str(CLASSES[name]("pre.tif: why; what to do")) == "pre.tif: why; what to do"
+
+
+def test_errors_are_caught_by_what_python_calls_them():
+    for base, names in {
+        ValueError: ["OptionError", "SceneError", "FootprintError", "ModelError"],
+        OSError: ["SceneReadError", "OutputError"],
+        FileNotFoundError: ["ModelNotFoundError"],
+        FileExistsError: ["OutputExistsError"],
+        MemoryError: ["ResourceError"],
+        ImportError: ["MissingExtraError"],
+    }.items():
+        assert all(issubclass(CLASSES[name], base) for name in names)
+
+
+def test_warnings_are_of_one_family():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warnings.warn("odd", errors.GsdWarning, stacklevel=1)
+    assert issubclass(caught[0].category, GeodamageWarning)
+    assert issubclass(GeodamageWarning, UserWarning)

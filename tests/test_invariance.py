@@ -1,0 +1,74 @@
+import os
+from pathlib import Path
+
+import geopandas as gpd
+import pandas as pd
+import pytest
+import shapely
+
+from geodamage.buildings import find_buildings
+from geodamage.model import load_model
+from geodamage.predict import predict
+from geodamage.scene import Scene
+
+ROOT = Path(__file__).parents[1]
+DATA = Path(os.environ.get("GEODAMAGE_DATA", ROOT.parent / "shared" / "data"))
+REAL = DATA / "xbd_geotiff"
+PAIRS = [
+    pytest.param(ROOT / "sample_data" / "pre.tif", ROOT / "sample_data" / "post.tif", id="sample"),
+    pytest.param(
+        REAL / "hurricane-michael_00000031_pre_disaster.tif",
+        REAL / "hurricane-michael_00000031_post_disaster.tif",
+        id="real",
+        marks=[
+            pytest.mark.data,
+            pytest.mark.skipif(not REAL.exists(), reason="GEODAMAGE_DATA is not here"),
+        ],
+    ),
+]
+WAYS = [
+    pytest.param({"tile": 256}, 0, id="tile 256"),
+    pytest.param({"tile": 512}, 0, id="tile 512"),
+    pytest.param({"tile": 512, "batch": 3}, 0, id="batches of 3"),
+    pytest.param({}, 1, id="one thread"),
+    pytest.param({}, 4, id="four threads"),
+    pytest.param({"memory": 0.85e9}, 0, id="little memory"),
+]
+
+
+def find(pair: tuple[Path, Path], threads: int, **how: float) -> gpd.GeoDataFrame:
+    model = load_model(device="cpu", threads=threads)
+    with Scene.open(*pair, gsd=model.card.gsd) as scene:
+        bands = predict(scene, model, **how)
+        frames = list(find_buildings(bands, scene.grid, scene.region, model.card))
+    found = pd.concat([frame for frame in frames if len(frame)])
+    return found.sort_values("building_id", ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def found_by_default():
+    known: dict[tuple[Path, Path], gpd.GeoDataFrame] = {}
+
+    def of(pair: tuple[Path, Path]) -> gpd.GeoDataFrame:
+        if pair not in known:
+            known[pair] = find(pair, 0, tile=1024)
+        return known[pair]
+
+    return of
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("how", "threads"), WAYS)
+@pytest.mark.parametrize(("pre", "post"), PAIRS)
+def test_buildings_do_not_depend_on_how_the_work_is_cut(
+    pre, post, how, threads, found_by_default, capsys
+):
+    expected, found = found_by_default((pre, post)), find((pre, post), threads, **how)
+    assert len(expected) > 20
+    ours = dict(zip(shapely.to_wkb(found.geometry), found["damage_class"], strict=True))
+    theirs = dict(zip(shapely.to_wkb(expected.geometry), expected["damage_class"], strict=True))
+    differing = len(ours.keys() ^ theirs.keys())
+    with capsys.disabled():
+        print(f"\n{len(expected)} buildings, {differing} polygons not identical")  # noqa: T201
+    assert differing <= len(expected) // 1000
+    assert all(grade == theirs[shape] for shape, grade in ours.items() if shape in theirs)
