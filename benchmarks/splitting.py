@@ -2,9 +2,9 @@
 
     python -m benchmarks.splitting MODEL training/recipes/compact.csv --data ../shared/data/xbd
 
-Each way sees the same probabilities on the validation places; the figures are buildings matched at
-IoU 0.5. `joined` leaves components as they are; `probability t` takes seeds above that localisation;
-`distance d` takes seeds farther than d pixels from the component's border; `relative r` takes seeds
+Each way sees the same probabilities on the validation places; the figures are buildings matched
+at IoU 0.5. `joined` leaves components as they are; `probability t` takes seeds above that
+localisation; `distance d` takes seeds farther than d pixels from the component's border; `relative r` takes seeds
 farther than that share of the component's greatest distance.
 """
 

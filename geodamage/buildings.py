@@ -272,10 +272,10 @@ def polygonise(labels: np.ndarray, transform: Affine) -> tuple[np.ndarray, np.nd
         numbers.append(int(number))
     if not numbers:
         return np.zeros(0, np.int64), np.zeros(0, object)
-    rings = shapely.linearrings(np.array(vertices), indices=ring_of)
+    rings: Any = shapely.linearrings(np.array(vertices), indices=ring_of)
     order = np.argsort(numbers, kind="stable")
-    polygons = shapely.polygons(rings, indices=owner)[order]
-    return np.array(numbers, np.int64)[order], shapely.normalize(polygons)
+    polygons: Any = shapely.polygons(rings, indices=owner)
+    return np.array(numbers, np.int64)[order], shapely.normalize(polygons[order])
 
 
 def identity(lon: float, lat: float, area: float) -> str:

@@ -344,7 +344,8 @@ def _hide(values: np.ndarray, shown: np.ndarray) -> np.ndarray:
 
 def _place(shapes: np.ndarray, grid: Grid) -> dict[str, np.ndarray]:
     """Return geodesic area in m², longitude and latitude of a point inside; NaN without a place."""
-    shapes = np.where(shapely.is_empty(shapes), None, shapes)  # an empty point has no x
+    shapes = shapes.copy()
+    shapes[shapely.is_empty(shapes)] = None  # an empty point has no x
     points = shapely.point_on_surface(shapes)
     x, y = shapely.get_x(points), shapely.get_y(points)
     known = np.isfinite(x)
@@ -354,5 +355,12 @@ def _place(shapes: np.ndarray, grid: Grid) -> dict[str, np.ndarray]:
     area = np.full(len(shapes), np.nan)
     for n in np.flatnonzero(known):
         turned: Any = shapely.transform(shapes[n], to_lonlat.transform, interleaved=False)  # type: ignore[arg-type]
-        area[n] = abs(WGS84.geometry_area_perimeter(turned)[0])
+        area[n] = _geodesic_area(turned)
     return {"area_m2": area, "lon": lon, "lat": lat}
+
+
+def _geodesic_area(shape: shapely.Geometry) -> float:
+    """Return the area of the polygons of a shape in degrees, m²; their rings may run either way."""
+    parts = shapely.get_parts(shape)
+    polygons = shapely.orient_polygons(parts[shapely.get_dimensions(parts) == 2])
+    return float(sum(abs(WGS84.geometry_area_perimeter(part)[0]) for part in polygons))

@@ -173,7 +173,7 @@ def giants(tmp_path_factory):
             folder / f"{name}.tif", "w", driver="GTiff", count=3, dtype="uint8",
             width=1_000_000, height=1_000_000, crs=UTM, SPARSE_OK=True, BIGTIFF="YES", tiled=True,
             transform=Affine(0.5, 0, CORNER[0], 0, -0.5, CORNER[1]),
-            blockxsize=4096, blockysize=4096, interleave="band",
+            blockxsize=4096, blockysize=4096, interleave="band", compress="deflate",
         ) as dataset:  # fmt: skip
             dataset.write(array, window=Window(1792, 1792, 160, 128))
         paths.append(folder / f"{name}.tif")

@@ -142,7 +142,7 @@ def _parted(index: np.ndarray) -> np.ndarray:
     kernel = np.ones((3, 3), np.uint8)
     highest = cv2.dilate(lifted, kernel)
     lowest = -cv2.dilate(np.where(index > 0, -lifted, -1e9).astype(np.float32), kernel)
-    return ((index > 0) & (highest == lowest)).astype(np.uint8)
+    return np.asarray((index > 0) & (highest == lowest), np.uint8)
 
 
 def _separation_weights(index: np.ndarray) -> np.ndarray:
@@ -271,4 +271,4 @@ def _photograph(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(40, 95))]
         result = cv2.imdecode(cv2.imencode(".jpg", result, quality)[1], cv2.IMREAD_COLOR)
     result[collar] = 0
-    return result
+    return np.asarray(result)
