@@ -32,7 +32,7 @@ from geodamage.errors import OptionError
 from geodamage.footprints import Footprints, grade_footprints, read_footprints
 from geodamage.model import DEFAULT_MODEL, Ensemble, Model, load_model
 from geodamage.output import RASTER_EXTENSIONS, Publication, check_output
-from geodamage.predict import UNSEEN, Band, Plan, make_plan, run_plan
+from geodamage.predict import UNSEEN, Band, Plan, close, make_plan, run_plan
 from geodamage.rasters import GradeRaster, ProbabilityRaster, raster_bytes
 from geodamage.scene import Scene, SceneOptions
 from geodamage.sources import find
@@ -245,7 +245,7 @@ def _run(
             )
         else:
             frames = grade_footprints(bands, scene, footprints, model.card)
-        stack.callback(_close, bands)
+        stack.callback(close, bands)
         for frame in frames:
             if len(frame):
                 vector.append(frame)
@@ -260,12 +260,6 @@ def _run(
             if path is not None:
                 publication.sidecar(path, facts)
     return summary
-
-
-def _close(bands: Iterator[Band]) -> None:
-    close = getattr(bands, "close", None)
-    if close is not None:
-        close()
 
 
 def _counted(bands: Iterable[Band], summary: Summary) -> Iterator[Band]:
@@ -304,7 +298,7 @@ class _Rasters:
                 self.done += band.window.size
                 yield band
         finally:
-            _close(bands)
+            close(bands)
 
     def burn(self, frame: gpd.GeoDataFrame) -> None:
         """Paint graded buildings."""

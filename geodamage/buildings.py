@@ -20,7 +20,7 @@ from geodamage.damage import GRADES, LABELS
 from geodamage.errors import OptionError
 from geodamage.fields import empty_frame
 from geodamage.grid import Grid
-from geodamage.predict import NEAR_MISSING, Band
+from geodamage.predict import NEAR_MISSING, Band, close
 from geodamage.splitting import split_touching
 from geodamage.windows import Window
 
@@ -237,9 +237,12 @@ def find_buildings(
     """
     counts = counts if counts is not None else BuildingCounts()
     finder = _Finder(grid, region, card, options or BuildingOptions(), counts)
-    for band in bands:
-        yield finder.frame(list(finder.components.add(band)))
-        counts.cut_components = finder.components.cut
+    try:
+        for band in bands:
+            yield finder.frame(list(finder.components.add(band)))
+            counts.cut_components = finder.components.cut
+    finally:
+        close(bands)
 
 
 def polygonise(labels: np.ndarray, transform: Affine) -> tuple[np.ndarray, np.ndarray]:

@@ -20,7 +20,7 @@ from geodamage.card import Card
 from geodamage.errors import FootprintError
 from geodamage.fields import NAMES
 from geodamage.grid import WGS84, Grid
-from geodamage.predict import UNSEEN, Band
+from geodamage.predict import UNSEEN, Band, close
 from geodamage.scene import MISSING_POST, MISSING_PRE, OUTSIDE_AOI, Scene
 from geodamage.windows import Window
 
@@ -160,7 +160,10 @@ class _Grader:
         self.frame = footprints.frame
         self.pixel = abs(scene.grid.transform.a)
         own = self.frame.geometry.to_numpy()
-        self.small = shapely.area(own) < SMALL * self.pixel**2
+        area, length = shapely.area(own), shapely.length(own)
+        # A sliver may lie between the centres of sub-pixels, and would seem to cover nothing.
+        sliver = 2 * area < length * self.pixel / FINENESS
+        self.small = (area < SMALL * self.pixel**2) | sliver
         # A small footprint is voted on with a ring of one pixel around it.
         self.shapes = np.where(self.small, shapely.buffer(own, self.pixel), own)
         self.boxes = [_box(bounds, scene.grid) for bounds in shapely.bounds(self.shapes)]
@@ -301,9 +304,12 @@ def grade_footprints(
         All together they are the footprints given, each once.
     """
     grader = _Grader(scene, footprints, card)
-    yield grader.unmet()
-    for band in bands:
-        yield grader.add(band)
+    try:
+        yield grader.unmet()
+        for band in bands:
+            yield grader.add(band)
+    finally:
+        close(bands)
 
 
 def coverage(

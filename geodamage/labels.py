@@ -62,9 +62,7 @@ def _uid(feature: dict[str, Any]) -> str:
     return str(feature.get("properties", {}).get("uid", ""))
 
 
-def _label(
-    path: Path, uid: str, feature: dict[str, Any], twin: dict[str, Any] | None
-) -> Label:
+def _label(path: Path, uid: str, feature: dict[str, Any], twin: dict[str, Any] | None) -> Label:
     try:
         subtype = feature["properties"].get("subtype", UNCLASSIFIED)
         grade = None if subtype == UNCLASSIFIED else DamageGrade.from_label(subtype)

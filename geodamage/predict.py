@@ -9,7 +9,7 @@ import contextlib
 import os
 import queue
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -333,9 +333,7 @@ def ahead(items: Iterator[T], depth: int = 1) -> Generator[T, None, None]:
         except BaseException as error:
             put(_Failure(error))
         finally:
-            close = getattr(items, "close", None)
-            if close is not None:
-                close()
+            close(items)
 
     thread = threading.Thread(target=work, name="geodamage", daemon=True)
     thread.start()
@@ -347,6 +345,12 @@ def ahead(items: Iterator[T], depth: int = 1) -> Generator[T, None, None]:
     finally:
         stop.set()
         thread.join()
+
+
+def close(items: Iterable[object]) -> None:
+    """Close a generator, and with it the work behind it; other iterables are left as they are."""
+    if isinstance(items, Generator):
+        items.close()
 
 
 def default_threads() -> int:

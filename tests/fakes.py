@@ -1,9 +1,12 @@
 """Fakes: a scene without files, a model without a network, and the smallest ONNX graphs."""
 
+import json
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import onnx
 import shapely
@@ -121,7 +124,9 @@ class BoxModel:
         most = 255 * (2 * self.radius + 1) ** 2
         localisation = box_sum(pre[:, 0], self.radius) / most
         damage = [box_sum(post[:, c % 3], self.radius) + 100 * c + 1 for c in range(4)]
-        return Heads(localisation[:, None].astype(np.float32), np.stack(damage, 1).astype(np.float32))
+        return Heads(
+            localisation[:, None].astype(np.float32), np.stack(damage, 1).astype(np.float32)
+        )
 
 
 def band_of(
@@ -144,8 +149,8 @@ def cut_bands(whole: Band, rows: Sequence[int], columns: Sequence[int]) -> list[
     tops = [0, *sorted({r for r in rows if 0 < r < window.height}), window.height]
     lefts = [0, *sorted({c for c in columns if 0 < c < window.width}), window.width]
     bands = []
-    for left, right in zip(lefts, lefts[1:], strict=False):
-        for top, bottom in zip(tops, tops[1:], strict=False):
+    for left, right in pairwise(lefts):
+        for top, bottom in pairwise(tops):
             part = Window(top, left, bottom - top, right - left)
             index = part.slices
             bands.append(
@@ -177,6 +182,34 @@ def pixel_box(row: float, column: float, height: float, width: float) -> shapely
     left, top = TRANSFORM @ (column, row)
     right, bottom = TRANSFORM @ (column + width, row + height)
     return shapely.box(left, bottom, right, top)
+
+
+#: Grades of the four houses of an xBD pair that we draw.
+SUBTYPES = ("no-damage", "minor-damage", "major-damage", "destroyed")
+
+
+def write_xbd(folder: Path, names: Sequence[str], size: int = 96) -> Path:
+    """Write xBD pairs of four houses each; a pair lies 10 km east of the one before."""
+    for part in ("images", "labels"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    for number, name in enumerate(names):
+        for date in ("pre", "post"):
+            image = np.random.default_rng(number).integers(60, 90, (size, size, 3), np.uint8)
+            pixels, degrees = [], []
+            for n, subtype in enumerate(SUBTYPES):
+                left, top = 8 + n % 2 * size // 2, 8 + n // 2 * size // 2
+                image[top : top + 20, left : left + 24] = 200 if date == "pre" else 220 - 50 * n
+                corners = np.array([[0, 0], [24, 0], [24, 20], [0, 20]]) + np.array([left, top])
+                facts = {"uid": f"{name}-{n}"} | ({"subtype": subtype} if date == "post" else {})
+                place = corners * [5e-6, -5e-6] + np.array([number * 0.1, 30])
+                for features, points in ((pixels, corners), (degrees, place)):
+                    shape = shapely.Polygon(points)
+                    features.append({"properties": facts, "wkt": shapely.to_wkt(shape, 12)})
+            stem = f"{name}_{date}_disaster"
+            cv2.imwrite(str(folder / "images" / f"{stem}.png"), image)
+            labels = {"features": {"xy": pixels, "lng_lat": degrees}}
+            (folder / "labels" / f"{stem}.json").write_text(json.dumps(labels))
+    return folder
 
 
 def onnx_bytes(

@@ -90,7 +90,9 @@ def test_an_onnx_file_without_a_card_is_told_what_it_lacks():
         read_card(GRAPH, "m.onnx")
 
 
-@pytest.mark.parametrize("blob", [b"PK\x03\x04" + bytes(40), b"\x80\x04.", b"{}", b"\x89PNG\r\n", b"II*\0"])
+@pytest.mark.parametrize(
+    "blob", [b"PK\x03\x04" + bytes(40), b"\x80\x04.", b"{}", b"\x89PNG\r\n", b"II*\0"]
+)
 def test_what_is_no_onnx_file_is_refused(blob):
     with pytest.raises(ModelError, match=r"m\.onnx"):
         read_card(blob, "m.onnx")
@@ -125,7 +127,9 @@ def test_no_metadata_raises_anything_else(key, value):
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
-    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    lambda inner: (
+        st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=3), inner, max_size=2)
+    ),
     max_leaves=6,
 )
 

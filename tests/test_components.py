@@ -207,7 +207,7 @@ def _small_limits(monkeypatch):
 
 def cut_parts(mask, cells):
     """Return what a huge component must become: its parts within each cell of the fixed grid."""
-    labels, count = ndimage.label(mask)
+    labels, _ = ndimage.label(mask)
     boxes = ndimage.find_objects(labels)
     expected, cut = [], 0
     rows, columns = np.indices(mask.shape)
@@ -259,6 +259,18 @@ def test_a_sparse_component_over_a_large_box_is_cut_in_one_band_as_in_many():
         parts, components = run(band_with(mask), rows)
         assert sorted(map(sorted, parts)) == expected
         assert components.cut == 1
+
+
+@pytest.mark.usefixtures("_small_limits")
+def test_what_joins_a_huge_component_late_is_cut_as_well():
+    mask = np.zeros((24, 14), bool)
+    mask[:18, 1] = True  # comes first, and alone would be a building
+    mask[:16, 3:] = True  # has left but for its rim when the two meet below
+    mask[16:18, 3] = mask[17, 1:4] = True
+    expected, _ = cut_parts(mask, (0, 0))
+    parts, components = run(band_with(mask), [4, 8, 12, 16, 20])
+    assert sorted(map(sorted, parts)) == expected
+    assert components.cut == 1
 
 
 @pytest.mark.usefixtures("_small_limits")

@@ -112,6 +112,12 @@ def test_a_small_footprint_is_graded_with_a_ring_and_is_partial():
     assert found.area_m2.iloc[0] == pytest.approx(0.25, abs=0.01)
 
 
+def test_a_sliver_between_the_centres_of_sub_pixels_is_graded_with_a_ring():
+    found = grade(given_footprints(pixel_box(10.22, 5, 0.06, 50)), town(), [10], [9]).iloc[0]
+    assert (found.status, found.status_reason) == ("partial", "too_small")
+    assert found.damage == "no-damage"
+
+
 def test_overlapping_footprints_are_each_graded():
     box = pixel_box(10, 10, 8, 8)
     found = grade(given_footprints(box, box, pixel_box(12, 12, 8, 8)), town(), [13], [15])
@@ -319,10 +325,7 @@ BEYOND = [(50, "partial"), (58.5, "not_assessed"), (80, "not_assessed")]
 UNREADABLE = ("none", "folder", "fifo", "text", "table", "empty", "points", "infinite")
 
 
-@pytest.mark.parametrize(
-    ("flag", "reason"),
-    CAUSES,
-)
+@pytest.mark.parametrize(("flag", "reason"), CAUSES)
 @pytest.mark.parametrize(("hidden", "status"), HIDDEN)
 def test_what_is_hidden_has_a_reason(flag, reason, hidden, status):
     missing = np.zeros(SHAPE, np.uint8)
@@ -408,6 +411,7 @@ def test_what_is_no_file_of_footprints_is_refused(tmp_path, kind):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.filterwarnings("ignore:'crs' was not provided")
 def test_a_file_without_a_crs_is_refused(tmp_path):
     path = tmp_path / "own.shp"
     gpd.GeoDataFrame(geometry=[BOX]).to_file(path)

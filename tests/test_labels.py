@@ -101,7 +101,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
     ],
 )
 def test_a_broken_label_is_named(write, broken):
-    with pytest.raises(LabelError, match="label a7: .*mend or remove it"):
+    with pytest.raises(LabelError, match=r"label a7: .*mend or remove it"):
         read_xbd(write(xbd(feature(), broken)))
 
 
@@ -110,7 +110,9 @@ def test_the_affine_from_pixels_to_degrees_is_found(write):
 
     def twin(uid, wkt):
         polygon = shapely.from_wkt(wkt)
-        ring = shapely.transform(polygon, lambda xy: np.column_stack([xy, np.ones(len(xy))]) @ affine.T)
+        ring = shapely.transform(
+            polygon, lambda xy: np.column_stack([xy, np.ones(len(xy))]) @ affine.T
+        )
         return feature(uid, shapely.to_wkt(ring, rounding_precision=-1))
 
     far = "POLYGON ((900 900, 950 900, 950 1000, 900 900))"

@@ -152,9 +152,7 @@ def constant_model(path, localisation, damage=1.0, **facts):
         "damaged": np.float32(damage),
     }
     outputs = {"localisation": LOCALISATION_SHAPE, "damage": DAMAGE_SHAPE}
-    path.write_bytes(
-        with_card(onnx_bytes(nodes, outputs, constants=constants), make_card(**facts))
-    )
+    path.write_bytes(with_card(onnx_bytes(nodes, outputs, constants=constants), make_card(**facts)))
     return path
 
 
@@ -210,7 +208,9 @@ def test_other_shapes_are_refused(tmp_path):
     nodes = [
         *LOCALISE[:2],
         helper.make_node("Div", ["pre_float", "most"], ["ratio"]),
-        helper.make_node("AveragePool", ["ratio"], ["localisation"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node(
+            "AveragePool", ["ratio"], ["localisation"], kernel_shape=[2, 2], strides=[2, 2]
+        ),
     ]
     constants = {name: CONSTANTS[name] for name in ("first", "most")}
     outputs = {"localisation": ["n", 1, "a", "b"]}
@@ -300,7 +300,10 @@ def test_heads_are_averaged_over_their_own_members():
 
 
 def test_a_head_nobody_has_stays_out():
-    assert Ensemble(make_card(), [Member(Pointwise(0, ("damage",)))])(*images(4, 4)).localisation is None
+    assert (
+        Ensemble(make_card(), [Member(Pointwise(0, ("damage",)))])(*images(4, 4)).localisation
+        is None
+    )
 
 
 @pytest.mark.parametrize("flip", FLIPS)
@@ -397,7 +400,7 @@ def test_the_halo_of_an_ensemble_holds_all_it_sees(tmp_path, scale, radius):
     card = load_model(path, device="cpu").card
     ensemble = Ensemble(card, [Member(BoxModel(radius), scales=(scale,))])
     size, core = 96, slice(36, 60)
-    pre, post = images(size, size)
+    pre, _ = images(size, size)
     other = np.random.default_rng(9).integers(0, 256, pre.shape, np.uint8)
     kept = slice(core.start - card.halo, core.stop + card.halo)
     other[..., kept, kept] = pre[..., kept, kept]
@@ -460,5 +463,7 @@ def test_bundled_models_are_found_by_name_and_load():
 
 @pytest.mark.parametrize("source", ["slow", "weights.pth", "m.zip", ""])
 def test_what_is_neither_a_name_nor_a_model_is_refused(source):
-    with pytest.raises(ModelNotFoundError, match=r"no bundled model of that name .*no \.onnx or \.toml"):
+    with pytest.raises(
+        ModelNotFoundError, match=r"no bundled model of that name .*no \.onnx or \.toml"
+    ):
         find_model(source)

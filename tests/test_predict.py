@@ -67,20 +67,28 @@ def enough(card, batch, columns, tile=None):
     return BASE_BYTES + own + columns * window * (READ_BYTES + BAND_BYTES)
 
 
+def memory_for(scene, model, *, tile, batch, columns):
+    """Return bytes that suffice for blocks of just so many columns of cores."""
+    plan = make_plan(scene.region, model.card, tile=tile, batch=batch, memory=1e12)
+    window, core = np.prod(plan.window), np.prod(plan.core)
+    own = model.card.bytes_per_pixel * window * batch
+    return BASE_BYTES + own + columns * (window * READ_BYTES + core * BAND_BYTES)
+
+
 @st.composite
 def cases(draw):
-    """Return a scene, a card and two ways to cut it."""
+    """Return a scene, a model and two ways to cut it."""
     stride = draw(st.sampled_from([1, 2, 4, 8]))
     radius = draw(st.integers(0, 3))
     halo = radius + draw(st.integers(0, 3))
     margin = round_up(max(halo, 1), stride)
-    tiles = st.integers(1, 6).map(lambda n: 2 * margin + n * round_up(4, stride))
+    tiles = st.integers(1, 3).map(lambda n: 2 * margin + n * round_up(6, stride))
     rows, columns = draw(st.integers(4, 60)), draw(st.integers(4, 60))
     pre, post = random_images(rows, columns, draw(st.integers(0, 99)))
-    top, left = draw(st.integers(0, rows - 1)), draw(st.integers(0, columns - 1))
-    region = Window(
-        top, left, draw(st.integers(1, rows - top)), draw(st.integers(1, columns - left))
-    )
+    top, left = draw(st.integers(0, rows // 3)), draw(st.integers(0, columns // 3))
+    bottom = draw(st.integers(top + 1, rows) | st.just(rows))
+    right = draw(st.integers(left + 1, columns) | st.just(columns))
+    region = Window(top, left, bottom - top, right - left)
     corner = draw(st.integers(0, 12)), draw(st.integers(0, 12))
     missing = np.zeros((rows, columns), np.uint8)
     if draw(st.booleans()):
@@ -94,7 +102,7 @@ def cases(draw):
         {
             "tile": draw(st.none() | tiles),
             "batch": draw(st.integers(1, 4)),
-            "columns": draw(st.integers(1, 5)),
+            "columns": draw(st.integers(1, 4)),
         }
         for _ in range(2)
     ]
@@ -110,7 +118,8 @@ def test_every_pixel_comes_once_whatever_the_cut(case):
     inside[scene.region.slices] = True
     flags = []
     for way in ways:
-        memory = enough(model.card, way["batch"], way.pop("columns"), way["tile"])
+        memory = memory_for(scene, model, **way)
+        del way["columns"]
         found, missing, times = assemble(
             predict(scene, model, memory=memory, **way), scene.grid.shape
         )
@@ -124,6 +133,19 @@ def test_every_pixel_comes_once_whatever_the_cut(case):
     unseen[-1] = unseen[:, -1] = unseen[0] = unseen[:, 0] = True
     near = ndimage.binary_dilation(unseen, np.ones((3, 3)))[1:-1, 1:-1]
     assert np.array_equal((flags[0][inside] & NEAR_MISSING) > 0, near[inside])
+
+
+def test_blocks_of_columns_do_not_change_the_result():
+    scene = FakeScene(*random_images(40, 60, 0))
+    model = BoxModel(2, halo=4, stride=4, tile=20)
+    expected = direct(scene, model)
+    for columns in (1, 2, 3):
+        memory = memory_for(scene, model, tile=None, batch=2, columns=columns)
+        bands = list(predict(scene, model, batch=2, memory=memory))
+        assert {band.window.width for band in bands} >= {12 * columns}
+        found, _, times = assemble(bands, scene.grid.shape)
+        assert (times == 1).all()
+        assert np.array_equal(found, expected)
 
 
 def test_the_windows_of_a_model_have_the_planned_size():

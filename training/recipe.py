@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import json
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,11 +66,12 @@ class Recipe:
         Raises
         ------
         OptionError
-            For an unknown key (the nearest known one is named) or a value of the wrong type.
+            For an unknown key (the nearest known one is named), a missing one, a value of the wrong
+            type, and what is no TOML.
         """
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = _parsed(path.read_text(encoding="utf-8"), f"{path}: not TOML")
         for override in overrides:
-            values |= tomllib.loads(override)
+            values |= _parsed(override, f"--set {override}: not key=value with the value in TOML")
         known = get_type_hints(cls)
         for key, value in values.items():
             if key not in known:
@@ -77,7 +79,21 @@ class Recipe:
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise OptionError(f"{path}: unknown key {key!r}{hint}")
             values[key] = _typed(path, key, value, known[key])
+        missing = sorted(
+            field.name
+            for field in dataclasses.fields(cls)
+            if field.default is dataclasses.MISSING and field.name not in values
+        )
+        if missing:
+            raise OptionError(f"{path}: lacks {', '.join(missing)}")
         return cls(**values)
+
+
+def _parsed(text: str, complaint: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise OptionError(f"{complaint} ({error})") from error
 
 
 def _typed(path: Path, key: str, value: Any, wanted: Any) -> Any:
@@ -97,6 +113,7 @@ def as_toml(recipe: Recipe) -> str:
     """Return the resolved recipe as TOML."""
     lines = []
     for key, value in dataclasses.asdict(recipe).items():
-        text = f'"{value}"' if isinstance(value, str) else repr(value)
+        # A string of JSON is one of TOML.
+        text = json.dumps(value) if isinstance(value, str) else repr(value)
         lines.append(f"{key} = {list(value) if isinstance(value, tuple) else text}")
     return "\n".join(lines) + "\n"

@@ -1,0 +1,160 @@
+import dataclasses
+from itertools import islice
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import training.chips
+from geodamage.errors import LabelError
+from tests.fakes import SMALL, write_xbd
+from training.chips import Chip, assemble, chips, cut, draw_generated, load_pair, read_split
+from training.prepare import Pair
+from training.recipe import Recipe
+
+RECIPE = Recipe(name="tiny", split="tiny.csv", crop=64, shift=8)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_xbd(tmp_path_factory.mktemp("data"), ["flood_00000001"])
+
+
+@pytest.fixture
+def pair(folder, monkeypatch):
+    monkeypatch.setattr(training.chips, "SIZE", 96)
+    return load_pair(Pair("flood_00000001", folder))
+
+
+def test_a_pair_has_its_masks(pair):
+    assert pair.pre.shape == pair.post.shape == (96, 96, 3)
+    assert pair.pre.dtype == np.uint8
+    assert pair.damage[18, 18] == 1
+    assert pair.damage[70, 70] == 4
+    assert np.array_equal(pair.buildings, pair.damage > 0)
+    assert sorted(pair.centres[:, 2]) == [1, 2, 3, 4]
+    for row, column, grade in pair.centres:
+        assert pair.damage[row, column] == grade
+    assert ((pair.vote > 0) == (pair.damage > 0)).all()
+
+
+def test_colours_are_red_green_blue(folder, monkeypatch):
+    monkeypatch.setattr(training.chips, "SIZE", 96)
+    image = np.zeros((96, 96, 3), np.uint8)
+    image[..., 2] = 200  # OpenCV writes blue, green, red
+    cv2.imwrite(str(folder / "images" / "red_00000000_pre_disaster.png"), image)
+    for part, name in (("images", "post_disaster.png"), ("labels", "post_disaster.json")):
+        source = folder / part / f"flood_00000001_{name}"
+        (folder / part / f"red_00000000_{name}").write_bytes(source.read_bytes())
+    red = load_pair(Pair("red_00000000", folder))
+    assert red.pre[0, 0].tolist() == [200, 0, 0]
+    # Without pre labels the outlines are those of post.
+    assert np.array_equal(red.buildings, red.damage > 0)
+
+
+def test_an_image_of_another_size_is_refused(folder):
+    with pytest.raises(LabelError, match="1024 x 1024"):
+        load_pair(Pair("flood_00000001", folder))
+
+
+def index_of(*boxes):
+    index = np.zeros((40, 40), np.int32)
+    for number, (row, column, height, width) in enumerate(boxes, 1):
+        index[row : row + height, column : column + width] = number
+    return index
+
+
+def test_touching_houses_are_parted_by_a_free_line_of_weight():
+    index = index_of((5, 5, 10, 10), (5, 15, 10, 10))
+    grade = np.where(index > 0, 1, 0).astype(np.uint8)
+    made = assemble("a", *np.zeros((2, 40, 40, 3), np.uint8), (index, index, grade, []))
+    assert made.buildings[5:15, 5:14].all()
+    assert not made.buildings[5:15, 14:16].any()
+    assert (made.weights[8:12, 14:16] > 1).all()
+    assert made.weights[30, 30] == 1
+    assert made.centres.shape == (0, 3)
+
+
+def test_a_small_house_votes_with_more_weight_and_background_with_none():
+    index = index_of((2, 2, 4, 4), (10, 10, 25, 25))
+    grade = np.where(index > 0, 1, 0).astype(np.uint8)
+    vote = assemble("a", *np.zeros((2, 40, 40, 3), np.uint8), (index, index, grade, [])).vote
+    assert vote[3, 3] > vote[20, 20] > 0
+    assert vote[0, 0] == 0
+    assert vote[3, 3] * 16 < vote[20, 20] * 625
+
+
+@SMALL
+@given(st.integers(0, 10**6))
+def test_a_chip_keeps_its_arrays_together(seed):
+    rng = np.random.default_rng(seed)
+    index = index_of((5, 5, 10, 10), (20, 20, 12, 15))
+    damage = np.where(index == 1, 2, np.where(index == 2, 4, 0)).astype(np.uint8)
+    images = rng.integers(1, 255, (2, 40, 40, 3), np.uint8)
+    made = assemble("a", *images, (index, index, damage, []))
+    chip = cut(made, (int(rng.integers(40)), int(rng.integers(40))), RECIPE, rng)
+    assert isinstance(chip, Chip)
+    for array in (chip.pre, chip.post):
+        assert array.shape == (64, 64, 3)
+        assert array.dtype == np.uint8
+    for array in chip[2:]:
+        assert array.shape == (64, 64)
+    assert chip.weights.dtype == chip.vote.dtype == np.float32
+    assert set(np.unique(chip.damage)) <= {0, 2, 4}
+    assert set(np.unique(chip.buildings)) <= {0, 1}
+    assert set(np.unique(chip.buildings_post)) <= {0, 1, 255}
+    assert ((chip.vote > 0) == (chip.damage > 0)).all()
+    # Beyond the image nothing is asked, and nothing is seen.
+    beyond = chip.weights == 0
+    assert not chip.buildings[beyond].any()
+    inner = cv2.erode(beyond.astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=1) > 0
+    assert not chip.pre[inner].any()
+
+
+def test_what_fell_down_is_not_asked_for_in_post():
+    index = index_of((5, 5, 10, 10), (20, 20, 12, 15))
+    damage = np.where(index == 1, 3, np.where(index == 2, 1, 0)).astype(np.uint8)
+    images = np.full((2, 40, 40, 3), 9, np.uint8)
+    made = assemble("a", *images, (index, index, damage, []))
+    recipe = dataclasses.replace(RECIPE, crop=32, shift=0)
+    for seed in range(20):
+        chip = cut(made, (20, 20), recipe, np.random.default_rng(seed))
+        assert (chip.buildings_post[chip.damage == 3] == 255).all()
+        assert (chip.buildings_post[(chip.damage == 1) & (chip.buildings > 0)] == 1).all()
+
+
+def test_chips_can_be_repeated_and_never_end(pair):
+    a, b = (list(islice(chips([pair], RECIPE, np.random.default_rng(3)), 5)) for _ in range(2))
+    for one, other in zip(a, b, strict=True):
+        assert all(np.array_equal(x, y) for x, y in zip(one, other, strict=True))
+    assert not np.array_equal(a[0].pre, a[1].pre)
+
+
+def test_grades_come_as_often_as_asked(pair):
+    recipe = dataclasses.replace(RECIPE, crop=32, grade_shares=(0.0, 0.0, 0.0, 1.0))
+    rng = np.random.default_rng(0)
+    seen = [chip.damage for chip in islice(chips([pair], recipe, rng), 60)]
+    middle = [int(damage[8:24, 8:24].max()) for damage in seen]
+    assert middle.count(4) > 30
+    assert middle.count(1) < 15
+
+
+def test_a_generated_scene_is_a_pair_too():
+    drawn = draw_generated(3)
+    assert drawn.name == "generated_00000003"
+    assert drawn.pre.shape == (512, 512, 3)
+    assert set(np.unique(drawn.damage)) <= {0, 1, 2, 3, 4}
+    assert len(drawn.centres) > 3
+    assert np.array_equal(drawn.pre, draw_generated(3).pre)
+    chip = next(chips([drawn], RECIPE, np.random.default_rng(0)))
+    assert chip.pre.shape == (64, 64, 3)
+
+
+def test_a_split_gives_the_pairs_of_a_part(tmp_path):
+    path = tmp_path / "split.csv"
+    path.write_text("pair,event,place,part\na_1,a,0,train\nb_1,b,1,test\nc_1,c,2,train\n")
+    assert [pair.name for pair in read_split(path, tmp_path, "train")] == ["a_1", "c_1"]
+    with pytest.raises(LabelError, match="no pair in part 'validation'"):
+        read_split(path, tmp_path, "validation")
