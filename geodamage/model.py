@@ -109,7 +109,13 @@ class Model:
     def __call__(self, pre: np.ndarray, post: np.ndarray) -> Heads:
         """Return the heads for uint8 `(n, c, rows, columns)` of both dates."""
         images = {"pre": pre, "post": post}
-        found = self._session.run(self._outputs, {name: images[name] for name in self._inputs})
+        try:
+            found = self._session.run(self._outputs, {name: images[name] for name in self._inputs})
+        except Exception as error:  # ONNX Runtime's errors share no public root
+            raise ModelError(
+                f"{self.path}: does not run on {pre.shape}: {_first(error)}; "
+                "try a smaller --tile or --batch-size"
+            ) from error
         named = dict(zip(self._outputs, found, strict=True))
         return Heads(named.get("localisation"), named.get("damage"))
 
@@ -126,12 +132,7 @@ class Model:
             np.repeat(ramp, len(channels), 1).astype(np.uint8)
             for channels in (card.pre_channels, card.post_channels)
         ]
-        try:
-            heads = self(*probe)
-        except Exception as error:  # ONNX Runtime's errors share no public root
-            raise ModelError(
-                f"{source}: does not run on {probe[0].shape}: {_first(error)}"
-            ) from error
+        heads = self(*probe)
         for name, channels in (("localisation", 1), ("damage", 4)):
             head = getattr(heads, name)
             if head is None:
@@ -423,6 +424,9 @@ def _is_scale(value: Any) -> bool:
 def _ensemble_card(path: Path, table: dict[str, Any], members: Sequence[Member]) -> Card:
     """Make the card of an ensemble: what it says itself, the rest from its members."""
     cards = [member.model.card for member in members]
+    channels = {(card.pre_channels, card.post_channels) for card in cards}
+    if len(channels) > 1:
+        raise ModelError(f"{path}: its members take different channels; use members that agree")
     tasks = {card.task for card in cards}
     strides = [
         _aligned(member.model.card.stride, scale) for member in members for scale in member.scales

@@ -147,7 +147,7 @@ def make_plan(
         for count in (batch, 1):
             plan = _plan(region, card, size, halo, count)
             spare = memory - BASE_BYTES - card.bytes_per_pixel * np.prod(plan.window) * count
-            columns = int(spare // _column_bytes(plan))
+            columns = int(min(spare // _column_bytes(plan), region.width + 1))
             if columns >= 1:
                 return Plan(plan.region, plan.origin, plan.core, halo, columns, count)
             need = memory - spare + _column_bytes(plan)

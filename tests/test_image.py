@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from affine import Affine
-from conftest import CORNER, UTM, make_pixels
+from tests.conftest import CORNER, UTM, make_pixels
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import CRS, Transformer
@@ -138,7 +138,7 @@ def windows():
 
 @pytest.fixture(scope="module")
 def odd_images(tmp_path_factory):
-    from conftest import make_raster
+    from tests.conftest import make_raster
 
     folder = tmp_path_factory.mktemp("odd")
     pixels = make_pixels(200, 200)

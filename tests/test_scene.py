@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import shapely
 from affine import Affine
-from conftest import CORNER, UTM, make_pixels, make_raster
+from tests.conftest import CORNER, UTM, make_pixels, make_raster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Transformer

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from affine import Affine
-from conftest import CORNER, make_pixels
+from tests.conftest import CORNER, make_pixels
 
 from geodamage.sheets import absolute, lay_out, pixel_coordinates
 from geodamage.tiles import open_tile

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import make_pixels
+from tests.conftest import make_pixels
 
 from geodamage.errors import SceneReadError
 from geodamage.sources import find

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from conftest import make_pixels
+from tests.conftest import make_pixels
 from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
 
