@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from geodamage.errors import SceneError
 from geodamage.lattice import Lattice
 from geodamage.scaling import Scaling, from_samples
 from geodamage.sheets import Patch, Sheet, lay_out, lay_under, nothing, pixel_coordinates
-from geodamage.sources import Source, find
+from geodamage.sources import Source, find, is_remote
 from geodamage.tiles import Tile, open_tile
 from geodamage.warp import (
     Bools,
@@ -32,9 +32,12 @@ from geodamage.windows import Window, round_up, split
 #: Source pixels in memory at once.
 MOST_PIXELS = 8_000_000
 
-#: Blocks that stand for an image without overviews, and pixels for one with.
+#: Parts that stand for an image without overviews, and pixels of it that are kept.
 SAMPLE_BLOCKS = 64
 SAMPLE_PIXELS = 4_000_000
+
+#: How many times more parts are looked at where those show nothing.
+CLOSE = 4
 
 #: From x and y (CRS units of the working grid) to how far the image lies off there.
 Shift = Callable[[Floats, Floats], tuple[Floats, Floats]]
@@ -298,50 +301,97 @@ def _check_alike(first: Tile, other: Tile) -> None:
         )
 
 
+class Sample(NamedTuple):
+    """What an image holds, as far as it was looked at.
+
+    Attributes
+    ----------
+    pixels
+        Valid pixels, evenly thinned: (channels, pixels).
+    low, high
+        Smallest and largest value of each channel before thinning; None without a valid pixel.
+    is_whole
+        Whether nothing of the image was left out.
+    """
+
+    pixels: npt.NDArray[Any]
+    low: npt.NDArray[Any] | None
+    high: npt.NDArray[Any] | None
+    is_whole: bool
+
+    @property
+    def flat(self) -> Bools:
+        """Whether each channel has one value at most."""
+        if self.low is None or self.high is None:
+            return np.ones(len(self.pixels), bool)
+        return np.asarray(self.low == self.high)
+
+
 def _scaling(
     tiles: Sequence[Tile], scale: tuple[float, float] | None
 ) -> tuple[Scaling | None, list[str]]:
     """Return how an image becomes 8 bits, and what is odd about its pixels."""
-    sample = _sample(tiles, SAMPLE_BLOCKS)
-    if not _has_contrast(sample).all():  # an odd image is looked at closely
-        sample = _sample(tiles, 64 * SAMPLE_BLOCKS)
+    is_scaled, is_far = tiles[0].dtype != "uint8", is_remote(tiles[0].name)
+    sample = _sample(tiles, SAMPLE_BLOCKS, overviews=is_scaled or is_far)
+    if sample.flat.any() and not (sample.is_whole or is_far):  # an odd image is looked at closely
+        close = _sample(tiles, CLOSE * SAMPLE_BLOCKS, overviews=False)
+        if close.is_whole or close.flat.sum() < sample.flat.sum():
+            sample = close
     notes = _check_contrast(tiles, sample)
-    if tiles[0].dtype == "uint8":
+    if not is_scaled:
         return None, notes
     if scale is not None:
         channels = len(tiles[0].channels.indexes)
         return Scaling((scale[0],) * channels, (scale[1],) * channels), notes
-    return from_samples([sample]), notes
+    if not sample.pixels.shape[1]:
+        raise SceneError(
+            f"{_named(tiles)}: nothing to scale {tiles[0].dtype} by was found in a sample of it; "
+            "give --scale MIN,MAX"
+        )
+    return from_samples([sample.pixels]), notes
 
 
-def _sample(tiles: Sequence[Tile], count: int) -> npt.NDArray[Any]:
-    """Return valid pixels of evenly spread blocks, or of overviews: (channels, pixels)."""
+def _sample(tiles: Sequence[Tile], count: int, *, overviews: bool) -> Sample:
+    """Look at evenly spread parts of the tiles, or at their overviews."""
     spread = np.unique(np.linspace(0, len(tiles) - 1, min(len(tiles), count)).round())
     chosen = [tiles[int(index)] for index in spread]
     each = -(-count // len(chosen))
-    found = []
+    is_whole = len(chosen) == len(tiles)
+    found, ends = [np.zeros((len(tiles[0].channels.indexes), 0), tiles[0].dtype)], []
     for tile in chosen:
-        overview = tile.overview(SAMPLE_PIXELS // len(chosen)) if tile.dtype != "uint8" else None
-        parts = [overview] if overview else (tile.read(block) for block in tile.blocks(each))
-        found += [pixels[:, valid] for pixels, valid in parts]
-    return np.concatenate(found, axis=1)
+        most = SAMPLE_PIXELS // len(chosen)
+        overview = tile.overview(most) if overviews else None
+        windows, is_all = ([], False) if overview else tile.parts(each)
+        is_whole &= is_all
+        parts = [overview] if overview else map(tile.read, windows)
+        for pixels, valid in parts:
+            kept = pixels[:, valid]
+            if kept.size:
+                ends += [kept.min(axis=1), kept.max(axis=1)]
+                step = -(-kept.shape[1] // max(most // max(len(windows), 1), 1))
+                found.append(kept[:, ::step].copy())
+    low, high = (np.min(ends, axis=0), np.max(ends, axis=0)) if ends else (None, None)
+    return Sample(np.concatenate(found, axis=1), low, high, is_whole)
 
 
-def _has_contrast(sample: npt.NDArray[Any]) -> Bools:
-    """Say of each channel whether it has two values at least."""
-    if not sample.shape[1]:
-        return np.zeros(len(sample), bool)
-    differs: Bools = sample.min(axis=1) < sample.max(axis=1)
-    return differs
+def _named(tiles: Sequence[Tile]) -> str:
+    name = tiles[0].name
+    return name if len(tiles) == 1 else f"{name} and {len(tiles) - 1} more tile(s)"
 
 
-def _check_contrast(tiles: Sequence[Tile], sample: npt.NDArray[Any]) -> list[str]:
-    name, indexes = tiles[0].name, tiles[0].channels.indexes
-    whose = name if len(tiles) == 1 else f"{name} and {len(tiles) - 1} more tile(s)"
-    if not sample.shape[1]:
-        raise SceneError(f"{whose}: no valid pixel; give an image with something in it")
-    flat = ~_has_contrast(sample)
+def _check_contrast(tiles: Sequence[Tile], sample: Sample) -> list[str]:
+    """Return what is odd, and refuse an image only if all of it is known to be useless."""
+    whose, flat = _named(tiles), sample.flat
+    if sample.low is None:
+        if sample.is_whole:
+            raise SceneError(f"{whose}: no valid pixel; give an image with something in it")
+        return [f"{whose}: no valid pixel in a sample of it; is it empty?"]
     if flat.all():
-        raise SceneError(f"{whose}: every pixel has the value {sample[0, 0]}; is the file damaged?")
+        if sample.is_whole:
+            value = sample.low[0]
+            raise SceneError(f"{whose}: every pixel has the value {value}; is the file damaged?")
+        return [f"{whose}: every pixel of a sample has the value {sample.low[0]}; is it damaged?"]
+    indexes = tiles[0].channels.indexes
     empty = sorted({index for index, same in zip(indexes, flat, strict=True) if same})
-    return [f"{whose}: channel {index} has one value only" for index in empty]
+    where = "" if sample.is_whole else " in a sample"
+    return [f"{whose}: channel {index} has one value only{where}" for index in empty]

@@ -6,6 +6,7 @@ and a pixel's value does not depend on the window it is read in.
 """
 
 import math
+import threading
 import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -134,6 +135,8 @@ class Scene:
         self, pre: Image, post: Image, *, gsd: GsdRange, options: SceneOptions = SceneOptions()
     ) -> None:
         self._pre, self._post = pre, post
+        self._reading = threading.Lock()  # GDAL crashes where a file is closed under a reader
+        self._is_closed = False
         self._notes: list[tuple[str, type[GeodamageWarning]]] = [
             (note, SceneWarning) for note in (*pre.notes, *post.notes)
         ]
@@ -229,9 +232,11 @@ class Scene:
         self.close()
 
     def close(self) -> None:
-        """Close the files; what was read stays."""
-        self._pre.close()
-        self._post.close()
+        """Close the files, when a read in progress is done; what was read stays."""
+        with self._reading:
+            self._is_closed = True
+            self._pre.close()
+            self._post.close()
 
     def read(self, window: Window) -> Pixels:
         """Read a window of the grid; it may reach beyond the images, and is mirrored there.
@@ -240,11 +245,16 @@ class Scene:
         ------
         SceneReadError
             If a file is damaged there.
+        ValueError
+            If the scene is closed.
         """
-        if self.extent.contains(window):
-            pixels = self._read_within(window)
-        else:
-            pixels = self._read_mirrored(window)
+        with self._reading:
+            if self._is_closed:
+                raise ValueError("the scene is closed")
+            if self.extent.contains(window):
+                pixels = self._read_within(window)
+            else:
+                pixels = self._read_mirrored(window)
         if self.aoi is not None:
             pixels.missing[self._outside_aoi(window)] |= OUTSIDE_AOI
         return pixels
@@ -334,8 +344,8 @@ class Scene:
             raise _no_overlap(self._pre, self._post)
         if min(covered.shape) < SHORTEST_SIDE:
             raise SceneError(
-                f"the images overlap in {covered.height} x {covered.width} pixels only; "
-                f"{SHORTEST_SIDE} a side are needed"
+                f"{self._pre.first.name} and {self._post.first.name} overlap in "
+                f"{covered.height} x {covered.width} pixels only; {SHORTEST_SIDE} a side are needed"
             )
         smaller = min(self.pre_outline.area, self.post_outline.area)
         if overlap.area < smaller / 2:

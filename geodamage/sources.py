@@ -27,7 +27,7 @@ _KINDS = (
 
 def is_remote(name: str) -> bool:
     """Say whether a name is a URL or a path of GDAL's for one."""
-    return "://" in name
+    return "://" in name or name.startswith(tuple(_REMOTE_PREFIXES.values()))
 
 
 def find(source: Source | Sequence[Source], *, allow_remote: bool = False) -> list[str]:

@@ -4,6 +4,8 @@ GDAL is given one driver: a file that is no GeoTIFF, whatever its name, is refus
 everything that would make GDAL open another file.
 """
 
+import math
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -35,6 +37,9 @@ CACHE_BYTES = 128 * 2**20
 #: A block that unpacks to more than this is refused; GDAL unpacks blocks whole.
 LARGEST_BLOCK = 512 * 2**20
 
+#: Pixels of a part of an image that is looked at before it is used: about this many a side.
+PART = 512
+
 #: Side of the square that fits into a collar and not into a dark roof, source pixels.
 COLLAR = 9
 
@@ -46,17 +51,28 @@ _LOCAL = {"GDAL_CACHEMAX": CACHE_BYTES, "GDAL_PAM_ENABLED": "NO"}
 _REMOTE = _LOCAL | {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
-    "GDAL_HTTP_CONNECTTIMEOUT": "30",
-    "GDAL_HTTP_TIMEOUT": "120",
-    "GDAL_HTTP_MAX_RETRY": "3",
     "VSI_CACHE": True,
     "VSI_CACHE_SIZE": 5_000_000,
+}
+
+# A dead server is found out within half a minute, and a slow one is borne. Seconds and bytes per
+# second; a user's own, in the environment, go first.
+_PATIENCE = {
+    "GDAL_HTTP_CONNECTTIMEOUT": "5",
+    "GDAL_HTTP_LOW_SPEED_TIME": "10",
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
+    "GDAL_HTTP_TIMEOUT": "120",
+    "GDAL_HTTP_MAX_RETRY": "1",
+    "GDAL_HTTP_RETRY_DELAY": "1",
 }
 
 
 def environment(name: str) -> rasterio.Env:
     """Return the settings of GDAL under which a file is opened and read."""
-    return rasterio.Env(**(_REMOTE if is_remote(name) else _LOCAL))
+    if not is_remote(name):
+        return rasterio.Env(**_LOCAL)
+    patience = {key: value for key, value in _PATIENCE.items() if key not in os.environ}
+    return rasterio.Env(**_REMOTE, **patience)
 
 
 class Channels(NamedTuple):
@@ -234,10 +250,12 @@ class Tile:
             with environment(self.name):
                 yield
         except RasterioIOError as error:
+            is_far = is_remote(self.name)
+            what = "the connection failed or the file" if is_far else "the file"
             raise SceneReadError(
                 f"{self.name}: rows {window.row}-{window.bottom - 1}, columns "
                 f"{window.column}-{window.right - 1} cannot be read ({_one_line(error)}); "
-                "the file is damaged, copy or download it again"
+                f"{what} is damaged, copy or download it again"
             ) from error
 
     def overview(self, most: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]] | None:
@@ -257,26 +275,62 @@ class Tile:
             valid &= pixels.any(axis=0)
         return pixels, valid
 
-    def blocks(self, count: int) -> list[Window]:
-        """Return at most `count` blocks, evenly spread, none larger than 512 x 512 pixels."""
+    def parts(self, count: int) -> tuple[list[Window], bool]:
+        """Return at most `count` parts of the tile, evenly spread over its rows and its columns.
+
+        Parts are of about 512 x 512 pixels and made of whole blocks, or lie within one. Those of
+        which the file holds nothing are left out.
+
+        Returns
+        -------
+        list of Window, bool
+            The parts, by row, and whether nothing but them is in the tile.
+        """
+        (rows, columns), (height, width) = self.window.shape, self._part()
+        down, across = -(-rows // height), -(-columns // width)
+        chosen = _spread(down, across, count)
+        windows = [
+            Window(row * height, column * width, height, width) & self.window
+            for row, column in chosen
+        ]
+        with environment(self.name):
+            kept = [window for window in windows if self._holds(window)]
+        return kept, len(chosen) == down * across
+
+    def _part(self) -> tuple[int, int]:
+        """Return rows and columns of a part."""
         rows, columns = self.window.shape
         height, width = self.dataset.block_shapes[0]
-        down, across = -(-rows // height), -(-columns // width)
-        chosen = np.unique(np.linspace(0, down * across - 1, min(count, down * across)).round())
-        windows = []
-        for block in chosen.astype(int):
-            row, column = divmod(int(block), across)
-            whole = Window(row * height, column * width, height, width) & self.window
-            inset = max(whole.height - 512, 0) // 2, max(whole.width - 512, 0) // 2
-            windows.append(
-                Window(
-                    whole.row + inset[0],
-                    whole.column + inset[1],
-                    min(whole.height, 512),
-                    min(whole.width, 512),
-                )
-            )
-        return windows
+        width = min(width * max(PART // width, 1), columns)
+        height = min(height * max(PART**2 // (height * width), 1), rows)
+        if height * width <= PART**2:
+            return height, width
+        height = min(height, PART)
+        return height, min(width, PART**2 // height)
+
+    def _holds(self, window: Window) -> bool:
+        """Say whether the file holds any block of a window; a block left out is not valid."""
+        if self.masked:  # a mask may call the zeros of such a block valid
+            return True
+        height, width = self.dataset.block_shapes[0]
+        indexes, alpha = self.channels
+        return any(
+            self.dataset.get_tag_item(f"BLOCK_OFFSET_{column}_{row}", "TIFF", bidx=index)
+            for row in range(window.row // height, -(-window.bottom // height))
+            for column in range(window.column // width, -(-window.right // width))
+            for index in {*indexes, *([] if alpha is None else [alpha])}
+        )
+
+
+def _spread(rows: int, columns: int, count: int) -> list[tuple[int, int]]:
+    """Return at most `count` cells of rows x columns, evenly spread: all where there are few."""
+    if rows * columns <= count:
+        return [(row, column) for row in range(rows) for column in range(columns)]
+    golden = (math.sqrt(5) - 1) / 2  # a Fibonacci lattice: even in both directions
+    steps = np.arange(count) + 0.5
+    down, across = steps / count * rows, steps * golden % 1 * columns
+    cells = zip(down.astype(int).tolist(), across.astype(int).tolist(), strict=True)
+    return sorted(set(cells))
 
 
 def _collar(pixels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
@@ -316,8 +370,9 @@ def open_tile(name: str, asked: tuple[int, ...] | None, wanted: int) -> Tile:
         try:
             dataset = rasterio.open(name, driver="GTiff")
         except (RasterioError, RasterioCRSError) as error:
+            where = "out of reach, " if is_remote(name) else ""
             raise SceneReadError(
-                f"{name}: not a GeoTIFF, or damaged ({_one_line(error)})"
+                f"{name}: {where}not a GeoTIFF, or damaged ({_one_line(error)})"
             ) from error
         try:
             return _checked_tile(name, dataset, asked, wanted)
@@ -380,6 +435,11 @@ def _checked_crs(name: str, dataset: Any) -> CRS:
             what = "ground control points" if gcps else "RPCs"
             raise SceneError(f"{name}: placed by {what} only; warp it first with gdalwarp")
         raise SceneError(f"{name}: has no CRS; {hint}")
+    if crs.type_name == "Engineering CRS":  # what GDAL makes of a code that is not in PROJ
+        raise SceneError(
+            f"{name}: PROJ does not know its CRS, {crs.name!r}: an unknown EPSG code, or local "
+            f"to a site; {hint}"
+        )
     if not (crs.is_projected or crs.is_geographic):
         raise SceneError(f"{name}: {crs.name!r} is not a CRS of the Earth's surface; {hint}")
     return crs

@@ -1,7 +1,9 @@
+import json
+
 import numpy as np
 import pytest
+import rasterio
 from affine import Affine
-from tests.conftest import CORNER, UTM, make_pixels
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import CRS, Transformer
@@ -10,6 +12,7 @@ from geodamage.errors import SceneError
 from geodamage.image import open_image
 from geodamage.lattice import Lattice
 from geodamage.windows import Window
+from tests.conftest import CORNER, UTM, make_pixels, make_raster
 
 HALF_METRE = Lattice(CRS.from_user_input(UTM), 0.5, 0.0, 0.0)
 PLACE = Window(-round(CORNER[1] / 0.5), round(CORNER[0] / 0.5), 64, 64)
@@ -138,8 +141,6 @@ def windows():
 
 @pytest.fixture(scope="module")
 def odd_images(tmp_path_factory):
-    from tests.conftest import make_raster
-
     folder = tmp_path_factory.mktemp("odd")
     pixels = make_pixels(200, 200)
     pixels[:, np.random.default_rng(3).random((200, 200)) < 0.02] = 0
@@ -210,8 +211,6 @@ def test_16_bits_are_scaled_by_percentiles_of_all_tiles(raster):
 
 
 def test_16_bits_are_scaled_from_overviews(raster):
-    import rasterio
-
     pixels = np.random.default_rng(0).integers(100, 1100, (3, 256, 256)).astype(np.uint16)
     path = raster("a.tif", pixels, nodata=0)
     with rasterio.open(path, "r+") as dataset:
@@ -255,6 +254,69 @@ def test_an_almost_empty_image_is_looked_at_closely(raster):
     open_plain(raster("a.tif", pixels, blockysize=2, nodata=0)).close()
 
 
+def test_a_strip_is_looked_at_over_its_whole_width(raster):
+    pixels = np.full((3, 40, 6000), 20, np.uint8)
+    pixels[:, 3:5, 40:45] = 250
+    image = open_plain(raster("a.tif", pixels, blockysize=1))
+    image.close()
+    assert image.notes == ()
+    scaled = np.full((3, 40, 6000), 500, np.uint16)
+    scaled[:, :, :300], scaled[:, :, -300:] = 100, 900
+    image = open_plain(raster("b.tif", scaled, blockysize=1))
+    image.close()
+    assert (image.scaling.low, image.scaling.high) == ((100.0,) * 3, (900.0,) * 3)
+
+
+@pytest.fixture
+def sparse(tmp_path):
+    """Write a large file that holds next to nothing."""
+
+    def write(dtype, array, row=9000, column=17_000):
+        path = tmp_path / "sparse.tif"
+        with rasterio.open(
+            path, "w", driver="GTiff", count=3, dtype=dtype, width=60_000, height=60_000,
+            crs=UTM, transform=placed(0, 0), SPARSE_OK=True, BIGTIFF="YES", tiled=True,
+            blockxsize=512, blockysize=512, nodata=0, compress="deflate",
+        ) as dataset:  # fmt: skip
+            dataset.write(array, window=rasterio.windows.Window(column, row, *array.shape[:0:-1]))
+        return path
+
+    return write
+
+
+def test_a_large_image_that_seems_empty_is_noted_and_not_refused(sparse):
+    path = sparse("uint8", make_pixels(16, 16))
+    image = open_plain(path)
+    patch = image.read(HALF_METRE, PLACE.shift(8990, 16_990))
+    image.close()
+    assert image.notes == (f"{path}: no valid pixel in a sample of it; is it empty?",)
+    assert patch.valid.sum() == 256
+
+
+def test_a_large_image_that_seems_empty_is_not_scaled_by_itself(sparse):
+    path = sparse("uint16", make_pixels(16, 16).astype(np.uint16))
+    with pytest.raises(SceneError, match=r"nothing to scale uint16 by .*give --scale MIN,MAX"):
+        open_plain(path)
+    open_plain(path, scale=(0, 100)).close()
+
+
+def test_a_large_image_that_seems_constant_is_noted_and_not_refused(raster, monkeypatch):
+    monkeypatch.setattr("geodamage.image.SAMPLE_BLOCKS", 4)
+    monkeypatch.setattr("geodamage.tiles.PART", 16)
+    pixels = np.full((3, 1024, 1024), 20, np.uint8)
+    pixels[:, 0, 0] = 21
+    layout = {"tiled": True, "blockxsize": 16, "blockysize": 16}
+    image = open_plain(raster("a.tif", pixels, **layout))
+    image.close()
+    name = image.first.name
+    expected = f"{name}: every pixel of a sample has the value 20; is it damaged?"
+    assert image.notes == (expected,)
+    pixels[1:] = make_pixels(1024, 1024)[1:]
+    image = open_plain(raster("a.tif", pixels, **layout))
+    image.close()
+    assert image.notes == (f"{name}: channel 1 has one value only in a sample",)
+
+
 def test_tiles_must_be_alike(raster):
     first = raster("a.tif", make_pixels(8, 8))
     second = raster("b.tif", make_pixels(8, 8).astype(np.uint16))
@@ -269,8 +331,6 @@ def test_an_image_off_the_earth_is_refused(raster):
 
 
 def test_facts_can_be_json(raster):
-    import json
-
     image = open_plain(raster("a.tif", make_pixels(64, 64), nodata=0))
     image.close()
     facts = json.loads(json.dumps(image.facts(), allow_nan=False))

@@ -1,12 +1,13 @@
 import json
+import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
 from affine import Affine
-from tests.conftest import CORNER, UTM, make_pixels, make_raster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Transformer
@@ -14,6 +15,7 @@ from scipy import ndimage
 
 from geodamage.errors import GsdWarning, OptionError, SceneError, SceneReadError, SceneWarning
 from geodamage.grid import GsdRange
+from geodamage.image import Image
 from geodamage.scene import (
     MISSING_POST,
     MISSING_PRE,
@@ -23,6 +25,7 @@ from geodamage.scene import (
     SceneOptions,
 )
 from geodamage.windows import Window, mirror
+from tests.conftest import CORNER, UTM, make_pixels, make_raster
 
 GSD = GsdRange(0.5, 0.3, 1.2)
 
@@ -356,3 +359,33 @@ def test_outlines(pair):
     with open_pair(*pair[:2]) as scene:
         assert scene.pre_outline.area == pytest.approx(100 * 130 / 4)
         assert scene.post_outline.bounds == scene.pre_outline.bounds
+
+
+def test_a_closed_scene_is_not_read(pair):
+    with open_pair(*pair[:2]) as scene:
+        scene.read(Window(0, 0, 8, 8))
+    with pytest.raises(ValueError, match="the scene is closed"):
+        scene.read(Window(0, 0, 8, 8))
+    scene.close()
+
+
+def test_close_waits_for_a_read(pair, monkeypatch):
+    begun, go_on, closed = threading.Event(), threading.Event(), threading.Event()
+    read = Image.read
+
+    def slow(*arguments):
+        begun.set()
+        assert go_on.wait(10)
+        assert not closed.is_set()
+        return read(*arguments)
+
+    monkeypatch.setattr(Image, "read", slow)
+    scene = open_pair(*pair[:2])
+    with ThreadPoolExecutor(2) as pool:
+        reading = pool.submit(scene.read, Window(0, 0, 8, 8))
+        assert begun.wait(10)
+        closing = pool.submit(lambda: (scene.close(), closed.set()))
+        assert not closed.wait(0.1)
+        go_on.set()
+        assert reading.result(10).pre.shape == (3, 8, 8)
+        closing.result(10)

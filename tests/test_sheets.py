@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 from affine import Affine
-from tests.conftest import CORNER, make_pixels
 
 from geodamage.sheets import absolute, lay_out, pixel_coordinates
 from geodamage.tiles import open_tile
 from geodamage.windows import Window
+from tests.conftest import CORNER, make_pixels
 
 
 def placed(column, row, size=0.5):

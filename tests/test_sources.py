@@ -4,10 +4,10 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.conftest import make_pixels
 
 from geodamage.errors import SceneReadError
 from geodamage.sources import find
+from tests.conftest import make_pixels
 
 
 def names(found):

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from tests.conftest import make_pixels
 from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
 
 from geodamage.errors import OptionError, SceneError, SceneReadError
 from geodamage.tiles import choose_channels, open_tile
 from geodamage.windows import Window
+from tests.conftest import UTM, make_pixels
 
 C = ColorInterp
 RGB = (C.red, C.green, C.blue)
@@ -203,7 +203,7 @@ LOCAL = 'LOCAL_CS["site",UNIT["metre",1],AXIS["E",EAST],AXIS["N",NORTH]]'
     ("options", "message"),
     [
         ({"crs": None}, "has no CRS"),
-        ({"crs": LOCAL}, "not a CRS of the Earth"),
+        ({"crs": LOCAL}, "PROJ does not know its CRS, 'site'"),
         ({"crs": "EPSG:4978"}, "not a CRS of the Earth"),
         ({"transform": Affine.identity()}, "not georeferenced"),
         ({"transform": Affine(0, 0, 5, 0, 0, 6)}, "is not one"),
@@ -243,12 +243,53 @@ def test_a_block_too_large_to_unpack_is_refused(raster, monkeypatch):
         open_tile(str(path), None, 3)
 
 
-def test_blocks_are_spread_and_small(raster):
-    path = raster("a.tif", make_pixels(700, 300), tiled=True, blockxsize=1024, blockysize=1024)
+@pytest.mark.parametrize(
+    ("layout", "largest"),
+    [
+        ({"blockysize": 1}, (87, 3000)),
+        ({"blockysize": 100}, (100, 2621)),
+        ({"blockysize": 690}, (512, 512)),
+        ({"tiled": True, "blockxsize": 256, "blockysize": 256}, (512, 512)),
+        ({"tiled": True, "blockxsize": 1024, "blockysize": 1024}, (512, 512)),
+    ],
+)
+def test_parts_of_a_small_image_are_all_of_it(raster, layout, largest):
+    path = raster("a.tif", make_pixels(700, 3000), **layout)
     tile = open_tile(str(path), None, 3)
-    (block,) = tile.blocks(64)
-    assert block == Window(94, 0, 512, 300)
+    windows, is_whole = tile.parts(64)
     tile.dataset.close()
-    tile = open_tile(str(raster("b.tif", make_pixels(64, 16), blockysize=1)), None, 3)
-    assert [block.row for block in tile.blocks(4)] == [0, 21, 42, 63]
+    assert is_whole
+    seen = np.zeros((700, 3000), np.uint8)
+    for window in windows:
+        seen[window.slices] += 1
+    assert (seen == 1).all()
+    assert windows[0].shape == largest
+
+
+def test_few_parts_are_spread_over_rows_and_columns(raster):
+    path = raster("a.tif", make_pixels(640, 960), tiled=True, blockxsize=16, blockysize=16)
+    tile = open_tile(str(path), None, 3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("geodamage.tiles.PART", 16)
+        windows, is_whole = tile.parts(64)
     tile.dataset.close()
+    assert not is_whole
+    assert 60 < len(windows) <= 64
+    assert {window.shape for window in windows} == {(16, 16)}
+    for eighth in range(8):
+        assert 6 <= sum(80 * eighth <= window.row < 80 * (eighth + 1) for window in windows) <= 10
+        found = sum(120 * eighth <= window.column < 120 * (eighth + 1) for window in windows)
+        assert 6 <= found <= 10
+
+
+def test_parts_that_the_file_does_not_hold_are_left_out(tmp_path):
+    with rasterio.open(
+        tmp_path / "a.tif", "w", driver="GTiff", count=3, dtype="uint8", width=1024, height=1024,
+        crs=UTM, transform=Affine(0.5, 0, 0, 0, -0.5, 0), SPARSE_OK=True, tiled=True,
+        blockxsize=256, blockysize=256, photometric="RGB",
+    ) as dataset:  # fmt: skip
+        dataset.write(make_pixels(8, 8), window=rasterio.windows.Window(600, 100, 8, 8))
+    tile = open_tile(str(tmp_path / "a.tif"), None, 3)
+    found = tile.parts(64)
+    tile.dataset.close()
+    assert found == ([Window(0, 512, 512, 512)], True)

@@ -143,7 +143,7 @@ def choose_grading(found: Sequence[Found]) -> Grading:
         grading = Grading(weights=weights)
         said = grading.columns(votes)["damage_class"]
         score = quadratic_kappa(grades, said) + float(
-            np.mean(list(grade_f1(grades, said).values()))
+            np.nanmean(list(grade_f1(grades, said).values()))
         )
         # On a tie, and nearly so, the weights nearest to one: few buildings decide here.
         score -= 0.02 * float(np.abs(np.log(weights)).sum())
