@@ -63,7 +63,8 @@ class Grading:
             float64 (n, 4): sum over each building's pixels of the four grades' probabilities.
         """
         p = votes / np.maximum(votes.sum(1, keepdims=True), 1e-12)
-        p = np.maximum(p, 1e-9) ** (1 / self.temperature) * np.asarray(self.weights)
+        # Weights first: then the temperature changes how sure a grade is, never which it is.
+        p = (np.maximum(p, 1e-9) * np.asarray(self.weights)) ** (1 / self.temperature)
         p /= p.sum(1, keepdims=True)
         grade = p.argmax(1) + 1
         return {
