@@ -4,8 +4,9 @@
 
 Each way sees the same probabilities on the validation places; the figures are buildings matched
 at IoU 0.5. `joined` leaves components as they are; `probability t` takes seeds above that
-localisation; `distance d` takes seeds farther than d pixels from the component's border; `relative r` takes seeds
-farther than that share of the component's greatest distance.
+localisation, `probability t deep d` only what is d pixels inside them; `distance d` takes seeds
+farther than d pixels from the component's border; `relative r` takes seeds farther than that share
+of the component's greatest distance.
 """
 
 import argparse
@@ -30,10 +31,17 @@ def ways() -> Iterator[tuple[str, Seeds]]:
     yield "joined", lambda labels, p: np.zeros(p.shape)
     for t in (0.6, 0.7, 0.8, 0.9):
         yield f"probability {t}", lambda labels, p, t=t: p - t  # type: ignore[misc]
+    for t, d in ((0.7, 2), (0.7, 3), (0.7, 4), (0.8, 2), (0.8, 3)):
+        yield f"probability {t} deep {d}", lambda labels, p, t=t, d=d: _deep(p > t, d)  # type: ignore[misc]
     for d in (2, 3, 4, 6):
         yield f"distance {d}", lambda labels, p, d=d: _distance(labels) - d  # type: ignore[misc]
     for r in (0.5, 0.7):
         yield f"relative {r}", lambda labels, p, r=r: _relative(labels) - r  # type: ignore[misc]
+
+
+def _deep(high: np.ndarray, depth: int) -> np.ndarray:
+    square = np.ones((2 * depth + 1, 2 * depth + 1), np.uint8)
+    return np.asarray(cv2.erode(high.astype(np.float32), square))
 
 
 def _distance(labels: np.ndarray) -> np.ndarray:
@@ -78,7 +86,7 @@ def main() -> None:
             counts = np.sum([count(p, threshold, seeds) for p in part], 0)
             truth, found, matched = (int(c) for c in counts)
             print(
-                f"threshold {threshold}  {name:16} recall {matched / truth:.3f}  "
+                f"threshold {threshold}  {name:22} recall {matched / truth:.3f}  "
                 f"precision {matched / max(found, 1):.3f}  F1 {2 * matched / (truth + found):.3f}",
                 flush=True,
             )

@@ -333,6 +333,7 @@ def _facts(
         "thresholds": {
             "localisation": card.threshold,
             "seeds": card.seed_threshold,
+            "seed_depth": card.seed_depth,
             "damaged": card.damaged_threshold,
             "temperature": card.temperature,
             "grade_weights": list(card.grade_weights),

@@ -174,7 +174,11 @@ class _Finder:
     def _draw(self, patch: Patch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return polygons (n,), votes (n, 4) and share of pixels beside missing ones (n,)."""
         labels, count = split_touching(
-            patch.labels, patch.count, patch.probabilities[0], self.card.seed_threshold
+            patch.labels,
+            patch.count,
+            patch.probabilities[0],
+            self.card.seed_threshold,
+            self.card.seed_depth,
         )
         pixels = np.bincount(labels.ravel(), minlength=count + 1)
         # Most components are specks: they go before anything is drawn. The margin leaves what is

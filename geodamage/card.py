@@ -67,6 +67,8 @@ class Card:
     """A pixel is building where its localisation is above this."""
     seed_threshold: float = 0.0
     """Touching buildings are split at seeds above this; 0 leaves them joined."""
+    seed_depth: int = 0
+    """Pixels from the border of a seed's region to the seed."""
     damaged_threshold: float = 0.5
     """A building is damaged where its minor, major and destroyed probabilities reach this."""
     temperature: float = 1.0

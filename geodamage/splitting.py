@@ -5,15 +5,20 @@ import numpy as np
 from scipy import ndimage
 
 #: Fewest pixels of a seed; smaller ones are ripples of the probability, not buildings.
-MIN_SEED = 12
+MIN_SEED = 4
 
 
 def split_touching(
-    labels: np.ndarray, count: int, background: np.ndarray, seed_threshold: float
+    labels: np.ndarray,
+    count: int,
+    background: np.ndarray,
+    seed_threshold: float,
+    seed_depth: int = 0,
 ) -> tuple[np.ndarray, int]:
     """Split components that hold more than one seed of high probability.
 
-    A seed is where localisation is above the seed threshold; each pixel of a component goes to
+    A seed is where localisation is above the seed threshold, and stays so `seed_depth` pixels in
+    every direction; each pixel of a component goes to
     the nearest of its seeds. Whatever raster a component lies on, it is split the same way.
 
     Parameters
@@ -26,6 +31,8 @@ def split_touching(
         float32 (rows, columns): 1 - localisation.
     seed_threshold
         0 leaves everything joined.
+    seed_depth
+        Pixels; 0 takes every pixel above the threshold.
 
     Returns
     -------
@@ -37,6 +44,7 @@ def split_touching(
     if seed_threshold <= 0 or count == 0:
         return labels, count
     core = (labels > 0) & (background < 1 - seed_threshold)
+    core = _deep(np.where(core, labels, 0), seed_depth)
     n_seeds, seeds, stats, _ = cv2.connectedComponentsWithStats(
         core.view(np.uint8), connectivity=4, ltype=cv2.CV_32S
     )
@@ -65,6 +73,20 @@ def _boxes(labels: np.ndarray, seeds_of: np.ndarray) -> list[tuple[int, tuple[sl
         return []
     boxes = ndimage.find_objects(labels)
     return [(int(n), (boxes[n - 1][0], boxes[n - 1][1])) for n in numbers]
+
+
+def _deep(labels: np.ndarray, depth: int) -> np.ndarray:
+    """Return where all pixels within a square of `depth` pixels have the same label, bool.
+
+    Other components count as outside, so that a component does not depend on its neighbours.
+    """
+    square = np.ones((2 * depth + 1, 2 * depth + 1), np.uint8)
+    exact = labels.astype(np.float32)  # labels of a band stay far below 2**24
+    lowest, highest = (
+        operation(exact, square, borderType=cv2.BORDER_CONSTANT, borderValue=0.0)
+        for operation in (cv2.erode, cv2.dilate)
+    )
+    return np.asarray((lowest > 0) & (lowest == highest))
 
 
 def _in_order(seeds: np.ndarray) -> np.ndarray:

@@ -40,6 +40,7 @@ class Rules:
 
     threshold: float = 0.5
     seed_threshold: float = 0.0
+    seed_depth: int = 0
     min_area: float = 12.0
 
 
@@ -87,7 +88,9 @@ def find(predicted: Predicted, rules: Rules) -> tuple[np.ndarray, Found]:
     count, labels = cv2.connectedComponents(
         (background < 1 - rules.threshold).view(np.uint8), connectivity=4, ltype=cv2.CV_32S
     )
-    labels, count = split_touching(labels, count - 1, background, rules.seed_threshold)
+    labels, count = split_touching(
+        labels, count - 1, background, rules.seed_threshold, rules.seed_depth
+    )
     areas = np.bincount(labels.ravel(), minlength=count + 1) * GSD**2
     keep = areas >= rules.min_area
     keep[0] = False
@@ -121,14 +124,12 @@ def building_f1(found: Sequence[Found]) -> float:
 
 def choose_rules(part: Sequence[Predicted]) -> Rules:
     """Choose the thresholds with the best F1 of buildings."""
-    grid = itertools.product((0.3, 0.35, 0.4, 0.45, 0.5, 0.55), (0.0, 0.6, 0.7, 0.8, 0.9))
+    seeds = [(0.0, 0), *itertools.product((0.6, 0.7, 0.8), (0, 2, 3, 4, 5))]
     best = (-1.0, Rules())
-    for threshold, seed in grid:
-        if seed and seed <= threshold:
-            continue
-        rules = Rules(threshold, seed)
+    for threshold, (seed, depth) in itertools.product((0.35, 0.4, 0.45, 0.5, 0.55, 0.6), seeds):
+        rules = Rules(threshold, seed, depth)
         score = building_f1([find(p, rules)[1] for p in part])
-        print(f"threshold {threshold}, seeds {seed}: F1 {score:.4f}")
+        print(f"threshold {threshold}, seeds {seed}, depth {depth}: F1 {score:.4f}")
         best = max(best, (score, rules), key=lambda item: item[0])
     return best[1]
 
@@ -297,6 +298,7 @@ def main() -> None:
     facts = {
         "threshold": rules.threshold,
         "seed_threshold": rules.seed_threshold,
+        "seed_depth": rules.seed_depth,
         "damaged_threshold": damaged,
         "temperature": grading.temperature,
         "grade_weights": list(grading.weights),

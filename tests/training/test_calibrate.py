@@ -78,4 +78,4 @@ def test_the_damaged_threshold_parts_damaged_from_not():
 
 
 def test_rules_are_values():
-    assert Rules() == Rules(0.5, 0.0, 12.0)
+    assert Rules() == Rules(0.5, 0.0, 0, 12.0)
