@@ -173,6 +173,8 @@ def _start(blob: bytes, path: Path, device: str, threads: int) -> tuple[Any, str
         options.intra_op_num_threads = threads
     # A spinning worker would take the cores that read and vectorise meanwhile.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Work is handed out in small pieces, so that a core that is busy elsewhere holds up less.
+    options.add_session_config_entry("session.dynamic_block_base", "4")
     providers = _providers(runtime, device)
     try:
         session = runtime.InferenceSession(blob, options, providers=providers)

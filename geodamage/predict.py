@@ -11,14 +11,14 @@ import queue
 import threading
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
 
 from geodamage.card import Card
 from geodamage.errors import OptionError, ResourceError
-from geodamage.model import Predictor, probabilities
+from geodamage.model import Heads, Predictor, probabilities
 from geodamage.scene import MISSING_POST, MISSING_PRE, OUTSIDE, OUTSIDE_AOI, Pixels, Scene
 from geodamage.windows import Window, round_down, round_up
 
@@ -33,8 +33,8 @@ UNSEEN = MISSING_PRE | MISSING_POST | OUTSIDE | OUTSIDE_AOI
 BASE_BYTES = 480_000_000
 #: Bytes of one read pixel: six of colour, one of flags, two copies while the next band is read.
 READ_BYTES = 16
-#: Bytes of one finished pixel: five float32 and a flag in three bands, labels, scratch.
-BAND_BYTES = 110
+#: Bytes of one finished pixel: five float32 and a flag in four bands, labels, scratch.
+BAND_BYTES = 130
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,15 @@ class Band:
     window: Window
     probabilities: np.ndarray
     missing: np.ndarray
+
+
+class _Answers(NamedTuple):
+    """What the model said of the cores of a band, before it is joined."""
+
+    band: Window
+    missing: np.ndarray
+    groups: list[list[Window]]
+    heads: list[Heads]
 
 
 @dataclass(frozen=True)
@@ -225,7 +234,9 @@ def predict(
 
 def run_plan(scene: Scene, model: Predictor, plan: Plan) -> Iterator[Band]:
     """Predict a scene as planned; see `predict`."""
-    return ahead(_infer(model, plan, ahead(_read(scene, plan))))
+    # Inference has a thread to itself: whatever else is done there would leave a core idle.
+    asked = ahead(_infer(model, plan, ahead(_read(scene, plan))))
+    return ahead(_assemble(plan, asked))
 
 
 def _read(scene: Scene, plan: Plan) -> Iterator[tuple[Window, Pixels]]:
@@ -253,43 +264,45 @@ def _stack(above: Pixels, below: Pixels, kept: int) -> Pixels:
 
 def _infer(
     model: Predictor, plan: Plan, read: Generator[tuple[Window, Pixels], None, None]
-) -> Iterator[Band]:
+) -> Iterator[_Answers]:
     # An error of the model keeps this frame alive; the reader shall not live as long as that.
     with contextlib.closing(read):
         for band, pixels in read:
-            yield _finish(model, plan, band, pixels)
+            halo = plan.halo
+            unseen = (pixels.missing & UNSEEN) > 0
+            near = cv2.dilate(unseen.view(np.uint8), np.ones((3, 3), np.uint8))
+            inner = slice(halo, halo + band.height), slice(halo, halo + band.width)
+            missing = pixels.missing[inner].copy()
+            missing[near[inner] > 0] |= np.uint8(NEAR_MISSING)
+            seen = ~unseen[inner]
+            cores = [core for core in plan.cores(band) if seen[_within(core, band)].any()]
+            groups = [cores[n : n + plan.batch] for n in range(0, len(cores), plan.batch)]
+            heads = [_ask(model, plan, band, pixels, group) for group in groups]
+            yield _Answers(band, missing, groups, heads)
 
 
-def _finish(model: Predictor, plan: Plan, band: Window, pixels: Pixels) -> Band:
-    halo = plan.halo
-    unseen = (pixels.missing & UNSEEN) > 0
-    near = cv2.dilate(unseen.view(np.uint8), np.ones((3, 3), np.uint8))
-    inner = slice(halo, halo + band.height), slice(halo, halo + band.width)
-    missing = pixels.missing[inner].copy()
-    missing[near[inner] > 0] |= np.uint8(NEAR_MISSING)
-    result = np.zeros((5, *band.shape), np.float32)
-    result[0] = 1
-    seen = ~unseen[inner]
-    cores = [core for core in plan.cores(band) if seen[_within(core, band)].any()]
-    for first in range(0, len(cores), plan.batch):
-        group = cores[first : first + plan.batch]
-        for core, found in zip(group, _ask(model, plan, band, pixels, group), strict=True):
-            index = _within(core, band)
-            mask = seen[index]
-            result[(slice(None), *index)] = np.where(mask, found, result[(slice(None), *index)])
-    clipped = band & plan.region
-    index = _within(clipped, band)
-    return Band(clipped, result[(slice(None), *index)], missing[index])
+def _assemble(plan: Plan, asked: Generator[_Answers, None, None]) -> Iterator[Band]:
+    """Join both heads of every core and lay the cores side by side."""
+    with contextlib.closing(asked):
+        for band, missing, groups, heads in asked:
+            result = np.zeros((5, *band.shape), np.float32)
+            result[0] = 1
+            seen = (missing & UNSEEN) == 0
+            for group, said in zip(groups, heads, strict=True):
+                for core, found in zip(group, probabilities(said), strict=True):
+                    index = _within(core, band)
+                    np.copyto(result[(slice(None), *index)], found, where=seen[index])
+            clipped = band & plan.region
+            index = _within(clipped, band)
+            yield Band(clipped, result[(slice(None), *index)], missing[index])
 
 
 def _within(window: Window, band: Window) -> tuple[slice, slice]:
     return window.shift(-band.row, -band.column).slices
 
 
-def _ask(
-    model: Predictor, plan: Plan, band: Window, pixels: Pixels, cores: list[Window]
-) -> np.ndarray:
-    """Return the probabilities of some cores, float32 (n, 5, rows, columns)."""
+def _ask(model: Predictor, plan: Plan, band: Window, pixels: Pixels, cores: list[Window]) -> Heads:
+    """Return the heads of some cores, without their halo."""
     rows, columns = plan.window
     lefts = [core.column - band.column for core in cores]
     pre, post = (
@@ -297,9 +310,9 @@ def _ask(
         for image in (pixels.pre, pixels.post)
     )
     halo = plan.halo
-    heads = model(pre, post)
     core = (..., slice(halo, rows - halo), slice(halo, columns - halo))
-    return probabilities(type(heads)(*(head if head is None else head[core] for head in heads)))
+    # Copies: a view would keep the halo in memory.
+    return Heads(*(None if head is None else head[core].copy() for head in model(pre, post)))
 
 
 class _Failure(Generic[T]):
