@@ -198,7 +198,8 @@ class _Finder:
         )
         edge = (patch.missing[inside] & NEAR_MISSING) > 0
         near = np.bincount(numbers, edge, count + 1) / np.maximum(pixels, 1)
-        order, polygons = polygonise(labels, self.grid.crop(patch.window).transform)
+        corner = patch.window.row, patch.window.column
+        order, polygons = polygonise(labels, self.grid.transform, corner)
         return polygons, votes[order], near[order]
 
     def _measure(self, polygons: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -250,7 +251,9 @@ def find_buildings(
         close(bands)
 
 
-def polygonise(labels: np.ndarray, transform: Affine) -> tuple[np.ndarray, np.ndarray]:
+def polygonise(
+    labels: np.ndarray, transform: Affine, corner: tuple[int, int] = (0, 0)
+) -> tuple[np.ndarray, np.ndarray]:
     """Draw one polygon around each label, exactly along pixel edges, holes kept.
 
     Parameters
@@ -258,7 +261,10 @@ def polygonise(labels: np.ndarray, transform: Affine) -> tuple[np.ndarray, np.nd
     labels
         int32 (rows, columns): 0 nothing; each label connected by its sides.
     transform
-        Of the raster.
+        Of the grid.
+    corner
+        Row and column on the grid of the first label. Vertices are whole pixels of the grid until
+        the end, so that they do not depend on the raster that a building was drawn on.
 
     Returns
     -------
@@ -271,7 +277,7 @@ def polygonise(labels: np.ndarray, transform: Affine) -> tuple[np.ndarray, np.nd
     vertices: list[tuple[float, float]] = []
     ring_of: list[int] = []  # of each vertex
     owner: list[int] = []  # of each ring
-    shapes = rasterio.features.shapes(labels, mask=labels > 0, connectivity=4, transform=transform)
+    shapes = rasterio.features.shapes(labels, mask=labels > 0, connectivity=4)
     for shape, number in shapes:
         for ring in shape["coordinates"]:
             vertices += ring
@@ -280,7 +286,10 @@ def polygonise(labels: np.ndarray, transform: Affine) -> tuple[np.ndarray, np.nd
         numbers.append(int(number))
     if not numbers:
         return np.zeros(0, np.int64), np.zeros(0, object)
-    rings: Any = shapely.linearrings(np.array(vertices), indices=ring_of)
+    columns, rows = (np.array(vertices) + corner[::-1]).T
+    a, b, c, d, e, f = transform[:6]
+    places = np.stack([a * columns + b * rows + c, d * columns + e * rows + f], 1)
+    rings: Any = shapely.linearrings(places, indices=ring_of)
     order = np.argsort(numbers, kind="stable")
     polygons: Any = shapely.polygons(rings, indices=owner)
     return np.array(numbers, np.int64)[order], shapely.normalize(polygons[order])
