@@ -30,7 +30,7 @@ NEAR_MISSING = 16
 UNSEEN = MISSING_PRE | MISSING_POST | OUTSIDE | OUTSIDE_AOI
 
 #: Bytes of the interpreter, its libraries and the block cache of GDAL; measured on Linux.
-BASE_BYTES = 480_000_000
+BASE_BYTES = 620_000_000
 #: Bytes of one read pixel: six of colour, one of flags, two copies while the next band is read.
 READ_BYTES = 16
 #: Bytes of one finished pixel: five float32 and a flag in four bands, labels, scratch.
