@@ -114,7 +114,7 @@ def test_polygons_follow_pixel_edges(found):
         ["--tile", 64, "--threads", 1],
         ["--tile", 160, "--threads", 4, "--batch-size", 3],
         ["--batch-size", 8],
-        ["--memory", "600MB"],
+        ["--memory", "700MB"],
     ],
     ids=lambda options: " ".join(map(str, options)),
 )
