@@ -16,14 +16,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from geodamage.buildings import DEFAULT_MIN_AREA
 from geodamage.metrics import match
 from geodamage.splitting import split_touching
 from training.calibrate import GSD, Predicted, predict_part
 
 #: Labels and localisation -> something above 0 at seeds only.
 Seeds = Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-MIN_AREA = 12.0  # m²
 
 
 def ways() -> Iterator[tuple[str, Seeds]]:
@@ -66,7 +65,7 @@ def count(predicted: Predicted, threshold: float, seeds: Seeds) -> tuple[int, in
     # `split_touching` takes seeds from a background: 0 at seeds, 1 elsewhere.
     labels, number = split_touching(labels, number - 1, (marks <= 0).astype(np.float32), 0.5)
     areas = np.bincount(labels.ravel()) * GSD**2
-    keep = areas >= MIN_AREA
+    keep = areas >= DEFAULT_MIN_AREA
     keep[0] = False
     labels = np.where(keep[labels], labels, 0)
     truth = len(np.unique(predicted.truth)) - 1

@@ -11,7 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 import geodamage
+from geodamage.buildings import DEFAULT_MIN_AREA
 from geodamage.cli import COMMANDS, main
+from geodamage.cli import assess as assess_file
 from geodamage.damage import GRADES
 from tests.conftest import ROOFS, Roof, listing, make_model, make_scene, run_command
 
@@ -304,3 +306,8 @@ def test_a_signal_mid_run_leaves_no_file(model, tmp_path, number):
     assert time.monotonic() - sent < 10
     assert json.loads(last)["code"] == 130
     assert listing(output) == []
+
+
+def test_the_default_of_min_area_is_that_of_the_library():
+    (option,) = (p for p in assess_file.command.params if p.name == "min_area")
+    assert option.default == DEFAULT_MIN_AREA

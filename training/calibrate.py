@@ -21,7 +21,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from geodamage.buildings import Grading
+from geodamage.buildings import DEFAULT_MIN_AREA, Grading
 from geodamage.damage import GRADES, NOT_ASSESSED
 from geodamage.masks import burn_index
 from geodamage.metrics import match, official_score, quadratic_kappa
@@ -41,7 +41,7 @@ class Rules:
     threshold: float = 0.5
     seed_threshold: float = 0.0
     seed_depth: int = 0
-    min_area: float = 12.0
+    min_area: float = DEFAULT_MIN_AREA
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ FILE = click.Path(path_type=Path, readable=False)
 @click.option("--bands", metavar="N,N,N", help="Channels of both images, counted from 1.")
 @click.option("--scale", metavar="MIN,MAX",
               help="Values that become 0 and 255; for imagery that is not 8-bit.")  # fmt: skip
-@click.option("--min-area", type=float, default=12.0, show_default=True, metavar="M2",
+@click.option("--min-area", type=float, default=20.0, show_default=True, metavar="M2",
               help="Smallest building.")  # fmt: skip
 @click.option("--simplify", type=float, default=0.0, show_default=True, metavar="METRES",
               help="Simplify polygons by this tolerance.")  # fmt: skip

@@ -4,7 +4,6 @@ import pytest
 from geodamage.buildings import Grading
 from training.calibrate import (
     Found,
-    Rules,
     bootstrap_kappa,
     building_f1,
     calibration_error,
@@ -75,7 +74,3 @@ def test_the_damaged_threshold_parts_damaged_from_not():
     votes = np.array([[8, 2, 0, 0], [7, 3, 0, 0], [3, 3, 3, 1], [1, 1, 1, 7]], float)
     threshold = choose_damaged([found(votes, [1, 1, 2, 4])], Grading())
     assert 0.3 < threshold <= 0.7
-
-
-def test_rules_are_values():
-    assert Rules() == Rules(0.5, 0.0, 0, 12.0)
