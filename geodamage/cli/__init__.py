@@ -3,15 +3,13 @@
 Nothing heavy is imported before a command runs, so `--help` is instant.
 """
 
-import signal
-import sys
 from importlib import import_module
-from types import FrameType
 from typing import Any
 
 import click
 
 from geodamage._version import __version__
+from geodamage.cli.progress import catch_signals
 from geodamage.errors import GeodamageError
 
 COMMANDS = {
@@ -82,10 +80,6 @@ def _fail(ctx: click.Context, message: str, code: int) -> None:
     ctx.exit(code)
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="geodamage")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
@@ -95,9 +89,4 @@ def main(debug: bool) -> None:
     Exit codes: 0 done; 1 internal error; 2 usage; 3 some scenes of a batch failed; 4 input
     refused; 5 model refused; 6 output failed; 7 resource limit; 130 interrupted.
     """
-    # A polite kill cleans up like Ctrl-C; tests run commands in threads, where signals are refused.
-    if sys.platform != "win32":
-        try:
-            signal.signal(signal.SIGTERM, _interrupt)
-        except ValueError:
-            return
+    catch_signals()

@@ -1,11 +1,14 @@
 """What a command says while it works: a bar, plain lines, or JSON for programs."""
 
 import json
+import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Generator
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,6 +24,23 @@ if TYPE_CHECKING:
 
 #: Seconds between two plain lines.
 LINE_EVERY = 10.0
+
+_interrupted = threading.Event()
+
+
+def catch_signals() -> None:
+    """Let Ctrl-C and a polite kill end a command alike, cleaning up behind it."""
+    _interrupted.clear()
+    # Other threads may not set handlers; a program that runs commands there has its own.
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    # GDAL swallows what is raised inside its callbacks, so the loop looks here, too.
+    _interrupted.set()
+    raise KeyboardInterrupt
 
 
 class Reporter:
@@ -59,6 +79,8 @@ class Reporter:
                 # They come as messages of the job, too.
                 warnings.simplefilter("ignore", GeodamageWarning)
                 while True:
+                    if _interrupted.is_set():
+                        raise KeyboardInterrupt
                     try:
                         self._step(next(work))
                     except StopIteration as stop:
