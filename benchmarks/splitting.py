@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     options = parser.parse_args()
     part = list(predict_part(options.model, options.split, options.data, "validation"))
-    for threshold in (0.3, 0.4, 0.5):
+    for threshold in (0.35, 0.45, 0.55):
         for name, seeds in ways():
             counts = np.sum([count(p, threshold, seeds) for p in part], 0)
             truth, found, matched = (int(c) for c in counts)
