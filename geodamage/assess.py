@@ -180,11 +180,8 @@ def assess(job: Job) -> Generator[Progress, None, Summary]:
         "open", message=f"model {model.card.name} {model.card.version}, {model.provider}"
     )
     yield Progress("open", message=f"licence of the model: {model.card.licence}")
-    with ExitStack() as stack:
-        options = _scene_options(job.scene, model.card)
-        scene = stack.enter_context(
-            Scene.open(job.pre, job.post, gsd=model.card.gsd, options=options)
-        )
+    options = _scene_options(job.scene, model.card)
+    with Scene.open(job.pre, job.post, gsd=model.card.gsd, options=options) as scene:
         for warning in scene.warnings:
             yield Progress("open", message=warning, warning=True)
         footprints = None
