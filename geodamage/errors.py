@@ -6,10 +6,12 @@ GeodamageError                                  exit code 1
 │  ├─ SceneError       (ValueError)                 the image pair cannot be used
 │  ├─ SceneReadError   (OSError)                    pixels cannot be read
 │  ├─ FootprintError   (ValueError)                 the footprints cannot be used
-│  └─ LabelError       (ValueError)                 a label file cannot be used
+│  ├─ LabelError       (ValueError)                 a label file cannot be used
+│  └─ ScoringError     (ValueError)                 a prediction or target cannot be scored
 ├─ ModelError          (ValueError)             5   a model is refused
 │  ├─ ModelNotFoundError (FileNotFoundError)
 │  ├─ ChecksumError
+│  ├─ CheckpointError                               published weights do not fit a network
 │  └─ DeviceError                                   the device asked for is not there
 ├─ OutputError         (OSError)                6   a result cannot be written
 │  └─ OutputExistsError (FileExistsError)
@@ -60,6 +62,10 @@ class LabelError(InputError, ValueError):
     """A label file cannot be used."""
 
 
+class ScoringError(InputError, ValueError):
+    """A prediction or target cannot be scored."""
+
+
 class ModelError(GeodamageError, ValueError):
     """A model is refused."""
 
@@ -72,6 +78,10 @@ class ModelNotFoundError(ModelError, FileNotFoundError):
 
 class ChecksumError(ModelError):
     """The bytes of a model are not those that its card names."""
+
+
+class CheckpointError(ModelError):
+    """Published weights do not fit a network."""
 
 
 class DeviceError(ModelError):

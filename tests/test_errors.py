@@ -25,6 +25,8 @@ EXIT_CODES = {
     "ModelError": 5,
     "ModelNotFoundError": 5,
     "ChecksumError": 5,
+    "CheckpointError": 5,
+    "ScoringError": 4,
     "DeviceError": 5,
     "OutputError": 6,
     "OutputExistsError": 6,

@@ -27,8 +27,9 @@ from geodamage.masks import burn_index
 from geodamage.metrics import match, official_score, quadratic_kappa
 from geodamage.model import load_model, probabilities
 from geodamage.splitting import split_touching
-from training.chips import LabelledPair, load_pair, read_split
-from training.prepare import SIZE, Pair
+from geodamage.xbd import Pair, read_split
+from training.chips import LabelledPair, load_pair
+from training.prepare import SIZE
 
 GSD = 0.47  # metres, the median of xBD at hand; turns a least area into pixels
 BOOTSTRAPS = 2000

@@ -1,6 +1,5 @@
 """Chips: crops of labelled pairs, turned, scaled, shifted and recoloured."""
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,9 @@ import numpy as np
 from geodamage.damage import GRADES, NOT_ASSESSED
 from geodamage.errors import LabelError
 from geodamage.masks import burn_index, burn_labels
+from geodamage.xbd import Pair, read_image
 from sample_data.scenes import draw_scene
-from training.prepare import SIZE, Pair
+from training.prepare import SIZE
 from training.recipe import Recipe
 
 
@@ -60,15 +60,6 @@ class Chip(NamedTuple):
     damage: np.ndarray
     vote: np.ndarray
     buildings_post: np.ndarray
-
-
-def read_split(path: Path, folder: Path, part: str) -> list[Pair]:
-    """Return the pairs of one part of a split file."""
-    with path.open(newline="") as file:
-        names = [row["pair"] for row in csv.DictReader(file) if row["part"] == part]
-    if not names:
-        raise LabelError(f"{path}: no pair in part {part!r}; make the file by training.prepare")
-    return [Pair(name, folder) for name in names]
 
 
 def load_pair(pair: Pair) -> LabelledPair:
@@ -130,10 +121,10 @@ def draw_generated(number: int) -> LabelledPair:
 
 
 def _read_rgb(path: Path) -> np.ndarray:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None or image.shape != (SIZE, SIZE, 3):
-        raise LabelError(f"{path}: not an image of {SIZE} x {SIZE} pixels in three channels")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+    image = read_image(path)
+    if image.shape != (SIZE, SIZE, 3):
+        raise LabelError(f"{path}: {image.shape[:2]} pixels, not {SIZE} x {SIZE}")
+    return image
 
 
 def _parted(index: np.ndarray) -> np.ndarray:

@@ -9,7 +9,6 @@ set. Here tiles closer than a buffer form one place, and a place is in one part 
 import argparse
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,57 +16,23 @@ import shapely
 from shapely import Polygon
 
 from geodamage.damage import GRADES
-from geodamage.errors import LabelError
-from geodamage.labels import Label, fit_lonlat, read_xbd
+from geodamage.labels import fit_lonlat
+from geodamage.xbd import Pair, find_pairs
 
 PARTS = ("train", "validation", "test")
 SIZE = 1024  # rows and columns of every xBD image
 METRES_PER_DEGREE = 111_320.0  # along a meridian; enough to tell places apart
 
 
-@dataclass(frozen=True)
-class Pair:
-    """One pre/post pair of an xBD folder."""
-
-    name: str
-    folder: Path = field(repr=False)
-
-    @property
-    def event(self) -> str:
-        """Name of the disaster."""
-        return self.name.rsplit("_", 1)[0]
-
-    def image(self, date: str) -> Path:
-        """Return the image of `pre` or `post`."""
-        stem = f"{self.name}_{date}_disaster"
-        for suffix in (".png", ".tif", ".jpg"):
-            path = self.folder / "images" / (stem + suffix)
-            if path.exists():
-                return path
-        raise LabelError(f"{self.folder}/images/{stem}.*: no such image; the pair is incomplete")
-
-    def labels(self, date: str) -> list[Label]:
-        """Return the labels of `pre` or `post`."""
-        return read_xbd(self.folder / "labels" / f"{self.name}_{date}_disaster.json")
-
-    def outline(self) -> Polygon | None:
-        """Return the outline on the ground in metres of an equirectangular plane, or None."""
-        affine = fit_lonlat(self.labels("post"))
-        if affine is None:
-            return None
-        corners = np.array([[0, 0, 1], [SIZE, 0, 1], [SIZE, SIZE, 1], [0, SIZE, 1]]) @ affine.T
-        metres = corners * METRES_PER_DEGREE
-        metres[:, 0] *= np.cos(np.radians(corners[:, 1].mean()))
-        return Polygon(metres)
-
-
-def find_pairs(folder: Path) -> list[Pair]:
-    """Return every pair of a folder that has post labels, sorted by name."""
-    suffix = "_post_disaster.json"
-    names = sorted(path.name[: -len(suffix)] for path in (folder / "labels").glob("*" + suffix))
-    if not names:
-        raise LabelError(f"{folder}/labels: no *{suffix}; give the folder of an xBD download")
-    return [Pair(name, folder) for name in names]
+def outline_of(pair: Pair) -> Polygon | None:
+    """Return the outline of a pair on the ground in metres of an equirectangular plane, or None."""
+    affine = fit_lonlat(pair.labels("post"))
+    if affine is None:
+        return None
+    corners = np.array([[0, 0, 1], [SIZE, 0, 1], [SIZE, SIZE, 1], [0, SIZE, 1]]) @ affine.T
+    metres = corners * METRES_PER_DEGREE
+    metres[:, 0] *= np.cos(np.radians(corners[:, 1].mean()))
+    return Polygon(metres)
 
 
 def group_places(pairs: Sequence[Pair], buffer: float) -> list[list[Pair]]:
@@ -78,7 +43,7 @@ def group_places(pairs: Sequence[Pair], buffer: float) -> list[list[Pair]]:
     places: list[list[Pair]] = []
     for event in sorted({pair.event for pair in pairs}):
         mine = [pair for pair in pairs if pair.event == event]
-        outlines = {pair: pair.outline() for pair in mine}
+        outlines = {pair: outline_of(pair) for pair in mine}
         known = {pair: outline for pair, outline in outlines.items() if outline is not None}
         areas = shapely.unary_union([outline.buffer(buffer / 2) for outline in known.values()])
         for area in shapely.get_parts(areas):

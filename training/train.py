@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from geodamage.networks.compact import CompactSiamese
-from training.chips import LabelledPair, chips, draw_generated, load_pair, read_split
+from geodamage.xbd import read_split
+from training.chips import LabelledPair, chips, draw_generated, load_pair
 from training.evaluate import Predictor, tally
 from training.losses import damage_loss, localisation_loss
 from training.recipe import Recipe, as_toml

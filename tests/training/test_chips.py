@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 import training.chips
 from geodamage.errors import LabelError
+from geodamage.xbd import Pair, read_split
 from tests.fakes import SMALL, write_xbd
-from training.chips import Chip, assemble, chips, cut, draw_generated, load_pair, read_split
-from training.prepare import Pair
+from training.chips import Chip, assemble, chips, cut, draw_generated, load_pair
 from training.recipe import Recipe
 
 RECIPE = Recipe(name="tiny", split="tiny.csv", crop=64, shift=8)

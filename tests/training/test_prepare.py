@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 import training.prepare
 from geodamage.errors import LabelError
+from geodamage.xbd import Pair, find_pairs
 from tests.fakes import SMALL, write_xbd
-from training.prepare import PARTS, Pair, assign, count_grades, find_pairs, group_places, main
+from training.prepare import PARTS, assign, count_grades, group_places, main, outline_of
 
 NAMES = ["flood_00000001", "flood_00000002", "storm-b_00000007"]
 
@@ -40,7 +41,7 @@ def test_a_missing_image_is_named(folder):
 
 
 def test_an_outline_is_the_image_on_the_ground(folder):
-    outline = find_pairs(folder)[1].outline()
+    outline = outline_of(find_pairs(folder)[1])
     side = 96 * 5e-6 * 111_320
     left, bottom, right, top = outline.bounds
     assert top - bottom == pytest.approx(side, rel=1e-6)
