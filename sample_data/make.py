@@ -5,7 +5,8 @@ carries no foreign licence. The pair has what real pairs have: the post-event im
 another CRS and grid, covers a little less, ends in an untagged black collar, is shifted by some
 metres and was taken in another season under another sun.
 
-Run ``python sample_data/make.py`` to write it again.
+Run ``python sample_data/make.py`` to write it again, and ``python sample_data/make.py --xbd DIR``
+for a small labelled set in the folder layout of xBD.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from rasterio.warp import Resampling, reproject, transform, transform_bounds
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sample_data.layout import Shot, Style
+from sample_data.pairs import make_pairs
 from sample_data.scenes import TRAINING_SEEDS, DrawnScene, draw_scene
 
 Bytes = npt.NDArray[np.uint8]
@@ -283,7 +285,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Write the sample pair of a drawn place.")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent, metavar="DIR")
     parser.add_argument("--seed", type=int, default=SAMPLE_SEED)
+    parser.add_argument("--xbd", type=Path, metavar="DIR", help="write labelled pairs instead")
+    parser.add_argument("--pairs", type=int, default=4, help="how many of them")
+    parser.add_argument("--size", type=int, default=512, help="of each, pixels")
     arguments = parser.parse_args()
+    if arguments.xbd is not None:
+        print("\n".join(make_pairs(arguments.xbd, arguments.pairs, arguments.size)))
+        return
     if arguments.seed < TRAINING_SEEDS:
         print(f"note: models may have been trained on seeds below {TRAINING_SEEDS}")
     make_sample(arguments.output, arguments.seed)
