@@ -14,6 +14,11 @@ from geodamage.errors import GeodamageError
 
 COMMANDS = {
     "assess": "Grade the damage of every building between two images.",
+    "evaluate": "Score a model over a folder of labelled pairs.",
+    "score": "Score predictions against targets by the official xView2 metric.",
+    "masks": "Draw xBD labels as masks, exactly like the official targets.",
+    "georeference": "Make GeoTIFFs of xBD images from their labels.",
+    "models": "List, show and import models.",
 }
 
 INTERNAL_ERROR, RESOURCE_LIMIT, INTERRUPTED = 1, 7, 130

@@ -1,0 +1,87 @@
+"""`geodamage masks`."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from geodamage.cli.assess import FILE
+from geodamage.cli.progress import LINE_EVERY
+
+if TYPE_CHECKING:
+    from geodamage.masks import Target
+
+#: What became of labels without a grade, for the last line.
+SAID = {
+    "undrawn": "left undrawn, as in the official targets",
+    "no-damage": "drawn as no-damage (1)",
+    "own": "drawn as a class of their own (5)",
+    "ignore": "drawn to be ignored (255)",
+}
+
+
+@click.command(name="masks")
+@click.argument("labels", nargs=-1, required=True, type=FILE)
+@click.option("-o", "--output", required=True, type=FILE, metavar="DIR",
+              help="Folder for NAME_target.png; made where it is not there.")  # fmt: skip
+@click.option("--unclassified", type=click.Choice(list(SAID)), default="undrawn", show_default=True,
+              help="Labels without a grade: undrawn as in the official targets, no-damage (1), "
+              "own (5) or ignore (255).")  # fmt: skip
+@click.option("--overwrite", is_flag=True, help="Replace masks that are there.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+def command(
+    labels: tuple[Path, ...], output: Path, unclassified: str, overwrite: bool, quiet: bool
+) -> None:
+    """Draw xBD labels as masks, exactly like the official targets.
+
+    LABELS are label files (JSON), folders of them, or xBD downloads with train (or tier1), tier3,
+    test and hold. Labels of before become 0 and 1, labels of after 0 and the grades 1 to 4. Masks
+    that were written before an error stay.
+
+    \b
+    Example:
+      geodamage masks xbd/test -o xbd/test/targets
+    """  # noqa: D301
+    from geodamage.masks import find_label_files, write_targets
+
+    files = find_label_files(labels)
+    work = write_targets(files, output, unclassified=unclassified, overwrite=overwrite)
+    targets = list(_follow(work, len(files), quiet=quiet))
+    if not quiet:
+        _sum_up(targets, output, unclassified)
+
+
+def _follow(
+    work: "Generator[Target, None, None]", total: int, *, quiet: bool
+) -> "Iterator[Target]":
+    """Hand on what is written and say how it goes; interrupted work is closed first."""
+    said = time.monotonic()
+    with contextlib.closing(work):
+        for done, target in enumerate(work, start=1):
+            line = f"{done:,} of {total:,} masks"
+            if not quiet and sys.stderr.isatty():
+                click.echo(f"\r{line}\x1b[K", nl=done == total, err=True)
+            elif not quiet and time.monotonic() - said >= LINE_EVERY:
+                said = time.monotonic()
+                click.echo(line, err=True)
+            yield target
+
+
+def _sum_up(targets: "list[Target]", output: Path, unclassified: str) -> None:
+    count = sum(target.labels for target in targets)
+    click.echo(f"wrote {len(targets):,} masks of {count:,} labels to {output}", err=True)
+    ungraded = sum(target.unclassified for target in targets)
+    if ungraded:
+        click.echo(f"{ungraded:,} labels without a grade: {SAID[unclassified]}", err=True)
+    outside = [target for target in targets if target.outside]
+    if outside:
+        lost = sum(target.outside for target in outside)
+        click.echo(
+            f"geodamage: warning: {lost:,} labels lie outside their image and are not drawn; the "
+            f"first in {outside[0].path.name}",
+            err=True,
+        )
