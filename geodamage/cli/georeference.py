@@ -1,0 +1,88 @@
+"""`geodamage georeference`."""
+
+import contextlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from geodamage.cli.assess import FILE
+from geodamage.errors import LabelError
+
+if TYPE_CHECKING:
+    from geodamage.georeferencing import GeoImage, Outcome
+
+#: Exit code where some pairs were written and some refused, as of a batch of scenes.
+SOME_FAILED = 3
+
+
+@click.command(name="georeference")
+@click.argument("xbd_dir", type=FILE)
+@click.option("-o", "--output", required=True, type=FILE, metavar="DIR",
+              help="Folder for the GeoTIFFs; made where it is not there.")  # fmt: skip
+@click.option("--overwrite", is_flag=True, help="Replace GeoTIFFs that are there.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, with every fit.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing on stderr but errors.")
+@click.pass_context
+def command(
+    ctx: click.Context, xbd_dir: Path, output: Path, overwrite: bool, as_json: bool, quiet: bool
+) -> None:
+    """Make GeoTIFFs of xBD images from their labels.
+
+    XBD_DIR holds images/ and labels/, or train (or tier1), tier3, test and hold that do. The labels
+    give their vertices in pixels and in degrees; the affine between the two is the georeference
+    (EPSG:4326). Pre and post are placed each by its own labels, and by the other's where it has
+    none. Every image gets a line that says how well the vertices fit. Pairs that nothing places, or
+    that do not fit, are listed at the end: exit code 3, or 4 where no pair is left.
+
+    \b
+    Example:
+      geodamage georeference xbd/test -o geotiffs
+    """  # noqa: D301
+    from geodamage.georeferencing import find_image_pairs, georeference
+
+    outcomes = []
+    work = georeference(find_image_pairs(xbd_dir), output, overwrite=overwrite)
+    with contextlib.closing(work):
+        for outcome in work:
+            outcomes.append(outcome)
+            if not quiet:
+                _say(outcome)
+    refused = [outcome for outcome in outcomes if outcome.why is not None]
+    written = [image for outcome in outcomes for image in outcome.images]
+    if as_json:
+        click.echo(_as_json(written, refused))
+    for outcome in refused:
+        click.echo(f"geodamage: not georeferenced: {outcome.why}", err=True)
+    if not written:
+        raise LabelError(
+            f"{xbd_dir}: none of {len(refused):,} pairs could be georeferenced; the lines above "
+            "say why"
+        )
+    if not quiet:
+        click.echo(
+            f"wrote {len(written):,} GeoTIFFs of {len(outcomes) - len(refused):,} pairs to "
+            f"{output}; {len(refused):,} pairs not georeferenced",
+            err=True,
+        )
+    ctx.exit(SOME_FAILED if refused else 0)
+
+
+def _say(outcome: "Outcome") -> None:
+    for image in outcome.images:
+        fit = image.fit
+        partner = "" if image.labels_of == image.date else f"; by the labels of {image.labels_of}"
+        click.echo(
+            f"{image.path.name}: rms {fit.rms:.4f} m, max {fit.maximum:.4f} m, "
+            f"{fit.vertices:,} vertices{partner}",
+            err=True,
+        )
+
+
+def _as_json(written: "list[GeoImage]", refused: "list[Outcome]") -> str:
+    facts = {
+        "written": [image.as_dict() for image in written],
+        "not_georeferenced": [{"pair": outcome.pair, "why": outcome.why} for outcome in refused],
+    }
+    return json.dumps(facts, ensure_ascii=False, allow_nan=False)
