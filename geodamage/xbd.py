@@ -80,9 +80,9 @@ def read_split(
     Parameters
     ----------
     path
-        CSV with the columns `pair` and `part`.
+        CSV with the columns `pair` and `part`, and `folder` where the pairs lie in several.
     folder
-        Holds the pairs.
+        Holds the pairs, or the folders that the file names.
     part
         Only this part; None takes all.
 
@@ -94,16 +94,20 @@ def read_split(
     try:
         with Path(path).open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-        names = [row["pair"] for row in rows if part is None or row["part"] == part]
+        chosen = [
+            Pair(row["pair"], Path(folder) / (row.get("folder") or ""))
+            for row in rows
+            if part is None or row["part"] == part
+        ]
     except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
         raise LabelError(
             f"{path}: not a split file ({type(error).__name__}: {error}); "
             "it needs the columns pair and part"
         ) from error
-    if not names:
+    if not chosen:
         parts = ", ".join(sorted({row["part"] for row in rows})) or "none"
         raise LabelError(f"{path}: no pair in part {part!r}; its parts are {parts}")
-    return [Pair(name, Path(folder)) for name in names]
+    return chosen
 
 
 def read_image(path: str | PathLike[str]) -> np.ndarray:
@@ -125,7 +129,11 @@ def read_image(path: str | PathLike[str]) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(path, driver=DRIVERS[path.suffix.lower()]) as dataset:
+            # GDAL's short cut for whole PNGs turns a truncated file into noise, without an error.
+            with (
+                rasterio.Env(GDAL_PNG_WHOLE_IMAGE_OPTIM="NO"),
+                rasterio.open(path, driver=DRIVERS[path.suffix.lower()]) as dataset,
+            ):
                 if dataset.count < 3 or set(dataset.dtypes) != {"uint8"}:
                     raise SceneReadError(
                         f"{path}: {dataset.count} channels of {dataset.dtypes[0]}; "

@@ -58,3 +58,13 @@ def test_what_is_no_split_is_refused(tmp_path, text):
         path.write_text(text)
     with pytest.raises(LabelError, match="needs the columns pair and part"):
         read_split(path, tmp_path, "train")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
+def test_a_truncated_image_is_refused(tmp_path, suffix):
+    image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    path = tmp_path / f"image{suffix}"
+    cv2.imwrite(str(path), image)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(SceneReadError, match="cannot be read as PNG, TIFF or JPEG"):
+        read_image(path)

@@ -1,119 +1,236 @@
-"""Index an xBD folder and split it by place.
+r"""Index an xBD download, check it, and split it.
 
-    python -m training.prepare ../shared/data/xbd -o training/recipes/compact.csv
+    python -m training.prepare xbd -o prepared --split place
+    python -m training.prepare xbd/train xbd/tier3 xbd/hold -o prepared --split events --masks
 
-Tiles of one event overlap on the ground, so a split by image would show the network its own test
-set. Here tiles closer than a buffer form one place, and a place is in one part only.
+A folder is one with `images/` and `labels/`, or an xBD download with train (or tier1), tier3, test
+and hold. The output folder gets `index.csv` (every usable pair), `problems.csv` (the others, and
+why), `split.csv`, `counts.json` (classes and their weights), `classes.png`, and with --masks a
+target for every label file.
+
+Tiles of one event overlap on the ground. A split that shows the same ground in two parts is
+refused, unless --accept-overlap says that it is meant, as it is in the published random split.
 """
 
 import argparse
 import csv
+import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import shapely
-from shapely import Polygon
 
-from geodamage.damage import GRADES
-from geodamage.labels import fit_lonlat
-from geodamage.xbd import Pair, find_pairs
-
-PARTS = ("train", "validation", "test")
-SIZE = 1024  # rows and columns of every xBD image
-METRES_PER_DEGREE = 111_320.0  # along a meridian; enough to tell places apart
-
-
-def outline_of(pair: Pair) -> Polygon | None:
-    """Return the outline of a pair on the ground in metres of an equirectangular plane, or None."""
-    affine = fit_lonlat(pair.labels("post"))
-    if affine is None:
-        return None
-    corners = np.array([[0, 0, 1], [SIZE, 0, 1], [SIZE, SIZE, 1], [0, SIZE, 1]]) @ affine.T
-    metres = corners * METRES_PER_DEGREE
-    metres[:, 0] *= np.cos(np.radians(corners[:, 1].mean()))
-    return Polygon(metres)
+from geodamage.damage import COLOURS, GRADES, LABELS
+from geodamage.errors import GeodamageError, LabelError, OutputExistsError
+from geodamage.masks import write_targets
+from training.index import (
+    Entry,
+    Problem,
+    common_folder,
+    index_pairs,
+    read_index,
+    tier_folders,
+    write_index,
+)
+from training.sampling import inverse_frequency, sample_weights
+from training.splits import SCHEMES, SplitOptions, count_grades, overlaps
 
 
-def group_places(pairs: Sequence[Pair], buffer: float) -> list[list[Pair]]:
-    """Group the pairs of each event whose outlines are closer than `buffer` metres.
-
-    A pair without labels has no known outline; all such pairs of an event are one place.
-    """
-    places: list[list[Pair]] = []
-    for event in sorted({pair.event for pair in pairs}):
-        mine = [pair for pair in pairs if pair.event == event]
-        outlines = {pair: outline_of(pair) for pair in mine}
-        known = {pair: outline for pair, outline in outlines.items() if outline is not None}
-        areas = shapely.unary_union([outline.buffer(buffer / 2) for outline in known.values()])
-        for area in shapely.get_parts(areas):
-            places.append([pair for pair, outline in known.items() if outline.intersects(area)])
-        rest = [pair for pair in mine if pair not in known]
-        if rest:
-            places.append(rest)
-    return places
-
-
-def count_grades(pairs: Sequence[Pair]) -> np.ndarray:
-    """Return the number of buildings of each grade, int (4,)."""
-    grades = [label.grade for pair in pairs for label in pair.labels("post")]
-    return np.array([sum(grade == g for grade in grades) for g in GRADES])
+def build_index(roots: Sequence[Path], output: Path) -> list[Entry]:
+    """Look at every pair; write the index and the problems."""
+    entries: list[Entry] = []
+    problems: list[Problem] = []
+    for number, found in enumerate(index_pairs(tier_folders(roots)), start=1):
+        if isinstance(found, Entry):
+            entries.append(found)
+        else:
+            problems.append(found)
+            print(f"{found.folder}/{found.pair}: {found.why}")
+        if number % 500 == 0:
+            print(f"{number} looked at", flush=True)
+    write_index(output / "index.csv", entries)
+    with (output / "problems.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["pair", "folder", "left_out", "why"])
+        table.writerows([p.pair, p.folder, p.fatal, p.why] for p in problems)
+    left_out = sum(problem.fatal for problem in problems)
+    print(f"{len(entries)} pairs indexed, {left_out} left out, {len(problems)} problems")
+    return entries
 
 
-def assign(places: list[list[Pair]], shares: Sequence[float], seed: int) -> list[str]:
-    """Give each place to a part so that every part gets its share of each event's grades.
-
-    Largest places first; each goes where it keeps the summed relative shortfall smallest.
-    """
+def take_subset(entries: Sequence[Entry], count: int, seed: int) -> list[Entry]:
+    """Return some pairs for a look, from all events in turn."""
     rng = np.random.default_rng(seed)
-    counts = np.array([[len(place), *count_grades(place)] for place in places], float)
-    events = [place[0].event for place in places]
-    parts = [""] * len(places)
-    total = np.maximum(counts.sum(0), 1)
-    held = np.zeros((len(shares), counts.shape[1]))
-    held_event: dict[str, np.ndarray] = {e: np.zeros(len(shares)) for e in events}
-    total_event = {
-        e: sum(counts[i, 0] for i in range(len(places)) if events[i] == e) for e in events
+    waiting = {
+        event: list(rng.permutation([i for i, e in enumerate(entries) if e.event == event]))
+        for event in sorted({entry.event for entry in entries})
     }
-    order = sorted(range(len(places)), key=lambda i: (-counts[i].sum(), rng.random()))
-    for i in order:
-        costs = []
-        for part, _ in enumerate(shares):
-            trial = held.copy()
-            trial[part] += counts[i]
-            trial_event = held_event[events[i]].copy()
-            trial_event[part] += counts[i, 0]
-            target = np.asarray(shares)[:, None]
-            cost = ((trial / total - target) ** 2 / target).sum()
-            cost += (
-                (trial_event / total_event[events[i]] - target[:, 0]) ** 2 / target[:, 0]
-            ).sum()
-            costs.append(cost)
-        best = int(np.argmin(costs))
-        held[best] += counts[i]
-        held_event[events[i]][best] += counts[i, 0]
-        parts[i] = PARTS[best]
+    chosen: list[int] = []
+    while len(chosen) < min(count, len(entries)):
+        for places in waiting.values():
+            if places and len(chosen) < count:
+                chosen.append(int(places.pop()))
+    return [entries[i] for i in sorted(chosen)]
+
+
+def split(
+    entries: Sequence[Entry], scheme: str, options: SplitOptions, *, accept_overlap: bool
+) -> list[str]:
+    """Split pairs into parts.
+
+    Raises
+    ------
+    LabelError
+        If two parts show the same ground, and that is not accepted.
+    """
+    parts = SCHEMES[scheme](entries, options)
+    found = overlaps(entries, parts)
+    if found:
+        worst = "; ".join(f"{a} and {b} ({share:.0%})" for a, b, share in found[:5])
+        text = (
+            f"split {scheme}: {len(found)} pairs of tiles in different parts share ground: {worst}"
+        )
+        if not accept_overlap:
+            raise LabelError(
+                f"{text}; scores would be too good: split by place or by event, or give "
+                "--accept-overlap"
+            )
+        print(f"accepted: {text}")
     return parts
 
 
-def main() -> None:
-    """Write the split file."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--buffer", type=float, default=100.0, help="metres between two places")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    places = group_places(find_pairs(options.folder), options.buffer)
-    parts = assign(places, (0.7, 0.1, 0.2), options.seed)
-    with options.output.open("w", newline="") as file:
+def write_split(path: Path, entries: Sequence[Entry], parts: Sequence[str]) -> None:
+    """Write a split file; pairs without a part are left out."""
+    with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        table.writerow(["pair", "event", "place", "part"])
-        for number, (place, part) in enumerate(zip(places, parts, strict=True)):
-            table.writerows([pair.name, pair.event, number, part] for pair in place)
-    for part in PARTS:
-        mine = [pair for place, p in zip(places, parts, strict=True) if p == part for pair in place]
-        print(f"{part:10} {len(mine):4} pairs, grades 1-4: {count_grades(mine).tolist()}")
+        table.writerow(["pair", "event", "folder", "part"])
+        table.writerows(
+            [entry.pair, entry.event, entry.folder, part]
+            for entry, part in zip(entries, parts, strict=True)
+            if part
+        )
+
+
+def write_counts(
+    path: Path, entries: Sequence[Entry], parts: Sequence[str], base: Path
+) -> dict[str, object]:
+    """Write how often each class occurs, and the weights that follow for the training part."""
+    learnt = [e for e, part in zip(entries, parts, strict=True) if part == "train"] or list(entries)
+    pixels = np.array([entry.pixels for entry in learnt])
+    names = ["background", *(grade.label for grade in GRADES)]
+    weights = inverse_frequency(pixels.sum(0))
+    facts: dict[str, object] = {
+        "data": base.name,
+        "pairs": len(entries),
+        "parts": dict(Counter(part or "unused" for part in parts)),
+        "buildings": dict(zip(names[1:], count_grades(entries).tolist(), strict=True)),
+        "unclassified": sum(entry.unclassified for entry in entries),
+        "training_pixels": dict(zip(names, pixels.sum(0).tolist(), strict=True)),
+        "class_weights": dict(zip(names, weights.round(6).tolist(), strict=True)),
+        "sample_weights": {
+            entry.pair: round(float(weight), 4)
+            for entry, weight in zip(learnt, sample_weights(pixels), strict=True)
+        },
+    }
+    path.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    return facts
+
+
+def draw_classes(path: Path, entries: Sequence[Entry], parts: Sequence[str]) -> None:
+    """Draw how many buildings of each grade each part has."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names = sorted({part for part in parts if part}, key=lambda name: (name != "train", name))
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    width = 0.8 / max(len(names), 1)
+    for number, name in enumerate(names):
+        mine = [entry for entry, part in zip(entries, parts, strict=True) if part == name]
+        counts = count_grades(mine)
+        places = np.arange(len(GRADES)) + (number - (len(names) - 1) / 2) * width
+        shade = 1 - 0.6 * number / max(len(names), 1)
+        bars = axes.bar(places, counts, width * 0.95, color=[COLOURS[g] for g in GRADES])
+        for bar, count in zip(bars, counts, strict=True):
+            bar.set_alpha(shade)
+            axes.text(
+                bar.get_x() + bar.get_width() / 2, max(count, 1), f"{name}\n{count:,}",
+                ha="center", va="bottom", fontsize=7,
+            )  # fmt: skip
+    axes.set_yscale("log")
+    axes.set_ylim(bottom=0.8)
+    axes.margins(y=0.2)
+    axes.set_xticks(range(len(GRADES)), [LABELS[g] for g in GRADES])
+    axes.set_ylabel("buildings")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=120)
+
+
+def write_masks(entries: Sequence[Entry], base: Path, output: Path) -> int:
+    """Draw the official target of every label file; return how many were written."""
+    files = [
+        base / entry.folder / "labels" / f"{entry.pair}_{date}_disaster.json"
+        for entry in entries
+        for date in ("pre", "post")
+    ]
+    return sum(1 for _ in write_targets([f for f in files if f.exists()], output, overwrite=True))
+
+
+def main() -> None:
+    """Write an index and what follows from it."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folders", type=Path, nargs="+")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--split", choices=SCHEMES, default="place")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--event", default="", help="left out by leave_one_out")
+    parser.add_argument("--buffer", type=float, default=100.0, help="metres between two places")
+    parser.add_argument("--folds", type=int, default=0, help="with --split folds")
+    parser.add_argument("--subset", type=int, default=0, help="take only so many pairs, for a look")
+    parser.add_argument("--masks", action="store_true", help="write the targets, too")
+    parser.add_argument("--accept-overlap", action="store_true")
+    parser.add_argument("--reindex", action="store_true", help="look at every pair again")
+    options = parser.parse_args()
+    try:
+        prepare(options)
+    except GeodamageError as error:
+        parser.exit(error.exit_code, f"training.prepare: error: {error}\n")
+
+
+def prepare(options: argparse.Namespace) -> None:
+    """Do what the command line asks for."""
+    output: Path = options.output
+    if output.exists() and not output.is_dir():
+        raise OutputExistsError(f"{output}: is a file; give a folder for index, split and counts")
+    output.mkdir(parents=True, exist_ok=True)
+    base = common_folder(tier_folders(options.folders))
+    index = output / "index.csv"
+    if index.exists() and not options.reindex:
+        entries = read_index(index)
+        print(f"{len(entries)} pairs from {index}; --reindex looks at them again")
+    else:
+        entries = build_index(options.folders, output)
+    if options.subset:
+        entries = take_subset(entries, options.subset, options.seed)
+    if not entries:
+        raise LabelError(f"{output}/problems.csv: no usable pair is left")
+    chosen = SplitOptions(
+        seed=options.seed, event=options.event, buffer=options.buffer, folds=options.folds
+    )
+    parts = split(entries, options.split, chosen, accept_overlap=options.accept_overlap)
+    write_split(output / "split.csv", entries, parts)
+    write_counts(output / "counts.json", entries, parts, base)
+    draw_classes(output / "classes.png", entries, parts)
+    if options.masks:
+        print(f"{write_masks(entries, base, output / 'masks')} masks written")
+    for part in sorted({part for part in parts if part}):
+        mine = [entry for entry, given in zip(entries, parts, strict=True) if given == part]
+        print(f"{part:10} {len(mine):5} pairs, grades 1-4: {count_grades(mine).tolist()}")
+    print(f"train with --data {base}")
 
 
 if __name__ == "__main__":

@@ -1,112 +1,96 @@
 import csv
+import json
 import sys
 
-import numpy as np
+import cv2
+import matplotlib.image
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-import training.prepare
-from geodamage.errors import LabelError
-from geodamage.xbd import Pair, find_pairs
-from tests.fakes import SMALL, write_xbd
-from training.prepare import PARTS, assign, count_grades, group_places, main, outline_of
+from geodamage.xbd import read_split
+from tests.fakes import write_xbd
+from training.index import Entry
+from training.prepare import main, take_subset
 
 NAMES = ["flood_00000001", "flood_00000002", "storm-b_00000007"]
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(training.prepare, "SIZE", 96)
-    return write_xbd(tmp_path / "xbd", NAMES)
-
-
-def test_pairs_are_found_by_their_post_labels(folder):
-    pairs = find_pairs(folder)
-    assert [pair.name for pair in pairs] == NAMES
-    assert [pair.event for pair in pairs] == ["flood", "flood", "storm-b"]
-    assert pairs[0].image("pre").name == "flood_00000001_pre_disaster.png"
-    assert count_grades(pairs).tolist() == [3, 3, 3, 3]
-
-
-def test_a_folder_without_labels_is_refused(tmp_path):
-    with pytest.raises(LabelError, match="give the folder of an xBD download"):
-        find_pairs(tmp_path)
-
-
-def test_a_missing_image_is_named(folder):
-    (folder / "images" / "flood_00000001_pre_disaster.png").unlink()
-    with pytest.raises(LabelError, match=r"flood_00000001_pre_disaster\.\*"):
-        find_pairs(folder)[0].image("pre")
-
-
-def test_an_outline_is_the_image_on_the_ground(folder):
-    outline = outline_of(find_pairs(folder)[1])
-    side = 96 * 5e-6 * 111_320
-    left, bottom, right, top = outline.bounds
-    assert top - bottom == pytest.approx(side, rel=1e-6)
-    assert right - left == pytest.approx(side * np.cos(np.radians(30)), rel=1e-3)
-
-
-def test_close_pairs_are_one_place_and_events_are_never_mixed(folder):
-    pairs = find_pairs(folder)
-    apart = group_places(pairs, 100)
-    assert [[pair.name for pair in place] for place in apart] == [[name] for name in NAMES]
-    joined = group_places(pairs, 20_000)
-    assert sorted(len(place) for place in joined) == [1, 2]
-
-
-def test_pairs_without_labels_are_one_place(folder):
-    for name in NAMES[:2]:
-        path = folder / "labels" / f"{name}_post_disaster.json"
-        path.write_text('{"features": {"xy": [], "lng_lat": []}}')
-    places = group_places(find_pairs(folder), 100)
-    assert [[pair.name for pair in place] for place in places] == [NAMES[:2], NAMES[2:]]
-
-
-class Drawn(Pair):
-    """A pair whose number says how many buildings of each grade it has."""
-
-    def labels(self, date):
-        class Label:
-            def __init__(self, grade):
-                self.grade = grade
-
-        number = int(self.name.rsplit("_", 1)[1])
-        return [Label(1 + n % 4) for n in range(number)]
-
-
-@SMALL
-@given(
-    st.lists(st.lists(st.integers(0, 30), min_size=1, max_size=3), min_size=1, max_size=12),
-    st.integers(0, 9),
-)
-def test_a_place_is_in_one_part_and_the_split_can_be_repeated(sizes, seed):
-    places = [
-        [Drawn(f"event{n % 3}_{count}", None) for count in counts] for n, counts in enumerate(sizes)
-    ]
-    parts = assign(places, (0.7, 0.1, 0.2), seed)
-    assert len(parts) == len(places)
-    assert set(parts) <= set(PARTS)
-    assert parts == assign(places, (0.7, 0.1, 0.2), seed)
-
-
-def test_parts_get_their_shares():
-    rng = np.random.default_rng(0)
-    places = [[Drawn(f"event{n % 3}_{rng.integers(4, 40)}", None)] for n in range(90)]
-    parts = assign(places, (0.7, 0.1, 0.2), 0)
-    for part, share in zip(PARTS, (0.7, 0.1, 0.2), strict=True):
-        mine = [place[0] for place, given in zip(places, parts, strict=True) if given == part]
-        everything = count_grades([place[0] for place in places])
-        assert count_grades(mine) / everything == pytest.approx(share, abs=0.05)
-
-
-def test_the_command_writes_a_split(folder, tmp_path, monkeypatch, capsys):
-    path = tmp_path / "split.csv"
-    monkeypatch.setattr(sys, "argv", ["prepare", str(folder), "-o", str(path)])
+def run(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["prepare", *map(str, arguments)])
     main()
-    with path.open(newline="") as file:
+
+
+def test_the_command_writes_index_split_counts_and_picture(tmp_path, monkeypatch, capsys):
+    folder = write_xbd(tmp_path / "xbd", NAMES)
+    output = tmp_path / "prepared"
+    run(monkeypatch, folder, "-o", output, "--masks")
+    with (output / "split.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["pair"] for row in rows] == NAMES
-    assert {row["part"] for row in rows} <= set(PARTS)
+    assert {row["part"] for row in rows} <= {"train", "validation", "test"}
+    counts = json.loads((output / "counts.json").read_text())
+    assert counts["buildings"] == dict.fromkeys(
+        ["no-damage", "minor-damage", "major-damage", "destroyed"], 3
+    )
+    assert sum(counts["class_weights"].values()) == pytest.approx(5)
+    picture = matplotlib.image.imread(output / "classes.png")
+    assert picture.shape[:2] == (480, 840)
+    assert picture[..., :3].std() > 0.05
+    mask = cv2.imread(str(output / "masks" / f"{NAMES[0]}_post_disaster_target.png"), -1)
+    assert sorted(set(mask.ravel().tolist())) == [0, 1, 2, 3, 4]
+    assert len(list((output / "masks").iterdir())) == 6
     assert "grades 1-4" in capsys.readouterr().out
+
+
+def test_the_split_finds_pairs_in_the_folders_of_a_download(tmp_path, monkeypatch):
+    write_xbd(tmp_path / "xbd" / "tier1", ["a_1"])
+    write_xbd(tmp_path / "xbd" / "tier3", ["a_1", "b_1"])
+    for path in (tmp_path / "xbd" / "tier3").rglob("a_1*"):
+        path.unlink()
+    run(monkeypatch, tmp_path / "xbd", "-o", tmp_path / "out", "--split", "random")
+    pairs = read_split(tmp_path / "out" / "split.csv", tmp_path / "xbd")
+    assert all(pair.image("post").exists() for pair in pairs)
+    assert [pair.folder.name for pair in pairs] == ["tier1", "tier3"]
+
+
+def test_a_split_that_leaks_is_refused_by_name(tmp_path, monkeypatch, capsys):
+    folder = write_xbd(tmp_path / "xbd", [f"a_{n:02d}" for n in range(4)])
+    for path in (folder / "labels").iterdir():  # all on the same ground
+        twin = folder / "labels" / f"a_00{path.name[4:]}"
+        document = json.loads(path.read_text())
+        document["features"]["lng_lat"] = json.loads(twin.read_text())["features"]["lng_lat"]
+        for mine, theirs in zip(
+            document["features"]["lng_lat"], document["features"]["xy"], strict=True
+        ):
+            mine["properties"] = theirs["properties"]
+        path.write_text(json.dumps(document))
+    with pytest.raises(SystemExit) as stop:
+        run(monkeypatch, folder, "-o", tmp_path / "out", "--split", "random")
+    assert stop.value.code == 4
+    message = capsys.readouterr().err
+    assert "share ground: a_0" in message
+    assert "--accept-overlap" in message
+    run(monkeypatch, folder, "-o", tmp_path / "out", "--split", "random", "--accept-overlap")
+    assert "accepted: split random: 3 pairs" in capsys.readouterr().out
+
+
+def test_an_index_is_used_again_unless_told_otherwise(tmp_path, monkeypatch, capsys):
+    folder = write_xbd(tmp_path / "xbd", NAMES)
+    run(monkeypatch, folder, "-o", tmp_path / "out")
+    (folder / "images" / f"{NAMES[0]}_pre_disaster.png").unlink()
+    run(monkeypatch, folder, "-o", tmp_path / "out")
+    assert "3 pairs from" in capsys.readouterr().out
+    run(monkeypatch, folder, "-o", tmp_path / "out", "--reindex")
+    assert "2 pairs indexed, 1 left out" in capsys.readouterr().out
+    assert "the pair is incomplete" in (tmp_path / "out" / "problems.csv").read_text()
+
+
+def test_a_subset_takes_from_all_events_in_turn():
+    entries = [
+        Entry(f"{event}_{n}", event, "", 8, 8, (0, 0, 0, 0), 0, (1, 0, 0, 0, 0), None)
+        for event, count in (("a", 9), ("b", 2), ("c", 5))
+        for n in range(count)
+    ]
+    chosen = take_subset(entries, 6, 0)
+    assert sorted(entry.event for entry in chosen) == ["a", "a", "b", "b", "c", "c"]
+    assert chosen == take_subset(entries, 6, 0)
+    assert len(take_subset(entries, 99, 0)) == 16
