@@ -1,0 +1,265 @@
+"""The networks by name: how to create one, and what each weighs and costs."""
+
+import difflib
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from geodamage.errors import OptionError
+from geodamage.networks.compact import CompactSiamese
+from geodamage.networks.decoders import DecoderDesign
+from geodamage.networks.unets import UnetDesign, create_unet
+
+Task = Literal["localisation", "damage", "assess"]
+Context = Literal["local", "global"]
+
+#: Side of the image that costs are counted on, pixels: the size of xBD's.
+SIDE = 1024
+
+
+@dataclass(frozen=True)
+class NetworkFacts:
+    """What one network weighs and costs.
+
+    Attributes
+    ----------
+    name, family
+        As `create_network` takes it; whose it is.
+    task
+        `"localisation"` of one image, `"damage"` of a pair, or `"assess"`: both at once.
+    context
+        `"local"` where each output depends on a bounded field, `"global"` where something in it
+        pools over the whole window.
+    parameters
+        How many are trained.
+    gflop
+        10⁹ operations (a multiplication and an addition are two) on one image, or pair of images,
+        of 1024 x 1024 pixels.
+    stride
+        Height and width must be multiples of it, pixels.
+    """
+
+    name: str
+    family: str
+    task: Task
+    context: Context
+    parameters: int
+    gflop: float
+    stride: int
+
+
+@dataclass(frozen=True)
+class Entry:
+    """How to create a network.
+
+    Attributes
+    ----------
+    family, context
+        As of `NetworkFacts`.
+    tasks
+        Those that it is built for.
+    build
+        Takes the task, `pretrained` and the options.
+    options
+        What else `build` takes.
+    """
+
+    family: str
+    context: Context
+    tasks: tuple[Task, ...]
+    build: Callable[..., nn.Module]
+    options: tuple[str, ...] = ()
+
+
+def unet(
+    family: str,
+    encoder: str,
+    decoder: DecoderDesign,
+    *,
+    wrapped: bool = False,
+    context: Context = "global",
+) -> Entry:
+    """Return the entry of a U-Net."""
+    design = UnetDesign(encoder, decoder, wrapped)
+    build = functools.partial(create_widened, design)
+    return Entry(family, context, ("localisation", "damage"), build, ("widths",))
+
+
+def create_widened(design: UnetDesign, task: Any, **options: Any) -> nn.Module:
+    """Create a U-Net, with the widths of its decoder looked at first."""
+    widths = options.get("widths")
+    if widths is not None:
+        options["widths"] = checked_widths(widths, len(design.decoder.widths))
+    return create_unet(design, task, **options)
+
+
+def checked_widths(widths: Any, number: int) -> tuple[int, ...]:
+    """Return numbers of channels as a tuple, or refuse them."""
+    try:
+        checked = tuple(widths)
+    except TypeError:
+        checked = ()
+    if len(checked) != number or not all(type(width) is int and width > 0 for width in checked):
+        raise OptionError(f"widths={widths!r}: give {number} positive numbers of channels")
+    return checked
+
+
+def create_compact(task: Task, *, pretrained: bool, **options: Any) -> nn.Module:
+    """Create our compact siamese network."""
+    if pretrained:
+        raise OptionError("compact: there are no ImageNet weights of it; leave out pretrained")
+    return CompactSiamese(**options)
+
+
+def create_segformer(task: Task, *, pretrained: bool) -> nn.Module:
+    """Create MetaDamageNet's SegFormer."""
+    from geodamage.networks.segformer import segformer_b0  # needs torchvision: a second to import
+
+    return segformer_b0(task, pretrained)
+
+
+def create_siamese(task: Task, *, pretrained: bool, skips: bool) -> nn.Module:
+    """Create the siamese ResNet-50, as built or as its authors describe it."""
+    from geodamage.networks import resnet50_siamese  # needs timm: a second to import
+
+    if skips:
+        return resnet50_siamese.siamese_resnet50_skips(pretrained)
+    return resnet50_siamese.siamese_resnet50(pretrained)
+
+
+NARROW = DecoderDesign((32, 48, 64, 128, 256))
+NARROW_SCSE = DecoderDesign((32, 48, 64, 128, 256), attention="concat")
+STANDARD = DecoderDesign((48, 64, 96, 160, 320))
+STUDENT = DecoderDesign((16, 24, 32, 64, 128))
+NORMALISED = DecoderDesign(batch_norm=True)
+NORMALISED_SCSE = DecoderDesign(batch_norm=True, attention="add")
+
+first_place = functools.partial(unet, "first_place")
+metadamagenet = functools.partial(unet, "metadamagenet", wrapped=True)
+
+NETWORKS: Mapping[str, Entry] = {
+    "res34_unet": first_place("resnet34", STANDARD, context="local"),
+    "seresnext50_unet": first_place("seresnext50", NARROW),
+    "dpn92_unet": first_place("dpn92", NARROW_SCSE),
+    "senet154_unet": first_place("senet154", STANDARD),
+    "seresnext50_unet_student": unet("distillation", "seresnext50", STUDENT),
+    "metadamagenet_resnet34_unet": metadamagenet("resnet34", STANDARD, context="local"),
+    "metadamagenet_seresnext50_unet": metadamagenet("seresnext50", NARROW),
+    "metadamagenet_dpn92_unet": metadamagenet("dpn92", NARROW_SCSE),
+    "metadamagenet_senet154_unet": metadamagenet("senet154", STANDARD),
+    "efficientunet_b0": metadamagenet("efficientnet_b0", NORMALISED),
+    "efficientunet_b0_scse": metadamagenet("efficientnet_b0", NORMALISED_SCSE),
+    "efficientunet_widese_b0": metadamagenet("efficientnet_widese_b0", NORMALISED),
+    "efficientunet_b4": metadamagenet("efficientnet_b4", NORMALISED),
+    "efficientunet_b4_scse": metadamagenet("efficientnet_b4", NORMALISED_SCSE),
+    "segformer_b0": Entry("metadamagenet", "global", ("localisation", "damage"), create_segformer),
+    "siamese_resnet50": Entry(
+        "siamese_resnet50", "local", ("assess",), functools.partial(create_siamese, skips=False)
+    ),
+    "siamese_resnet50_skips": Entry(
+        "siamese_resnet50", "local", ("assess",), functools.partial(create_siamese, skips=True)
+    ),
+    "compact": Entry(
+        "geodamage",
+        "local",
+        ("assess",),
+        create_compact,
+        ("widths", "decoder", "channels"),
+    ),
+}
+
+
+def create_network(name: str, *, task: str, pretrained: bool = False, **options: Any) -> nn.Module:
+    """Create a network.
+
+    Parameters
+    ----------
+    name
+        As `list_networks` gives it, such as `"res34_unet"`.
+    task
+        `"localisation"`, `"damage"` or `"assess"`.
+    pretrained
+        Whether the encoder starts from ImageNet; the weights are fetched where they are missing.
+    **options
+        Of the U-Nets `widths`, channels of the decoder at strides 1, 2, 4, 8 and 16. Of
+        `"compact"` those of `CompactSiamese`.
+
+    Returns
+    -------
+    torch.nn.Module
+        In training mode, on the default device of torch, with keys as published.
+
+    Raises
+    ------
+    OptionError
+        If there is no such network, task or option.
+    ModelNotFoundError
+        If ImageNet weights cannot be fetched.
+    """
+    entry = find(name)
+    if task not in entry.tasks:
+        raise OptionError(f"{name}: no such task {task!r}; it has {', '.join(entry.tasks)}")
+    for option in options:
+        if option not in entry.options:
+            allowed = ", ".join(entry.options) or "none"
+            raise OptionError(f"{name}: no such option {option!r}; it has {allowed}")
+    return entry.build(task, pretrained=pretrained, **options)
+
+
+def find(name: str) -> Entry:
+    """Return the entry of a name, or say which names are near."""
+    if name in NETWORKS:
+        return NETWORKS[name]
+    near = difflib.get_close_matches(name, NETWORKS, n=3) or sorted(NETWORKS)
+    raise OptionError(f"no network {name!r}; did you mean {' or '.join(near)}?")
+
+
+def list_networks() -> list[NetworkFacts]:
+    """Return what each network of each task weighs and costs, counted on first use."""
+    return [network_facts(name, task) for name, task, _ in named_tasks()]
+
+
+def named_tasks() -> list[tuple[str, Task, str]]:
+    """Return name, task and family of each network of each task; counts nothing."""
+    return [(name, task, entry.family) for name, entry in NETWORKS.items() for task in entry.tasks]
+
+
+@functools.cache
+def network_facts(name: str, task: Task) -> NetworkFacts:
+    """Count what one network weighs and costs.
+
+    Raises
+    ------
+    OptionError
+        If there is no such network or task.
+    """
+    entry = find(name)
+    # On meta there are shapes and no numbers: nothing is computed, and nothing fills the memory.
+    with torch.device("meta"):
+        network = create_network(name, task=task).eval()
+        images = example(name, task)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        network(*images)
+    return NetworkFacts(
+        name=name,
+        family=entry.family,
+        task=task,
+        context=entry.context,
+        parameters=parameters,
+        gflop=counter.get_total_flops() / 1e9,
+        stride=network.stride,  # type: ignore[arg-type]
+    )
+
+
+def example(name: str, task: Task) -> tuple[Tensor, ...]:
+    """Return what a network takes: one tensor, or two where it takes the dates apart."""
+    if name == "compact":
+        return torch.zeros(1, 3, SIDE, SIDE), torch.zeros(1, 3, SIDE, SIDE)
+    return (torch.zeros(1, 3 if task == "localisation" else 6, SIDE, SIDE),)
