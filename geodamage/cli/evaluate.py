@@ -1,0 +1,101 @@
+"""`geodamage evaluate`."""
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from geodamage.cli.assess import FILE, parse_memory
+from geodamage.cli.progress import LINE_EVERY
+
+if TYPE_CHECKING:
+    from geodamage.evaluation import Evaluation, Progress
+
+
+@click.command(name="evaluate")
+@click.argument("xbd_dir", type=FILE)
+@click.option("--model", default="fast", show_default=True, metavar="NAME|PATH",
+              help="A bundled model, a .onnx file or an ensemble's .toml.")  # fmt: skip
+@click.option("--split", type=FILE, metavar="FILE",
+              help="CSV with the columns pair and part; every pair unless given.")  # fmt: skip
+@click.option("--part", metavar="NAME", help="Only this part of the split.")
+@click.option("--per-event", is_flag=True, help="Show the scores of each event, too.")
+@click.option("--json", "as_json", is_flag=True,
+              help="One JSON object on stdout, with every figure and event.")  # fmt: skip
+@click.option("--predictions", type=FILE, metavar="DIR",
+              help="Write DIR/predictions and DIR/targets for the official scorer.")  # fmt: skip
+@click.option("--bootstrap", type=click.IntRange(min=0), default=0, metavar="N",
+              help="95 % intervals from N resamplings of the pairs.")  # fmt: skip
+@click.option("--min-area", type=float, default=20.0, show_default=True, metavar="M2",
+              help="Smallest building.")  # fmt: skip
+@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]",
+              help="Where inference runs.")  # fmt: skip
+@click.option("--tta", type=click.Choice(["none", "flips"]), default="none", show_default=True,
+              help="Average over mirror images; four times the work.")  # fmt: skip
+@click.option("--threads", type=click.IntRange(min=0), default=0, metavar="N",
+              help="Of inference; all processors unless given.")  # fmt: skip
+@click.option("--memory", default="1.5GB", show_default=True, metavar="SIZE",
+              help="Memory that images above the model's tile are cut up for.")  # fmt: skip
+@click.option("--overwrite", is_flag=True, help="Replace masks that are there.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing on stderr but errors.")
+def command(**options: Any) -> None:
+    """Score a model over a folder of labelled pairs.
+
+    XBD_DIR holds images/ and labels/ as xBD is given away: NAME_pre_disaster.* and
+    NAME_post_disaster.*. The scores are the official one of xView2, by pixel; that of the buildings
+    that are found; and that of the label polygons, graded as if they had been given.
+
+    \u0008
+    Example:
+      geodamage evaluate xbd/test --model fast --per-event
+    """
+    memory = parse_memory(options["memory"])
+
+    # After the options are known to be good: these imports take a second.
+    from geodamage.cli.tables import print_scores
+    from geodamage.evaluation import EvaluationJob, evaluate
+
+    job = EvaluationJob(
+        folder=options["xbd_dir"], memory=memory, **{name: options[name] for name in _DIRECT}
+    )
+    quiet = options["quiet"]
+    evaluation = _follow(evaluate(job), quiet=quiet)
+    figures = evaluation.report()
+    if not quiet:
+        for note in evaluation.notes:
+            click.echo(f"geodamage: note: {note}", err=True)
+    if options["as_json"]:
+        click.echo(json.dumps(figures, ensure_ascii=False, allow_nan=False))
+        return
+    if not options["per_event"]:
+        del figures["events"]
+    print_scores(figures)
+
+
+def _follow(work: "Generator[Progress, None, Evaluation]", *, quiet: bool) -> "Evaluation":
+    """Run an evaluation to its end and say how it goes; an interrupted one is closed first."""
+    said = time.monotonic()
+    with contextlib.closing(work):
+        while True:
+            try:
+                progress = next(work)
+            except StopIteration as stop:
+                evaluation: Evaluation = stop.value
+                return evaluation
+            line = f"{progress.done} of {progress.total}  {progress.pair}"
+            if not quiet and sys.stderr.isatty():
+                click.echo(f"\r{line}\x1b[K", nl=progress.done == progress.total, err=True)
+            elif not quiet and time.monotonic() - said >= LINE_EVERY:
+                said = time.monotonic()
+                click.echo(line, err=True)
+
+
+#: Options that a job takes by the same name.
+_DIRECT = (
+    "model", "split", "part", "device", "threads", "tta", "min_area", "bootstrap", "predictions",
+    "overwrite",
+)  # fmt: skip
