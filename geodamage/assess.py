@@ -37,6 +37,7 @@ from geodamage.rasters import GradeRaster, ProbabilityRaster, raster_bytes
 from geodamage.scene import Scene, SceneOptions
 from geodamage.sources import find
 from geodamage.vectors import vector_writer
+from geodamage.voting import VOTES, count_pixels, count_pixels_within, plain
 
 STATEMENT = "preliminary, automatic, not validated in the field"
 
@@ -61,12 +62,15 @@ class Job:
     """Of inference; 0 takes every processor."""
     tta: str = "none"
     """`none` or `flips`."""
+    vote: str = "probabilities"
+    """`probabilities`, or `pixels`: each pixel is graded by the rules of the model first, buildings
+    are what those pixels say, and each takes the grade that most of its pixels have."""
     footprints: Path | None = None
     """Polygons to grade instead of finding buildings."""
     id_field: str | None = None
     """Field of the footprints that holds their identity."""
     raster: Path | None = None
-    """COG of grades."""
+    """COG of grades: of each pixel where the model has rules for pixels, else of the buildings."""
     probabilities: Path | None = None
     """COG of probabilities."""
     scene: SceneOptions = field(default_factory=SceneOptions)
@@ -81,6 +85,10 @@ class Job:
     """Bytes the whole process may take."""
     overwrite: bool = False
     """Replace results that are there already."""
+
+    def __post_init__(self) -> None:
+        if self.vote not in VOTES:
+            raise OptionError(f"--vote {self.vote}: unknown; give {' or '.join(VOTES)}")
 
 
 @dataclass(frozen=True)
@@ -189,7 +197,12 @@ def assess(job: Job) -> Generator[Progress, None, Summary]:
             footprints = read_footprints(job.footprints, scene.grid, id_field=job.id_field)
             footprints.require_overlap(scene)
         plan = make_plan(
-            scene.region, model.card, tile=job.tile, batch=job.batch_size, memory=job.memory
+            scene.region,
+            model.card,
+            tile=job.tile,
+            batch=job.batch_size,
+            memory=job.memory,
+            resident=model.resident_bytes,
         )
         summary = yield from _run(job, scene, model, footprints, plan, started)
     yield Progress("done", summary.pixels, summary.pixels, summary.buildings)
@@ -229,19 +242,16 @@ def _run(
     started: float,
 ) -> Generator[Progress, None, Summary]:
     """Predict, grade and write; the results are published at the end."""
-    region, grid = scene.region, scene.grid
-    summary = Summary(pixels=region.size, pixel_area=pixel_area(grid))
+    region = scene.region
+    summary = Summary(pixels=region.size, pixel_area=pixel_area(scene.grid))
     counts = BuildingCounts()
     with Publication(overwrite=job.overwrite) as publication, ExitStack() as stack:
-        vector = stack.enter_context(vector_writer(publication.partial(job.output), grid.crs))
-        rasters = _Rasters(job, scene, publication, stack)
-        bands = _counted(rasters.recorded(run_plan(scene, model, plan)), summary)
-        if footprints is None:
-            frames = find_buildings(
-                bands, grid, region, model.card, options=job.buildings, counts=counts
-            )
-        else:
-            frames = grade_footprints(bands, scene, footprints, model.card)
+        vector = stack.enter_context(vector_writer(publication.partial(job.output), scene.grid.crs))
+        rasters = _Rasters(job, scene, publication, stack, by_pixel=model.has_pixel_rules)
+        with_grades = rasters.by_pixel or job.vote == "pixels"
+        predicted = run_plan(scene, model, plan, with_grades=with_grades)
+        bands = _counted(rasters.recorded(predicted), summary)
+        frames = _graded(job, scene, model.card, footprints, bands, counts)
         stack.callback(close, bands)
         for frame in frames:
             if len(frame):
@@ -259,6 +269,29 @@ def _run(
     return summary
 
 
+def _graded(
+    job: Job,
+    scene: Scene,
+    card: Card,
+    footprints: Footprints | None,
+    bands: Iterator[Band],
+    counts: BuildingCounts,
+) -> Iterator[gpd.GeoDataFrame]:
+    """Return the graded buildings of the bands, in the way that the job asks for."""
+    card, by_pixel = _grading_card(job, card), job.vote == "pixels"
+    if footprints is not None:
+        voting = count_pixels_within(bands) if by_pixel else bands
+        return grade_footprints(voting, scene, footprints, card)
+    voting = count_pixels(bands) if by_pixel else bands
+    return find_buildings(
+        voting, scene.grid, scene.region, card, options=job.buildings, counts=counts
+    )
+
+
+def _grading_card(job: Job, card: Card) -> Card:
+    return plain(card) if job.vote == "pixels" else card
+
+
 def _counted(bands: Iterable[Band], summary: Summary) -> Iterator[Band]:
     for band in bands:
         summary.seen_pixels += count_seen(band)
@@ -268,8 +301,17 @@ def _counted(bands: Iterable[Band], summary: Summary) -> Iterator[Band]:
 class _Rasters:
     """The rasters that were asked for, written as bands and buildings pass."""
 
-    def __init__(self, job: Job, scene: Scene, publication: Publication, stack: ExitStack) -> None:
+    def __init__(
+        self,
+        job: Job,
+        scene: Scene,
+        publication: Publication,
+        stack: ExitStack,
+        *,
+        by_pixel: bool,
+    ) -> None:
         self.done = 0
+        self.by_pixel = by_pixel and job.raster is not None
         self.grades: GradeRaster | None = None
         self.probabilities: ProbabilityRaster | None = None
         if job.raster is not None:
@@ -289,7 +331,7 @@ class _Rasters:
             for band in bands:
                 seen = (band.missing & UNSEEN) == 0
                 if self.grades is not None:
-                    self.grades.write_valid(band.window, seen)
+                    self._write_grades(self.grades, band, seen)
                 if self.probabilities is not None:
                     self.probabilities.write(band.window, band.probabilities, seen)
                 self.done += band.window.size
@@ -297,9 +339,15 @@ class _Rasters:
         finally:
             close(bands)
 
+    def _write_grades(self, raster: GradeRaster, band: Band, seen: np.ndarray) -> None:
+        if self.by_pixel and band.grades is not None:
+            raster.write(band.window, band.grades, seen)
+        else:
+            raster.write_valid(band.window, seen)
+
     def burn(self, frame: gpd.GeoDataFrame) -> None:
-        """Paint graded buildings."""
-        if self.grades is not None:
+        """Paint graded buildings, where the pixels are not graded themselves."""
+        if self.grades is not None and not self.by_pixel:
             self.grades.burn(frame)
 
 
@@ -312,7 +360,7 @@ def _facts(
     counts: BuildingCounts,
 ) -> dict[str, Any]:
     """Return what the sidecar says."""
-    card = model.card
+    card = _grading_card(job, model.card)
     return {
         "statement": STATEMENT,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -327,8 +375,10 @@ def _facts(
             "tta": job.tta,
         },
         "scene": scene.facts(),
+        "vote": job.vote,
+        "pixels": {"own": model.has_pixel_rules, **asdict(model.rules)},
         "thresholds": {
-            "localisation": card.threshold,
+            "localisation": None if job.vote == "pixels" else card.threshold,
             "seeds": card.seed_threshold,
             "seed_depth": card.seed_depth,
             "damaged": card.damaged_threshold,

@@ -1,8 +1,10 @@
 """Models: arrays in, arrays out, by ONNX Runtime; and ensembles of them."""
 
+import ctypes
 import dataclasses
 import math
 import stat
+import sys
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ import numpy as np
 
 from geodamage.card import Card, read_card
 from geodamage.errors import DeviceError, MissingExtraError, ModelError, ModelNotFoundError
+from geodamage.postprocessing import PixelRules
 
 DEFAULT_MODEL = "fast"
 #: Larger files are refused before they are read.
@@ -47,6 +50,16 @@ class Predictor(Protocol):
     @property
     def card(self) -> Card:
         """Facts about the model."""
+        ...
+
+    @property
+    def rules(self) -> PixelRules:
+        """How its heads become one grade per pixel."""
+        ...
+
+    @property
+    def resident_bytes(self) -> int:
+        """Memory that it holds between two calls: its weights, bytes."""
         ...
 
     def __call__(self, pre: np.ndarray, post: np.ndarray) -> Heads:
@@ -90,21 +103,57 @@ class Model:
         Where it was read from.
     provider
         The execution provider in use, one line.
+    fixed_size
+        Rows and columns of the only window that the graph takes; None where it takes any.
+    resident_bytes
+        Size of the file.
     """
 
-    def __init__(self, path: Path, *, device: str = "auto", threads: int = 0) -> None:
+    #: Whether the rules are more than the threshold of the card.
+    has_pixel_rules = False
+
+    def __init__(
+        self, path: Path, *, device: str = "auto", threads: int = 0, keeps_memory: bool = True
+    ) -> None:
+        """Load a model.
+
+        Parameters
+        ----------
+        path
+            Of a `.onnx`.
+        device, threads
+            As in `load_model`.
+        keeps_memory
+            Keep the working memory of a call for the next one. Of several sessions each would
+            keep its own.
+
+        Raises
+        ------
+        ModelError
+            If it does not fit its card or does not run.
+        """
         blob = _read_bytes(path)
         self.path = path
         self._card = read_card(blob, str(path))
-        self._session, self.provider = _start(blob, path, device, threads)
+        self.resident_bytes = len(blob)
+        options = _session_options(threads, keeps_memory)
+        self._session, self.provider = _start(blob, path, device, options)
+        del blob
+        _return_memory()
         self._inputs = [node.name for node in self._session.get_inputs()]
         self._outputs = [node.name for node in self._session.get_outputs()]
+        self.fixed_size = _fixed_size(self._session)
         self._check()
 
     @property
     def card(self) -> Card:
         """The facts inside the file."""
         return self._card
+
+    @property
+    def rules(self) -> PixelRules:
+        """The threshold of the card for every grade."""
+        return PixelRules.of(self._card)
 
     def __call__(self, pre: np.ndarray, post: np.ndarray) -> Heads:
         """Return the heads for uint8 `(n, c, rows, columns)` of both dates."""
@@ -121,13 +170,13 @@ class Model:
 
     def _check(self) -> None:
         card, source = self._card, self.path
-        wanted = {"assess": {"localisation", "damage"}}.get(card.task, {card.task})
+        wanted = set(_heads_of(card))
         if "pre" not in self._inputs or not set(self._inputs) <= {"pre", "post"}:
             raise ModelError(f"{source}: inputs {self._inputs} are not pre and post")
         if set(self._outputs) != wanted:
             raise ModelError(f"{source}: outputs {self._outputs} are not {sorted(wanted)}")
-        size = 4 * card.stride if card.context == "local" else card.tile
-        ramp = np.arange(size * size, dtype=np.int64).reshape(1, 1, size, size) * 7 % 256
+        rows, columns = self._probe_size()
+        ramp = np.arange(rows * columns, dtype=np.int64).reshape(1, 1, rows, columns) * 7 % 256
         probe = [
             np.repeat(ramp, len(channels), 1).astype(np.uint8)
             for channels in (card.pre_channels, card.post_channels)
@@ -137,11 +186,53 @@ class Model:
             head = getattr(heads, name)
             if head is None:
                 continue
-            if head.shape != (1, channels, size, size) or head.dtype != np.float32:
-                raise ModelError(f"{source}: {name} is {head.dtype} {head.shape} for {size} pixels")
+            if head.shape != (1, channels, rows, columns) or head.dtype != np.float32:
+                raise ModelError(f"{source}: {name} is {head.dtype} {head.shape} for {rows} pixels")
             top = 1.0001 if name == "localisation" else np.inf
             if not (np.isfinite(head).all() and head.min() >= 0 and head.max() <= top):
                 raise ModelError(f"{source}: {name} leaves its range; it is no probability")
+
+    def _probe_size(self) -> tuple[int, int]:
+        """Return the size of the window that the model is tried on: small, where it may be."""
+        card, fixed = self._card, self.fixed_size
+        if fixed is None:
+            return 4 * card.stride, 4 * card.stride
+        if card.context == "local":
+            raise ModelError(
+                f"{self.path}: takes windows of {fixed[0]} x {fixed[1]} pixels alone, and its card "
+                "says that it is local; export it with free rows and columns"
+            )
+        if fixed != (card.tile, card.tile):
+            raise ModelError(
+                f"{self.path}: takes windows of {fixed[0]} x {fixed[1]} pixels alone, and its card "
+                f"says {card.tile}; mend the card"
+            )
+        return fixed
+
+
+def _heads_of(card: Card) -> tuple[str, ...]:
+    return ("localisation", "damage") if card.task == "assess" else (card.task,)
+
+
+def _fixed_size(session: Any) -> tuple[int, int] | None:
+    """Return rows and columns of a graph that takes one size of window alone."""
+    for node in session.get_inputs():
+        rows, columns = [*node.shape, None, None][2:4]
+        if isinstance(rows, int) and isinstance(columns, int):
+            return rows, columns
+    return None
+
+
+def _return_memory() -> None:
+    """Give what was freed back to the system.
+
+    glibc keeps the holes that loading leaves between the weights: of a session at rest it makes
+    two sizes of its file one (94 MB of weights: 194 and 101 MB, ONNX Runtime 1.31, 2026-11-21).
+    """
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
+        if trim is not None:
+            trim(0)
 
 
 def _first(error: BaseException) -> str:
@@ -164,22 +255,29 @@ def _read_bytes(path: Path) -> bytes:
         raise ModelNotFoundError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def _start(blob: bytes, path: Path, device: str, threads: int) -> tuple[Any, str]:
-    """Start a session on the device asked for; return it and its provider in one line."""
-    runtime = _runtime()
-    options = runtime.SessionOptions()
+def _session_options(threads: int, keeps_memory: bool) -> Any:
+    options = _runtime().SessionOptions()
     options.log_severity_level = 4
     if threads:
         options.intra_op_num_threads = threads
+    options.enable_cpu_mem_arena = keeps_memory
     # A spinning worker would take the cores that read and vectorise meanwhile.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Work is handed out in small pieces, so that a core that is busy elsewhere holds up less.
     options.add_session_config_entry("session.dynamic_block_base", "4")
+    return options
+
+
+def _start(blob: bytes, path: Path, device: str, options: Any) -> tuple[Any, str]:
+    """Start a session on the device asked for; return it and its provider in one line."""
+    runtime = _runtime()
     providers = _providers(runtime, device)
     try:
         session = runtime.InferenceSession(blob, options, providers=providers)
     except Exception as error:  # ONNX Runtime's errors share no public root
         raise ModelError(f"{path}: refused by ONNX Runtime: {_first(error)}") from error
+    # The Python side keeps the file for starting it anew on other providers, which we never do.
+    session._model_bytes = None
     used = session.get_providers()[0].removesuffix("ExecutionProvider")
     if device.startswith("cuda") and used != "CUDA":
         raise DeviceError(f"--device {device}: ONNX Runtime could not start CUDA; see its own log")
@@ -231,6 +329,8 @@ class Member:
         Ask each way a second time with rows and columns exchanged.
     scales
         Sizes at which it is asked, 1 is the window's own.
+    heads
+        Of `localisation` and `damage`: which of its heads count.
     """
 
     model: Predictor
@@ -238,6 +338,7 @@ class Member:
     flips: tuple[str, ...] = ("none",)
     transpose: bool = False
     scales: tuple[float, ...] = (1.0,)
+    heads: tuple[str, ...] = Heads._fields
 
 
 #: Axes of (n, c, rows, columns) that each flip reverses.
@@ -250,11 +351,24 @@ FLIPS: dict[str, tuple[int, ...]] = {
 
 
 class Ensemble:
-    """Several members; every head is averaged over the members that have it."""
+    """Several members; every head is averaged over the members that have it.
 
-    def __init__(self, card: Card, members: Sequence[Member]) -> None:
+    Parameters
+    ----------
+    card
+        Facts about the ensemble: its own thresholds, the halo and stride of its members.
+    members
+        One or more.
+    rules
+        How the averaged heads become one grade per pixel; None takes the threshold of the card.
+    """
+
+    def __init__(
+        self, card: Card, members: Sequence[Member], *, rules: PixelRules | None = None
+    ) -> None:
         self._members = tuple(members)
         self._card = card
+        self._rules = rules
         self.provider = getattr(members[0].model, "provider", "")
 
     @property
@@ -262,13 +376,29 @@ class Ensemble:
         """Facts about the ensemble: its own thresholds, the halo and stride of its members."""
         return self._card
 
+    @property
+    def rules(self) -> PixelRules:
+        """How the averaged heads become one grade per pixel."""
+        return PixelRules.of(self._card) if self._rules is None else self._rules
+
+    @property
+    def has_pixel_rules(self) -> bool:
+        """Whether the rules are its own, and more than the threshold of the card."""
+        return self._rules is not None
+
+    @property
+    def resident_bytes(self) -> int:
+        """Size of the files of its members, each once."""
+        models = {id(member.model): member.model for member in self._members}
+        return sum(model.resident_bytes for model in models.values())
+
     def __call__(self, pre: np.ndarray, post: np.ndarray) -> Heads:
         """Return the averaged heads for uint8 `(n, c, rows, columns)` of both dates."""
         sums: list[np.ndarray | None] = [None, None]
         weights = [0.0, 0.0]
         for member in self._members:
             for i, head in enumerate(_ask(member, pre, post)):
-                if head is not None:
+                if head is not None and Heads._fields[i] in member.heads:
                     weighted = head * np.float32(member.weight)
                     before = sums[i]
                     sums[i] = weighted if before is None else before + weighted
@@ -321,8 +451,12 @@ def _resize(
 
 
 def with_flips(model: Predictor) -> Ensemble:
-    """Return the model asked four ways: as it is, mirrored in each axis, and in both."""
-    return Ensemble(model.card, [Member(model, flips=tuple(FLIPS))])
+    """Return the model asked four ways: as it is, mirrored in each axis, and in both.
+
+    Its rules stay.
+    """
+    rules = model.rules if getattr(model, "has_pixel_rules", False) else None
+    return Ensemble(model.card, [Member(model, flips=tuple(FLIPS))], rules=rules)
 
 
 def load_model(
@@ -391,15 +525,43 @@ def _load_ensemble(path: Path, device: str, threads: int) -> Ensemble:
     entries = table.pop("member", None)
     if not isinstance(entries, list) or not entries:
         raise ModelError(f"{path}: an ensemble needs at least one [[member]]")
-    members = [_load_member(path, entry, device, threads) for entry in entries]
-    return Ensemble(_ensemble_card(path, table, members), members)
+    known = {"pixels", *(f.name for f in dataclasses.fields(Card))}
+    if table.keys() - known:
+        raise ModelError(f"{path}: unknown keys {sorted(table.keys() - known)}; mend the ensemble")
+    rules = PixelRules.from_table(table.pop("pixels"), str(path)) if "pixels" in table else None
+    members = _load_members(path, entries, device, threads)
+    return Ensemble(_ensemble_card(path, table, members, rules), members, rules=rules)
 
 
-def _load_member(path: Path, entry: Any, device: str, threads: int) -> Member:
+def _load_members(path: Path, entries: list[Any], device: str, threads: int) -> list[Member]:
+    """Read all members before the first is loaded; each file is loaded once."""
+    asked = [_read_member(path, entry) for entry in entries]
+    names = dict.fromkeys(name for name, _ in asked)
+    models = {
+        name: Model(
+            path.with_name(name), device=device, threads=threads, keeps_memory=len(names) == 1
+        )
+        for name in names
+    }
+    return [_member(path, models[name], options) for name, options in asked]
+
+
+def _member(path: Path, model: Model, options: dict[str, Any]) -> Member:
+    there = _heads_of(model.card)
+    heads = options.pop("heads", there)
+    if not set(heads) <= set(there):
+        raise ModelError(
+            f"{path}: heads of {model.path.name} are {', '.join(heads)}, and the model has "
+            f"{', '.join(there)}; leave out what it lacks"
+        )
+    return Member(model, heads=heads, **options)
+
+
+def _read_member(path: Path, entry: Any) -> tuple[str, dict[str, Any]]:
+    """Return the file of a member and its other options, checked."""
     if not isinstance(entry, dict):
         raise ModelError(f"{path}: member {entry!r} is no table; write [[member]]")
-    known = {"file", "weight", "flips", "transpose", "scales"}
-    unknown = sorted(entry.keys() - known)
+    unknown = sorted(entry.keys() - {"file", "weight", "flips", "transpose", "scales", "heads"})
     name = entry.get("file")
     if unknown or not isinstance(name, str):
         raise ModelError(f"{path}: a member has unknown keys {unknown} or no file")
@@ -407,7 +569,7 @@ def _load_member(path: Path, entry: Any, device: str, threads: int) -> Member:
         raise ModelError(f"{path}: member {name!r} is not beside the ensemble; put it there")
     flips, scales = entry.get("flips", ["none"]), entry.get("scales", [1.0])
     weight, transpose = entry.get("weight", 1.0), entry.get("transpose", False)
-    if not isinstance(flips, list) or not flips or not all(flip in [*FLIPS] for flip in flips):
+    if not _are_of(flips, [*FLIPS]):
         raise ModelError(f"{path}: flips of {name} are not of {', '.join(FLIPS)}")
     if not isinstance(scales, list) or not scales or not all(map(_is_scale, scales)):
         raise ModelError(f"{path}: scales of {name} are not numbers in 0.1..10")
@@ -415,21 +577,36 @@ def _load_member(path: Path, entry: Any, device: str, threads: int) -> Member:
         raise ModelError(f"{path}: weight of {name} is not positive")
     if not isinstance(transpose, bool):
         raise ModelError(f"{path}: transpose of {name} is neither true nor false")
-    model = Model(path.with_name(name), device=device, threads=threads)
-    return Member(model, float(weight), tuple(flips), transpose, tuple(scales))
+    options: dict[str, Any] = {
+        "weight": float(weight),
+        "flips": tuple(flips),
+        "transpose": transpose,
+        "scales": tuple(scales),
+    }
+    if "heads" in entry:
+        if not _are_of(entry["heads"], [*Heads._fields]):
+            raise ModelError(f"{path}: heads of {name} are not of {', '.join(Heads._fields)}")
+        options["heads"] = tuple(entry["heads"])
+    return name, options
+
+
+def _are_of(values: Any, known: list[str]) -> bool:
+    return isinstance(values, list) and bool(values) and all(value in known for value in values)
 
 
 def _is_scale(value: Any) -> bool:
     return isinstance(value, int | float) and 0.1 <= value <= 10
 
 
-def _ensemble_card(path: Path, table: dict[str, Any], members: Sequence[Member]) -> Card:
+def _ensemble_card(
+    path: Path, table: dict[str, Any], members: Sequence[Member], rules: PixelRules | None
+) -> Card:
     """Make the card of an ensemble: what it says itself, the rest from its members."""
     cards = [member.model.card for member in members]
     channels = {(card.pre_channels, card.post_channels) for card in cards}
     if len(channels) > 1:
         raise ModelError(f"{path}: its members take different channels; use members that agree")
-    tasks = {card.task for card in cards}
+    heads = {head for member in members for head in member.heads}
     strides = [
         _aligned(member.model.card.stride, scale) for member in members for scale in member.scales
     ]
@@ -438,7 +615,7 @@ def _ensemble_card(path: Path, table: dict[str, Any], members: Sequence[Member])
     local = all(card.context == "local" for card in cards)
     joined: dict[str, Any] = {
         "name": path.stem,
-        "task": "assess" if tasks != {"localisation"} and tasks != {"damage"} else tasks.pop(),
+        "task": "assess" if len(heads) > 1 else heads.pop(),
         "stride": stride,
         "halo": halo,
         "context": "local" if local else "global",
@@ -450,14 +627,35 @@ def _ensemble_card(path: Path, table: dict[str, Any], members: Sequence[Member])
         "scores": {},
     }
     try:
-        own = {f.name: table.pop(f.name) for f in dataclasses.fields(Card) if f.name in table}
-        if "grade_weights" in own:
-            own["grade_weights"] = tuple(own["grade_weights"])
-        if table:
-            raise ModelError(f"{path}: unknown keys {sorted(table)}")
-        return dataclasses.replace(cards[0], **(joined | own))
+        if "grade_weights" in table:
+            table = table | {"grade_weights": tuple(table["grade_weights"])}
+        card = dataclasses.replace(cards[0], **(joined | table))
+        if rules is not None:
+            card = dataclasses.replace(card, halo=_widened(card, rules))
     except TypeError as error:
         raise ModelError(f"{path}: {error}; mend the ensemble") from error
+    _check_sizes(path, card, members)
+    return card
+
+
+def _widened(card: Card, rules: PixelRules) -> int:
+    """Return the halo that the rules need: they look at what the model says around a core."""
+    if card.context == "local":
+        return card.halo + rules.reach
+    return max(card.halo, rules.reach)  # there the halo is an overlap that someone chose
+
+
+def _check_sizes(path: Path, card: Card, members: Sequence[Member]) -> None:
+    """Refuse a member that takes another size of window than it would be asked for."""
+    for member in members:
+        fixed = getattr(member.model, "fixed_size", None)
+        for scale in member.scales:
+            side = round(card.tile * scale)
+            if fixed not in (None, (side, side)):
+                raise ModelError(
+                    f"{path}: {member.model.card.name} takes windows of {fixed[0]} pixels alone, "
+                    f"and would be asked for {side}; set tile, or export it with free rows"
+                )
 
 
 def _seen(halo: int, scale: float) -> int:

@@ -6,6 +6,7 @@ of one column block; together the bands tile the region, and no pixel comes twic
 """
 
 import contextlib
+import math
 import os
 import queue
 import threading
@@ -17,8 +18,9 @@ import cv2
 import numpy as np
 
 from geodamage.card import Card
-from geodamage.errors import OptionError, ResourceError
+from geodamage.errors import ModelError, OptionError, ResourceError
 from geodamage.model import Heads, Predictor, probabilities
+from geodamage.postprocessing import PixelRules
 from geodamage.scene import MISSING_POST, MISSING_PRE, OUTSIDE, OUTSIDE_AOI, Pixels, Scene
 from geodamage.windows import Window, round_down, round_up
 
@@ -28,9 +30,14 @@ T = TypeVar("T")
 NEAR_MISSING = 16
 #: Flags of pixels that a model does not grade.
 UNSEEN = MISSING_PRE | MISSING_POST | OUTSIDE | OUTSIDE_AOI
+#: Flags of pixels that one of the images does not show.
+BLIND = MISSING_PRE | MISSING_POST | OUTSIDE
 
-#: Bytes of the interpreter, its libraries and the block cache of GDAL; measured on Linux.
+#: Bytes of the interpreter, its libraries, the block cache of GDAL and a model of
+#: `BASE_MODEL_BYTES`; measured on Linux.
 BASE_BYTES = 620_000_000
+#: Bytes of a model that are in `BASE_BYTES`: the bundled one has 7 MB.
+BASE_MODEL_BYTES = 10_000_000
 #: Bytes of one read pixel: six of colour, one of flags, two copies while the next band is read.
 READ_BYTES = 16
 #: Bytes of one finished pixel: five float32 and a flag in four bands, labels, scratch.
@@ -50,18 +57,26 @@ class Band:
         nothing could be seen.
     missing
         uint8 (rows, columns): the flags of `Scene.read`, and `NEAR_MISSING`.
+    grades
+        uint8 (rows, columns): the grade of each pixel by the rules of the model, 0 where there is
+        no building or nothing could be seen; None where nobody asked for them.
     """
 
     window: Window
     probabilities: np.ndarray
     missing: np.ndarray
+    grades: np.ndarray | None = None
 
 
 class _Answers(NamedTuple):
-    """What the model said of the cores of a band, before it is joined."""
+    """What the model said of the cores of a band, before it is joined.
+
+    The heads and the flags in `around` reach as far beyond a core and the band as the rules look.
+    """
 
     band: Window
     missing: np.ndarray
+    around: np.ndarray
     groups: list[list[Window]]
     heads: list[Heads]
 
@@ -119,7 +134,13 @@ class Plan:
 
 
 def make_plan(
-    region: Window, card: Card, *, tile: int | None = None, batch: int = 1, memory: float = 1.5e9
+    region: Window,
+    card: Card,
+    *,
+    tile: int | None = None,
+    batch: int = 1,
+    memory: float = 1.5e9,
+    resident: int = 0,
 ) -> Plan:
     """Plan windows, column blocks and batches for a region within a limit of memory.
 
@@ -135,6 +156,8 @@ def make_plan(
         Windows a call, at most.
     memory
         Bytes.
+    resident
+        Bytes that the model holds between two calls, `Predictor.resident_bytes`.
 
     Raises
     ------
@@ -151,18 +174,20 @@ def make_plan(
         sizes.append(round_up(sizes[-1] // 2 + halo, card.stride))
         if sizes[-1] >= sizes[-2]:
             break
+    held = BASE_BYTES + max(0, resident - BASE_MODEL_BYTES)
     need = 0.0
     for size in sizes:
         for count in (batch, 1):
             plan = _plan(region, card, size, halo, count)
-            spare = memory - BASE_BYTES - card.bytes_per_pixel * np.prod(plan.window) * count
+            spare = memory - held - card.bytes_per_pixel * np.prod(plan.window) * count
             columns = int(min(spare // _column_bytes(plan), region.width + 1))
             if columns >= 1:
                 return Plan(plan.region, plan.origin, plan.core, halo, columns, count)
             need = memory - spare + _column_bytes(plan)
+    enough = math.ceil(need / 1e7) / 100  # GB, in whole steps of 10 MB
     raise ResourceError(
         f"{memory / 1e9:.2f} GB of memory are not enough for model {card.name!r}, which needs "
-        f"{need / 1e9:.2f} GB for one window; raise --memory"
+        f"{enough:.2f} GB for one window; raise --memory to {enough:.2f}GB or more"
     )
 
 
@@ -208,6 +233,7 @@ def predict(
     tile: int | None = None,
     batch: int = 1,
     memory: float = 1.5e9,
+    with_grades: bool = False,
 ) -> Iterator[Band]:
     """Predict a scene, band by band.
 
@@ -222,21 +248,45 @@ def predict(
         Any predictor.
     tile, batch, memory
         As in `make_plan`; none of them changes the result of a local model.
+    with_grades
+        Grade each pixel by the rules of the model, too.
 
     Yields
     ------
     Band
         Finished; together they tile `scene.region`.
     """
-    plan = make_plan(scene.region, model.card, tile=tile, batch=batch, memory=memory)
-    return run_plan(scene, model, plan)
+    plan = make_plan(
+        scene.region,
+        model.card,
+        tile=tile,
+        batch=batch,
+        memory=memory,
+        resident=model.resident_bytes,
+    )
+    return run_plan(scene, model, plan, with_grades=with_grades)
 
 
-def run_plan(scene: Scene, model: Predictor, plan: Plan) -> Iterator[Band]:
-    """Predict a scene as planned; see `predict`."""
+def run_plan(
+    scene: Scene, model: Predictor, plan: Plan, *, with_grades: bool = False
+) -> Iterator[Band]:
+    """Predict a scene as planned; see `predict`.
+
+    Raises
+    ------
+    ModelError
+        If the rules of the model look beyond its halo.
+    """
+    rules = model.rules if with_grades else None
+    reach = 0 if rules is None else rules.reach
+    if reach > plan.halo:
+        raise ModelError(
+            f"model {model.card.name!r}: its rules look {reach} pixels around, its halo has "
+            f"{plan.halo}; mend the halo of the card"
+        )
     # Inference has a thread to itself: whatever else is done there would leave a core idle.
-    asked = ahead(_infer(model, plan, ahead(_read(scene, plan))))
-    return ahead(_assemble(plan, asked))
+    asked = ahead(_infer(model, plan, reach, ahead(_read(scene, plan))))
+    return ahead(_assemble(plan, rules, asked))
 
 
 def _read(scene: Scene, plan: Plan) -> Iterator[tuple[Window, Pixels]]:
@@ -263,56 +313,103 @@ def _stack(above: Pixels, below: Pixels, kept: int) -> Pixels:
 
 
 def _infer(
-    model: Predictor, plan: Plan, read: Generator[tuple[Window, Pixels], None, None]
+    model: Predictor, plan: Plan, reach: int, read: Generator[tuple[Window, Pixels], None, None]
 ) -> Iterator[_Answers]:
     # An error of the model keeps this frame alive; the reader shall not live as long as that.
     with contextlib.closing(read):
         for band, pixels in read:
-            halo = plan.halo
             unseen = (pixels.missing & UNSEEN) > 0
             near = cv2.dilate(unseen.view(np.uint8), np.ones((3, 3), np.uint8))
-            inner = slice(halo, halo + band.height), slice(halo, halo + band.width)
+            inner = _inside(pixels.missing.shape, plan.halo)
             missing = pixels.missing[inner].copy()
             missing[near[inner] > 0] |= np.uint8(NEAR_MISSING)
+            around = pixels.missing[_inside(pixels.missing.shape, plan.halo - reach)].copy()
             seen = ~unseen[inner]
             cores = [core for core in plan.cores(band) if seen[_within(core, band)].any()]
             groups = [cores[n : n + plan.batch] for n in range(0, len(cores), plan.batch)]
-            heads = [_ask(model, plan, band, pixels, group) for group in groups]
-            yield _Answers(band, missing, groups, heads)
+            heads = [_ask(model, plan, band, pixels, group, reach) for group in groups]
+            yield _Answers(band, missing, around, groups, heads)
 
 
-def _assemble(plan: Plan, asked: Generator[_Answers, None, None]) -> Iterator[Band]:
+def _assemble(
+    plan: Plan, rules: PixelRules | None, asked: Generator[_Answers, None, None]
+) -> Iterator[Band]:
     """Join both heads of every core and lay the cores side by side."""
     with contextlib.closing(asked):
-        for band, missing, groups, heads in asked:
-            result = np.zeros((5, *band.shape), np.float32)
-            result[0] = 1
-            seen = (missing & UNSEEN) == 0
-            for group, said in zip(groups, heads, strict=True):
-                for core, found in zip(group, probabilities(said), strict=True):
-                    index = _within(core, band)
-                    np.copyto(result[(slice(None), *index)], found, where=seen[index])
+        for answers in asked:
+            joined = _join(answers, 0 if rules is None else rules.reach)
+            grades = None if rules is None else _grade(answers, rules)
+            band = answers.band
             clipped = band & plan.region
             index = _within(clipped, band)
-            yield Band(clipped, result[(slice(None), *index)], missing[index])
+            yield Band(
+                clipped,
+                joined[(slice(None), *index)],
+                answers.missing[index],
+                None if grades is None else grades[index],
+            )
+
+
+def _join(answers: _Answers, reach: int) -> np.ndarray:
+    """Return the probabilities of a band, float32 (5, rows, columns)."""
+    band = answers.band
+    result = np.zeros((5, *band.shape), np.float32)
+    result[0] = 1
+    seen = (answers.missing & UNSEEN) == 0
+    for group, said in zip(answers.groups, answers.heads, strict=True):
+        inner = _cropped(said, reach)
+        for core, found in zip(group, probabilities(inner), strict=True):
+            index = _within(core, band)
+            np.copyto(result[(slice(None), *index)], found, where=seen[index])
+    return result
+
+
+def _grade(answers: _Answers, rules: PixelRules) -> np.ndarray:
+    """Return the grade of each pixel of a band by the rules, uint8 (rows, columns)."""
+    band, reach = answers.band, rules.reach
+    result = np.zeros(band.shape, np.uint8)
+    # What no image shows was mirrored: nothing grows from there. An area of interest hides only.
+    shown = (answers.around & BLIND) == 0
+    for group, (localisation, damage) in zip(answers.groups, answers.heads, strict=True):
+        if localisation is None or damage is None:  # `probabilities` has refused it by name
+            continue
+        for n, core in enumerate(group):
+            rows, columns = _within(core, band)
+            wider = slice(rows.start, rows.stop + 2 * reach)
+            known = shown[wider, columns.start : columns.stop + 2 * reach]
+            found = rules.grades(np.where(known, localisation[n, 0], np.float32(0)), damage[n])
+            result[rows, columns] = found[_inside(found.shape, reach)]
+    result[(answers.missing & UNSEEN) > 0] = 0
+    return result
+
+
+def _inside(shape: tuple[int, ...], margin: int) -> tuple[slice, slice]:
+    """Return the index of an array without a margin on each side."""
+    return slice(margin, shape[0] - margin), slice(margin, shape[1] - margin)
+
+
+def _cropped(heads: Heads, margin: int) -> Heads:
+    """Return views of the heads without a margin on each side."""
+    return Heads(*(h if h is None else h[(..., *_inside(h.shape[2:], margin))] for h in heads))
 
 
 def _within(window: Window, band: Window) -> tuple[slice, slice]:
     return window.shift(-band.row, -band.column).slices
 
 
-def _ask(model: Predictor, plan: Plan, band: Window, pixels: Pixels, cores: list[Window]) -> Heads:
-    """Return the heads of some cores, without their halo."""
+def _ask(
+    model: Predictor, plan: Plan, band: Window, pixels: Pixels, cores: list[Window], reach: int
+) -> Heads:
+    """Return the heads of some cores, with no more of their halo than the rules reach."""
     rows, columns = plan.window
     lefts = [core.column - band.column for core in cores]
     pre, post = (
         np.stack([image[:, :rows, left : left + columns] for left in lefts])
         for image in (pixels.pre, pixels.post)
     )
-    halo = plan.halo
-    core = (..., slice(halo, rows - halo), slice(halo, columns - halo))
+    heads = _cropped(model(pre, post), plan.halo - reach)
     # Copies: a view would keep the halo in memory.
-    return Heads(*(None if head is None else head[core].copy() for head in model(pre, post)))
+    return Heads(*(None if head is None else head.copy() for head in heads))
 
 
 class _Failure(Generic[T]):

@@ -214,9 +214,23 @@ class GradeRaster(_WorkingRaster):
         assessed
             bool (rows, columns).
         """
+        self.write(window, np.full(assessed.shape, BACKGROUND, np.uint8), assessed)
+
+    def write(self, window: Window, grades: np.ndarray, assessed: np.ndarray) -> None:
+        """Write grades where pixels were assessed, 255 elsewhere.
+
+        Parameters
+        ----------
+        window
+            Where the pixels lie on the grid.
+        grades
+            uint8 (rows, columns): 0 background, 1-4.
+        assessed
+            bool (rows, columns).
+        """
         inside, index = self._place(window)
         if inside.size:
-            codes = np.where(assessed[index], BACKGROUND, NOT_ASSESSED).astype(np.uint8)
+            codes = np.where(assessed[index], grades[index], np.uint8(NOT_ASSESSED))
             with _writing(self.path):
                 self._dataset.write(codes, 1, window=self._in_file(inside))
 

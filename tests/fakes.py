@@ -18,6 +18,7 @@ from pyproj import CRS
 from geodamage.card import Card, with_card
 from geodamage.grid import Grid
 from geodamage.model import Heads
+from geodamage.postprocessing import PixelRules
 from geodamage.predict import Band
 from geodamage.scene import OUTSIDE, OUTSIDE_AOI, Pixels
 from geodamage.windows import Window, mirror
@@ -114,8 +115,11 @@ def box_sum(plane: np.ndarray, radius: int) -> np.ndarray:
 class BoxModel:
     """A model that sees exactly `radius` pixels around each pixel; remembers what it is asked."""
 
+    resident_bytes = 0
+
     def __init__(self, radius: int = 2, **facts: object) -> None:
         self.card = make_card(**({"halo": radius} | facts))
+        self.rules = PixelRules.of(self.card)
         self.radius = radius
         self.asked: list[tuple[np.ndarray, np.ndarray]] = []
 

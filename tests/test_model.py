@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from geodamage.card import with_card
-from geodamage.errors import DeviceError, ModelError, ModelNotFoundError
+from geodamage.errors import DeviceError, ModelError, ModelNotFoundError, OptionError
 from geodamage.model import (
     FLIPS,
     Ensemble,
@@ -19,6 +19,9 @@ from geodamage.model import (
     probabilities,
     with_flips,
 )
+from geodamage.postprocessing import PixelRules
+from geodamage.predict import make_plan
+from geodamage.windows import Window
 from tests.fakes import (
     CONSTANTS,
     DAMAGE_SHAPE,
@@ -47,8 +50,11 @@ def same(a, b, tolerance=0.0):
 class Pointwise:
     """Localisation from pre, damage from post, pixel by pixel, plus a constant."""
 
+    resident_bytes = 100
+
     def __init__(self, add=0.0, heads=("localisation", "damage"), **facts):
         self.card, self.add, self.heads = make_card(halo=0, **facts), add, heads
+        self.rules = PixelRules.of(self.card)
 
     def __call__(self, pre, post):
         localisation = (pre[:, :1] / 510 + self.add).astype(np.float32)
@@ -284,6 +290,66 @@ def test_auto_takes_what_is_there(tmp_path):
     )
 
 
+def shaped_model(path, *, size, **facts):
+    """Write a model whose graph says what size of window it takes."""
+    graph = onnx.load_from_string(pointwise_bytes())
+    for node in [*graph.graph.input, *graph.graph.output]:
+        for side, length in zip(node.type.tensor_type.shape.dim[2:], size, strict=True):
+            if isinstance(length, int):
+                side.dim_value = length
+            else:
+                side.dim_param = length
+    path.write_bytes(with_card(graph.SerializeToString(), make_card(**({"halo": 0} | facts))))
+    return path
+
+
+def probed(monkeypatch, path):
+    """Load a model; return it and the sizes of the windows it was tried on."""
+    asked = []
+    run = Model.__call__
+
+    def noted(self, pre, post):
+        asked.append(pre.shape[2:])
+        return run(self, pre, post)
+
+    monkeypatch.setattr(Model, "__call__", noted)
+    return Model(path, device="cpu"), asked
+
+
+def test_a_global_model_of_free_size_is_tried_on_a_small_window(tmp_path, monkeypatch):
+    facts = {"context": "global", "tile": 1024, "stride": 32}
+    model, asked = probed(monkeypatch, shaped_model(tmp_path / "m.onnx", size="hw", **facts))
+    assert asked == [(128, 128)]
+    assert model.fixed_size is None
+
+
+def test_a_graph_of_one_size_is_tried_at_it(tmp_path, monkeypatch):
+    path = shaped_model(tmp_path / "m.onnx", size=(32, 32), context="global", tile=32)
+    model, asked = probed(monkeypatch, path)
+    assert asked == [model.fixed_size] == [(32, 32)]
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"context": "local", "tile": 32}, "32 x 32 pixels alone.*says that it is local"),
+        ({"context": "global", "tile": 64}, "32 x 32 pixels alone.*says 64"),
+    ],
+)
+def test_a_graph_of_one_size_that_its_card_denies_is_refused(tmp_path, facts, message):
+    path = shaped_model(tmp_path / "m.onnx", size=(32, 32), **facts)
+    with pytest.raises(ModelError, match=message):
+        Model(path, device="cpu")
+
+
+def test_a_model_says_how_large_it_is_and_has_the_rules_of_its_card(tmp_path):
+    path = write_pointwise(tmp_path / "m.onnx", threshold=0.3)
+    model = Model(path, device="cpu")
+    assert model.resident_bytes == path.stat().st_size
+    assert model.rules == PixelRules((0.3,) * 4)
+    assert not model.has_pixel_rules
+
+
 # ensembles
 
 
@@ -304,6 +370,33 @@ def test_a_head_nobody_has_stays_out():
         Ensemble(make_card(), [Member(Pointwise(0, ("damage",)))])(*images(4, 4)).localisation
         is None
     )
+
+
+def test_a_member_gives_only_the_heads_that_count():
+    members = [
+        Member(Pointwise(0.1), heads=("localisation",)),
+        Member(Pointwise(5), heads=("damage",)),
+        Member(Pointwise(7), weight=3),
+    ]
+    found = Ensemble(make_card(), members)(*images(6, 8))
+    plain = Pointwise()(*images(6, 8))
+    np.testing.assert_allclose(found.localisation, plain.localisation + (0.1 + 21) / 4, rtol=1e-5)
+    np.testing.assert_allclose(found.damage, plain.damage + (5 + 21) / 4, rtol=1e-5)
+
+
+def test_rules_and_size_of_an_ensemble():
+    one, two = Pointwise(), Pointwise()
+    members = [Member(one), Member(one, weight=2), Member(two)]
+    rules = PixelRules((0.4, 0.3, 0.2, 0.1), 5)
+    ensemble = Ensemble(make_card(threshold=0.6), members, rules=rules)
+    assert ensemble.resident_bytes == 200
+    assert ensemble.rules == with_flips(ensemble).rules == rules
+    assert ensemble.has_pixel_rules
+    assert with_flips(ensemble).has_pixel_rules
+    plain = Ensemble(make_card(threshold=0.6), members)
+    assert plain.rules == with_flips(plain).rules == PixelRules((0.6,) * 4)
+    assert not plain.has_pixel_rules
+    assert not with_flips(one).has_pixel_rules
 
 
 @pytest.mark.parametrize("flip", FLIPS)
@@ -410,6 +503,99 @@ def test_the_halo_of_an_ensemble_holds_all_it_sees(tmp_path, scale, radius):
     )
 
 
+PIXELS = "[pixels]\nthresholds = [0.38, 0.13, 0.13, 0.14]\n"
+
+
+@pytest.mark.parametrize("context", ["local", "global"])
+@pytest.mark.parametrize(("dilation", "reach"), [(0, 0), (5, 2), (31, 15)])
+def test_rules_for_pixels_widen_the_halo_by_what_they_look_at(tmp_path, context, dilation, reach):
+    text = PIXELS + f'dilation = {dilation}\n[[member]]\nfile = "a.onnx"\n'
+    path = write_ensemble(tmp_path, text, a={"halo": 6, "tile": 64, "context": context})
+    ensemble = load_model(path, device="cpu")
+    assert ensemble.rules == PixelRules((0.38, 0.13, 0.13, 0.14), dilation)
+    assert ensemble.has_pixel_rules
+    assert ensemble.card.halo == (6 + reach if context == "local" else max(6, reach))
+    assert load_model(path, device="cpu", tta="flips").rules == ensemble.rules
+
+
+def test_rules_that_leave_no_core_are_refused(tmp_path):
+    text = PIXELS + 'dilation = 31\n[[member]]\nfile = "a.onnx"\n'
+    with pytest.raises(ModelError, match="leaves no core inside halo 15"):
+        load_model(write_ensemble(tmp_path, text), device="cpu")
+
+
+def test_a_member_may_give_one_of_its_heads(tmp_path):
+    text = """
+    [[member]]
+    file = "a.onnx"
+    heads = ["localisation"]
+    [[member]]
+    file = "a.onnx"
+    heads = ["damage"]
+    flips = ["both"]
+    """
+    ensemble = load_model(write_ensemble(tmp_path, text), device="cpu")
+    assert ensemble.card.task == "assess"
+    assert ensemble.resident_bytes == (tmp_path / "a.onnx").stat().st_size
+    same(ensemble(*images(8, 12)), Model(tmp_path / "a.onnx", device="cpu")(*images(8, 12)), 1e-6)
+    alone = write_ensemble(tmp_path, '[[member]]\nfile = "a.onnx"\nheads = ["damage"]')
+    ensemble = load_model(alone, device="cpu")
+    assert ensemble.card.task == "damage"
+    assert ensemble(*images(8, 12)).localisation is None
+
+
+def test_every_file_of_an_ensemble_is_loaded_once(tmp_path, monkeypatch):
+    text = '[[member]]\nfile = "a.onnx"\n[[member]]\nfile = "b.onnx"\nheads = ["damage"]\n'
+    text += '[[member]]\nfile = "a.onnx"\nflips = ["both"]\n'
+    loaded = []
+    start = Model.__init__
+
+    def noted(self, path, **options):
+        loaded.append((path.name, options["keeps_memory"]))
+        start(self, path, **options)
+
+    monkeypatch.setattr(Model, "__init__", noted)
+    path = write_ensemble(tmp_path, text, a={}, b={})
+    ensemble = load_model(path, device="cpu")
+    # Several sessions at rest must not each keep the memory of their last call.
+    assert loaded == [("a.onnx", False), ("b.onnx", False)]
+    sizes = [(tmp_path / name).stat().st_size for name in ("a.onnx", "b.onnx")]
+    assert ensemble.resident_bytes == sum(sizes)
+
+
+def test_nothing_is_loaded_before_all_is_checked(tmp_path, monkeypatch):
+    monkeypatch.setattr(Model, "__init__", lambda *_, **__: pytest.fail("loaded"))
+    text = '[[member]]\nfile = "a.onnx"\n[[member]]\nfile = "a.onnx"\nweight = -1'
+    for bad in (text, "colour = 1\n" + text[:26], "pixels = 3\n" + text[:26]):
+        with pytest.raises(ModelError, match=r"weight of|unknown keys|is no table"):
+            load_model(write_ensemble(tmp_path, bad), device="cpu")
+
+
+def test_a_global_ensemble_has_its_window_and_refuses_another(tmp_path):
+    text = 'tile = 96\nhalo = 12\n[[member]]\nfile = "a.onnx"\n[[member]]\nfile = "b.onnx"\n'
+    path = write_ensemble(tmp_path, text, a={"context": "global"}, b={"stride": 16, "tile": 64})
+    card = load_model(path, device="cpu").card
+    plan = make_plan(Window(0, 0, 500, 500), card, memory=1e10)
+    assert (plan.window, plan.core, plan.halo) == ((96, 96), (64, 64), 16)
+    with pytest.raises(OptionError, match=r"--tile 64: .* sees its whole window at once"):
+        make_plan(Window(0, 0, 500, 500), card, tile=64)
+
+
+@pytest.mark.parametrize(
+    ("options", "good"), [("", True), ("scales = [1.0, 2.0]", False), ("tile", False)]
+)
+def test_a_member_of_one_size_is_asked_for_no_other(tmp_path, options, good):
+    shaped_model(tmp_path / "s.onnx", size=(32, 32), context="global", tile=32)
+    text = '[[member]]\nfile = "s.onnx"\n'
+    text = "tile = 64\n" + text if options == "tile" else text + options
+    path = write_ensemble(tmp_path, text)
+    if good:
+        load_model(path, device="cpu")
+    else:
+        with pytest.raises(ModelError, match=r"windows of 32 pixels alone.*asked for 64"):
+            load_model(path, device="cpu")
+
+
 def test_tta_asks_an_ensemble_as_well(tmp_path):
     path = write_ensemble(tmp_path, '[[member]]\nfile = "a.onnx"\n')
     plain, flipped = load_model(path, device="cpu"), load_model(path, device="cpu", tta="flips")
@@ -442,6 +628,14 @@ def test_tta_asks_an_ensemble_as_well(tmp_path):
         ('[[member]]\nfile = "a.onnx"\nweight = "1"', "weight of a.onnx"),
         ('[[member]]\nfile = "a.onnx"\nweight = nan', "weight of a.onnx"),
         ('[[member]]\nfile = "a.onnx"\ntranspose = 1', "transpose of a.onnx"),
+        ('[[member]]\nfile = "a.onnx"\nheads = []', "heads of a.onnx"),
+        ('[[member]]\nfile = "a.onnx"\nheads = "damage"', "heads of a.onnx"),
+        ('[[member]]\nfile = "a.onnx"\nheads = ["grade"]', "heads of a.onnx"),
+        ('[[member]]\nfile = "a.onnx"\nheads = [1]', "heads of a.onnx"),
+        ('pixels = 3\n[[member]]\nfile = "a.onnx"', "is no table"),
+        (PIXELS + 'square = 5\n[[member]]\nfile = "a.onnx"', r"unknown keys \['square'\]"),
+        (PIXELS + 'dilation = 4\n[[member]]\nfile = "a.onnx"', "dilation = 4 is neither"),
+        ('[pixels]\n[[member]]\nfile = "a.onnx"', "no thresholds"),
         ('threshold = 2\n[[member]]\nfile = "a.onnx"', "threshold"),
         ('threshold = "a"\n[[member]]\nfile = "a.onnx"', "mend the ensemble"),
         ('grade_weights = 3\n[[member]]\nfile = "a.onnx"', "mend the ensemble"),
@@ -450,6 +644,12 @@ def test_tta_asks_an_ensemble_as_well(tmp_path):
 def test_an_ensemble_that_makes_no_sense_is_refused(tmp_path, text, message):
     with pytest.raises(ModelError, match=message):
         load_model(write_ensemble(tmp_path, text), device="cpu")
+
+
+def test_a_head_that_a_member_lacks_is_refused(tmp_path):
+    text = '[[member]]\nfile = "a.onnx"\nheads = ["damage"]\n'
+    with pytest.raises(ModelError, match=r"heads of a\.onnx are damage, and .* has localisation"):
+        load_model(write_ensemble(tmp_path, text, a={"task": "localisation"}), device="cpu")
 
 
 # finding

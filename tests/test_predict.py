@@ -10,9 +10,12 @@ from scipy import ndimage
 
 from geodamage.errors import ModelError, OptionError, ResourceError, SceneReadError
 from geodamage.model import probabilities
+from geodamage.postprocessing import PixelRules
 from geodamage.predict import (
     BAND_BYTES,
     BASE_BYTES,
+    BASE_MODEL_BYTES,
+    BLIND,
     NEAR_MISSING,
     READ_BYTES,
     UNSEEN,
@@ -23,7 +26,7 @@ from geodamage.predict import (
 )
 from geodamage.scene import MISSING_POST, MISSING_PRE, OUTSIDE, OUTSIDE_AOI
 from geodamage.windows import Window, round_up
-from tests.fakes import SMALL, BoxModel, FakeScene, make_card, random_images
+from tests.fakes import SMALL, BoxModel, FakeScene, box_sum, make_card, random_images
 
 
 @pytest.fixture(autouse=True)
@@ -133,6 +136,102 @@ def test_every_pixel_comes_once_whatever_the_cut(case):
     unseen[-1] = unseen[:, -1] = unseen[0] = unseen[:, 0] = True
     near = ndimage.binary_dilation(unseen, np.ones((3, 3)))[1:-1, 1:-1]
     assert np.array_equal((flags[0][inside] & NEAR_MISSING) > 0, near[inside])
+
+
+class GradedModel(BoxModel):
+    """A box model that finds every grade on noise, and whose rules dilate."""
+
+    def __init__(self, radius, dilation, covers="intended", **facts):
+        super().__init__(radius, **facts)
+        self.rules = PixelRules((0.5, 0.45, 0.48, 0.46), dilation, covers)
+
+    def __call__(self, pre, post):
+        heads = super().__call__(pre, post)
+        last = box_sum(pre[:, 1], self.radius)
+        damage = [box_sum(post[:, c], self.radius) for c in range(3)] + [last]
+        return heads._replace(damage=np.stack(damage, 1).astype(np.float32))
+
+
+def assemble_grades(bands, shape):
+    found = np.full(shape, 9, np.uint8)
+    for band in bands:
+        assert band.grades.dtype == np.uint8
+        found[band.window.slices] = band.grades
+    return found
+
+
+def direct_grades(scene, model):
+    """Grade the whole extent at once; nothing grows from what no image shows."""
+    heads = model(scene.pre[None], scene.post[None])
+    missing = scene.read(scene.extent).missing
+    localisation = np.where(missing & BLIND, np.float32(0), heads.localisation[0, 0])
+    grades = model.rules.grades(localisation, heads.damage[0])
+    expected = np.full(scene.grid.shape, 9, np.uint8)
+    expected[scene.extent.slices] = np.where(missing & UNSEEN, 0, grades)
+    return expected
+
+
+@SMALL
+@given(cases(), st.sampled_from([0, 3, 5, 7]), st.sampled_from(["intended", "published"]))
+def test_grades_of_pixels_do_not_depend_on_the_cut(case, dilation, covers):
+    scene, model, ways = case
+    # What an ensemble's card holds: the halo of its members, and what the rules look at.
+    card = {"stride": model.card.stride, "halo": model.card.halo + dilation // 2}
+    wide = 2 * round_up(max(card["halo"], 1), model.card.stride) + round_up(6, model.card.stride)
+    model = GradedModel(model.radius, dilation, covers, tile=wide, **card)
+    expected = direct_grades(scene, model)
+    inside = np.zeros(scene.grid.shape, bool)
+    inside[scene.region.slices] = True
+    for way in ways:
+        tile = None if way["tile"] is None else wide + round_up(way["tile"], model.card.stride)
+        found = assemble_grades(
+            predict(scene, model, tile=tile, batch=way["batch"], with_grades=True),
+            scene.grid.shape,
+        )
+        assert np.array_equal(found[inside], expected[inside])
+        assert (found[~inside] == 9).all()
+
+
+def test_grades_tell_apart_what_they_should():
+    scene = FakeScene(*random_images(60, 60, 0))
+    plain = direct_grades(scene, GradedModel(1, 0))
+    assert set(np.unique(plain)) == {0, 1, 2, 3, 4}
+    grown = direct_grades(scene, GradedModel(1, 5))
+    published = direct_grades(scene, GradedModel(1, 5, "published"))
+    assert (plain == 2).sum() < (grown == 2).sum() < (published == 2).sum()
+
+
+def test_an_area_of_interest_hides_grades_and_lets_minor_damage_grow_into_it():
+    pre, post = random_images(40, 40, 5)
+    inside = np.zeros((40, 40), bool)
+    inside[6:34, 5:35] = True
+    model = GradedModel(1, 5, halo=3, stride=1, tile=16)
+    whole = direct_grades(FakeScene(pre, post), model)
+    before = direct_grades(FakeScene(pre, post), GradedModel(1, 0))
+    cut = model.rules.dilated(np.where(inside, before, np.uint8(0)))
+    assert (cut[inside] != whole[inside]).any()  # something outside does grow into it
+    scene = FakeScene(pre, post, region=Window(4, 4, 32, 32), inside=inside)
+    found = assemble_grades(predict(scene, model, with_grades=True), (40, 40))
+    assert np.array_equal(found[inside], whole[inside])
+    hidden = ~inside[4:36, 4:36]
+    assert (found[4:36, 4:36][hidden] == 0).all()
+
+
+def test_grades_change_nothing_else_and_come_only_when_asked():
+    scene = FakeScene(*random_images(50, 50, 2))
+    model = GradedModel(1, 5, halo=4)
+    plain, graded = list(predict(scene, model)), list(predict(scene, model, with_grades=True))
+    for a, b in zip(plain, graded, strict=True):
+        assert a.grades is None
+        assert b.grades.shape == b.window.shape
+        assert np.array_equal(a.probabilities, b.probabilities)
+        assert np.array_equal(a.missing, b.missing)
+
+
+def test_rules_that_look_beyond_the_halo_are_refused():
+    scene = FakeScene(*random_images(50, 50, 2))
+    with pytest.raises(ModelError, match="look 5 pixels around, its halo has 4"):
+        predict(scene, GradedModel(1, 11, halo=4), with_grades=True)
 
 
 def test_blocks_of_columns_do_not_change_the_result():
@@ -327,6 +426,28 @@ def test_what_is_said_to_be_needed_is_enough():
     make_plan(region, card, memory=needed + 1e7)
     with pytest.raises(ResourceError):
         make_plan(region, card, memory=needed - 1e7)
+
+
+def test_large_models_are_part_of_the_plan():
+    card = make_card(tile=512, halo=32, stride=16, bytes_per_pixel=2000.0)
+    region = Window(0, 0, 5000, 5000)
+    plain = make_plan(region, card, memory=1.5e9)
+    assert make_plan(region, card, memory=1.5e9, resident=7_013_575) == plain
+    heavy = make_plan(region, card, memory=1.8e9, resident=300_000_000 + BASE_MODEL_BYTES)
+    assert heavy == plain
+    with pytest.raises(ResourceError) as caught:
+        make_plan(region, card, memory=1.5e9, resident=5_600_000_000)
+    needed = str(caught.value).split("raise --memory to ")[1].split("GB or more")[0]
+    assert 6.2 < float(needed) < 6.5
+    make_plan(region, card, memory=float(needed) * 1e9, resident=5_600_000_000)
+
+
+def test_the_window_of_a_global_model_comes_from_its_card():
+    card = make_card(context="global", tile=96, stride=16, halo=10)
+    plan = make_plan(Window(5, 7, 300, 400), card, memory=1e10)
+    assert plan.window == (96, 96)
+    assert plan.core == (64, 64)  # the overlap is the halo in whole strides
+    assert plan.halo == 16
 
 
 @pytest.mark.parametrize("tile", [-32, 0, 16, 30, 33])

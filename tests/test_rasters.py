@@ -57,6 +57,19 @@ def test_grades_are_counted_by_hand(tmp_path):
     assert (grades[10:12, 10:13] == 4).all()
 
 
+def test_grades_of_pixels_are_written_as_they_are(tmp_path):
+    path, region = tmp_path / "a.tif", Window(8, 16, 20, 30)
+    codes = np.random.default_rng(0).integers(0, 5, (64, 64)).astype(np.uint8)
+    valid = np.ones((64, 64), bool)
+    valid[10, 20] = False
+    with GradeRaster(path, GRID, region) as raster:
+        raster.write(WHOLE, codes, valid)
+    with rasterio.open(path) as dataset:
+        found = dataset.read(1)
+    expected = np.where(valid, codes, 255)[region.slices]
+    assert np.array_equal(found, expected)
+
+
 def test_the_worse_grade_wins_whatever_the_order(tmp_path):
     one = buildings((2, Window(0, 0, 8, 8)))
     two = buildings((None, Window(0, 2, 8, 2)), (4, Window(0, 4, 8, 8)), (1, Window(4, 0, 8, 8)))

@@ -61,8 +61,13 @@ FILE = click.Path(path_type=Path, readable=False)
               help="Where inference runs.")  # fmt: skip
 @click.option("--tta", type=click.Choice(["none", "flips"]), default="none", show_default=True,
               help="Average over mirror images; four times the work.")  # fmt: skip
+@click.option("--vote", type=click.Choice(["probabilities", "pixels"]), default="probabilities",
+              show_default=True,
+              help="What grades a building: the probabilities of its pixels, summed, or the grade "
+              "that most of its pixels have by the rules of the model.")  # fmt: skip
 @click.option("--raster", type=FILE, metavar="FILE",
-              help="Write the grades as a COG, too.")  # fmt: skip
+              help="Write the grades as a COG, too: of the buildings, or of each pixel where the "
+              "model has rules for pixels.")  # fmt: skip
 @click.option("--probabilities", type=FILE, metavar="FILE",
               help="Write the probabilities as a COG of five channels, too.")  # fmt: skip
 @click.option("--bands", metavar="N,N,N", help="Channels of both images, counted from 1.")
@@ -128,6 +133,6 @@ def command(ctx: click.Context, /, **options: Any) -> None:
 
 #: Options that a job takes by the same name.
 _DIRECT = (
-    "output", "footprints", "id_field", "model", "device", "tta", "raster", "probabilities",
+    "output", "footprints", "id_field", "model", "device", "tta", "vote", "raster", "probabilities",
     "tile", "batch_size", "threads", "overwrite",
 )  # fmt: skip
