@@ -80,7 +80,7 @@ def test_help_says_what_each_command_does():
     assert all(name in text and line in text for name, line in COMMANDS.items())
     assert "130 interrupted" in " ".join(text.split())
     text = run_command("assess", "--help").stdout
-    assert "geodamage assess pre.tif post.tif -o buildings.geojson" in text
+    assert "Example:\n    geodamage assess pre.tif post.tif -o buildings.geojson" in text
     assert run_command("--version").stdout.strip() == f"geodamage, version {geodamage.__version__}"
 
 

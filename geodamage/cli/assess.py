@@ -93,13 +93,13 @@ FILE = click.Path(path_type=Path, readable=False)
 @click.option("-v", "--verbose", is_flag=True, help="Say more.")
 @click.pass_context
 def command(ctx: click.Context, /, **options: Any) -> None:
-    r"""Grade the damage of every building between two images.
+    """Grade the damage of every building between two images.
 
     PRE and POST are the images before and after: each a GeoTIFF, a folder of tiles, a glob in
     quotes, @list.txt, or a URL with --allow-remote. They may differ in CRS, pixel size, extent and
     type.
 
-    \b
+    \u0008
     Example:
       geodamage assess pre.tif post.tif -o buildings.geojson
     """
