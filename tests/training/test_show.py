@@ -1,0 +1,85 @@
+import cv2
+import numpy as np
+import pytest
+
+from geodamage.damage import COLOURS, rgb
+from geodamage.errors import OptionError
+from tests.fakes import write_xbd
+from training import show
+from training.augmentation import Sample
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_xbd(tmp_path_factory.mktemp("data"), ["flood_00000001", "flood_00000002"])
+
+
+def run(monkeypatch, *arguments):
+    monkeypatch.setattr("sys.argv", ["show", *map(str, arguments)])
+    return show.main()
+
+
+def test_a_sheet_of_a_recipe_can_be_looked_at(folder, tmp_path, monkeypatch):
+    recipe, sheet = tmp_path / "mine.toml", tmp_path / "sheet.png"
+    recipe.write_text('name = "mine"\naugmentation = "geodamage"\naugmentation_crop = 64\n')
+    assert run(monkeypatch, recipe, "--data", folder, "-o", sheet, "--count", 3) == 0
+    image = cv2.imread(str(sheet))
+    assert image.shape == (2 * (show.SIZE + show.GAP), 2 * (3 * show.SIZE + show.GAP), 3)
+    # The fourth place is empty.
+    assert (image[-show.SIZE :, -show.SIZE :] == 255).all()
+    assert image[: show.SIZE, : show.SIZE].std() > 0
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_the_seed_makes_the_sheet(folder):
+    pairs = show.find_pairs(folder)
+    options = show.read_augmentation("first_place_res34_damage")
+    one, two, other = (
+        show.contact_sheet(list(show.draw_samples(pairs, options, count=2, seed=seed)))
+        for seed in (1, 1, 2)
+    )
+    assert np.array_equal(one, two)
+    assert not np.array_equal(one, other)
+
+
+def test_a_sheet_is_never_overwritten(folder, tmp_path, monkeypatch, capsys):
+    sheet = tmp_path / "sheet.png"
+    sheet.write_text("mine")
+    code = run(monkeypatch, "siamese_resnet50", "--data", folder, "-o", sheet, "--count", 1)
+    assert code == 6
+    assert "exists" in capsys.readouterr().err
+    assert sheet.read_text() == "mine"
+
+
+def test_grades_have_the_colours_of_the_scale():
+    grades = np.array([[0, 1, 2, 3, 4]], np.uint8)
+    black = np.zeros((1, 5, 3), np.uint8)
+    painted = show.overlay(Sample(black, black, grades, (grades > 0).astype(np.uint8)))
+    assert painted[0, 0].tolist() == [0, 0, 0]
+    for grade, colour in COLOURS.items():
+        assert painted[0, grade] == pytest.approx(0.55 * np.array(rgb(colour)), abs=1)
+
+
+def test_localisation_shows_buildings_over_pre():
+    grades = np.array([[0, 4]], np.uint8)
+    pre = np.full((1, 2, 3), 100, np.uint8)
+    sample = Sample(pre, None, grades, np.array([[0, 1]], np.uint8))
+    painted = show.overlay(sample)
+    assert painted[0, 0].tolist() == [100] * 3
+    assert painted[0, 1] == pytest.approx(45 + 0.55 * np.array(show.BUILDING), abs=1)
+    assert show.contact_sheet([sample]).shape[1] == 2 * (2 * show.SIZE + show.GAP)
+
+
+@pytest.mark.parametrize("text", ["= 1", None])
+def test_what_is_no_recipe_is_said(tmp_path, text):
+    path = tmp_path / "bad.toml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(OptionError, match=r"bad\.toml: not a recipe"):
+        show.read_augmentation(str(path))
+
+
+def test_an_unknown_preset_is_one_line_and_a_usage_error(folder, tmp_path, monkeypatch, capsys):
+    code = run(monkeypatch, "first_plaice", "--data", folder, "-o", tmp_path / "sheet.png")
+    assert code == 2
+    assert capsys.readouterr().err.count("\n") == 1

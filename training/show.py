@@ -1,0 +1,155 @@
+r"""Show what a network will see: a contact sheet of augmented samples.
+
+    python -m training.show first_place_res34_damage --data ../shared/data/xbd -o sheet.png
+    python -m training.show training/recipes/mine.toml --data ../shared/data/xbd -o sheet.png
+
+A cell is pre, post and the masks laid over post: the grades in the colours of the scale, what is
+unknown in grey, a building of pre that has no grade in blue. Localisation has no post.
+"""
+
+import argparse
+import sys
+import tomllib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from geodamage.damage import COLOUR_NOT_ASSESSED, COLOURS, NOT_ASSESSED, rgb
+from geodamage.errors import GeodamageError, LabelError, OptionError, OutputExistsError
+from geodamage.masks import burn_index, burn_labels
+from geodamage.xbd import Pair, find_pairs, read_image
+from training.augmentation import Augmentation, Sample, augment
+from training.augmentation_presets import augmentation_options
+
+#: Rows and columns of one picture on the sheet, pixels.
+SIZE = 224
+#: Pixels between two samples.
+GAP = 6
+COLUMNS = 2
+BUILDING = (60, 120, 255)
+GREY = rgb(COLOUR_NOT_ASSESSED)
+
+
+def read_augmentation(source: str) -> Augmentation:
+    """Return the augmentation of a recipe file, or of a preset by its name.
+
+    Raises
+    ------
+    OptionError
+        If it is neither, or the recipe makes no sense.
+    """
+    if not source.endswith(".toml"):
+        return augmentation_options({"augmentation": source})
+    try:
+        return augmentation_options(tomllib.loads(Path(source).read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise OptionError(f"{source}: not a recipe ({error})") from error
+
+
+def read_sample(pair: Pair) -> Sample:
+    """Read an xBD pair with its masks; without pre labels the outlines of post serve."""
+    pre, post = (read_image(pair.image(date)) for date in ("pre", "post"))
+    if pre.shape != post.shape:
+        raise LabelError(f"{pair.name}: pre is {pre.shape[:2]} pixels, post {post.shape[:2]}")
+    labels = pair.labels("post")
+    outlines = pair.labels("pre") if pair.label_file("pre").exists() else labels
+    shape = pre.shape[0], pre.shape[1]
+    buildings = (burn_index(outlines, shape) > 0).astype(np.uint8)
+    return Sample(pre, post, burn_labels(labels, shape, unclassified=NOT_ASSESSED), buildings)
+
+
+def draw_samples(
+    pairs: Sequence[Pair], augmentation: Augmentation, *, count: int, seed: int
+) -> Iterator[Sample]:
+    """Read and augment samples of random pairs, each by a generator of its own."""
+    for number in range(count):
+        rng = np.random.default_rng([seed, number])
+        sample = read_sample(pairs[int(rng.integers(len(pairs)))])
+        other = pairs[int(rng.integers(len(pairs)))]
+        donor = read_sample(other) if augmentation.needs_donor else None
+        yield augment(sample, augmentation, rng, donor=donor)
+
+
+def overlay(sample: Sample) -> np.ndarray:
+    """Return the later image with the masks in colour, uint8 (rows, columns, 3)."""
+    image = sample.pre if sample.post is None else sample.post
+    colour = image.astype(np.float32)
+    layers = [(sample.buildings == 1, BUILDING), (sample.buildings == NOT_ASSESSED, GREY)]
+    if sample.post is not None:
+        layers += [(sample.grades == NOT_ASSESSED, GREY)]
+        layers += [(sample.grades == grade, rgb(code)) for grade, code in COLOURS.items()]
+    painted = colour.copy()
+    for where, tint in layers:
+        painted[where] = 0.45 * colour[where] + 0.55 * np.array(tint, np.float32)
+    return painted.astype(np.uint8)
+
+
+def contact_sheet(samples: Sequence[Sample]) -> np.ndarray:
+    """Lay samples out in rows, uint8 (rows, columns, 3)."""
+    cells = [_cell(sample) for sample in samples]
+    height, width = cells[0].shape[0] + GAP, cells[0].shape[1] + GAP
+    sheet = np.full((-(-len(cells) // COLUMNS) * height, COLUMNS * width, 3), 255, np.uint8)
+    for number, cell in enumerate(cells):
+        row, column = divmod(number, COLUMNS)
+        y, x = row * height, column * width
+        sheet[y : y + cell.shape[0], x : x + cell.shape[1]] = cell
+    return sheet
+
+
+def _cell(sample: Sample) -> np.ndarray:
+    images = [sample.pre] if sample.post is None else [sample.pre, sample.post]
+    how = cv2.INTER_AREA if len(sample.pre) > SIZE else cv2.INTER_NEAREST
+    return np.hstack(
+        [cv2.resize(p, (SIZE, SIZE), interpolation=how) for p in (*images, overlay(sample))]
+    )
+
+
+def write_picture(path: Path, image: np.ndarray) -> None:
+    """Write a PNG, complete or not at all.
+
+    Raises
+    ------
+    OutputExistsError
+        If the file is there already.
+    """
+    if path.exists():
+        raise OutputExistsError(f"{path} exists; choose another name, or remove it")
+    written = cv2.imencode(".png", np.ascontiguousarray(image[..., ::-1]))[1]
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(written.tobytes())
+    partial.replace(path)
+
+
+def show(arguments: Sequence[str] | None = None) -> None:
+    """Write the sheet that the command line asks for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("source", help="recipe (.toml) or name of a preset")
+    parser.add_argument("--data", type=Path, required=True, help="folder of xBD images and labels")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="PNG to write")
+    parser.add_argument("--count", type=int, default=12, help="samples")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    if options.count < 1:
+        raise OptionError(f"--count {options.count}: at least one sample")
+    augmentation = read_augmentation(options.source)
+    pairs = find_pairs(options.data)
+    drawn = draw_samples(pairs, augmentation, count=options.count, seed=options.seed)
+    write_picture(options.output, contact_sheet(list(drawn)))
+
+
+def main() -> int:
+    """Run the command; an error is one line."""
+    try:
+        show()
+    except GeodamageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
