@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional
@@ -22,6 +23,7 @@ from torch.nn import functional
 from geodamage.damage import GRADES, NOT_ASSESSED
 from geodamage.errors import OptionError
 from training.presets import near
+from training.sampling import inverse_frequency
 
 #: Sums of one process, or of all of them; see `everywhere`.
 Total = Callable[[Tensor], Tensor]
@@ -306,18 +308,6 @@ def _image_means(each: Tensor, asked: Tensor, total: Total) -> Tensor:
     return sums[:-1] / sums[-1].clamp(min=1)
 
 
-def inverse_frequency(counts: Sequence[int]) -> tuple[float, ...]:
-    """Return class weights inverse to the number of pixels; their sum is the number of classes.
-
-    A class without a pixel gets 0, where the published code would get infinity.
-    """
-    # Source: system 004, training_preparations.py:60-66.
-    inverse = [1 / count if count else 0.0 for count in counts]
-    if not any(inverse):
-        raise OptionError("no class has a pixel, so there are no frequencies to weigh by")
-    return tuple(len(counts) * value / sum(inverse) for value in inverse)
-
-
 @dataclass(frozen=True, kw_only=True)
 class LossOptions:
     """A weighted sum of terms; in a recipe every field has the prefix `loss_`."""
@@ -593,7 +583,7 @@ def build_loss(
     for number, channels in enumerate(outputs):
         mine = options
         if options.balanced:
-            by_class = inverse_frequency(pixel_counts[number])
+            by_class = tuple(inverse_frequency(np.asarray(pixel_counts[number])).tolist())
             mine = replace(options, balanced=False, class_weights=by_class)
         made.append(WeightedLoss(mine, channels=channels, all_reduce=all_reduce))
     if len(made) == 1:

@@ -12,17 +12,23 @@ from geodamage.errors import OptionError
 def inverse_frequency(pixels: np.ndarray) -> np.ndarray:
     """Return class weights: the inverse of each class's share, scaled to sum to their number.
 
-    Source: ElenaScholz/xView2SiameseUNet, training_preparations. A class that does not occur gets
-    0: nothing can be learnt of it, and an infinite weight would swallow the others.
+    Source: system 004, training_preparations.py:60-66. A class that does not occur gets 0, where
+    the published code would get infinity: nothing can be learnt of it.
 
     Parameters
     ----------
     pixels
         int (classes,): pixels of each class.
+
+    Raises
+    ------
+    OptionError
+        If no class has a pixel.
     """
-    shares = pixels / max(pixels.sum(), 1)
-    weights = np.divide(1.0, shares, out=np.zeros(len(shares)), where=shares > 0)
-    return np.asarray(weights * len(weights) / max(weights.sum(), 1e-12))
+    if not pixels.any():
+        raise OptionError("no class has a pixel, so there are no frequencies to weigh by")
+    weights = np.divide(1.0, pixels, out=np.zeros(len(pixels)), where=pixels > 0)
+    return np.asarray(weights * len(weights) / weights.sum())
 
 
 def sample_weights(pixels: np.ndarray) -> np.ndarray:

@@ -4,7 +4,6 @@ import pytest
 from geodamage.errors import OptionError
 from training.sampling import epoch_places, inverse_frequency, sample_weights
 
-
 PAIRS = np.array(
     [
         [90, 10, 0, 0, 0],
@@ -19,7 +18,10 @@ def test_class_weights_are_inverse_shares_that_sum_to_their_number():
     weights = inverse_frequency(np.array([80, 10, 10]))
     assert weights.sum() == pytest.approx(3)
     assert weights[1] / weights[0] == pytest.approx(8)
-    assert inverse_frequency(np.array([5, 0])).tolist() == [2, 0]
+    assert inverse_frequency(np.array([300, 100])) == pytest.approx([0.5, 1.5])
+    assert inverse_frequency(np.array([100, 0, 100])) == pytest.approx([1.5, 0, 1.5])
+    with pytest.raises(OptionError, match="no class has a pixel"):
+        inverse_frequency(np.array([0, 0]))
 
 
 def test_a_pair_weighs_as_much_as_its_rarest_grade():
