@@ -85,7 +85,9 @@ def test_torch_stays_in_networks():
             continue
         roots = {full.split(".")[0] for full in imports(path)}
         assert not roots & {"torch", "torchvision", "timm", "onnx"}, name
-        assert not [other for other in GRAPH[name] if other.startswith("geodamage.networks")], name
+        reached = [other for other in GRAPH[name] if other.startswith("geodamage.networks")]
+        # Importing published weights is torch's work; its command asks for it when it runs.
+        assert not reached or name == "geodamage.cli.models", name
 
 
 @pytest.mark.parametrize("other", ["training", "qgis", "geodamage_qgis", "benchmarks", "tests"])

@@ -1,0 +1,199 @@
+"""`geodamage models`."""
+
+import json
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from geodamage.errors import GeodamageWarning, MissingExtraError
+
+if TYPE_CHECKING:
+    from geodamage.catalogue import Entry
+    from geodamage.networks.importing import Imported
+
+#: A path; whether it can be used is for the library to say, in its own words and exit codes.
+FILE = click.Path(path_type=Path, readable=False)
+
+#: Characters of a value in a table for people.
+LONGEST_VALUE = 120
+
+
+@click.group(name="models")
+def command() -> None:
+    """List, show and import models."""
+
+
+@command.command(name="list")
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+def list_command(as_json: bool) -> None:
+    r"""List the models that came with the package.
+
+    \b
+    Example:
+      geodamage models list
+    """
+    from geodamage.catalogue import list_models
+
+    entries = list_models()
+    if as_json:
+        _write_json([entry.as_dict() for entry in entries])
+    else:
+        _write_table(
+            ("name", "task", "context", "GSD in m", "MB", "licence"),
+            [_row(entry) for entry in entries],
+        )
+
+
+@command.command(name="show")
+@click.argument("model", metavar="NAME|PATH")
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+def show_command(model: str, as_json: bool) -> None:
+    r"""Print the card of a model, or what an ensemble is made of.
+
+    \b
+    Example:
+      geodamage models show fast
+    """
+    from geodamage.catalogue import read_model
+
+    facts = read_model(model).as_dict()
+    if as_json:
+        _write_json(facts)
+        return
+    members = facts.pop("members", [])
+    own = facts | facts.pop("card", {}) | facts.pop("ensemble", {})
+    _write_table((), [(key, _text(own[key])) for key in own if key not in ("card", "ensemble")])
+    for member in members:
+        card = member.pop("card")
+        click.echo()
+        _write_table((), [(key, _text(value)) for key, value in member.items()])
+        shown = ("task", "context", "halo", "stride", "tile", "licence", "sha256")
+        _write_table((), [(f"  {key}", _text(card[key])) for key in shown])
+
+
+@command.command(name="networks")
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+def networks_command(as_json: bool) -> None:
+    r"""List the networks whose checkpoints can be imported.
+
+    GFLOP: multiplications and additions for 1024 x 1024 pixels, of both dates where it takes both.
+
+    \b
+    Example:
+      geodamage models networks
+    """
+    import dataclasses
+
+    with _torch_needed():
+        from geodamage.networks.registry import list_networks
+
+    networks = list_networks()
+    if as_json:
+        _write_json([dataclasses.asdict(facts) for facts in networks])
+    else:
+        _write_table(
+            ("network", "task", "family", "context", "stride", "parameters", "GFLOP"),
+            [
+                (n.name, n.task, n.family, n.context, f"{n.stride}", f"{n.parameters:,}",
+                 f"{n.gflop:,.1f}")
+                for n in networks
+            ],
+        )  # fmt: skip
+
+
+@command.command(name="import")
+@click.argument("files", nargs=-1, required=True, type=FILE)
+@click.option("-o", "--output", required=True, type=FILE, metavar="NAME",
+              help="Name of the model, without extension.")  # fmt: skip
+@click.option("--licence", metavar="TEXT", help="Licence of the weights, for the card.")
+@click.option("--overwrite", is_flag=True, help="Replace results that are there.")
+def import_command(files: tuple[Path, ...], output: Path, **options: Any) -> None:
+    r"""Make a model of published checkpoints.
+
+    FILES are checkpoints of the xView2 first place, of its distilled students, of MetaDamageNet
+    (folders, too) or of xView2SiameseUNet. Which network each is for is read from its weights. One
+    becomes NAME.onnx; several become the ensemble NAME.toml with its members beside it.
+
+    \b
+    Example:
+      geodamage models import weights/*_best -o first-place
+    """
+    with _torch_needed():
+        from geodamage.networks.importing import import_checkpoints
+
+    with _warnings_as_lines():
+        for imported in import_checkpoints(files, output, **options):
+            click.echo(_line(imported), err=True)
+
+
+@contextmanager
+def _torch_needed() -> Iterator[None]:
+    """Say which extra to install where a package is missing that networks need."""
+    try:
+        yield
+    except ImportError as error:
+        if error.name is None or error.name.startswith("geodamage"):
+            raise
+        raise MissingExtraError(
+            f'{error.name} is not installed; run pip install "geodamage[train]"'
+        ) from error
+
+
+@contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    def say(message: Warning | str, *_: Any, **__: Any) -> None:
+        click.echo(f"geodamage: warning: {message}", err=True)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", GeodamageWarning)
+        warnings.showwarning = say
+        yield
+
+
+def _line(imported: "Imported") -> str:
+    epoch = "" if imported.epoch is None else f", epoch {imported.epoch}"
+    score = "" if imported.best_score is None else f", best score {imported.best_score:.4f}"
+    return (
+        f"{imported.source}: {imported.network}, {imported.task} ({imported.family}){epoch}{score}"
+        f", {imported.context}, halo {imported.halo}, {imported.size / 1e6:.1f} MB, within "
+        f"{imported.difference:.1g} of the network -> {imported.path.name}"
+    )
+
+
+def _row(entry: "Entry") -> tuple[str, ...]:
+    cards = entry.cards
+    return (
+        entry.path.stem,
+        "/".join(sorted({card.task for card in cards})),
+        "local" if all(card.context == "local" for card in cards) else "global",
+        "/".join(dict.fromkeys(f"{card.gsd_min:g} to {card.gsd_max:g}" for card in cards)),
+        f"{entry.size / 1e6:.1f}",
+        " AND ".join(sorted({card.licence for card in cards})),
+    )
+
+
+def _text(value: Any) -> str:
+    """Return a value in one line that is not too long to read."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+        return ", ".join(value)
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}… (all with --json)"
+
+
+def _write_json(value: object) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def _write_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Write columns that are as wide as they need to be."""
+    table = [heads, *rows] if heads else [*rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
