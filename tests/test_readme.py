@@ -5,7 +5,7 @@ import geopandas as gpd
 import pytest
 from click.testing import CliRunner
 
-from geodamage.cli import main
+from geodamage.cli import COMMANDS, main
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -17,9 +17,10 @@ def help_of(*arguments: str) -> str:
     return result.output
 
 
-def test_every_option_in_the_readme_is_one_of_the_command():
+def test_every_option_in_the_readme_is_one_of_a_command():
     used = set(re.findall(r"`(--[a-z-]+)", README))
-    known = set(re.findall(r"(--[a-z-]+)", help_of("assess")))
+    helps = [help_of(name) for name in COMMANDS]
+    known = set(re.findall(r"(--[a-z-]+)", "\n".join([*helps, help_of("models", "import")])))
     assert used
     assert used <= known
 
