@@ -231,14 +231,17 @@ def evaluate(job: EvaluationJob) -> Generator[Progress, None, Evaluation]:
             folder = SubmissionFolder(job.predictions, overwrite=job.overwrite)
             stack.enter_context(folder)
         model = load_model(job.model, device=job.device, threads=job.threads, tta=job.tta)
-        result = yield from _count(job, model, pairs, folder)
+        result = yield from evaluate_model(job, model, pairs, folder)
     return result
 
 
-def _count(
-    job: EvaluationJob, model: Model | Ensemble, pairs: list[Pair], folder: SubmissionFolder | None
+def evaluate_model(
+    job: EvaluationJob,
+    model: Model | Ensemble,
+    pairs: list[Pair],
+    folder: SubmissionFolder | None = None,
 ) -> Generator[Progress, None, Evaluation]:
-    """Predict and count pair after pair."""
+    """Predict and count pair after pair with a model at hand; a generator of progress."""
     result = Evaluation(facts=_facts(job, model))
     grading, drawing = Grading.of(model.card), Drawing.of(model.card, job.min_area)
     seen = _Seen()
