@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from geodamage.errors import CheckpointError, GeodamageWarning
-from geodamage.networks.checkpoints import load_checkpoint, read_checkpoint, save_checkpoint
+from geodamage.networks import load_checkpoint, save_checkpoint
+from geodamage.networks.checkpoints import read_checkpoint
 from geodamage.networks.registry import create_network, named_tasks
 
 
