@@ -1,8 +1,7 @@
 """Chips: crops of labelled pairs, turned, scaled, shifted and recoloured."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
@@ -13,8 +12,30 @@ from geodamage.errors import LabelError
 from geodamage.masks import burn_index, burn_labels
 from geodamage.xbd import Pair, read_image
 from sample_data.scenes import draw_scene
-from training.prepare import SIZE
-from training.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChipOptions:
+    """How chips are cut and weighed; in a recipe every field has the prefix `chips_`."""
+
+    crop: int = 320
+    """Rows and columns of a chip, pixels; a multiple of the network's stride."""
+    generated: int = 350
+    """Number of generated scenes."""
+    generated_share: float = 0.15
+    """Share of chips that come from generated scenes."""
+    shift: int = 16
+    """Largest extra shift of post against pre, pixels."""
+    grade_shares: tuple[float, float, float, float] = (0.35, 0.23, 0.17, 0.25)
+    """How often the building in the middle of a chip has each grade."""
+    grade_weights: tuple[float, float, float, float] = (0.6, 1.4, 1.8, 1.2)
+    """Weight of each grade in the damage loss."""
+    localisation_weight: float = 1.0
+    """Weight of the localisation loss of the pre image."""
+    post_weight: float = 0.3
+    """Weight of the localisation loss of the post image."""
+    damage_weight: float = 1.0
+    """Weight of the damage loss."""
 
 
 @dataclass(frozen=True)
@@ -69,17 +90,18 @@ def load_pair(pair: Pair) -> LabelledPair:
         outlines = pair.labels("pre")
     except LabelError:
         outlines = labels  # a few pairs at hand lack the pre file; post has the same polygons
-    index = burn_index(outlines, (SIZE, SIZE))
-    damage = burn_labels(labels, (SIZE, SIZE), unclassified=NOT_ASSESSED)
+    pre, post = (read_image(pair.image(date)) for date in ("pre", "post"))
+    shape = pre.shape[:2]
+    if post.shape != pre.shape:
+        raise LabelError(f"{pair.name}: pre is {shape}, post {post.shape[:2]} pixels")
+    index = burn_index(outlines, shape)
+    damage = burn_labels(labels, shape, unclassified=NOT_ASSESSED)
     centres = [
         (int(label.polygon.centroid.y), int(label.polygon.centroid.x), int(label.grade))
         for label in labels
         if label.grade is not None
     ]
-    pre, post = (_read_rgb(pair.image(date)) for date in ("pre", "post"))
-    return assemble(
-        pair.name, pre, post, (index, burn_index(labels, (SIZE, SIZE)), damage, centres)
-    )
+    return assemble(pair.name, pre, post, (index, burn_index(labels, shape), damage, centres))
 
 
 def assemble(
@@ -120,13 +142,6 @@ def draw_generated(number: int) -> LabelledPair:
     return assemble(f"generated_{number:08d}", pre, post, (index, index, damage, centres))
 
 
-def _read_rgb(path: Path) -> np.ndarray:
-    image = read_image(path)
-    if image.shape != (SIZE, SIZE, 3):
-        raise LabelError(f"{path}: {image.shape[:2]} pixels, not {SIZE} x {SIZE}")
-    return image
-
-
 def _parted(index: np.ndarray) -> np.ndarray:
     """Return 1 in buildings and 0 elsewhere and where another building is a neighbour."""
     lifted = index.astype(np.float32)
@@ -154,18 +169,35 @@ def _vote_weights(index: np.ndarray) -> np.ndarray:
     return np.asarray(weights[index], np.float32)
 
 
-def chips(pairs: list[LabelledPair], recipe: Recipe, rng: np.random.Generator) -> Iterator[Chip]:
-    """Cut chips for ever."""
-    real = [pair for pair in pairs if not pair.name.startswith("generated")]
-    drawn = [pair for pair in pairs if pair.name.startswith("generated")]
-    places = {id(pool): _by_grade(pool) for pool in (real, drawn)}
-    while True:
-        pool = drawn if drawn and (not real or rng.random() < recipe.generated_share) else real
-        pair, row, column = _choose(pool, places[id(pool)], recipe, rng)
-        yield cut(pair, (row, column), recipe, rng)
+class Chips:
+    """Labelled pairs that chips are cut from.
+
+    Parameters
+    ----------
+    pairs
+        Real ones.
+    drawn
+        Generated ones; they are taken as often as the options say.
+    options
+        How chips are cut.
+    """
+
+    def __init__(
+        self, pairs: Sequence[LabelledPair], drawn: Sequence[LabelledPair], options: ChipOptions
+    ) -> None:
+        self.options = options
+        self.pools = [(pool, _by_grade(pool)) for pool in (pairs, drawn)]
+
+    def draw(self, rng: np.random.Generator) -> Chip:
+        """Cut one chip; everything random in it comes from the generator."""
+        (real, _), (drawn, _) = self.pools
+        generated = drawn and (not real or rng.random() < self.options.generated_share)
+        pool, places = self.pools[bool(generated)]
+        pair, row, column = _choose(pool, places, self.options, rng)
+        return cut(pair, (row, column), self.options, rng)
 
 
-def _by_grade(pool: list[LabelledPair]) -> list[np.ndarray]:
+def _by_grade(pool: Sequence[LabelledPair]) -> list[np.ndarray]:
     """Return for each grade int (n, 3): number of the pair, row, column."""
     rows = [
         np.column_stack([np.full(len(pair.centres), i), pair.centres])
@@ -176,28 +208,31 @@ def _by_grade(pool: list[LabelledPair]) -> list[np.ndarray]:
 
 
 def _choose(
-    pool: list[LabelledPair], places: list[np.ndarray], recipe: Recipe, rng: np.random.Generator
+    pool: Sequence[LabelledPair],
+    places: list[np.ndarray],
+    options: ChipOptions,
+    rng: np.random.Generator,
 ) -> tuple[LabelledPair, int, int]:
-    shares = np.array(recipe.grade_shares) * [len(p) > 0 for p in places]
+    shares = np.array(options.grade_shares) * [len(p) > 0 for p in places]
     if rng.random() < 0.2 or shares.sum() == 0:  # anywhere: most of the world is not a building
-        pair = pool[rng.integers(len(pool))]
+        pair = pool[int(rng.integers(len(pool)))]
         rows, columns = pair.damage.shape
         return pair, int(rng.integers(rows)), int(rng.integers(columns))
     grade = rng.choice(len(shares), p=shares / shares.sum())
     number, row, column = places[grade][rng.integers(len(places[grade]))]
-    jitter = recipe.crop // 3
+    jitter = options.crop // 3
     row, column = row + rng.integers(-jitter, jitter), column + rng.integers(-jitter, jitter)
-    return pool[number], int(row), int(column)
+    return pool[int(number)], int(row), int(column)
 
 
 def cut(
-    pair: LabelledPair, centre: tuple[int, int], recipe: Recipe, rng: np.random.Generator
+    pair: LabelledPair, centre: tuple[int, int], options: ChipOptions, rng: np.random.Generator
 ) -> Chip:
     """Cut one chip around a pixel, with everything random in it."""
-    matrix, shifted = _matrices(pair, centre, recipe, rng)
+    matrix, shifted = _matrices(pair, centre, options, rng)
 
     def warp(array: np.ndarray, how: int, fill: int, m: np.ndarray) -> np.ndarray:
-        size = (recipe.crop, recipe.crop)
+        size = (options.crop, options.crop)
         return cv2.warpAffine(array, m, size, flags=how, borderValue=(fill,) * 4)
 
     standing = pair.buildings.copy()
@@ -217,10 +252,10 @@ def cut(
 
 
 def _matrices(
-    pair: LabelledPair, centre: tuple[int, int], recipe: Recipe, rng: np.random.Generator
+    pair: LabelledPair, centre: tuple[int, int], options: ChipOptions, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return affine matrices (2, 3) from pair to chip, for pre and for post."""
-    half = recipe.crop / 2
+    half = options.crop / 2
     rows, columns = pair.damage.shape
     reach = min(half, rows / 2, columns / 2)
     row = float(np.clip(centre[0], reach, rows - reach))
@@ -231,11 +266,11 @@ def _matrices(
     turn: Any = cv2.getRotationMatrix2D((column, row), float(angle), scale)
     turn[:, 2] += half - np.array([column, row])
     if rng.random() < 0.5:  # a mirror image; with the quarter turns all eight orientations
-        turn = np.array([[-1.0, 0, recipe.crop - 1], [0, 1, 0]]) @ np.vstack([turn, [0, 0, 1]])
+        turn = np.array([[-1.0, 0, options.crop - 1], [0, 1, 0]]) @ np.vstack([turn, [0, 0, 1]])
     shifted = turn.copy()
     if rng.random() < 0.6:
         # Half of them small: misregistration is a few pixels more often than many.
-        reach = recipe.shift if rng.random() < 0.5 else recipe.shift / 4
+        reach = options.shift if rng.random() < 0.5 else options.shift / 4
         shifted[:, 2] += rng.uniform(-reach, reach, 2)
     return turn, shifted
 

@@ -1,15 +1,42 @@
-"""What to train: one frozen dataclass, read from a flat TOML that holds only what differs."""
+"""What to train: one frozen dataclass, read from a flat TOML that holds only what differs.
+
+Four groups of keys belong together and share a prefix: `loss` (see `training.losses`),
+`augmentation` (`training.augmentation`), `chips` (`training.chips`, only for the compact network)
+and `meta` (`training.meta`, only for meta-learning). `loss = "NAME"` and `augmentation = "NAME"`
+take a published preset, of which further keys change one number each.
+"""
 
 import dataclasses
-import difflib
 import json
 import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from geodamage.errors import OptionError
+from training.augmentation import Augmentation
+from training.augmentation_presets import augmentation_options
+from training.chips import ChipOptions
+from training.loss_presets import loss_options
+from training.losses import LossOptions
+from training.meta import MetaOptions
+from training.presets import converted, near, resolve
+
+#: Groups of keys by their prefix.
+GROUPS = ("loss", "augmentation", "chips", "meta")
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "algorithm": ("supervised", "maml"),
+    "sampling": ("once", "oversample", "oversample_any", "weighted", "chips"),
+    "unclassified": ("ignore", "undrawn", "no-damage", "own"),
+    "optimiser": ("adamw", "sgd"),
+    "schedule": ("constant", "multistep", "cosine_restarts", "onecycle", "trapezoid"),
+    "amp": ("none", "bf16", "fp16"),
+    "metric": ("dice", "f1_building", "f1_damage", "score", "loss"),
+}
+
+#: Least value of each number; 0 of those that are not here.
+LEAST = {"fold": -1, "batch": 1, "accumulate": 1, "restart_epochs": 1, "restart_factor": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,47 +44,158 @@ class Recipe:
     """One training."""
 
     name: str
-    """Name of the model and of its run folder."""
-    split: str
-    """Split file made by training.prepare, beside the recipe."""
-    steps: int = 3600
+    """Name of the run and of its folder."""
+    group: str = ""
+    """What the run is compared with in the table of results; its name unless given."""
+    network: str
+    """As `geodamage.networks.list_networks` names it."""
+    task: str
+    """`localisation`, `damage` or `assess`."""
+    pretrained: bool = False
+    """Start the encoder from ImageNet, by timm."""
+    init: str = ""
+    """Run or checkpoint whose weights come first; the head `res` may differ."""
+    algorithm: str = "supervised"
+    """`supervised`, or `maml`: learn to learn events."""
+
+    split: str = "split.csv"
+    """Split file of training.prepare, beside the recipe; `--split` names another."""
+    fold: int = -1
+    """Of a split into folds: the part that validates. -1 takes the parts by their names."""
+    subset: int = 0
+    """Take only so many training pairs, for a look; 0 takes all."""
+    validate_on: int = 0
+    """Take only so many validation pairs; 0 takes all."""
+    sampling: str = "once"
+    """How often a pair comes in an epoch (`training.sampling`); `chips` cuts around buildings."""
+    unclassified: str = "ignore"
+    """What buildings without a grade are: `ignore` (not asked), `undrawn`, `no-damage`, or `own`, a
+    class of its own (5)."""
+
+    epochs: float = 0.0
+    """Rounds over the training pairs; either this or `steps`."""
+    steps: int = 0
     """Optimiser steps."""
-    batch: int = 6
-    """Crops a step."""
-    crop: int = 320
-    """Rows and columns of a crop, pixels; a multiple of the network's stride."""
-    lr: float = 6e-4
-    """Highest learning rate; at 2e-3 the network learnt next to nothing in 600 steps."""
-    warmup: int = 60
-    """Steps of linear warm-up."""
-    decay: float = 0.4
-    """Share of the steps, at the end, over which the rate falls to nothing."""
-    weight_decay: float = 2e-2
-    """Decoupled weight decay (AdamW)."""
-    clip: float = 2.0
-    """Largest gradient norm."""
-    ema: float = 0.998
-    """Decay of the moving average of the weights, which is what is evaluated and exported."""
-    generated: int = 350
-    """Number of generated scenes."""
-    generated_share: float = 0.15
-    """Share of crops that come from generated scenes."""
-    shift: int = 16
-    """Largest extra shift of post against pre, pixels."""
-    grade_shares: tuple[float, float, float, float] = (0.35, 0.23, 0.17, 0.25)
-    """How often the building in the middle of a crop has each grade."""
-    grade_weights: tuple[float, float, float, float] = (0.6, 1.4, 1.8, 1.2)
-    """Weight of each grade in the damage loss."""
-    localisation_weight: float = 1.0
-    """Weight of the localisation loss of the pre image."""
-    post_weight: float = 0.3
-    """Weight of the localisation loss of the post image."""
-    damage_weight: float = 1.0
-    """Weight of the damage loss."""
-    evaluate_every: int = 300
-    """Steps between two validations; a checkpoint is written with each."""
+    batch: int = 8
+    """Samples a step, over all processes."""
+    accumulate: int = 1
+    """Parts that a step's batch is worked off in, to save memory."""
+    workers: int = 0
+    """Processes that prepare samples; 0 prepares them in this one."""
     seed: int = 1
-    """Of the weights and the crops."""
+    """Of the weights and of every sample."""
+
+    optimiser: str = "adamw"
+    """`adamw` or `sgd`."""
+    lr: float = 1e-4
+    """Learning rate at its highest."""
+    weight_decay: float = 1e-6
+    """Decoupled (AdamW)."""
+    momentum: float = 0.9
+    """Of SGD."""
+    schedule: str = "constant"
+    """How the rate moves; see `training.schedules`."""
+    milestones: tuple[int, ...] = ()
+    """multistep: epochs (counted from 0) after which the rate falls."""
+    gamma: float = 0.5
+    """multistep: what it falls by."""
+    restart_epochs: int = 20
+    """cosine_restarts: epochs of the first round."""
+    restart_factor: int = 1
+    """cosine_restarts: each round is so many times as long as the last."""
+    lr_min: float = 0.0
+    """cosine_restarts: the lowest rate."""
+    warmup: int = 0
+    """trapezoid: steps of linear rise."""
+    decay: float = 0.4
+    """trapezoid: share of the steps, at the end, over which the rate falls to nothing."""
+    clip: float = 0.0
+    """Largest gradient norm; 0 clips nothing."""
+    amp: str = "none"
+    """Arithmetic of the forward pass: `none` (fp32), `bf16` or `fp16`."""
+    ema: float = 0.0
+    """Decay of the moving average of the weights, which is then what is judged and kept; 0 for
+    none."""
+    freeze_batch_norm: bool = False
+    """Leave the statistics of batch normalisation as they are."""
+    all_reduce: bool = False
+    """Several processes: take sums over the batch (Dice) over all of them."""
+
+    validate_every: float = 1.0
+    """Epochs between two validations; a checkpoint is written with each."""
+    checkpoint_every: int = 0
+    """Steps between two more checkpoints; 0 writes none between validations."""
+    metric: str = "score"
+    """What chooses the best checkpoint."""
+    patience: int = 0
+    """Validations without a better metric before training stops; 0 never stops early."""
+    min_delta: float = 0.0
+    """Least gain that counts as better."""
+    mlflow: bool = False
+    """Record the run by MLflow, too."""
+
+    loss: LossOptions = field(default_factory=LossOptions)
+    """Keys `loss` and `loss_...`."""
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    """Keys `augmentation` and `augmentation_...`."""
+    chips: ChipOptions = field(default_factory=ChipOptions)
+    """Keys `chips_...`."""
+    meta: MetaOptions = field(default_factory=MetaOptions)
+    """Keys `meta_...`."""
+
+    def __post_init__(self) -> None:
+        for key, known in CHOICES.items():
+            if getattr(self, key) not in known:
+                raise OptionError(
+                    f"{key} = {getattr(self, key)!r}{near(getattr(self, key), known)}"
+                )
+        if self.name in ("", "..") or Path(self.name).name != self.name:
+            raise OptionError(
+                f"name = {self.name!r}: it names a folder, so it is one word of a path"
+            )
+        self._check_numbers()
+        self._check_parts()
+
+    def _check_numbers(self) -> None:
+        for item in dataclasses.fields(self):
+            value, least = getattr(self, item.name), LEAST.get(item.name, 0)
+            # Written so that nan is refused, too.
+            if type(value) in (int, float) and not least <= value < float("inf"):
+                raise OptionError(f"{item.name} = {value}: at least {least}, and finite")
+        if (self.epochs > 0) == (self.steps > 0):
+            raise OptionError("give either epochs or steps, and more than none")
+        if self.batch % self.accumulate:
+            raise OptionError(
+                f"batch = {self.batch}, accumulate = {self.accumulate}: the batch is worked off in "
+                "equal parts"
+            )
+        if self.lr == 0 or self.validate_every == 0:
+            raise OptionError("lr and validate_every are more than none")
+        if self.ema >= 1:
+            raise OptionError(f"ema = {self.ema}: less than 1, such as 0.999")
+
+    def _check_parts(self) -> None:
+        if (self.sampling == "chips") != (self.network == "compact"):
+            raise OptionError("sampling = 'chips' and network = 'compact' belong together")
+        if self.task == "localisation" and self.metric in ("f1_damage", "score"):
+            raise OptionError(
+                f"metric = {self.metric!r}: a localisation network gives no grades; take 'dice', "
+                "'f1_building' or 'loss'"
+            )
+        if self.network != "compact":
+            return
+        if self.metric == "loss" or self.algorithm == "maml":
+            raise OptionError("network = 'compact' has no metric 'loss' and no algorithm 'maml'")
+        if self.loss != LossOptions() or self.augmentation != Augmentation():
+            raise OptionError(
+                "network = 'compact' has its own losses and augmentation, by keys chips_...; leave "
+                "out loss... and augmentation..."
+            )
+
+    @property
+    def run_name(self) -> str:
+        """Name of the run's folder."""
+        return self.name if self.fold < 0 else f"{self.name}-fold{self.fold}"
 
     @classmethod
     def read(cls, path: Path, overrides: Sequence[str] = ()) -> "Recipe":
@@ -69,24 +207,39 @@ class Recipe:
             For an unknown key (the nearest known one is named), a missing one, a value of the wrong
             type, and what is no TOML.
         """
-        values = _parsed(path.read_text(encoding="utf-8"), f"{path}: not TOML")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise OptionError(f"{path}: no such recipe ({error})") from error
+        values = _parsed(text, f"{path}: not TOML")
         for override in overrides:
             values |= _parsed(override, f"--set {override}: not key=value with the value in TOML")
-        known = get_type_hints(cls)
+        try:
+            return cls.from_values(values)
+        except OptionError as error:
+            raise OptionError(f"{path}: {error}") from error
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> "Recipe":
+        """Make a recipe of the keys and values of a flat table."""
+        hints = get_type_hints(cls)
+        own: dict[str, Any] = {}
         for key, value in values.items():
-            if key not in known:
-                near = difflib.get_close_matches(key, known, 1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise OptionError(f"{path}: unknown key {key!r}{hint}")
-            values[key] = _typed(path, key, value, known[key])
-        missing = sorted(
-            field.name
-            for field in dataclasses.fields(cls)
-            if field.default is dataclasses.MISSING and field.name not in values
-        )
+            if key.partition("_")[0] in GROUPS:
+                continue
+            if key not in hints:
+                raise OptionError(f"unknown key {key!r}{near(key, hints)}")
+            own[key] = converted(key, value, hints[key])
+        missing = sorted({"name", "network", "task"} - own.keys())
         if missing:
-            raise OptionError(f"{path}: lacks {', '.join(missing)}")
-        return cls(**values)
+            raise OptionError(f"lacks {', '.join(missing)}")
+        return cls(
+            **own,
+            loss=loss_options(values),
+            augmentation=augmentation_options(values),
+            chips=resolve(ChipOptions, values, topic="chips", presets={}),
+            meta=resolve(MetaOptions, values, topic="meta", presets={}),
+        )
 
 
 def _parsed(text: str, complaint: str) -> dict[str, Any]:
@@ -96,24 +249,30 @@ def _parsed(text: str, complaint: str) -> dict[str, Any]:
         raise OptionError(f"{complaint} ({error})") from error
 
 
-def _typed(path: Path, key: str, value: Any, wanted: Any) -> Any:
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if wanted in (int, float, str):
-        if type(value) is wanted:
-            return value
-    elif (
-        isinstance(value, list) and len(value) == 4 and all(type(v) in (int, float) for v in value)
-    ):
-        return tuple(float(v) for v in value)
-    raise OptionError(f"{path}: {key} = {value!r} is not {getattr(wanted, '__name__', wanted)}")
+def as_values(recipe: Recipe) -> dict[str, Any]:
+    """Return a resolved recipe as one flat table."""
+    values: dict[str, Any] = {}
+    for item in dataclasses.fields(recipe):
+        value = getattr(recipe, item.name)
+        if item.name in GROUPS:
+            group = dataclasses.asdict(value)
+            values |= {f"{item.name}_{key}": inner for key, inner in group.items()}
+        else:
+            values[item.name] = value
+    return values
 
 
 def as_toml(recipe: Recipe) -> str:
-    """Return the resolved recipe as TOML."""
-    lines = []
-    for key, value in dataclasses.asdict(recipe).items():
-        # A string of JSON is one of TOML.
-        text = json.dumps(value) if isinstance(value, str) else repr(value)
-        lines.append(f"{key} = {list(value) if isinstance(value, tuple) else text}")
-    return "\n".join(lines) + "\n"
+    """Return a resolved recipe as TOML; reading it gives the same recipe."""
+    return "".join(f"{key} = {_toml(value)}\n" for key, value in as_values(recipe).items())
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, str):
+        # A string of JSON is one of TOML, but for characters beyond 16 bits and for DEL.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return repr(value)

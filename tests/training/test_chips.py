@@ -1,5 +1,4 @@
 import dataclasses
-from itertools import islice
 
 import cv2
 import numpy as np
@@ -7,14 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import training.chips
 from geodamage.errors import LabelError
 from geodamage.xbd import Pair, read_split
 from tests.fakes import SMALL, write_xbd
-from training.chips import Chip, assemble, chips, cut, draw_generated, load_pair
-from training.recipe import Recipe
+from training.chips import Chip, ChipOptions, Chips, assemble, cut, draw_generated, load_pair
 
-RECIPE = Recipe(name="tiny", split="tiny.csv", crop=64, shift=8)
+OPTIONS = ChipOptions(crop=64, shift=8)
 
 
 @pytest.fixture(scope="module")
@@ -22,10 +19,14 @@ def folder(tmp_path_factory):
     return write_xbd(tmp_path_factory.mktemp("data"), ["flood_00000001"])
 
 
-@pytest.fixture
-def pair(folder, monkeypatch):
-    monkeypatch.setattr(training.chips, "SIZE", 96)
+@pytest.fixture(scope="module")
+def pair(folder):
     return load_pair(Pair("flood_00000001", folder))
+
+
+def drawn(chips, count, seed=0):
+    rng = np.random.default_rng(seed)
+    return [chips.draw(rng) for _ in range(count)]
 
 
 def test_a_pair_has_its_masks(pair):
@@ -40,8 +41,7 @@ def test_a_pair_has_its_masks(pair):
     assert ((pair.vote > 0) == (pair.damage > 0)).all()
 
 
-def test_colours_are_red_green_blue(folder, monkeypatch):
-    monkeypatch.setattr(training.chips, "SIZE", 96)
+def test_colours_are_red_green_blue(folder):
     image = np.zeros((96, 96, 3), np.uint8)
     image[..., 2] = 200  # OpenCV writes blue, green, red
     cv2.imwrite(str(folder / "images" / "red_00000000_pre_disaster.png"), image)
@@ -54,9 +54,12 @@ def test_colours_are_red_green_blue(folder, monkeypatch):
     assert np.array_equal(red.buildings, red.damage > 0)
 
 
-def test_an_image_of_another_size_is_refused(folder):
-    with pytest.raises(LabelError, match="1024 x 1024"):
-        load_pair(Pair("flood_00000001", folder))
+def test_images_of_two_sizes_are_refused(tmp_path):
+    write_xbd(tmp_path, ["flood_00000001"])
+    path = tmp_path / "images" / "flood_00000001_post_disaster.png"
+    assert cv2.imwrite(str(path), np.zeros((95, 96, 3), np.uint8))
+    with pytest.raises(LabelError, match=r"pre is \(96, 96\), post \(95, 96\)"):
+        load_pair(Pair("flood_00000001", tmp_path))
 
 
 def index_of(*boxes):
@@ -94,7 +97,7 @@ def test_a_chip_keeps_its_arrays_together(seed):
     damage = np.where(index == 1, 2, np.where(index == 2, 4, 0)).astype(np.uint8)
     images = rng.integers(1, 255, (2, 40, 40, 3), np.uint8)
     made = assemble("a", *images, (index, index, damage, []))
-    chip = cut(made, (int(rng.integers(40)), int(rng.integers(40))), RECIPE, rng)
+    chip = cut(made, (int(rng.integers(40)), int(rng.integers(40))), OPTIONS, rng)
     assert isinstance(chip, Chip)
     for array in (chip.pre, chip.post):
         assert array.shape == (64, 64, 3)
@@ -118,38 +121,58 @@ def test_what_fell_down_is_not_asked_for_in_post():
     damage = np.where(index == 1, 3, np.where(index == 2, 1, 0)).astype(np.uint8)
     images = np.full((2, 40, 40, 3), 9, np.uint8)
     made = assemble("a", *images, (index, index, damage, []))
-    recipe = dataclasses.replace(RECIPE, crop=32, shift=0)
+    options = dataclasses.replace(OPTIONS, crop=32, shift=0)
     for seed in range(20):
-        chip = cut(made, (20, 20), recipe, np.random.default_rng(seed))
+        chip = cut(made, (20, 20), options, np.random.default_rng(seed))
         assert (chip.buildings_post[chip.damage == 3] == 255).all()
         assert (chip.buildings_post[(chip.damage == 1) & (chip.buildings > 0)] == 1).all()
 
 
-def test_chips_can_be_repeated_and_never_end(pair):
-    a, b = (list(islice(chips([pair], RECIPE, np.random.default_rng(3)), 5)) for _ in range(2))
-    for one, other in zip(a, b, strict=True):
-        assert all(np.array_equal(x, y) for x, y in zip(one, other, strict=True))
-    assert not np.array_equal(a[0].pre, a[1].pre)
+def test_chips_can_be_repeated(pair):
+    chips = Chips([pair], [], OPTIONS)
+    one, other = drawn(chips, 5, seed=3), drawn(chips, 5, seed=3)
+    for a, b in zip(one, other, strict=True):
+        assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+    assert not np.array_equal(one[0].pre, one[1].pre)
 
 
 def test_grades_come_as_often_as_asked(pair):
-    recipe = dataclasses.replace(RECIPE, crop=32, grade_shares=(0.0, 0.0, 0.0, 1.0))
-    rng = np.random.default_rng(0)
-    seen = [chip.damage for chip in islice(chips([pair], recipe, rng), 60)]
+    options = dataclasses.replace(OPTIONS, crop=32, grade_shares=(0.0, 0.0, 0.0, 1.0))
+    seen = [chip.damage for chip in drawn(Chips([pair], [], options), 60)]
     middle = [int(damage[8:24, 8:24].max()) for damage in seen]
     assert middle.count(4) > 30
     assert middle.count(1) < 15
 
 
 def test_a_generated_scene_is_a_pair_too():
-    drawn = draw_generated(3)
-    assert drawn.name == "generated_00000003"
-    assert drawn.pre.shape == (512, 512, 3)
-    assert set(np.unique(drawn.damage)) <= {0, 1, 2, 3, 4}
-    assert len(drawn.centres) > 3
-    assert np.array_equal(drawn.pre, draw_generated(3).pre)
-    chip = next(chips([drawn], RECIPE, np.random.default_rng(0)))
-    assert chip.pre.shape == (64, 64, 3)
+    scene = draw_generated(3)
+    assert scene.name == "generated_00000003"
+    assert scene.pre.shape == (512, 512, 3)
+    assert set(np.unique(scene.damage)) <= {0, 1, 2, 3, 4}
+    assert len(scene.centres) > 3
+    assert np.array_equal(scene.pre, draw_generated(3).pre)
+    assert drawn(Chips([], [scene], OPTIONS), 1)[0].pre.shape == (64, 64, 3)
+
+
+@pytest.mark.parametrize(("share", "least", "most"), [(0.0, 0, 0), (0.5, 25, 55), (1.0, 80, 80)])
+def test_generated_scenes_come_as_often_as_asked(share, least, most):
+    index = index_of((5, 5, 10, 10))
+    grade = np.where(index > 0, 1, 0).astype(np.uint8)
+    real, made = (
+        assemble("a", *np.full((2, 40, 40, 3), value, np.uint8), (index, index, grade, []))
+        for value in (0, 200)  # black is a collar and stays black
+    )
+    options = dataclasses.replace(OPTIONS, crop=16, generated_share=share)
+    lit = [chip.pre.any() for chip in drawn(Chips([real], [made], options), 80)]
+    assert least <= sum(lit) <= most
+
+
+def test_a_set_without_graded_buildings_is_cut_anywhere():
+    image = np.full((40, 40, 3), 9, np.uint8)
+    empty = np.zeros((40, 40), np.uint8)
+    bare = assemble("a", image, image, (empty.astype(np.int32), empty.astype(np.int32), empty, []))
+    chip = drawn(Chips([bare], [], OPTIONS), 1)[0]
+    assert not chip.damage.any()
 
 
 def test_a_split_gives_the_pairs_of_a_part(tmp_path):

@@ -1,0 +1,118 @@
+"""Objectives: from a network and a batch to the number that training makes smaller."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from geodamage.networks.conventions import Exported, convention_of
+from geodamage.networks.registry import find
+from training.losses import build_loss, damage_loss, localisation_loss
+from training.meta import MetaObjective
+from training.recipe import Recipe
+
+Batch = Mapping[str, Tensor]
+#: Takes the network, perhaps spread over processes, and a batch on its device; returns a scalar.
+Objective = Callable[[nn.Module, Batch], Tensor]
+
+
+class PublishedObjective(nn.Module):
+    """The loss of a recipe on the output of a network of one of the published families.
+
+    Parameters
+    ----------
+    scaling
+        Scales uint8 images as the network's family does.
+    task
+        `localisation`, `damage` or `assess`.
+    loss
+        Of `build_loss`.
+    """
+
+    def __init__(self, scaling: Exported, task: str, loss: nn.Module) -> None:
+        super().__init__()
+        # The module, not its method: its numbers must come along to the device.
+        self.scaling, self.task, self.loss = scaling, task, loss
+
+    def forward(self, network: nn.Module, batch: Batch) -> Tensor:
+        """Return the loss of a batch as `training.samples.stack` makes it."""
+        images = [self.scaling.scaled(batch["pre"])]
+        if self.task != "localisation":
+            images.append(self.scaling.scaled(batch["post"]))
+        logits = network(torch.cat(images, 1))
+        # Outside of autocast: sums over a batch lose too much in 16 bits.
+        with torch.autocast(logits.device.type, enabled=False):
+            logits = logits.float()
+            if self.task == "assess":
+                value: Tensor = self.loss(logits, batch["buildings"], batch["grades"])
+            else:
+                codes = batch["buildings" if self.task == "localisation" else "grades"]
+                value = self.loss(logits, codes)
+        return value
+
+
+class CompactObjective(nn.Module):
+    """The losses of the compact network: buildings before, buildings after, grades."""
+
+    def __init__(self, scaling: Exported, recipe: Recipe) -> None:
+        super().__init__()
+        self.scaling, self.options = scaling, recipe.chips
+
+    def forward(self, network: nn.Module, batch: Batch) -> Tensor:
+        """Return the loss of a batch of chips."""
+        images = [self.scaling.scaled(batch[date]) for date in ("pre", "post")]
+        in_pre, in_post, grades = network(*images)
+        standing = batch["buildings_post"]
+        asked = (standing <= 1).float()
+        before = localisation_loss(in_pre, batch["buildings"], batch["weights"])
+        after = localisation_loss(in_post, standing * (standing <= 1), asked)
+        weights = torch.tensor(self.options.grade_weights, device=grades.device)
+        damage = damage_loss(grades, batch["damage"], batch["vote"], weights)
+        options = self.options
+        return (
+            options.localisation_weight * before
+            + options.post_weight * after
+            + options.damage_weight * damage
+        )
+
+
+def exported(network: nn.Module, recipe: Recipe) -> Exported:
+    """Return a network that takes uint8 and gives heads, by the convention of its family."""
+    family = find(recipe.network).family
+    return Exported(network, convention_of(family, recipe.network, recipe.task))
+
+
+def make_objective(recipe: Recipe, pixels: np.ndarray, *, world: int = 1) -> nn.Module:
+    """Make what a recipe trains by, an `Objective`.
+
+    Parameters
+    ----------
+    pixels
+        int (6,): pixels of background, the four grades and un-classified in the training part;
+        used where the recipe weighs classes by them.
+    world
+        Number of processes.
+    """
+    scaling = exported(nn.Identity(), recipe)
+    if recipe.network == "compact":
+        return CompactObjective(scaling, recipe)
+    loss = build_loss(
+        recipe.loss,
+        task=recipe.task,
+        pixel_counts=_counts(pixels, recipe.task),
+        all_reduce=recipe.all_reduce and world > 1,
+    )
+    objective = PublishedObjective(scaling, recipe.task, loss)
+    if recipe.algorithm == "maml":
+        return MetaObjective(objective, recipe.meta)
+    return objective
+
+
+def _counts(pixels: np.ndarray, task: str) -> Sequence[Sequence[int]]:
+    """Return pixels of the classes of each output, as `build_loss` wants them."""
+    counts = [int(count) for count in pixels]
+    buildings = [counts[0], sum(counts[1:])]
+    if task == "assess":
+        return [buildings, counts]
+    return [buildings] if task == "localisation" else [counts[:5]]
