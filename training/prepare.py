@@ -187,7 +187,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--split", choices=SCHEMES, default="place")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--event", default="", help="left out by leave_one_out")
+    parser.add_argument("--event", default="", help="left out by leave_one_out: NAME[,NAME...]")
     parser.add_argument("--buffer", type=float, default=100.0, help="metres between two places")
     parser.add_argument("--folds", type=int, default=0, help="with --split folds")
     parser.add_argument("--subset", type=int, default=0, help="take only so many pairs, for a look")

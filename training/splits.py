@@ -32,7 +32,7 @@ class SplitOptions:
     seed: int = 0
     """Of the permutation."""
     event: str = ""
-    """The one left out by `leave_one_out`."""
+    """Left out by `leave_one_out`; several with commas between them."""
     buffer: float = 100.0
     """Metres between two places."""
     shares: tuple[float, float, float] = (0.7, 0.1, 0.2)
@@ -103,11 +103,13 @@ def split_events(entries: Sequence[Entry], options: SplitOptions) -> list[str]:
 
 
 def split_leave_one_out(entries: Sequence[Entry], options: SplitOptions) -> list[str]:
-    """Test on one event, hold out a tenth of the other pairs at random."""
+    """Test on one event, or a few, hold out a tenth of the other pairs at random."""
     events = sorted({entry.event for entry in entries})
-    if options.event not in events:
-        raise OptionError(f"--event {options.event!r}: none of {', '.join(events)}")
-    return _around([entry.event == options.event for entry in entries], options.seed)
+    tested = options.event.split(",")
+    unknown = [event for event in tested if event not in events]
+    if unknown:
+        raise OptionError(f"--event {unknown[0]!r}: none of {', '.join(events)}")
+    return _around([entry.event in tested for entry in entries], options.seed)
 
 
 def _around(tested: Sequence[bool], seed: int) -> list[str]:

@@ -96,6 +96,9 @@ def test_one_event_is_left_out():
     parts = SCHEMES["leave_one_out"](entries, SplitOptions(event="event-3"))
     tested = {e.event for e, part in zip(entries, parts, strict=True) if part == "test"}
     assert tested == {"event-3"}
+    parts = SCHEMES["leave_one_out"](entries, SplitOptions(event="event-3,event-5"))
+    tested = {e.event for e, part in zip(entries, parts, strict=True) if part == "test"}
+    assert tested == {"event-3", "event-5"}
     with pytest.raises(OptionError, match="--event 'event-9': none of event-0"):
         SCHEMES["leave_one_out"](entries, SplitOptions(event="event-9"))
 
