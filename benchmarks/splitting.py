@@ -18,8 +18,10 @@ import numpy as np
 
 from geodamage.buildings import DEFAULT_MIN_AREA
 from geodamage.metrics import match
+from geodamage.model import load_model
 from geodamage.splitting import split_touching
-from training.calibrate import GSD, Predicted, predict_part
+from geodamage.xbd import read_split
+from training.calibrate import Predicted, predict_pairs
 
 #: Labels and localisation -> something above 0 at seeds only.
 Seeds = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -64,7 +66,7 @@ def count(predicted: Predicted, threshold: float, seeds: Seeds) -> tuple[int, in
     marks = seeds(labels, 1 - background)
     # `split_touching` takes seeds from a background: 0 at seeds, 1 elsewhere.
     labels, number = split_touching(labels, number - 1, (marks <= 0).astype(np.float32), 0.5)
-    areas = np.bincount(labels.ravel()) * GSD**2
+    areas = np.bincount(labels.ravel()) * predicted.labelled.pixel_area
     keep = areas >= DEFAULT_MIN_AREA
     keep[0] = False
     labels = np.where(keep[labels], labels, 0)
@@ -79,7 +81,8 @@ def main() -> None:
     parser.add_argument("split", type=Path)
     parser.add_argument("--data", type=Path, required=True)
     options = parser.parse_args()
-    part = list(predict_part(options.model, options.split, options.data, "validation"))
+    pairs = read_split(options.split, options.data, "validation")
+    part = list(predict_pairs(load_model(options.model), pairs))
     for threshold in (0.35, 0.45, 0.55):
         for name, seeds in ways():
             counts = np.sum([count(p, threshold, seeds) for p in part], 0)

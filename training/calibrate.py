@@ -9,11 +9,13 @@ chosen on the test places. The result is a table of facts for `training.export -
 """
 
 import argparse
+import contextlib
+import dataclasses
 import itertools
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,29 +24,48 @@ import numpy as np
 
 from geodamage.arrays import predict_pair
 from geodamage.buildings import Grading
+from geodamage.card import Card
 from geodamage.damage import GRADES
-from geodamage.evaluation import USUAL_GSD, read_truth
+from geodamage.errors import GeodamageError, ModelError
+from geodamage.evaluation import (
+    Evaluation,
+    EvaluationJob,
+    Progress,
+    choose_pairs,
+    evaluate_model,
+    read_truth,
+)
 from geodamage.metrics import Counts, building_score, grading_score
-from geodamage.model import load_model
-from geodamage.postprocessing import PixelRules
+from geodamage.model import Ensemble, Member, Predictor, load_model
+from geodamage.output import output_errors
 from geodamage.tallies import (
     Drawing,
-    Masks,
     MatchedVotes,
     Tally,
     Truth,
     add_up,
-    count_pair,
     draw_buildings,
     grade_probabilities,
     intervals,
     match_votes,
     sum_votes,
 )
-from geodamage.xbd import Pair, read_split
+from geodamage.xbd import Pair
 
-GSD = USUAL_GSD
 BOOTSTRAPS = 2000
+#: Localisations that are tried as threshold.
+THRESHOLDS = (0.35, 0.4, 0.45, 0.5, 0.55, 0.6)
+#: Thresholds and depths of seeds that are tried; the first splits nothing.
+SEEDS = ((0.0, 0), *itertools.product((0.6, 0.7, 0.8), (0, 2, 3, 4, 5)))
+#: Weights of a grade that are tried, against that of no-damage.
+WEIGHTS = (0.5, 0.7, 1.0, 1.4, 2.0)
+
+#: Takes pairs done, pairs in all, and the name of the one just done.
+Say = Callable[[int, int, str], None]
+
+
+def silent(done: int, total: int, name: str) -> None:
+    """Say nothing."""
 
 
 @dataclass(frozen=True)
@@ -60,50 +81,66 @@ class Predicted:
         return self.labelled.index
 
 
-def predict_part(source: str, split: Path, data: Path, part: str) -> Iterator[Predicted]:
-    """Run the model on every pair of a part."""
-    model = load_model(source, device="auto")
-    for pair in read_split(split, data, part):
+def predict_pairs(
+    model: Predictor, pairs: Sequence[Pair], say: Say = silent
+) -> Iterator[Predicted]:
+    """Run a model on pair after pair; each is said when it has been used."""
+    for done, pair in enumerate(pairs, 1):
         truth = read_truth(pair)
         yield Predicted(truth, predict_pair(model, truth.pre, truth.post).probabilities)
+        say(done, len(pairs), pair.name)
 
 
-def detect(predicted: Predicted, drawing: Drawing) -> Counts:
-    """Count buildings found, missed and spurious of one pair."""
-    truth = predicted.labelled
-    index = draw_buildings(predicted.probabilities, drawing, truth.pixel_area)
-    return building_score(truth.index, index, truth_grades={}, found_grades={}).detection
+@dataclass
+class Trial:
+    """What one way of drawing finds on the pairs that it was tried on.
 
+    Attributes
+    ----------
+    found
+        Buildings found, missed and spurious.
+    votes
+        Votes of the buildings found whose label has a grade, pair by pair.
+    """
 
-def collect_votes(part: Sequence[Predicted], drawing: Drawing) -> MatchedVotes:
-    """Return the votes of all buildings found whose label has a grade."""
-    found = []
-    for predicted in part:
+    found: Counts = field(default_factory=lambda: Counts(0, 0, 0))
+    votes: list[MatchedVotes] = field(default_factory=list)
+
+    def add(self, predicted: Predicted, drawing: Drawing) -> None:
+        """Try it on one more pair."""
         truth, channels = predicted.labelled, predicted.probabilities
         index = draw_buildings(channels, drawing, truth.pixel_area)
-        found.append(match_votes(truth, index, sum_votes(index, channels[1:])))
-    return MatchedVotes(*(np.concatenate(arrays) for arrays in zip(*found, strict=True)))
+        score = building_score(truth.index, index, truth_grades={}, found_grades={})
+        self.found = self.found.plus(score.detection)
+        self.votes.append(match_votes(truth, index, sum_votes(index, channels[1:])))
+
+    @property
+    def matched(self) -> MatchedVotes:
+        """The votes of all pairs."""
+        return MatchedVotes(*(np.concatenate(arrays) for arrays in zip(*self.votes, strict=True)))
 
 
-def choose_drawing(part: Sequence[Predicted]) -> Drawing:
-    """Choose the thresholds with the best F1 of buildings."""
-    seeds = [(0.0, 0), *itertools.product((0.6, 0.7, 0.8), (0, 2, 3, 4, 5))]
-    best = (-1.0, Drawing())
-    for threshold, (seed, depth) in itertools.product((0.35, 0.4, 0.45, 0.5, 0.55, 0.6), seeds):
-        drawing = Drawing(threshold, seed, depth)
-        found = Counts(0, 0, 0)
-        for predicted in part:
-            found = found.plus(detect(predicted, drawing))
-        print(f"threshold {threshold}, seeds {seed}, depth {depth}: F1 {found.f1:.4f}")
-        best = max(best, (found.f1, drawing), key=lambda item: item[0])
-    return best[1]
+def try_drawings(part: Iterable[Predicted]) -> dict[Drawing, Trial]:
+    """Try every way of drawing on every pair; of each pair only counts and votes are kept."""
+    trials = {
+        Drawing(threshold, *seed): Trial()
+        for threshold, seed in itertools.product(THRESHOLDS, SEEDS)
+    }
+    for predicted in part:
+        for drawing, trial in trials.items():
+            trial.add(predicted, drawing)
+    return trials
+
+
+def choose_drawing(trials: dict[Drawing, Trial]) -> Drawing:
+    """Choose the thresholds with the best F1 of buildings; of equal ones the first."""
+    return max(trials, key=lambda drawing: trials[drawing].found.f1)
 
 
 def choose_grading(found: MatchedVotes) -> Grading:
     """Choose weights by kappa and macro F1, then the temperature by likelihood."""
-    steps = (0.5, 0.7, 1.0, 1.4, 2.0)
     best = (-1.0, Grading())
-    for weights in itertools.product((1.0,), steps, steps, steps):
+    for weights in itertools.product((1.0,), WEIGHTS, WEIGHTS, WEIGHTS):
         grading = Grading(weights=weights)
         # On a tie, and nearly so, the weights nearest to one: few buildings decide here.
         score = _agreement(found, grading) - 0.02 * float(np.abs(np.log(weights)).sum())
@@ -149,34 +186,73 @@ class Chosen:
     def facts(self) -> dict[str, Any]:
         """Return what the card of the model will say."""
         return {
-            "threshold": self.drawing.threshold,
-            "seed_threshold": self.drawing.seed_threshold,
-            "seed_depth": self.drawing.seed_depth,
+            **drawing_facts(self.drawing),
             "damaged_threshold": self.damaged,
             "temperature": self.grading.temperature,
             "grade_weights": list(self.grading.weights),
         }
 
 
-def choose(part: Sequence[Predicted]) -> Chosen:
-    """Choose everything on the pairs of a part."""
-    drawing = choose_drawing(part)
-    found = collect_votes(part, drawing)
+def drawing_facts(drawing: Drawing) -> dict[str, Any]:
+    """Return what a card says of drawing."""
+    return {
+        "threshold": drawing.threshold,
+        "seed_threshold": drawing.seed_threshold,
+        "seed_depth": drawing.seed_depth,
+    }
+
+
+def choose(part: Iterable[Predicted]) -> Chosen:
+    """Choose everything on the pairs of a part.
+
+    Raises
+    ------
+    ModelError
+        If no building with a grade is found, so that there is nothing to choose by.
+    """
+    trials = try_drawings(part)
+    drawing = choose_drawing(trials)
+    found = trials[drawing].matched
+    if not len(found.grades):
+        raise ModelError(
+            "no building that has a grade in the validation part is found, so nothing can be "
+            "chosen there; train longer, or look at the labels"
+        )
     grading = choose_grading(found)
     return Chosen(drawing, grading, choose_damaged(found, grading))
 
 
-def count_part(source: str, pairs: Sequence[Pair], chosen: Chosen) -> Iterator[tuple[Pair, Tally]]:
-    """Count pair after pair with what was chosen."""
-    model = load_model(source, device="auto")
-    rules = PixelRules((chosen.drawing.threshold,) * 4)
-    for pair in pairs:
-        truth = read_truth(pair)
-        said = predict_pair(model, truth.pre, truth.post)
-        grades = rules.grades(said.localisation, said.damage)
-        found = (grades > 0).astype(np.uint8)
-        masks = Masks(found, grades, truth.localisation, truth.damage)
-        yield pair, count_pair(truth, said, masks, chosen.grading, chosen.drawing)
+def tuned(model: Predictor, facts: Mapping[str, Any]) -> Ensemble:
+    """Return a model with other facts on its card, by which it draws and grades."""
+    return Ensemble(with_facts(model.card, facts), [Member(model)])
+
+
+def with_facts(card: Card, facts: Mapping[str, Any]) -> Card:
+    """Return a card on which some facts are others.
+
+    Raises
+    ------
+    ModelError
+        If a card has no such fact, or not of that type.
+    """
+    return Card.from_json(json.dumps(dataclasses.asdict(card) | dict(facts)), card.name)
+
+
+def count(job: EvaluationJob, model: Ensemble) -> Generator[Progress, None, Evaluation]:
+    """Count what a model at hand says of the pairs of a job, as `geodamage evaluate` does."""
+    return evaluate_model(job, model, choose_pairs(job))
+
+
+def follow(work: Generator[Progress, None, Evaluation], say: Say) -> Evaluation:
+    """Run an evaluation to its end and say how it goes."""
+    with contextlib.closing(work):
+        while True:
+            try:
+                progress = next(work)
+            except StopIteration as stop:
+                evaluation: Evaluation = stop.value
+                return evaluation
+            say(progress.done, progress.total, progress.pair)
 
 
 def score(tallies: Sequence[Tally]) -> dict[str, Any]:
@@ -221,41 +297,53 @@ def _rounded(value: Any) -> Any:
     return round(value, 4) if isinstance(value, float) else value
 
 
-def score_part(source: str, pairs: Sequence[Pair], chosen: Chosen) -> dict[str, dict[str, Any]]:
-    """Score pairs, and those of each event; the whole has the empty name."""
-    counted = list(count_part(source, pairs, chosen))
-    scores = {"": score([tally for _, tally in counted])}
-    for event in sorted({pair.event for pair, _ in counted}):
-        scores[event] = score([tally for pair, tally in counted if pair.event == event])
+def score_part(model: Predictor, job: EvaluationJob, chosen: Chosen) -> dict[str, dict[str, Any]]:
+    """Score the pairs of a job, and those of each event; the whole has the empty name."""
+    tallies = follow(count(job, tuned(model, chosen.facts())), silent).tallies
+    scores = {"": score([*tallies.values()])}
+    for event in sorted({pair.event for pair in tallies}):
+        scores[event] = score([tally for pair, tally in tallies.items() if pair.event == event])
     return scores
 
 
-def main() -> None:
-    """Write the facts of a model."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model")
-    parser.add_argument("split", type=Path)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("-o", "--output", type=Path, required=True)
-    options = parser.parse_args()
-    chosen = choose(list(predict_part(options.model, options.split, options.data, "validation")))
-    print(f"chosen on validation: {chosen}")
-    validation, test = (
-        score_part(options.model, read_split(options.split, options.data, part), chosen)
-        for part in ("validation", "test")
-    )
-    facts = {
+def calibrate(source: str, split: Path, data: Path) -> dict[str, Any]:
+    """Return the facts of a model file: what is chosen on validation, and the scores."""
+    model = load_model(source)
+    jobs = {
+        part: EvaluationJob(folder=data, split=split, part=part) for part in ("validation", "test")
+    }
+    chosen = choose(predict_pairs(model, choose_pairs(jobs["validation"])))
+    print(f"chosen on validation: {chosen}", file=sys.stderr)
+    validation, test = (score_part(model, job, chosen) for job in jobs.values())
+    return {
         **chosen.facts(),
         "scores": {
             "date": datetime.now(UTC).date().isoformat(),
-            "data": f"xBD at hand, places held out ({options.split.name}); chosen on validation",
-            "command": f"python -m training.calibrate {' '.join(sys.argv[1:3])}",
+            "data": f"xBD at hand, places held out ({split.name}); chosen on validation",
+            "command": f"python -m training.calibrate {source} {split}",
             "validation": validation[""],
             "test": test.pop(""),
             "test_per_event": test,
         },
     }
-    options.output.write_text(json.dumps(facts, indent=2) + "\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the facts of a model."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model")
+    parser.add_argument("split", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    options = parser.parse_args(arguments)
+    try:
+        facts = calibrate(options.model, options.split, options.data)
+        with output_errors(options.output):
+            options.output.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    except GeodamageError as error:
+        parser.exit(error.exit_code, f"training.calibrate: error: {error}\n")
     print(json.dumps(facts["scores"], indent=2))
 
 

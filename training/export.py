@@ -1,197 +1,275 @@
 """Turn a run into a model file: one ONNX graph with its card.
 
-    python -m training.export runs/compact -o geodamage/models/fast.onnx --name fast
+    python -m training.export runs/compact -o fast.onnx --facts facts.json
+    python -m training.export runs/first_place_res34_localisation -o loc.onnx --data DATA
 
-The graph takes uint8 and scales it itself. The halo is measured here on the trained network, and
-the working memory on the exported graph.
+Network, halo and working memory are handled as `geodamage models import` handles them: measured on
+the trained network, and the file must say what the network says. Thresholds, vote weights and
+temperature come from `training.calibrate` by `--facts`, or are chosen on the validation part of the
+run's split with `--data`.
 """
 
 import argparse
-import io
+import dataclasses
 import json
-import subprocess
 import sys
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
-
-from geodamage.card import Card, with_card
-from geodamage.model import Model
-from geodamage.networks.compact import CompactSiamese
-from training.train import normalise
-
-LICENCE = "CC BY-NC-SA 4.0"
-TRAINING_DATA = (
-    "xBD (Gupta et al. 2019, CC BY-NC-SA 4.0; imagery Maxar Open Data): 87 pairs of six events, "
-    "training/recipes/compact.csv; 350 generated scenes of sample_data/scenes.py"
+from geodamage.card import Card, read_card, with_card
+from geodamage.errors import GeodamageError, GeodamageWarning, OptionError
+from geodamage.evaluation import EvaluationJob, choose_pairs
+from geodamage.networks.importing import Imported, import_checkpoints
+from geodamage.output import Publication, check_output, output_errors
+from geodamage.tallies import Drawing
+from geodamage.xbd import Pair
+from training.calibrate import (
+    Say,
+    choose,
+    choose_drawing,
+    drawing_facts,
+    predict_pairs,
+    silent,
+    try_drawings,
+    with_facts,
 )
-#: Largest change of a probability that counts as none.
-TOLERANCE = 1e-3
+from training.evaluate import learnt_pairs, say_on_stderr
+from training.predictor import EvenDamage, Trained, load_predictor, plain_card, read_trained
+from training.recipe import Recipe
+
+#: Source: Gupta et al. 2019, "xBD: A Dataset for Assessing Building Damage": its disasters as file
+#: names spell them.
+XBD_EVENTS = frozenset({
+    "guatemala-volcano", "hurricane-florence", "hurricane-harvey", "hurricane-matthew",
+    "hurricane-michael", "joplin-tornado", "lower-puna-volcano", "mexico-earthquake",
+    "midwest-flooding", "moore-tornado", "nepal-flooding", "palu-tsunami", "pinery-bushfire",
+    "portugal-wildfire", "santa-rosa-wildfire", "socal-fire", "sunda-tsunami",
+    "tuscaloosa-tornado", "woolsey-fire",
+})  # fmt: skip
+XBD = "xBD (Gupta et al. 2019, CC BY-NC-SA 4.0; imagery Maxar Open Data)"
+XBD_LICENCE = "CC BY-NC-SA 4.0"
+#: Keys of a card that the network decides.
+MEASURED = frozenset({"task", "stride", "context", "halo", "sha256"})
+#: Keys of a card that are chosen on validation.
+CHOSEN = frozenset({*drawing_facts(Drawing()), "damaged_threshold", "temperature", "grade_weights"})
 
 
-class Exported(nn.Module):
-    """What the model file computes: uint8 in, probabilities at full size out."""
+@dataclass(frozen=True, kw_only=True)
+class ExportJob:
+    """One export: what becomes a model file, and what its card says."""
 
-    def __init__(self, network: CompactSiamese) -> None:
-        super().__init__()
-        self.network = network
+    source: Path
+    """Run or checkpoint."""
+    output: Path
+    """A `.onnx`."""
+    name: str = ""
+    """Name of the model; the output's unless given."""
+    version: str = "0.1.0"
+    """Version of the model."""
+    licence: str | None = None
+    """Licence of the weights; that of their data unless given."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """More keys of the card, such as thresholds and scores."""
+    data: Path | None = None
+    """Folder that the split speaks of: choose thresholds on its validation part."""
+    split: Path | None = None
+    """Split to choose on, instead of the run's own."""
+    device: str = "auto"
+    """Where choosing runs."""
+    overwrite: bool = False
+    """Replace a file that is there."""
 
-    def forward(self, pre: Tensor, post: Tensor) -> tuple[Tensor, Tensor]:
-        """Return localisation `(n, 1, h, w)` and damage `(n, 4, h, w)`."""
-        in_pre, _, damage = self.network(normalise(pre), normalise(post))
-        damage = functional.interpolate(damage.softmax(1), scale_factor=2.0, mode="nearest")
-        return in_pre.sigmoid(), damage
 
-
-def load_network(run: Path) -> CompactSiamese:
-    """Return the averaged network of a run, in evaluation mode."""
-    state = torch.load(run / "last.pt", map_location="cpu", weights_only=True)
-    network = CompactSiamese()
-    network.load_state_dict(state["average"])
-    return network.eval()
-
-
-def measure_halo(network: CompactSiamese, images: np.ndarray, core: int = 64) -> int:
-    """Measure how far from a core a pixel can still change its output.
-
-    What lies beyond a growing margin is replaced by something else; the halo is the least margin,
-    a multiple of the stride, at which no probability of the core moves by more than `TOLERANCE`.
+def export_model(job: ExportJob, say: Say = silent) -> tuple[Card, Imported]:
+    """Write a model file; nothing is left where it would not say what the network says.
 
     Parameters
     ----------
-    images
-        uint8 (n, 2, 3, size, size): real pre and post windows.
-    core
-        Rows and columns of the core, pixels.
+    say
+        Is told how choosing goes.
+
+    Returns
+    -------
+    The card of the file, and what was measured.
+
+    Raises
+    ------
+    GeodamageError
+        Of the kind that fits; see `geodamage.errors`.
     """
-    exported = Exported(network)
-    size = images.shape[-1]
-    tensors = torch.from_numpy(images)
-    middle = slice((size - core) // 2, (size + core) // 2)
-    others = (torch.zeros_like(tensors), 255 - tensors, tensors.roll(1, 0))
-    halo = 0
-    with torch.no_grad():
-        whole = exported(tensors[:, 0], tensors[:, 1])
-        for other in others:
-            for margin in range((size - core) // 2 - network.stride, -1, -network.stride):
-                kept = slice((size - core) // 2 - margin, (size + core) // 2 + margin)
-                changed = other.clone()
-                changed[..., kept, kept] = tensors[..., kept, kept]
-                heads = exported(changed[:, 0], changed[:, 1])
-                moved = max(
-                    float((a - b)[..., middle, middle].abs().max())
-                    for a, b in zip(heads, whole, strict=True)
-                )
-                if moved > TOLERANCE:
-                    halo = max(halo, margin + network.stride)
-                    break
-    return halo
+    check_output(job.output, overwrite=job.overwrite, extensions=(".onnx",))
+    check_facts(job)
+    trained = read_trained(job.source)
+    facts = {"name": job.name or job.output.stem, "version": job.version, **origin(trained)}
+    if job.licence is not None:
+        facts["licence"] = job.licence
+    with_facts(plain_card(trained), facts | dict(job.facts))  # refuses before any work
+    if job.data is not None:
+        facts |= chosen_facts(job, trained, say)
+    scores = {**facts.pop("scores", {}), **job.facts.get("scores", {})}
+    return write_model(job, trained, {**facts, **job.facts, "scores": scores})
 
 
-def to_onnx(network: CompactSiamese) -> bytes:
-    """Export the graph with free batch and size."""
-    example = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
-    buffer = io.BytesIO()
-    axes = {0: "n", 2: "rows", 3: "columns"}
-    # The tracing exporter: it folds batch normalisation and keeps every size free.
-    torch.onnx.export(
-        Exported(network).eval(),
-        (example, example),
-        buffer,  # type: ignore[arg-type]  # the tracing exporter takes a file object
-        input_names=["pre", "post"],
-        output_names=["localisation", "damage"],
-        dynamic_axes=dict.fromkeys(("pre", "post", "localisation", "damage"), axes),
-        opset_version=17,
-        dynamo=False,
-    )
-    return buffer.getvalue()
+def write_model(job: ExportJob, trained: Trained, facts: dict[str, Any]) -> tuple[Card, Imported]:
+    """Import a checkpoint beside everything, and publish it with more facts on its card."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Publication(overwrite=job.overwrite) as publication,
+    ):
+        partial = publication.partial(job.output)
+        graph = Path(folder) / job.output.name
+        (imported,) = import_checkpoints([trained.checkpoint.source], graph, licence=job.licence)
+        blob = graph.read_bytes()
+        card = read_card(blob, str(graph))
+        card = with_facts(card, {**facts, "scores": noted(card, trained) | facts["scores"]})
+        with output_errors(job.output):
+            partial.write_bytes(with_card(blob, card))
+    return card, imported
 
 
-def measure_memory(path: Path, size: int = 768) -> float:
-    """Return the working memory of inference, bytes per window pixel."""
-    code = (
-        "import sys, numpy as np\n"
-        "from pathlib import Path\n"
-        "from geodamage.model import Model\n"
-        "model = Model(Path(sys.argv[1]), device='cpu')\n"
-        "peak = lambda: int(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])\n"
-        "before = peak()\n"
-        "image = np.zeros((1, 3, int(sys.argv[2]), int(sys.argv[2])), np.uint8)\n"
-        "model(image, image)\n"
-        "print(peak() - before)\n"
-    )
-    command = [sys.executable, "-c", code, str(path), str(size)]
-    kilobytes = int(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
-    return round(kilobytes * 1024 / size**2, 1)
+def noted(card: Card, trained: Trained) -> dict[str, Any]:
+    """Return what importing noted; of a run the card says more than its file name and score."""
+    only_published = () if trained.recipe is None else ("checkpoint", "published")
+    return {key: value for key, value in card.scores.items() if key not in only_published}
 
 
-def sample_windows(count: int, size: int) -> np.ndarray:
-    """Return generated windows to measure on, uint8 (count, 2, 3, size, size)."""
-    from sample_data.scenes import draw_scene
+def check_facts(job: ExportJob) -> None:
+    """Refuse facts that no card has, that are measured, or that would be chosen, too."""
+    known = {item.name for item in dataclasses.fields(Card)}
+    chosen = CHOSEN if job.data is not None else frozenset()
+    for keys, reason in (
+        (job.facts.keys() - known, "which no card has; remove it"),
+        (job.facts.keys() & MEASURED, "which is measured here; remove it"),
+        (job.facts.keys() & chosen, "which --data chooses; give one of them"),
+    ):
+        if keys:
+            raise OptionError(f"--facts says {', '.join(sorted(keys))}, {reason}")
 
-    scenes = [draw_scene(9_000_000 + i, size) for i in range(count)]
-    return np.stack([np.stack([scene.pre, scene.post]) for scene in scenes])
+
+def chosen_facts(job: ExportJob, trained: Trained, say: Say) -> dict[str, Any]:
+    """Choose on the validation part what a card says of drawing and grading.
+
+    A localisation network has nothing to say of grades: thresholds alone are chosen.
+    """
+    split = job.split or trained.split
+    if split is None or job.data is None:
+        raise OptionError(f"{job.source}: a checkpoint knows no split to choose on; give --split")
+    part = trained.validation
+    pairs = choose_pairs(EvaluationJob(folder=job.data, split=split, part=part))
+    model = load_predictor([trained], device=job.device)
+    if trained.checkpoint.task == "localisation":
+        asked = predict_pairs(EvenDamage(model), pairs, say)
+        return drawing_facts(choose_drawing(try_drawings(asked)))
+    return choose(predict_pairs(model, pairs, say)).facts()
 
 
-def main() -> None:
-    """Write the model file."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--name", default="fast")
-    parser.add_argument("--version", default="0.1.0")
-    parser.add_argument("--facts", type=Path, help="JSON made by training.calibrate")
-    options = parser.parse_args()
-    network = load_network(options.run)
-    halo = measure_halo(network, sample_windows(2, 448))
-    facts: dict[str, Any] = json.loads(options.facts.read_text()) if options.facts else {}
-    values: dict[str, Any] = {
-        "name": options.name,
-        "version": options.version,
-        "task": "assess",
-        "gsd_native": 0.47,  # median of the training imagery
-        "gsd_min": 0.3,
-        "gsd_max": 0.8,  # chips were scaled by 0.6 to 1.6
-        "stride": network.stride,
-        "context": "local",
-        "halo": halo,
-        "tile": 1024,
-        "licence": LICENCE,
-        "training_data": TRAINING_DATA,
+def origin(trained: Trained) -> dict[str, Any]:
+    """Return what the card says of where a run comes from; nothing of a mere checkpoint."""
+    if trained.recipe is None:
+        return {}
+    pairs = learnt_pairs(trained)
+    of_xbd = {pair.event for pair in pairs} <= XBD_EVENTS
+    return {
+        "training_data": training_data(trained.recipe, pairs, XBD if of_xbd else "own pairs"),
+        "licence": XBD_LICENCE if of_xbd else "not stated",
+        "scores": {"training": training_facts(trained)},
     }
-    if "grade_weights" in facts:
-        facts["grade_weights"] = tuple(facts["grade_weights"])
-    blob = to_onnx(network)
-    card = Card(**(values | facts))
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_bytes(with_card(blob, card))
-    memory = measure_memory(options.output)
-    options.output.write_bytes(
-        with_card(blob, Card(**(values | facts | {"bytes_per_pixel": memory})))
+
+
+def training_data(recipe: Recipe, pairs: Sequence[Pair], source: str) -> str:
+    """Return in one line what a run was trained on."""
+    events = sorted({pair.event for pair in pairs})
+    count = min(len(pairs), recipe.subset or len(pairs))
+    parts = [f"{source}: {count} pairs of {len(events)} events ({', '.join(events)})"]
+    if recipe.sampling == "chips" and recipe.chips.generated:
+        parts.append(f"{recipe.chips.generated} generated scenes of sample_data/scenes.py")
+    if recipe.pretrained:
+        parts.append("encoder from ImageNet")
+    if recipe.init:
+        parts.append(f"weights from {recipe.init}")
+    return "; ".join(parts)
+
+
+def training_facts(trained: Trained) -> dict[str, Any]:
+    """Return what it takes to train a run again, and what came of it."""
+    recipe, checkpoint = trained.recipe, trained.checkpoint
+    if recipe is None:
+        return {}
+    return {
+        "run": recipe.run_name,
+        "commit": read_line(trained.source / "commit.txt"),
+        "split_sha256": read_line(trained.source / "split.sha256"),
+        "epoch": checkpoint.epoch,
+        f"validation_{recipe.metric}": checkpoint.best_score,
+    }
+
+
+def read_line(path: Path) -> str:
+    """Return the one line of a file that a run keeps.
+
+    Raises
+    ------
+    OptionError
+        If the run does not have it.
+    """
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError(f"{path}: cannot be read ({error}); is this a whole run?") from error
+
+
+def read_facts(path: Path | None) -> dict[str, Any]:
+    """Read the facts that `training.calibrate` wrote.
+
+    Raises
+    ------
+    OptionError
+        If the file is no JSON object.
+    """
+    if path is None:
+        return {}
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise OptionError(f"{path}: no JSON of facts ({error}); make it by calibrate") from error
+    if not isinstance(facts, dict):
+        raise OptionError(f"{path}: no JSON object of facts; make it by calibrate")
+    return facts
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write a model file."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    model = Model(options.output, device="cpu")
-    check_parity(network, model)
+    parser.add_argument("source", type=Path, metavar="RUN_OR_CHECKPOINT")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--name", default="", help="of the model; the output's unless given")
+    parser.add_argument("--version", default="0.1.0")
+    parser.add_argument("--licence", help="of the weights; that of their data unless given")
+    parser.add_argument("--facts", type=Path, help="JSON made by training.calibrate")
+    parser.add_argument("--data", type=Path, help="choose thresholds on validation in this folder")
+    parser.add_argument("--split", type=Path, help="split to choose on, instead of the run's own")
+    parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda[:N]")
+    parser.add_argument("--overwrite", action="store_true", help="replace a file that is there")
+    options = vars(parser.parse_args(arguments))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", GeodamageWarning)
+        try:
+            job = ExportJob(**(options | {"facts": read_facts(options["facts"])}))
+            card, imported = export_model(job, say_on_stderr)
+        except GeodamageError as error:
+            parser.exit(error.exit_code, f"training.export: error: {error}\n")
+    for warning in said:
+        print(f"training.export: warning: {warning.message}", file=sys.stderr)
     print(
-        f"{options.output}: {options.output.stat().st_size / 1e6:.2f} MB, "
-        f"halo {halo}, {memory} B/px"
+        f"{job.output}: {job.output.stat().st_size / 1e6:.2f} MB, {card.context}, halo "
+        f"{card.halo}, {card.bytes_per_pixel} B/px, within {imported.difference:.1g} of the network"
     )
-
-
-def check_parity(network: CompactSiamese, model: Model) -> None:
-    """Stop if the file does not say what the network says."""
-    windows = sample_windows(1, 256)
-    with torch.no_grad():
-        tensors = torch.from_numpy(windows)
-        expected = Exported(network)(tensors[:, 0], tensors[:, 1])
-    heads = model(windows[:, 0], windows[:, 1])
-    for name, theirs in zip(("localisation", "damage"), expected, strict=True):
-        worst = float(np.abs(getattr(heads, name) - theirs.numpy()).max())
-        if worst > 1e-3:
-            raise SystemExit(f"{name} of the model file differs from the network by {worst:.2g}")
 
 
 if __name__ == "__main__":

@@ -1,20 +1,28 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from geodamage.buildings import Grading
+from geodamage.errors import ModelError
+from geodamage.evaluation import EvaluationJob
+from geodamage.model import load_model
 from geodamage.tallies import Drawing, MatchedVotes
+from geodamage.xbd import read_split
+from tests.fakes import write_pointwise
 from tests.labelled_pairs import FOUR, graded, write_pair
 from training import calibrate
 from training.calibrate import (
     Chosen,
+    Trial,
     choose,
     choose_damaged,
     choose_drawing,
     choose_grading,
-    collect_votes,
-    detect,
-    predict_part,
+    predict_pairs,
     score_part,
+    try_drawings,
+    tuned,
 )
 
 
@@ -59,19 +67,63 @@ def split(tmp_path, monkeypatch):
     return path
 
 
+def predicted(split, model, part):
+    pairs = read_split(split, split.parent, part)
+    return predict_pairs(load_model(model, device="cpu"), pairs)
+
+
+def job(split, part):
+    return EvaluationJob(folder=split.parent, split=split, part=part)
+
+
 def test_thresholds_are_chosen_by_what_is_found(split, model):
-    part = list(predict_part(str(model), split, split.parent, "validation"))
-    assert detect(part[0], choose_drawing(part)) == (4, 0, 0)
-    assert detect(part[0], Drawing(min_area=50)) == (3, 1, 0)
-    assert list(collect_votes(part, Drawing()).grades) == [1, 2, 3, 4]
-    chosen = choose(part)
+    trials = try_drawings(predicted(split, model, "validation"))
+    assert len(trials) == 96
+    best = choose_drawing(trials)
+    assert trials[best].found == (4, 0, 0)
+    assert list(trials[best].matched.grades) == [1, 2, 3, 4]
+    # Whatever else finds as much comes later.
+    assert best == Drawing(0.35)
+    chosen = choose(predicted(split, model, "validation"))
+    assert chosen.drawing == best
     assert chosen.facts()["grade_weights"] == [1.0] * 4
     assert chosen.facts()["threshold"] == chosen.drawing.threshold
 
 
+def test_a_trial_adds_up_over_pairs(split, model):
+    part = [*predicted(split, model, "test")]
+    whole, large = Trial(), Trial()
+    for one in part:
+        whole.add(one, Drawing())
+        large.add(one, Drawing(min_area=50))
+    assert whole.found == (8, 0, 0)
+    assert large.found == (6, 2, 0)
+    assert sorted(whole.matched.grades) == [1, 2, 3, 4, 4, 4, 4, 4]
+    assert whole.matched.votes.shape == (8, 4)
+
+
+def test_nothing_is_chosen_where_nothing_is_found(split, tmp_path):
+    model = write_pointwise(tmp_path / "dark.onnx", gsd_native=0.5)
+    pairs = read_split(split, split.parent, "validation")
+    blind = tuned(load_model(model, device="cpu"), {"name": "blind"})
+    black = replace(next(predict_pairs(blind, pairs)), probabilities=np.ones((5, 128, 160)))
+    with pytest.raises(ModelError, match="nothing can be chosen there"):
+        choose([black])
+
+
+def test_a_tuned_model_draws_and_grades_by_what_was_chosen(model):
+    loaded = load_model(model, device="cpu")
+    facts = Chosen(Drawing(0.4, 0.7, 3), Grading(1.5, (1, 2, 1, 1)), 0.6).facts()
+    better = tuned(loaded, facts)
+    assert Drawing.of(better.card) == Drawing(0.4, 0.7, 3)
+    assert Grading.of(better.card) == Grading(1.5, (1, 2, 1, 1), 0.6)
+    assert better.rules.thresholds == (0.4,) * 4
+    assert loaded.card.threshold == 0.5
+
+
 def test_scores_are_those_of_the_whole_and_of_each_event(split, model):
-    pairs = calibrate.read_split(split, split.parent, "test")
-    scores = score_part(str(model), pairs, Chosen(Drawing(), Grading(), 0.5))
+    chosen = Chosen(Drawing(), Grading(), 0.5)
+    scores = score_part(load_model(model, device="cpu"), job(split, "test"), chosen)
     assert list(scores) == ["", "flood", "storm"]
     assert scores["storm"]["xview2_score"] == pytest.approx(1)
     assert scores["storm"]["quadratic_kappa"] == 1
@@ -82,12 +134,21 @@ def test_scores_are_those_of_the_whole_and_of_each_event(split, model):
     assert low <= scores[""]["quadratic_kappa"] <= high
 
 
-def test_the_command_writes_facts(split, model, tmp_path, monkeypatch):
+def test_the_command_writes_facts(split, model, tmp_path):
     output = tmp_path / "facts.json"
-    arguments = ["calibrate", model, split, "--data", split.parent, "-o", output]
-    monkeypatch.setattr("sys.argv", list(map(str, arguments)))
-    calibrate.main()
+    arguments = [model, split, "--data", split.parent, "-o", output]
+    calibrate.main(list(map(str, arguments)))
     facts = calibrate.json.loads(output.read_text())
     assert facts["scores"]["test"]["pairs"] == 2
     assert list(facts["scores"]["test_per_event"]) == ["flood", "storm"]
     assert facts["scores"]["validation"]["recall_iou50"] == 1
+
+
+def test_a_split_without_the_parts_is_one_line(split, model, tmp_path, capsys):
+    split.write_text("pair,part\nstorm_1,train\n")
+    output = tmp_path / "facts.json"
+    with pytest.raises(SystemExit) as caught:
+        calibrate.main([str(model), str(split), "--data", str(tmp_path), "-o", str(output)])
+    assert caught.value.code == 4
+    assert "no pair in part 'validation'" in capsys.readouterr().err
+    assert not output.exists()

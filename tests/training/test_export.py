@@ -1,60 +1,193 @@
+import json
+
 import numpy as np
 import pytest
-import torch
 
-from geodamage.card import Card, with_card
-from geodamage.model import Model
-from geodamage.networks.compact import CompactSiamese
-from training.export import Exported, check_parity, measure_halo, to_onnx
+from geodamage.card import read_card
+from geodamage.errors import ModelError, OptionError, OutputExistsError
+from geodamage.model import Ensemble, Member, Model
+from geodamage.networks import importing
+from geodamage.networks.export import pattern_windows
+from tests.conftest import listing
+from tests.labelled_pairs import write_pair
+from tests.run_folders import write_run
+from training import export
+from training.export import ExportJob, export_model
+from training.predictor import load_predictor, read_trained
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-]
+
+@pytest.fixture(autouse=True)
+def small_windows(monkeypatch):
+    """Measure on little, and the memory, which takes a process of its own, not at all."""
+    monkeypatch.setattr(importing, "measure_memory", lambda path, size: 99.0)
+    monkeypatch.setattr(importing, "HALO_WINDOW", 128)
+    monkeypatch.setattr(importing, "CORE", 16)
+    monkeypatch.setattr(importing, "TILE", 256)
+    monkeypatch.setattr(importing, "GLOBAL_HALO", 32)
 
 
 @pytest.fixture(scope="module")
-def network():
-    torch.manual_seed(0)
-    return CompactSiamese((8, 8, 8, 8), (8, 8, 8)).eval()
+def run(tmp_path_factory):
+    return write_run(tmp_path_factory.mktemp("runs") / "compact")
 
 
 @pytest.fixture
-def exported(network, tmp_path):
-    card = Card(
-        name="tiny", version="0", task="assess", gsd_native=0.5, gsd_min=0.3, gsd_max=0.8,
-        stride=16, context="local", halo=112, tile=256, licence="none", training_data="none",
-    )  # fmt: skip
-    path = tmp_path / "tiny.onnx"
-    path.write_bytes(with_card(to_onnx(network), card))
-    return Model(path, device="cpu")
+def data(tmp_path):
+    return write_pair(tmp_path / "data", "storm_1")
 
 
-def test_the_file_says_what_the_network_says(network, exported):
-    check_parity(network, exported)
+@pytest.fixture
+def bright(monkeypatch, model):
+    """Choose by a model that finds what is bright, in the place of the network."""
+
+    def load(trained, *, device):
+        loaded = Model(model, device="cpu")
+        return Ensemble(loaded.card, [Member(loaded)])
+
+    monkeypatch.setattr(export, "load_predictor", load)
 
 
-def test_the_file_takes_any_batch_and_size(network, exported):
-    rng = np.random.default_rng(0)
-    pre, post = rng.integers(0, 256, (2, 3, 3, 96, 160), np.uint8)
-    heads = exported(pre, post)
-    with torch.no_grad():
-        expected = Exported(network)(torch.from_numpy(pre), torch.from_numpy(post))
-    assert np.abs(heads.localisation - expected[0].numpy()).max() < 1e-4
-    assert np.abs(heads.damage - expected[1].numpy()).max() < 1e-4
+def test_the_file_says_what_the_run_says(run, tmp_path):
+    output = tmp_path / "out" / "own.onnx"
+    output.parent.mkdir()
+    card, imported = export_model(ExportJob(source=run, output=output))
+    assert listing(output.parent) == ["own.onnx"]
+    assert imported.difference < 1e-4
+    model, trained = Model(output, device="cpu"), load_predictor([read_trained(run)], device="cpu")
+    pre, post = pattern_windows(2, 160, seed=5)[..., :96, :].swapaxes(0, 1)
+    for mine, theirs in zip(trained(pre, post), model(pre, post), strict=True):
+        assert mine.shape == theirs.shape
+        assert np.abs(mine - theirs).max() < 1e-4
+    assert model.card.name == card.name == "own"
+    assert (card.task, card.context, card.stride) == ("assess", "local", 16)
+    assert 0 < card.halo <= 48
+    assert card.bytes_per_pixel == 99
 
 
-def test_nothing_beyond_the_measured_halo_matters(network):
-    rng = np.random.default_rng(1)
-    images = rng.integers(0, 256, (1, 2, 3, 384, 384), np.uint8)
-    halo = measure_halo(network, images)
-    assert 0 < halo <= 160
-    assert halo % network.stride == 0
-    changed = rng.integers(0, 256, images.shape, np.uint8)
-    kept = slice(160 - halo, 224 + halo)
-    changed[..., kept, kept] = images[..., kept, kept]
-    with torch.no_grad():
-        whole, cut = (Exported(network)(*torch.from_numpy(i).unbind(1)) for i in (images, changed))
-    for a, b in zip(whole, cut, strict=True):
-        assert (a - b)[..., 160:224, 160:224].abs().max() < 3e-3
+def test_the_card_says_what_the_run_was(run, tmp_path):
+    card, _ = export_model(ExportJob(source=run, output=tmp_path / "own.onnx", version="2"))
+    assert card.version == "2"
+    assert card.training_data == (
+        "own pairs: 1 pairs of 1 events (flood); 350 generated scenes of sample_data/scenes.py"
+    )
+    assert card.licence == "not stated"
+    assert card.scores["training"] == {
+        "run": "compact", "commit": "c" * 40, "split_sha256": "5" * 64, "epoch": 7,
+        "validation_dice": 0.5,
+    }  # fmt: skip
+    assert card.scores["network"] == "compact"
+    assert "published" not in card.scores
+
+
+def test_pairs_of_xbd_bring_their_licence(tmp_path):
+    run = write_run(tmp_path / "xbd", init="loc", pretrained=True, subset=1)
+    rows = "palu-tsunami_1,train\nsocal-fire_2,train\nsocal-fire_3,test\n"
+    (run / "split.csv").write_text("pair,part\n" + rows)
+    origin = export.origin(read_trained(run))
+    assert origin["licence"] == "CC BY-NC-SA 4.0"
+    assert origin["training_data"].startswith("xBD (Gupta et al. 2019")
+    assert "): 1 pairs of 2 events (palu-tsunami, socal-fire); " in origin["training_data"]
+    assert origin["training_data"].endswith("; encoder from ImageNet; weights from loc")
+
+
+def test_a_localisation_run_has_thresholds_and_no_grades(tmp_path, data, bright):
+    run = write_run(tmp_path / "loc", "efficientunet_b0", "localisation")
+    job = ExportJob(source=run, output=tmp_path / "loc.onnx", data=data, licence="CC0-1.0")
+    card, _ = export_model(job)
+    assert (card.task, card.context, card.halo, card.tile) == ("localisation", "global", 32, 256)
+    assert card.licence == "CC0-1.0"
+    assert card.threshold == 0.35  # the first of those that find every building
+    assert card.temperature == 1
+
+
+def test_thresholds_are_chosen_on_validation(run, tmp_path, data, bright):
+    # Of the split only the validation pair is there.
+    job = ExportJob(source=run, output=tmp_path / "own.onnx", data=data)
+    card, _ = export_model(job)
+    assert card.threshold == 0.35
+    assert card.temperature < 1
+    assert card.grade_weights == (1, 1, 1, 1)
+    with pytest.raises(OptionError, match="says temperature, which --data chooses"):
+        export_model(
+            ExportJob(source=run, output=tmp_path / "b.onnx", data=data, facts={"temperature": 2.0})
+        )
+
+
+def test_a_network_that_finds_nothing_is_not_exported(run, tmp_path, data):
+    job = ExportJob(source=run, output=tmp_path / "own.onnx", data=data)
+    with pytest.raises(ModelError, match="nothing can be chosen there"):
+        export_model(job)
+    assert listing(tmp_path) == ["data"]
+
+
+def test_a_checkpoint_is_exported_as_it_is_imported(run, tmp_path, data):
+    card, _ = export_model(ExportJob(source=run / "best", output=tmp_path / "own.onnx"))
+    assert card.scores["checkpoint"] == "best"
+    assert "training" not in card.scores
+    with pytest.raises(OptionError, match="knows no split to choose on"):
+        export_model(ExportJob(source=run / "best", output=tmp_path / "b.onnx", data=data))
+
+
+def test_the_command_takes_the_facts_of_calibrate(run, tmp_path, capsys):
+    facts = tmp_path / "facts.json"
+    scores = {"date": "2026-01-01", "test": {"pairs": 2}}
+    weights = [1.0, 1.4, 1.0, 0.7]
+    facts.write_text(json.dumps({"threshold": 0.4, "grade_weights": weights, "scores": scores}))
+    output = tmp_path / "own.onnx"
+    export.main([str(run), "-o", str(output), "--name", "fast", "--facts", str(facts)])
+    assert capsys.readouterr().out.startswith(f"{output}: ")
+    card = read_card(output.read_bytes(), "own")
+    assert (card.name, card.threshold, card.grade_weights) == ("fast", 0.4, tuple(weights))
+    assert card.scores["test"] == {"pairs": 2}
+    assert card.scores["training"]["run"] == "compact"
+
+
+def test_nothing_is_overwritten_unasked(run, tmp_path):
+    output = tmp_path / "own.onnx"
+    output.write_text("mine")
+    with pytest.raises(OutputExistsError):
+        export_model(ExportJob(source=run, output=output))
+    assert output.read_text() == "mine"
+    export_model(ExportJob(source=run, output=output, overwrite=True))
+    assert Model(output, device="cpu").card.name == "own"
+
+
+def test_a_file_that_says_something_else_stops_the_export(run, tmp_path, monkeypatch):
+    def differ(*_):
+        raise ModelError("own: damage of the model file differs from the network's by 0.2")
+
+    monkeypatch.setattr(importing, "check_parity", differ)
+    with pytest.raises(ModelError, match="differs"):
+        export_model(ExportJob(source=run, output=tmp_path / "own.onnx"))
+    assert listing(tmp_path) == []
+
+
+def test_a_halo_that_does_not_settle_is_said(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(importing, "HALO_WINDOW", 48)
+    export.main([str(run), "-o", str(tmp_path / "own.onnx")])
+    captured = capsys.readouterr()
+    assert "its windows are fixed at 256 pixels" in captured.err
+    assert captured.err.startswith("training.export: warning: ")
+    assert ", global, halo 32," in captured.out
+
+
+@pytest.mark.parametrize(
+    ("facts", "says"),
+    [
+        ('{"treshold": 0.4}', "says treshold, which no card has"),
+        ('{"halo": 8}', "says halo, which is measured here"),
+        ('{"threshold": "high"}', "threshold = 'high' on its card is of the wrong type"),
+        ('{"threshold": 2.0}', "a threshold is outside"),
+        ("[1]", "no JSON object of facts"),
+        ("nothing", "no JSON of facts"),
+    ],
+)
+def test_wrong_facts_are_one_line(run, tmp_path, capsys, facts, says):
+    path = tmp_path / "facts.json"
+    path.write_text(facts)
+    with pytest.raises(SystemExit):
+        export.main([str(run), "-o", str(tmp_path / "own.onnx"), "--facts", str(path)])
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
+    assert listing(tmp_path) == ["facts.json"]
