@@ -7,14 +7,16 @@ GeodamageError                                  exit code 1
 │  ├─ SceneReadError   (OSError)                    pixels cannot be read
 │  ├─ FootprintError   (ValueError)                 the footprints cannot be used
 │  ├─ LabelError       (ValueError)                 a label file cannot be used
-│  └─ ScoringError     (ValueError)                 a prediction or target cannot be scored
+│  ├─ ScoringError     (ValueError)                 a prediction or target cannot be scored
+│  └─ ManifestError    (ValueError)                 a list of scenes cannot be used
 ├─ ModelError          (ValueError)             5   a model is refused
 │  ├─ ModelNotFoundError (FileNotFoundError)
 │  ├─ ChecksumError
 │  ├─ CheckpointError                               published weights do not fit a network
 │  └─ DeviceError                                   the device asked for is not there
 ├─ OutputError         (OSError)                6   a result cannot be written
-│  └─ OutputExistsError (FileExistsError)
+│  ├─ OutputExistsError (FileExistsError)
+│  └─ LedgerError                                   the record of a batch cannot be used
 ├─ ResourceError       (MemoryError)            7   a limit on memory or size is too small
 └─ MissingExtraError   (ImportError)            2   an optional package is not installed
 
@@ -66,6 +68,10 @@ class ScoringError(InputError, ValueError):
     """A prediction or target cannot be scored."""
 
 
+class ManifestError(InputError, ValueError):
+    """A list of scenes cannot be used."""
+
+
 class ModelError(GeodamageError, ValueError):
     """A model is refused."""
 
@@ -96,6 +102,10 @@ class OutputError(GeodamageError, OSError):
 
 class OutputExistsError(OutputError, FileExistsError):
     """A result would replace a file, and nobody asked for that."""
+
+
+class LedgerError(OutputError):
+    """The record of a batch cannot be used."""
 
 
 class ResourceError(GeodamageError, MemoryError):

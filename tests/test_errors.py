@@ -27,6 +27,8 @@ EXIT_CODES = {
     "ChecksumError": 5,
     "CheckpointError": 5,
     "ScoringError": 4,
+    "ManifestError": 4,
+    "LedgerError": 6,
     "DeviceError": 5,
     "OutputError": 6,
     "OutputExistsError": 6,
