@@ -19,6 +19,8 @@ MODULES = {"opencv-python-headless": "cv2"}
 EXTRAS = {
     "onnxruntime": {"geodamage.model"},
     "pyarrow": {"geodamage.vectors"},
+    "pystac": {"geodamage.stac"},
+    "pystac_client": {"geodamage.stac"},
 }
 
 
