@@ -184,7 +184,8 @@ def training_data(recipe: Recipe, pairs: Sequence[Pair], source: str) -> str:
     """Return in one line what a run was trained on."""
     events = sorted({pair.event for pair in pairs})
     count = min(len(pairs), recipe.subset or len(pairs))
-    parts = [f"{source}: {count} pairs of {len(events)} events ({', '.join(events)})"]
+    amount = f"{count} pair{'s' if count != 1 else ''}"
+    parts = [f"{source}: {amount}, {'events' if events[1:] else 'event'} {', '.join(events)}"]
     if recipe.sampling == "chips" and recipe.chips.generated:
         parts.append(f"{recipe.chips.generated} generated scenes of sample_data/scenes.py")
     if recipe.pretrained:

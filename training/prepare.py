@@ -87,7 +87,7 @@ def split(
     parts = SCHEMES[scheme](entries, options)
     found = overlaps(entries, parts)
     if found:
-        worst = "; ".join(f"{a} and {b} ({share:.0%})" for a, b, share in found[:5])
+        worst = "; ".join(f"{a} and {b} ({share:.1%})" for a, b, share in found[:5])
         text = (
             f"split {scheme}: {len(found)} pairs of tiles in different parts share ground: {worst}"
         )
@@ -227,6 +227,9 @@ def prepare(options: argparse.Namespace) -> None:
     draw_classes(output / "classes.png", entries, parts)
     if options.masks:
         print(f"{write_masks(entries, base, output / 'masks')} masks written")
+    for part in ("train", "validation"):
+        if not options.folds and part not in parts:
+            print(f"warning: no pair is in part {part!r}; training needs both: give more pairs")
     for part in sorted({part for part in parts if part}):
         mine = [entry for entry, given in zip(entries, parts, strict=True) if given == part]
         print(f"{part:10} {len(mine):5} pairs, grades 1-4: {count_grades(mine).tolist()}")

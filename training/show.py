@@ -9,19 +9,20 @@ unknown in grey, a building of pre that has no grade in blue. Localisation has n
 
 import argparse
 import sys
-import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from geodamage.damage import COLOUR_NOT_ASSESSED, COLOURS, NOT_ASSESSED, rgb
-from geodamage.errors import GeodamageError, LabelError, OptionError, OutputExistsError
-from geodamage.masks import burn_index, burn_labels
-from geodamage.xbd import Pair, find_pairs, read_image
-from training.augmentation import Augmentation, Sample, augment
+from geodamage.errors import GeodamageError, OptionError, OutputExistsError
+from geodamage.xbd import Pair, find_pairs
+from training.augmentation import Sample
 from training.augmentation_presets import augmentation_options
+from training.chips import Chips, draw_generated, load_pair
+from training.recipe import Recipe
+from training.samples import ChipSamples, PairSamples, Samples
 
 #: Rows and columns of one picture on the sheet, pixels.
 SIZE = 224
@@ -32,44 +33,35 @@ BUILDING = (60, 120, 255)
 GREY = rgb(COLOUR_NOT_ASSESSED)
 
 
-def read_augmentation(source: str) -> Augmentation:
-    """Return the augmentation of a recipe file, or of a preset by its name.
+def samples_of(source: str, pairs: Sequence[Pair], *, count: int, seed: int) -> Samples:
+    """Return what a training by a recipe, or by a preset of augmentations, would draw.
+
+    Of a recipe that cuts chips, only as many pairs are read, and scenes drawn, as are shown.
 
     Raises
     ------
     OptionError
-        If it is neither, or the recipe makes no sense.
+        If the source is neither, or the recipe makes no sense.
     """
+    places = np.arange(len(pairs))
     if not source.endswith(".toml"):
-        return augmentation_options({"augmentation": source})
-    try:
-        return augmentation_options(tomllib.loads(Path(source).read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise OptionError(f"{source}: not a recipe ({error})") from error
+        augmentation = augmentation_options({"augmentation": source})
+        return PairSamples(pairs, places, augmentation, seed=seed)
+    recipe = Recipe.read(Path(source))
+    if recipe.sampling != "chips":
+        kept = recipe.unclassified
+        return PairSamples(pairs, places, recipe.augmentation, unclassified=kept, seed=seed)
+    chosen = np.random.default_rng(seed).permutation(places)[:count]
+    scenes = range(min(recipe.chips.generated, count // 2))
+    loaded = [load_pair(pairs[int(place)]) for place in chosen]
+    chips = Chips(loaded, [draw_generated(number) for number in scenes], recipe.chips)
+    return ChipSamples(chips, count, seed=seed)
 
 
-def read_sample(pair: Pair) -> Sample:
-    """Read an xBD pair with its masks; without pre labels the outlines of post serve."""
-    pre, post = (read_image(pair.image(date)) for date in ("pre", "post"))
-    if pre.shape != post.shape:
-        raise LabelError(f"{pair.name}: pre is {pre.shape[:2]} pixels, post {post.shape[:2]}")
-    labels = pair.labels("post")
-    outlines = pair.labels("pre") if pair.label_file("pre").exists() else labels
-    shape = pre.shape[0], pre.shape[1]
-    buildings = (burn_index(outlines, shape) > 0).astype(np.uint8)
-    return Sample(pre, post, burn_labels(labels, shape, unclassified=NOT_ASSESSED), buildings)
-
-
-def draw_samples(
-    pairs: Sequence[Pair], augmentation: Augmentation, *, count: int, seed: int
-) -> Iterator[Sample]:
-    """Read and augment samples of random pairs, each by a generator of its own."""
-    for number in range(count):
-        rng = np.random.default_rng([seed, number])
-        sample = read_sample(pairs[int(rng.integers(len(pairs)))])
-        other = pairs[int(rng.integers(len(pairs)))]
-        donor = read_sample(other) if augmentation.needs_donor else None
-        yield augment(sample, augmentation, rng, donor=donor)
+def as_sample(arrays: Mapping[str, np.ndarray]) -> Sample:
+    """Return the images and masks among the arrays of one drawn sample."""
+    codes = arrays["grades"] if "grades" in arrays else arrays["damage"]
+    return Sample(arrays["pre"], arrays.get("post"), codes, arrays["buildings"])
 
 
 def overlay(sample: Sample) -> np.ndarray:
@@ -135,10 +127,10 @@ def show(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.count < 1:
         raise OptionError(f"--count {options.count}: at least one sample")
-    augmentation = read_augmentation(options.source)
     pairs = find_pairs(options.data)
-    drawn = draw_samples(pairs, augmentation, count=options.count, seed=options.seed)
-    write_picture(options.output, contact_sheet(list(drawn)))
+    samples = samples_of(options.source, pairs, count=options.count, seed=options.seed)
+    drawn = [as_sample(samples.draw(number)) for number in range(options.count)]
+    write_picture(options.output, contact_sheet(drawn))
 
 
 def main() -> int:

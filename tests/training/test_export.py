@@ -68,7 +68,7 @@ def test_the_card_says_what_the_run_was(run, tmp_path):
     card, _ = export_model(ExportJob(source=run, output=tmp_path / "own.onnx", version="2"))
     assert card.version == "2"
     assert card.training_data == (
-        "own pairs: 1 pairs of 1 events (flood); 350 generated scenes of sample_data/scenes.py"
+        "own pairs: 1 pair, event flood; 350 generated scenes of sample_data/scenes.py"
     )
     assert card.licence == "not stated"
     assert card.scores["training"] == {
@@ -86,7 +86,7 @@ def test_pairs_of_xbd_bring_their_licence(tmp_path):
     origin = export.origin(read_trained(run))
     assert origin["licence"] == "CC BY-NC-SA 4.0"
     assert origin["training_data"].startswith("xBD (Gupta et al. 2019")
-    assert "): 1 pairs of 2 events (palu-tsunami, socal-fire); " in origin["training_data"]
+    assert "): 1 pair, events palu-tsunami, socal-fire; " in origin["training_data"]
     assert origin["training_data"].endswith("; encoder from ImageNet; weights from loc")
 
 

@@ -84,6 +84,12 @@ def test_an_index_is_used_again_unless_told_otherwise(tmp_path, monkeypatch, cap
     assert "the pair is incomplete" in (tmp_path / "out" / "problems.csv").read_text()
 
 
+def test_a_part_that_stays_empty_is_said(tmp_path, monkeypatch, capsys):
+    folder = write_xbd(tmp_path / "xbd", NAMES[:1])
+    run(monkeypatch, folder, "-o", tmp_path / "out")
+    assert "warning: no pair is in part 'validation'" in capsys.readouterr().out
+
+
 def test_a_subset_takes_from_all_events_in_turn():
     entries = [
         Entry(f"{event}_{n}", event, "", 8, 8, (0, 0, 0, 0), 0, (1, 0, 0, 0, 0), None)

@@ -21,7 +21,10 @@ def run(monkeypatch, *arguments):
 
 def test_a_sheet_of_a_recipe_can_be_looked_at(folder, tmp_path, monkeypatch):
     recipe, sheet = tmp_path / "mine.toml", tmp_path / "sheet.png"
-    recipe.write_text('name = "mine"\naugmentation = "geodamage"\naugmentation_crop = 64\n')
+    network = 'network = "res34_unet"\ntask = "damage"\nsteps = 1\n'
+    recipe.write_text(
+        f'name = "mine"\n{network}augmentation = "geodamage"\naugmentation_crop = 64\n'
+    )
     assert run(monkeypatch, recipe, "--data", folder, "-o", sheet, "--count", 3) == 0
     image = cv2.imread(str(sheet))
     assert image.shape == (2 * (show.SIZE + show.GAP), 2 * (3 * show.SIZE + show.GAP), 3)
@@ -33,13 +36,27 @@ def test_a_sheet_of_a_recipe_can_be_looked_at(folder, tmp_path, monkeypatch):
 
 def test_the_seed_makes_the_sheet(folder):
     pairs = show.find_pairs(folder)
-    options = show.read_augmentation("first_place_res34_damage")
+    drawn = [
+        show.samples_of("first_place_res34_damage", pairs, count=2, seed=seed) for seed in (1, 1, 2)
+    ]
     one, two, other = (
-        show.contact_sheet(list(show.draw_samples(pairs, options, count=2, seed=seed)))
-        for seed in (1, 1, 2)
+        show.contact_sheet([show.as_sample(s.draw(n)) for n in (0, 1)]) for s in drawn
     )
     assert np.array_equal(one, two)
     assert not np.array_equal(one, other)
+
+
+def test_chips_are_shown_as_the_compact_network_sees_them(folder, tmp_path, monkeypatch):
+    recipe, sheet = tmp_path / "chips.toml", tmp_path / "sheet.png"
+    recipe.write_text(
+        'name = "chips"\nnetwork = "compact"\ntask = "assess"\nsampling = "chips"\nsteps = 1\n'
+        "chips_crop = 48\nchips_generated = 0\n"
+    )
+    assert run(monkeypatch, recipe, "--data", folder, "-o", sheet, "--count", 2) == 0
+    image = cv2.imread(str(sheet))
+    assert image.shape == (show.SIZE + show.GAP, 2 * (3 * show.SIZE + show.GAP), 3)
+    samples = show.samples_of(str(recipe), show.find_pairs(folder), count=2, seed=0)
+    assert show.as_sample(samples.draw(0)).pre.shape == (48, 48, 3)
 
 
 def test_a_sheet_is_never_overwritten(folder, tmp_path, monkeypatch, capsys):
@@ -70,13 +87,13 @@ def test_localisation_shows_buildings_over_pre():
     assert show.contact_sheet([sample]).shape[1] == 2 * (2 * show.SIZE + show.GAP)
 
 
-@pytest.mark.parametrize("text", ["= 1", None])
-def test_what_is_no_recipe_is_said(tmp_path, text):
+@pytest.mark.parametrize(("text", "why"), [("= 1", "not TOML"), (None, "no such recipe")])
+def test_what_is_no_recipe_is_said(tmp_path, text, why):
     path = tmp_path / "bad.toml"
     if text is not None:
         path.write_text(text)
-    with pytest.raises(OptionError, match=r"bad\.toml: not a recipe"):
-        show.read_augmentation(str(path))
+    with pytest.raises(OptionError, match=rf"bad\.toml: {why}"):
+        show.samples_of(str(path), [], count=1, seed=0)
 
 
 def test_an_unknown_preset_is_one_line_and_a_usage_error(folder, tmp_path, monkeypatch, capsys):
