@@ -1,0 +1,111 @@
+"""`geodamage event`."""
+
+import contextlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from geodamage.cli.assess import FILE
+from geodamage.errors import OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from geodamage.event import EventProgress, EventSummary, Existing
+
+
+@click.command(name="event")
+@click.argument("sources", nargs=-1, required=True, type=FILE, metavar="DIR_OR_FILE...")
+@click.option("-o", "--output", required=True, type=FILE, metavar="FILE",
+              help="Result: a GeoPackage.")  # fmt: skip
+@click.option("--dates", type=FILE, metavar="CSV",
+              help="Dates of the scenes: columns name and date, as in a manifest.")  # fmt: skip
+@click.option("--admin", type=FILE, metavar="FILE",
+              help="Count by these administrative areas, too.")  # fmt: skip
+@click.option("--admin-name", metavar="FIELD", help="Field with their names; else `name`.")
+@click.option("--cell", type=float, default=500.0, show_default=True, metavar="METRES",
+              help="Side of the cells of the grid.")  # fmt: skip
+@click.option("--update", is_flag=True,
+              help="Add to the event that is there; its identities stay.")  # fmt: skip
+@click.option("--overwrite", is_flag=True, help="Replace the event that is there.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing on stderr but errors.")
+def command(
+    sources: tuple[Path, ...],
+    output: Path,
+    dates: Path | None,
+    admin: Path | None,
+    admin_name: str | None,
+    cell: float,
+    update: bool,
+    overwrite: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Merge the assessments of many scenes into one layer of the event.
+
+    DIR is an output folder of `geodamage batch`, FILE a result of `geodamage assess` with its
+    sidecar. Each building comes out once, with its best look; all looks, scenes, the assessed area
+    and counts by cell and by area are layers beside it.
+
+    \b
+    Example:
+      geodamage event batch-monday batch-friday -o event.gpkg --admin districts.gpkg
+    """  # noqa: D301
+    if update and overwrite:
+        raise OptionError("--update keeps the event that is there, --overwrite does not; give one")
+    if admin_name is not None and admin is None:
+        raise OptionError("--admin-name needs --admin")
+
+    from geodamage.event import merge_event
+    from geodamage.looks import find_looks, read_dates
+
+    looks = find_looks(sources, dates=None if dates is None else read_dates(dates))
+    existing: Existing = "update" if update else "replace" if overwrite else "refuse"
+    summary = _follow(
+        merge_event(
+            looks, output, admin=admin, admin_name=admin_name, cell=cell, existing=existing
+        ),
+        quiet=quiet,
+    )
+    if as_json:
+        click.echo(json.dumps({"output": str(output), **summary.facts}, ensure_ascii=False))
+    if not quiet:
+        _print(summary, output)
+
+
+def _follow(work: "Generator[EventProgress, None, EventSummary]", *, quiet: bool) -> "EventSummary":
+    """Run a merge to its end, and say what it says."""
+    with contextlib.closing(work):
+        while True:
+            try:
+                progress = next(work)
+            except StopIteration as stop:
+                summary: EventSummary = stop.value
+                return summary
+            if progress.message is not None and not quiet:
+                level = "warning: " if progress.warning else ""
+                click.echo(f"geodamage: {level}{progress.message}", err=True)
+
+
+def _print(summary: "EventSummary", output: Path) -> None:
+    facts = summary.facts
+    graded = max(sum(facts["buildings_per_grade"].values()), 1)
+    for label, count in facts["buildings_per_grade"].items():
+        click.echo(f"{label:<13}{count:>10,}{100 * count / graded:>7.1f} %", err=True)
+    click.echo(
+        f"{'not assessed':<13}{facts['buildings_per_status']['not_assessed']:>10,}", err=True
+    )
+    click.echo(
+        f"{summary.buildings:,} buildings on {facts['assessed_km2']:.3f} km² by {summary.looks:,} "
+        f"looks of {summary.scenes:,} scenes ({summary.fresh:,} new, {summary.redone:,} redone, "
+        f"{summary.unchanged:,} known)",
+        err=True,
+    )
+    if facts["admin"] is not None and facts["admin"]["buildings_outside"]:
+        count = facts["admin"]["buildings_outside"]
+        click.echo(f"{count:,} buildings lie in no area of {facts['admin']['file']}", err=True)
+    click.echo(f"wrote {output} and {output}.json", err=True)
+    click.echo(facts["statement"], err=True)
