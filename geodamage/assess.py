@@ -1,11 +1,12 @@
 """The main job: two images in, graded buildings out, with every file that belongs to them."""
 
+import functools
 import math
 import os
 import platform
 import time
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -29,17 +30,22 @@ from geodamage.buildings import (
 from geodamage.card import Card
 from geodamage.damage import GRADES
 from geodamage.errors import OptionError
+from geodamage.findings import STATEMENT
 from geodamage.footprints import Footprints, grade_footprints, read_footprints
+from geodamage.layers import read_layer
 from geodamage.model import DEFAULT_MODEL, Ensemble, Model, load_model
 from geodamage.output import RASTER_EXTENSIONS, Publication, check_output
-from geodamage.predict import UNSEEN, Band, Plan, close, make_plan, run_plan
+from geodamage.pictures import imagery_of
+from geodamage.predict import UNSEEN, Band, close, make_plan, run_plan
 from geodamage.rasters import GradeRaster, ProbabilityRaster, raster_bytes
+from geodamage.report import add_page, check_page
 from geodamage.scene import Scene, SceneOptions
 from geodamage.sources import find
 from geodamage.vectors import vector_writer
+from geodamage.view import make_view
 from geodamage.voting import VOTES, count_pixels, count_pixels_within, plain
 
-STATEMENT = "preliminary, automatic, not validated in the field"
+__all__ = ["STATEMENT", "Job", "Progress", "Source", "Summary", "assess"]
 
 Source = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -73,6 +79,8 @@ class Job:
     """COG of grades: of each pixel where the model has rules for pixels, else of the buildings."""
     probabilities: Path | None = None
     """COG of probabilities."""
+    report: Path | None = None
+    """Page for people, complete in itself."""
     scene: SceneOptions = field(default_factory=SceneOptions)
     """How the images are read."""
     buildings: BuildingOptions = field(default_factory=BuildingOptions)
@@ -83,6 +91,8 @@ class Job:
     """Windows a call of the model."""
     memory: float = 1.5e9
     """Bytes the whole process may take."""
+    date: str | None = None
+    """Of the image after, as the sidecar shall say it; merging many scenes goes by it."""
     overwrite: bool = False
     """Replace results that are there already."""
 
@@ -170,11 +180,18 @@ class Summary:
         }
 
 
-def assess(job: Job) -> Generator[Progress, None, Summary]:
+def assess(
+    job: Job, *, predict: Callable[..., Iterator[Band]] = run_plan
+) -> Generator[Progress, None, Summary]:
     """Assess a scene and write its results; a generator of progress.
 
     Closing it stops the work and leaves no file. The results stand under their final names when it
     is exhausted; its return value is the summary.
+
+    Parameters
+    ----------
+    predict
+        Called as `run_plan`, and yields the same bands: a cluster may compute them.
 
     Raises
     ------
@@ -188,7 +205,7 @@ def assess(job: Job) -> Generator[Progress, None, Summary]:
         "open", message=f"model {model.card.name} {model.card.version}, {model.provider}"
     )
     yield Progress("open", message=f"licence of the model: {model.card.licence}")
-    options = _scene_options(job.scene, model.card)
+    options = scene_options(job.scene, model.card)
     with Scene.open(job.pre, job.post, gsd=model.card.gsd, options=options) as scene:
         for warning in scene.warnings:
             yield Progress("open", message=warning, warning=True)
@@ -204,12 +221,13 @@ def assess(job: Job) -> Generator[Progress, None, Summary]:
             memory=job.memory,
             resident=model.resident_bytes,
         )
-        summary = yield from _run(job, scene, model, footprints, plan, started)
+        predicted = functools.partial(predict, scene, model, plan)
+        summary = yield from _run(job, scene, model, footprints, predicted, started)
     yield Progress("done", summary.pixels, summary.pixels, summary.buildings)
     return summary
 
 
-def _scene_options(options: SceneOptions, card: Card) -> SceneOptions:
+def scene_options(options: SceneOptions, card: Card) -> SceneOptions:
     """Return the options as the model needs them: its channels, a grid that its stride fits."""
     return replace(
         options,
@@ -231,6 +249,8 @@ def _check_outputs(job: Job) -> None:
             check_output(
                 raster, inputs=inputs, overwrite=job.overwrite, extensions=RASTER_EXTENSIONS
             )
+    if job.report is not None:
+        check_page(job.report, inputs=inputs, overwrite=job.overwrite)
 
 
 def _run(
@@ -238,7 +258,7 @@ def _run(
     scene: Scene,
     model: Model | Ensemble,
     footprints: Footprints | None,
-    plan: Plan,
+    predicted: Callable[..., Iterator[Band]],
     started: float,
 ) -> Generator[Progress, None, Summary]:
     """Predict, grade and write; the results are published at the end."""
@@ -246,11 +266,11 @@ def _run(
     summary = Summary(pixels=region.size, pixel_area=pixel_area(scene.grid))
     counts = BuildingCounts()
     with Publication(overwrite=job.overwrite) as publication, ExitStack() as stack:
-        vector = stack.enter_context(vector_writer(publication.partial(job.output), scene.grid.crs))
+        partial = publication.partial(job.output)
+        vector = stack.enter_context(vector_writer(partial, scene.grid.crs))
         rasters = _Rasters(job, scene, publication, stack, by_pixel=model.has_pixel_rules)
         with_grades = rasters.by_pixel or job.vote == "pixels"
-        predicted = run_plan(scene, model, plan, with_grades=with_grades)
-        bands = _counted(rasters.recorded(predicted), summary)
+        bands = _counted(rasters.recorded(predicted(with_grades=with_grades)), summary)
         frames = _graded(job, scene, model.card, footprints, bands, counts)
         stack.callback(close, bands)
         for frame in frames:
@@ -266,7 +286,22 @@ def _run(
         for path in (job.output, job.raster, job.probabilities):
             if path is not None:
                 publication.sidecar(path, facts)
+        if job.report is not None:
+            yield Progress("write", message="writing the report")
+            _add_report(publication, job, partial, facts)
     return summary
+
+
+def _add_report(publication: Publication, job: Job, buildings: Path, facts: dict[str, Any]) -> None:
+    """Write the page of what was found; `buildings` is complete, and still has a partial name."""
+    if job.report is None:
+        return
+    read = job.scene
+    imagery = imagery_of(
+        facts, job.pre, job.post, aoi=read.aoi, scale=read.scale, allow_remote=read.allow_remote
+    )
+    view = make_view(read_layer(buildings), facts, source=job.output.name, imagery=imagery)
+    add_page(publication, view, job.report)
 
 
 def _graded(
@@ -374,6 +409,7 @@ def _facts(
             "provider": model.provider,
             "tta": job.tta,
         },
+        "date": job.date,
         "scene": scene.facts(),
         "vote": job.vote,
         "pixels": {"own": model.has_pixel_rules, **asdict(model.rules)},

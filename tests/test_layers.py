@@ -19,6 +19,11 @@ MODULES = {"opencv-python-headless": "cv2"}
 EXTRAS = {
     "onnxruntime": {"geodamage.model"},
     "pyarrow": {"geodamage.vectors"},
+    "bokeh": {"geodamage.page"},
+    "distributed": {"geodamage.cluster"},
+    "jinja2": {"geodamage.page"},
+    "markupsafe": {"geodamage.page"},
+    "matplotlib": {"geodamage.maps"},
     "pystac": {"geodamage.stac"},
     "pystac_client": {"geodamage.stac"},
 }

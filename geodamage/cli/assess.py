@@ -18,7 +18,8 @@ def _numbers(text: str | None, option: str, kind: type) -> tuple[Any, ...] | Non
         raise OptionError(f"{option} {text}: not numbers separated by commas") from error
 
 
-def _scale(text: str | None) -> tuple[float, float] | None:
+def parse_scale(text: str | None) -> tuple[float, float] | None:
+    """Return the two numbers of `MIN,MAX`."""
     numbers = _numbers(text, "--scale", float)
     if numbers is not None and (len(numbers) != 2 or not numbers[0] < numbers[1]):
         raise OptionError(f"--scale {text}: give MIN,MAX with MIN below MAX")
@@ -70,6 +71,8 @@ FILE = click.Path(path_type=Path, readable=False)
               "model has rules for pixels.")  # fmt: skip
 @click.option("--probabilities", type=FILE, metavar="FILE",
               help="Write the probabilities as a COG of five channels, too.")  # fmt: skip
+@click.option("--report", type=FILE, metavar="FILE",
+              help="Write a page for people, too: .html, opens offline.")  # fmt: skip
 @click.option("--bands", metavar="N,N,N", help="Channels of both images, counted from 1.")
 @click.option("--scale", metavar="MIN,MAX",
               help="Values that become 0 and 255; for imagery that is not 8-bit.")  # fmt: skip
@@ -106,7 +109,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     reporter = Reporter(options["progress"], quiet=options["quiet"], verbose=options["verbose"])
     ctx.meta["geodamage.error"] = reporter.error
     bands = _numbers(options["bands"], "--bands", int)
-    scale = _scale(options["scale"])
+    scale = parse_scale(options["scale"])
     memory = parse_memory(options["memory"])
 
     # After the options are known to be good: these imports take a second.
@@ -134,5 +137,5 @@ def command(ctx: click.Context, /, **options: Any) -> None:
 #: Options that a job takes by the same name.
 _DIRECT = (
     "output", "footprints", "id_field", "model", "device", "tta", "vote", "raster", "probabilities",
-    "tile", "batch_size", "threads", "overwrite",
+    "report", "tile", "batch_size", "threads", "overwrite",
 )  # fmt: skip

@@ -1,0 +1,65 @@
+"""`geodamage report`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from geodamage.cli.assess import FILE, parse_scale
+
+
+@click.command(name="report")
+@click.argument("buildings", type=FILE)
+@click.option("-o", "--output", required=True, type=FILE, help="The page: .html.")
+@click.option("--pre", metavar="IMAGE", help="Image before, as `assess` took it.")
+@click.option("--post", metavar="IMAGE", help="Image after.")
+@click.option("--map", type=FILE, metavar="FILE", help="Write a map as .png, too.")
+@click.option("--pdf", type=FILE, metavar="FILE", help="Write one page as .pdf, too.")
+@click.option("--title", metavar="TEXT", help="Heading.")
+@click.option("--pre-date", metavar="TEXT", help="When the image before was taken.")
+@click.option("--post-date", metavar="TEXT", help="When the image after was taken.")
+@click.option("--safe-colours", is_flag=True,
+              help="Colours that are told apart without red and green.")  # fmt: skip
+@click.option("--scale", metavar="MIN,MAX",
+              help="Values shown as black and white; for imagery that is not 8-bit.")  # fmt: skip
+@click.option("--allow-remote", is_flag=True, help="Read http(s) and s3 URLs.")
+@click.option("--overwrite", is_flag=True, help="Replace results that are there.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+def command(buildings: Path, output: Path, **options: Any) -> None:
+    """Write an assessment as one page that opens offline in any browser.
+
+    BUILDINGS is a result of `geodamage assess`. With --pre and --post the map shows both dates to
+    swipe between, and pictures of the buildings to look at first.
+
+    \u0008
+    Example:
+      geodamage report buildings.gpkg --pre pre.tif --post post.tif -o report.html
+    """
+    scale = parse_scale(options["scale"])
+
+    # After the options are known to be good: these imports take a second.
+    from geodamage.report import ReportOptions, write_report
+    from geodamage.view import Words
+
+    said = {name: options[name] for name in ("title", "pre_date", "post_date") if options[name]}
+    view = write_report(
+        buildings,
+        output,
+        pre=options["pre"],
+        post=options["post"],
+        options=ReportOptions(
+            words=Words(**said, safe_colours=options["safe_colours"]),
+            map=options["map"],
+            pdf=options["pdf"],
+            scale=scale,
+            allow_remote=options["allow_remote"],
+        ),
+        overwrite=options["overwrite"],
+    )
+    if not options["quiet"]:
+        _say(view.findings.buildings, [output, options["map"], options["pdf"]])
+
+
+def _say(buildings: int, paths: list[Path | None]) -> None:
+    written = [str(path) for path in paths if path is not None]
+    click.echo(f"{buildings:,} buildings; wrote {', '.join(written)}", err=True)
