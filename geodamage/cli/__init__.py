@@ -14,6 +14,9 @@ from geodamage.errors import GeodamageError
 
 COMMANDS = {
     "assess": "Grade the damage of every building between two images.",
+    "batch": "Assess many scenes unattended, and go on where it stopped.",
+    "event": "Merge the results of many scenes into one layer of the event.",
+    "report": "Write an assessment as a page that opens offline.",
     "evaluate": "Score a model over a folder of labelled pairs.",
     "score": "Score predictions against targets by the official xView2 metric.",
     "masks": "Draw xBD labels as masks, exactly like the official targets.",
