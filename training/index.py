@@ -16,12 +16,10 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from geodamage.damage import GRADES
 from geodamage.errors import InputError, LabelError
-from geodamage.labels import Label, fit_lonlat
+from geodamage.labels import TIERS, Label, fit_lonlat
 from geodamage.masks import burn_labels
 from geodamage.xbd import Pair, find_pairs, read_image
 
-#: Folders of an xBD download that hold `images/` and `labels/`; the same data carry two names.
-TIERS = ("train", "tier1", "tier3", "test", "hold")
 # Images of xBD have no georeference, and threads share the filters of warnings.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 METRES_PER_DEGREE = 111_320.0  # along a meridian; enough to tell places apart

@@ -18,6 +18,11 @@ def _numbers(text: str | None, option: str, kind: type) -> tuple[Any, ...] | Non
         raise OptionError(f"{option} {text}: not numbers separated by commas") from error
 
 
+def parse_bands(text: str | None) -> tuple[int, ...] | None:
+    """Return the numbers of `N,N,N`."""
+    return _numbers(text, "--bands", int)
+
+
 def parse_scale(text: str | None) -> tuple[float, float] | None:
     """Return the two numbers of `MIN,MAX`."""
     numbers = _numbers(text, "--scale", float)
@@ -108,7 +113,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     """
     reporter = Reporter(options["progress"], quiet=options["quiet"], verbose=options["verbose"])
     ctx.meta["geodamage.error"] = reporter.error
-    bands = _numbers(options["bands"], "--bands", int)
+    bands = parse_bands(options["bands"])
     scale = parse_scale(options["scale"])
     memory = parse_memory(options["memory"])
 

@@ -5,9 +5,8 @@ from typing import Any
 
 import click
 
-from geodamage.cli.assess import FILE, parse_memory, parse_scale
+from geodamage.cli.assess import FILE, parse_bands, parse_memory, parse_scale
 from geodamage.cli.batch_progress import BatchReporter, print_plan
-from geodamage.errors import OptionError
 
 INTERRUPTED = 130
 
@@ -109,17 +108,8 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     ctx.exit(reporter.exit_code)
 
 
-def _bands(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError as error:
-        raise OptionError(f"--bands {text}: not numbers separated by commas") from error
-
-
 def _job(options: dict[str, Any], reporter: BatchReporter) -> Any:
-    bands = _bands(options["bands"])
+    bands = parse_bands(options["bands"])
     scale = parse_scale(options["scale"])
     memory = None if options["memory"] is None else parse_memory(options["memory"])
     scene_memory = parse_memory(options["scene_memory"])

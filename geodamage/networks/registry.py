@@ -118,7 +118,7 @@ def create_compact(task: Task, *, pretrained: bool, **options: Any) -> nn.Module
 
 def create_segformer(task: Task, *, pretrained: bool) -> nn.Module:
     """Create MetaDamageNet's SegFormer."""
-    from geodamage.networks.segformer import segformer_b0  # needs torchvision: a second to import
+    from geodamage.networks.segformer import segformer_b0  # needs timm: a second to import
 
     return segformer_b0(task, pretrained)
 
