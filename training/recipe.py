@@ -1,7 +1,7 @@
 """What to train: one frozen dataclass, read from a flat TOML that holds only what differs.
 
 Four groups of keys belong together and share a prefix: `loss` (see `training.losses`),
-`augmentation` (`training.augmentation`), `chips` (`training.chips`, only for the compact network)
+`augmentation` (`training.augmentation`), `chips` (`training.crops`, only for the compact network)
 and `meta` (`training.meta`, only for meta-learning). `loss = "NAME"` and `augmentation = "NAME"`
 take a published preset, of which further keys change one number each.
 """
@@ -17,7 +17,7 @@ from typing import Any, get_type_hints
 from geodamage.errors import OptionError
 from training.augmentation import Augmentation
 from training.augmentation_presets import augmentation_options
-from training.chips import ChipOptions
+from training.crops import ChipOptions
 from training.loss_presets import loss_options
 from training.losses import LossOptions
 from training.meta import MetaOptions

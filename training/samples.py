@@ -18,7 +18,7 @@ from geodamage.labels import Label
 from geodamage.masks import burn_index, burn_labels
 from geodamage.xbd import Pair, read_image
 from training.augmentation import Augmentation, Sample, augment
-from training.chips import Chips
+from training.crops import Chips
 
 #: Code of buildings without a grade, where they are a class of their own.
 OWN_CLASS = 5

@@ -20,7 +20,7 @@ from geodamage.errors import GeodamageError, OptionError, OutputExistsError
 from geodamage.xbd import Pair, find_pairs
 from training.augmentation import Sample
 from training.augmentation_presets import augmentation_options
-from training.chips import Chips, draw_generated, load_pair
+from training.crops import Chips, draw_generated, load_pair
 from training.recipe import Recipe
 from training.samples import ChipSamples, PairSamples, Samples
 

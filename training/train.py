@@ -36,7 +36,7 @@ from geodamage.networks import create_network
 from geodamage.networks.checkpoints import read_checkpoint, save_checkpoint
 from geodamage.xbd import Pair, read_image, read_split
 from training.augmentation import Sample
-from training.chips import Chips, draw_generated, load_pair
+from training.crops import Chips, draw_generated, load_pair
 from training.meta import EpisodeSamples
 from training.objectives import Batch, Objective, exported, make_objective
 from training.recipe import Recipe, as_toml, as_values

@@ -7,7 +7,7 @@ from torch import nn
 
 from geodamage.networks.conventions import COMPACT, Exported
 from tests.training.small_runs import Tiny
-from training.chips import ChipOptions
+from training.crops import ChipOptions
 from training.losses import LossOptions
 from training.meta import MetaObjective
 from training.objectives import CompactObjective, PublishedObjective, exported, make_objective

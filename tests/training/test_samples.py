@@ -10,7 +10,7 @@ from geodamage.xbd import Pair, find_pairs
 from sample_data.pairs import make_pairs
 from training.augmentation import Augmentation
 from training.augmentation_presets import GEODAMAGE
-from training.chips import ChipOptions, Chips, load_pair
+from training.crops import ChipOptions, Chips, load_pair
 from training.samples import ChipSamples, PairSamples, batches, sample_of, stack
 
 PLAIN = Augmentation(crop=64)

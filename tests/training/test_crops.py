@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from geodamage.errors import LabelError
 from geodamage.xbd import Pair, read_split
 from tests.fakes import SMALL, write_xbd
-from training.chips import Chip, ChipOptions, Chips, assemble, cut, draw_generated, load_pair
+from training.crops import Chip, ChipOptions, Chips, assemble, cut, draw_generated, load_pair
 
 OPTIONS = ChipOptions(crop=64, shift=8)
 
