@@ -24,6 +24,10 @@ class ChipOptions:
     """Number of generated scenes."""
     generated_share: float = 0.15
     """Share of chips that come from generated scenes."""
+    half_share: float = 0.0
+    """Share of chips that come from pairs at half size (`training.masked`)."""
+    masked_share: float = 0.0
+    """Share of chips that come from single images with building masks, which ask for no grade."""
     shift: int = 16
     """Largest extra shift of post against pre, pixels."""
     grade_shares: tuple[float, float, float, float] = (0.35, 0.23, 0.17, 0.25)
@@ -66,6 +70,8 @@ class LabelledPair:
     damage: np.ndarray
     vote: np.ndarray
     centres: np.ndarray
+    zoom: float = 1.0
+    """What the pair is enlarged by before it is scaled at random: for pairs of coarser pixels."""
 
 
 class Chip(NamedTuple):
@@ -175,26 +181,44 @@ class Chips:
     Parameters
     ----------
     pairs
-        Real ones.
+        Real ones; all that the others leave comes from them.
     drawn
-        Generated ones; they are taken as often as the options say.
+        Generated ones; they and the next two are taken as often as the options say.
     options
         How chips are cut.
+    half
+        Pairs at half size.
+    masked
+        Single images with building masks.
     """
 
     def __init__(
-        self, pairs: Sequence[LabelledPair], drawn: Sequence[LabelledPair], options: ChipOptions
+        self,
+        pairs: Sequence[LabelledPair],
+        drawn: Sequence[LabelledPair],
+        options: ChipOptions,
+        *,
+        half: Sequence[LabelledPair] = (),
+        masked: Sequence[LabelledPair] = (),
     ) -> None:
         self.options = options
-        self.pools = [(pool, _by_grade(pool)) for pool in (pairs, drawn)]
+        self.pools = [(pool, _by_grade(pool)) for pool in (pairs, drawn, half, masked)]
+        self.shares = _shares([bool(pool) for pool, _ in self.pools], options)
 
     def draw(self, rng: np.random.Generator) -> Chip:
         """Cut one chip; everything random in it comes from the generator."""
-        (real, _), (drawn, _) = self.pools
-        generated = drawn and (not real or rng.random() < self.options.generated_share)
-        pool, places = self.pools[bool(generated)]
+        pool, places = self.pools[int(rng.choice(len(self.pools), p=self.shares))]
         pair, row, column = _choose(pool, places, self.options, rng)
         return cut(pair, (row, column), self.options, rng)
+
+
+def _shares(there: Sequence[bool], options: ChipOptions) -> np.ndarray:
+    """Return float (4,): how often a chip comes from real, generated, half-size and masked ones."""
+    asked = [options.generated_share, options.half_share, options.masked_share]
+    shares = np.array([max(1 - sum(asked), 0.0), *asked]) * there
+    if shares.sum() == 0:  # nothing is there but what the options ask none of
+        shares = np.array(there, float)
+    return np.asarray(shares / shares.sum())
 
 
 def _by_grade(pool: Sequence[LabelledPair]) -> list[np.ndarray]:
@@ -257,12 +281,12 @@ def _matrices(
     """Return affine matrices (2, 3) from pair to chip, for pre and for post."""
     half = options.crop / 2
     rows, columns = pair.damage.shape
-    reach = min(half, rows / 2, columns / 2)
+    reach = min(half / pair.zoom, rows / 2, columns / 2)
     row = float(np.clip(centre[0], reach, rows - reach))
     column = float(np.clip(centre[1], reach, columns - reach))
     angle = 90 * rng.integers(4) + (rng.uniform(-45, 45) if rng.random() < 0.3 else 0)
     scale = float(np.exp(rng.normal(0, 0.18))) if rng.random() < 0.7 else 1.0
-    scale = float(np.clip(scale, 0.6, 1.6))
+    scale = float(np.clip(scale, 0.6, 1.6)) * pair.zoom
     turn: Any = cv2.getRotationMatrix2D((column, row), float(angle), scale)
     turn[:, 2] += half - np.array([column, row])
     if rng.random() < 0.5:  # a mirror image; with the quarter turns all eight orientations

@@ -188,6 +188,10 @@ def training_data(recipe: Recipe, pairs: Sequence[Pair], source: str) -> str:
     parts = [f"{source}: {amount}, {'events' if events[1:] else 'event'} {', '.join(events)}"]
     if recipe.sampling == "chips" and recipe.chips.generated:
         parts.append(f"{recipe.chips.generated} generated scenes of sample_data/scenes.py")
+    if recipe.chips.half_share:
+        parts.append("pairs at half size")
+    if recipe.chips.masked_share:
+        parts.append("single images with building masks")
     if recipe.pretrained:
         parts.append("encoder from ImageNet")
     if recipe.init:

@@ -37,6 +37,7 @@ from geodamage.networks.checkpoints import read_checkpoint, save_checkpoint
 from geodamage.xbd import Pair, read_image, read_split
 from training.augmentation import Sample
 from training.crops import Chips, draw_generated, load_pair
+from training.masked import More
 from training.meta import EpisodeSamples
 from training.objectives import Batch, Objective, exported, make_objective
 from training.recipe import Recipe, as_toml, as_values
@@ -428,13 +429,17 @@ def read_parts(recipe: Recipe, split: Path, data: Path) -> tuple[list[Pair], lis
     return learnt, held_out[: recipe.validate_on or None]
 
 
-def make_samples(recipe: Recipe, pairs: Sequence[Pair], pixels: np.ndarray) -> Samples:
-    """Return what is drawn from the training pairs."""
+def make_samples(
+    recipe: Recipe, pairs: Sequence[Pair], pixels: np.ndarray, more: More | None = None
+) -> Samples:
+    """Return what is drawn from the training pairs, and for the compact network from `more`."""
     if recipe.sampling == "chips":
         loaded = [load_pair(pair) for pair in pairs]
         drawn = [draw_generated(number) for number in range(recipe.chips.generated)]
         count = sum(len(pair.centres) for pair in loaded) or len(loaded)
-        return ChipSamples(Chips(loaded, drawn, recipe.chips), count, seed=recipe.seed)
+        half, masked = (more or More()).load(recipe.chips)
+        chips = Chips(loaded, drawn, recipe.chips, half=half, masked=masked)
+        return ChipSamples(chips, count, seed=recipe.seed)
     samples = PairSamples(
         pairs,
         epoch_places(pixels[:, :5], recipe.sampling),
@@ -550,7 +555,7 @@ def set_up(options: argparse.Namespace) -> tuple[Work, State]:
         make_objective(recipe, pixels.sum(0), world=world).to(place.device)
         for world in (place.world, 1)
     )
-    samples = make_samples(recipe, learnt, pixels)
+    samples = make_samples(recipe, learnt, pixels, More(options.half, options.masked))
     if place.first:
         print(f"{len(learnt)} pairs to train on, {len(held_out)} to validate", flush=True)
     return Work(recipe, run, place, samples, held_out, objective, judge), state
@@ -564,6 +569,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="folder that the split speaks of")
     parser.add_argument("--split", type=Path, help="split file, instead of the recipe's")
+    parser.add_argument("--half", type=Path, help="folder of half-size pairs (chips_half_share)")
+    parser.add_argument("--masked", type=Path, help="folder of masked images (chips_masked_share)")
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
