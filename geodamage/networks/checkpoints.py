@@ -12,7 +12,7 @@ import re
 import stat
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from os import PathLike
 from pathlib import Path
@@ -22,14 +22,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from geodamage.errors import CheckpointError, GeodamageWarning
+from geodamage.errors import CheckpointError, GeodamageWarning, OptionError
 from geodamage.networks.registry import create_network, named_tasks
 
 #: What DataParallel puts before every key.
 PARALLEL = "module."
-#: Where families keep the weights inside a checkpoint: the first place and its students, system
-#: 004 while training.
+#: Where families keep the weights inside a checkpoint: the first place, its students and Open
+#: Cities; system 004 while training.
 _STATE_KEYS = ("state_dict", "model_state_dict")
+
+#: Where ours keep the name and the options of a network that was created with some.
+_NETWORK, _OPTIONS = "network", "network_options"
 
 _scalar = np.float64(0).__reduce__()[0]
 #: The types of a NumPy float64, under the names that NumPy 1 and NumPy 2 write: the best score.
@@ -79,6 +82,10 @@ class Checkpoint:
     """Epochs trained; None if not noted."""
     source: Path
     """The file the weights were read from."""
+    best_loss: float | None = None
+    """Loss that its training noted instead of a score; None if it noted none."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What else it takes to create the network, where the file says so."""
 
 
 def read_checkpoint(path: str | PathLike[str]) -> Checkpoint:
@@ -87,8 +94,9 @@ def read_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     Parameters
     ----------
     path
-        A file as the training scripts of the first place, its students, MetaDamageNet or system
-        004 write it, whatever its extension; or a folder of MetaDamageNet with model.pth in it.
+        A file as the training scripts of the first place, its students, MetaDamageNet, system
+        004 or Open Cities write it, whatever its extension; or a folder of MetaDamageNet with
+        model.pth in it.
 
     Raises
     ------
@@ -98,7 +106,8 @@ def read_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     source = _find_file(Path(path))
     content = _read_content(source)
     state = _state_of(content, source)
-    network, task, family = _recognise(state, source)
+    options = _options_of(content)
+    network, task, family = _recognise(state, source, options)
     _check_name(source, network, task)
     facts = _facts_of(content, source)
     return Checkpoint(
@@ -109,6 +118,8 @@ def read_checkpoint(path: str | PathLike[str]) -> Checkpoint:
         best_score=_number(facts.get("best_score")),
         epoch=None if (epoch := _number(facts.get("epoch"))) is None else int(epoch),
         source=source,
+        best_loss=_number(facts.get("best_loss")),
+        options={} if options is None else options[1],
     )
 
 
@@ -132,7 +143,7 @@ def load_checkpoint(path: str | PathLike[str]) -> nn.Module:
 
 def build_network(checkpoint: Checkpoint) -> nn.Module:
     """Return the network of a checkpoint that was read, in evaluation mode."""
-    network = _empty(checkpoint.network, checkpoint.task)
+    network = _empty(checkpoint.network, checkpoint.task, **checkpoint.options)
     network.load_state_dict(dict(checkpoint.state), strict=True, assign=True)
     left = [name for name, tensor in _tensors(network) if tensor.is_meta]
     if left:
@@ -152,6 +163,9 @@ def save_checkpoint(
     prefix: str = "",
 ) -> None:
     """Write the weights of a network as the first place did.
+
+    Where `create_network` was given options, they are written, too: without them a network such as
+    one on another encoder would not be recognised.
 
     Parameters
     ----------
@@ -173,6 +187,9 @@ def save_checkpoint(
     }
     partial = path.with_name(f".{path.name}.partial")
     content = {"epoch": epoch, "state_dict": state, "best_score": np.float64(best_score)}
+    created = getattr(getattr(module, "module", module), "created", None)
+    if created is not None and created.options:
+        content |= {_NETWORK: created.name, _OPTIONS: dict(created.options)}
     try:
         torch.save(content, partial)
         partial.replace(path)
@@ -247,9 +264,23 @@ def _state_of(content: Any, path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in state.items()}
 
 
-def _recognise(state: Mapping[str, Tensor], path: Path) -> tuple[str, str, str]:
+def _options_of(content: Any) -> tuple[str, dict[str, Any]] | None:
+    """Return name and options of a network that a file says it was created with."""
+    if not isinstance(content, Mapping):
+        return None
+    name, options = content.get(_NETWORK), content.get(_OPTIONS)
+    if not isinstance(name, str) or not isinstance(options, dict):
+        return None
+    return name, {str(key): value for key, value in options.items()}
+
+
+def _recognise(
+    state: Mapping[str, Tensor], path: Path, options: tuple[str, dict[str, Any]] | None = None
+) -> tuple[str, str, str]:
     """Return name, task and family of the network with exactly these keys and shapes."""
     shapes = {key: tuple(value.shape) for key, value in state.items()}
+    if options is not None:
+        return _recognise_created(shapes, path, *options)
     nearest: tuple[int, str, str] | None = None
     for name, task, family in named_tasks():
         wanted = _shapes(name, task)
@@ -267,8 +298,28 @@ def _recognise(state: Mapping[str, Tensor], path: Path) -> tuple[str, str, str]:
     raise CheckpointError(_difference(shapes, nearest[1], nearest[2], path))
 
 
-def _difference(shapes: Shapes, name: str, task: str, path: Path) -> str:
-    wanted = _shapes(name, task)
+def _recognise_created(
+    shapes: Shapes, path: Path, name: str, options: Mapping[str, Any]
+) -> tuple[str, str, str]:
+    """Return name, task and family of a network whose name and options the file says."""
+    tasks = [(task, family) for known, task, family in named_tasks() if known == name]
+    if not tasks:
+        raise CheckpointError(f"{path}: of a network {name!r}, which is not known here; update")
+    try:
+        wanted = {task: _shapes_of(_empty(name, task, **options)) for task, _ in tasks}
+    except OptionError as error:
+        raise CheckpointError(f"{path}: {error}; the file says what no network is") from error
+    for task, family in tasks:
+        if wanted[task] == shapes:
+            return name, task, family
+    task = tasks[0][0]
+    raise CheckpointError(_difference(shapes, name, task, path, wanted[task]))
+
+
+def _difference(
+    shapes: Shapes, name: str, task: str, path: Path, wanted: Shapes | None = None
+) -> str:
+    wanted = _shapes(name, task) if wanted is None else wanted
     missing = [key for key in wanted if key not in shapes]
     unexpected = [key for key in shapes if key not in wanted]
     misshapen = [
@@ -285,15 +336,19 @@ def _some(names: list[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + (", …" if len(names) > most else "")
 
 
-def _empty(name: str, task: str) -> nn.Module:
+def _empty(name: str, task: str, **options: Any) -> nn.Module:
     """Build a network that has shapes and no memory."""
     with torch.device("meta"):
-        return create_network(name, task=task)
+        return create_network(name, task=task, **options)
 
 
 @cache
 def _shapes(name: str, task: str) -> dict[str, tuple[int, ...]]:
-    return {key: tuple(value.shape) for key, value in _empty(name, task).state_dict().items()}
+    return _shapes_of(_empty(name, task))
+
+
+def _shapes_of(network: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(value.shape) for key, value in network.state_dict().items()}
 
 
 def _tensors(network: nn.Module) -> Iterator[tuple[str, Tensor]]:

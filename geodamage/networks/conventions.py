@@ -36,7 +36,9 @@ class Convention:
     """What channel 0 of the damage channels means: `background` or `building`."""
     layout: str = "joined"
     """`joined`: both images in one tensor, one in the output; `paired`: one output that holds two
-    and six channels for the two dates; `apart`: images and outputs apart, damage at half size."""
+    and six channels for the two dates; `apart`: images and outputs apart, damage at half size;
+    `heads`: a localisation network with several, of which `building` holds background and building
+    at a quarter of the size."""
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -63,11 +65,14 @@ _IMAGENET = {
     "deviation": (0.229, 0.224, 0.225),
     "layout": "paired",
 }
+#: Source: dataset.py of the third place of Open Cities: ImageNet's mean and deviation, RGB.
+_OPEN_CITIES = _IMAGENET | {"layout": "heads"}
 _FAMILIES: dict[str, dict[str, object]] = {
     "first_place": _FIRST_PLACE,
     "distillation": _FIRST_PLACE,
     "metadamagenet": _SYMMETRIC,
     "siamese_resnet50": _IMAGENET,
+    "open_cities": _OPEN_CITIES,
     "geodamage": _SYMMETRIC | {"layout": "apart"},
 }
 #: The one damage network that was not trained by cross-entropy. Source: train34_cls.py of the
@@ -143,12 +148,21 @@ class Exported(nn.Module):
         pre, post
             uint8 `(n, 3, h, w)`, red first; post is left out for a localisation network.
         """
+        if self.convention.layout == "heads":
+            return (self._building(pre),)
         if post is None:
             return (self.logits(pre).sigmoid(),)
         if self.convention.layout == "apart":
             return self._apart(pre, post)
         logits = self.logits(pre, post)
         return self._paired(logits) if self.convention.layout == "paired" else self._joined(logits)
+
+    def _building(self, pre: Tensor) -> Tensor:
+        # Source: inference.py of the third place of Open Cities: softmax first, then bilinear.
+        building = self.network(self.scaled(pre)).building.softmax(1)[:, 1:]  # (n, 1, h/4, w/4)
+        return functional.interpolate(
+            building, scale_factor=4.0, mode="bilinear", align_corners=False
+        )
 
     def _joined(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         sigmoid = self.convention.activation == "sigmoid"

@@ -98,8 +98,8 @@ ENCODERS: Mapping[str, tuple[str, Callable[[Any], Stages]]] = {
 }
 
 
-def create_timm(name: str, *, pretrained: bool) -> Any:
-    """Create a network of timm.
+def create_timm(name: str, *, pretrained: bool, **options: Any) -> Any:
+    """Create a network of timm, with its own options.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def create_timm(name: str, *, pretrained: bool) -> Any:
     import timm  # seconds to import, and most of this package does without
 
     try:
-        return timm.create_model(name, pretrained=pretrained)
+        return timm.create_model(name, pretrained=pretrained, **options)
     except OSError as error:
         why = str(error).partition("\n")[0]
         raise ModelNotFoundError(

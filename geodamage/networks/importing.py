@@ -57,20 +57,34 @@ MEMORY_WINDOW = 256
 ENOUGH_MEMORY = 1500.0
 
 _XBD = "xBD (Gupta et al. 2019, CC BY-NC-SA 4.0; imagery Maxar Open Data)"
+_OPEN_CITIES = (
+    "Open Cities AI Challenge (GFDRR Labs 2020, CC BY 4.0), SpaceNet Rio and Atlanta (CC BY-SA)"
+)
 _LICENCES = {
     "first_place": "MIT (repository); trained on xBD, CC BY-NC-SA 4.0",
     "distillation": "MIT (repository); trained on xBD, CC BY-NC-SA 4.0",
     "metadamagenet": "MIT (repository); trained on xBD, CC BY-NC-SA 4.0",
     "siamese_resnet50": "none stated; trained on xBD, CC BY-NC-SA 4.0",
+    "open_cities": "MIT (repository); trained on Open Cities, CC BY 4.0, and SpaceNet, CC BY-SA",
     "geodamage": "CC BY-NC-SA 4.0",
 }
 _SOURCES = {
+    "open_cities": "by the third place of Open Cities (Busta 2020): tier 1, then soft labels",
     "first_place": "by the xView2 first place (Durnov 2020): train and tier3",
     "distillation": "by distillation from the first place (Bai et al. 2023): train and tier3",
     "metadamagenet": "by MetaDamageNet (Afshar 2024): train and tier3",
     "siamese_resnet50": "by xView2SiameseUNet (Scholz 2025): train and three quarters of tier3",
     "geodamage": "by geodamage",
 }
+#: Who trained those of `timm_fpn` is not known from their weights; none is published.
+_NOT_PUBLISHED = frozenset({"timm_fpn"})
+#: Ground sample distances, metres per pixel: native, finest and coarsest taken as they are. Source:
+#: xBD, mean of its images; the range is that of the bundled model.
+_GSD = (0.47, 0.3, 0.8)
+#: Source: drone imagery of Open Cities; dataset.py of its third place rescales to 7 cm.
+_OPEN_CITIES_GSD = (0.07, 0.02, 0.2)
+#: Source: third place of Open Cities: README (one network), config/combine.yaml (ensemble).
+_OPEN_CITIES_THRESHOLD, _OPEN_CITIES_TOGETHER = 0.56, 0.54
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,23 +243,27 @@ def _write_model(source: Path, places: tuple[Path, Path], licence: str | None) -
 
 def _card(checkpoint: Checkpoint, name: str, licence: str | None) -> Card:
     """Return what is known of a model before it is measured."""
-    family = checkpoint.family
-    note = f"score that its training noted: {checkpoint.best_score}, epoch {checkpoint.epoch}"
+    native, finest, coarsest = _OPEN_CITIES_GSD if _of_open_cities(checkpoint) else _GSD
+    known_licence, training_data = _origin(checkpoint)
+    kind, noted = "score", checkpoint.best_score
+    if noted is None and checkpoint.best_loss is not None:
+        kind, noted = "loss", checkpoint.best_loss
+    note = f"{kind} that its training noted: {noted}, epoch {checkpoint.epoch}"
     return Card(
         name=name,
         version="1",
         # A damage network knows background from building, so it has both heads.
         task="localisation" if checkpoint.task == "localisation" else "assess",
-        # Source: xBD, mean of its images; the range is that of the bundled model.
-        gsd_native=0.47,
-        gsd_min=0.3,
-        gsd_max=0.8,
+        gsd_native=native,
+        gsd_min=finest,
+        gsd_max=coarsest,
         stride=1,
         context="global",
         halo=GLOBAL_HALO,
         tile=TILE,
-        licence=licence or _LICENCES[family],
-        training_data=f"{_XBD}, {_SOURCES[family]}",
+        licence=licence or known_licence,
+        training_data=training_data,
+        threshold=_OPEN_CITIES_THRESHOLD if _of_open_cities(checkpoint) else 0.5,
         scores={
             "network": checkpoint.network,
             "checkpoint": checkpoint.source.name,
@@ -253,6 +271,18 @@ def _card(checkpoint: Checkpoint, name: str, licence: str | None) -> Card:
             "published": note,
         },
     )
+
+
+def _of_open_cities(checkpoint: Checkpoint) -> bool:
+    return checkpoint.family == "open_cities"
+
+
+def _origin(checkpoint: Checkpoint) -> tuple[str, str]:
+    """Return licence and training data, as far as they are known."""
+    if checkpoint.network in _NOT_PUBLISHED:
+        return "not stated", "not stated"
+    data = _OPEN_CITIES if _of_open_cities(checkpoint) else _XBD
+    return _LICENCES[checkpoint.family], f"{data}, {_SOURCES[checkpoint.family]}"
 
 
 def _file_hash(path: Path) -> str:
@@ -299,12 +329,15 @@ def ensemble_text(name: str, members: Sequence[Imported]) -> str:
 
     Sets of the first place and its students answer as the first place did: four mirror images,
     localisation from the localisation networks, each architecture counting the same, damage from
-    the damage networks alone, and its rules for pixels. Others are averaged as they are.
+    the damage networks alone, and its rules for pixels. Sets of Open Cities answer as its third
+    place did: the mean over the mirror images of all. Others are averaged as they are.
     """
     ruled = all(member.family in FIRST_PLACE_RULES for member in members)
     tasks = {member.task for member in members}
     both = ruled and tasks == {"localisation", "damage"}
+    cities = all(member.family == "open_cities" for member in members)
     threshold = _THRESHOLD if ruled and "localisation" in tasks else 0.5
+    threshold = _OPEN_CITIES_TOGETHER if cities else threshold
     lines = [f"name = {_quoted(name)}", 'version = "1"', f"threshold = {threshold}"]
     text = "\n".join(lines) + "\n" + (_PIXEL_RULES if both else "")
     seeds = Counter(member.network for member in members if member.task == "localisation")
@@ -315,6 +348,7 @@ def ensemble_text(name: str, members: Sequence[Imported]) -> str:
             text += f"heads = [{_quoted(member.task)}]\n"
         if ruled:
             text += f"weight = {round(1 / seeds[member.network], 9) if located else 1.0}\n"
+        if ruled or cities:
             text += f"flips = [{', '.join(map(_quoted, _FLIPS))}]\n"
     return text
 

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from geodamage.errors import OptionError
 from geodamage.networks.compact import CompactSiamese
 from geodamage.networks.decoders import DecoderDesign
+from geodamage.networks.efficient_fpn import create_efficient_fpn, create_timm_fpn
 from geodamage.networks.unets import UnetDesign, create_unet
 
 Task = Literal["localisation", "damage", "assess"]
@@ -51,6 +52,20 @@ class NetworkFacts:
     parameters: int
     gflop: float
     stride: int
+
+
+@dataclass(frozen=True)
+class Created:
+    """How a network was created.
+
+    Attributes
+    ----------
+    name, options
+        As given to `create_network`.
+    """
+
+    name: str
+    options: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -132,6 +147,20 @@ def create_siamese(task: Task, *, pretrained: bool, skips: bool) -> nn.Module:
     return resnet50_siamese.siamese_resnet50(pretrained)
 
 
+def create_fpn(name: str, task: Task, **options: Any) -> nn.Module:
+    """Create a feature pyramid with four heads; its encoder is of Open Cities or of timm."""
+    if name == "timm_fpn":
+        return create_timm_fpn(**options)
+    return create_efficient_fpn(name, **options)
+
+
+def fpn(name: str, *options: str) -> Entry:
+    """Return the entry of a feature pyramid with four heads."""
+    build = functools.partial(create_fpn, name)
+    options = (*options, "drop_connect", "context", "mish")
+    return Entry("open_cities", "global", ("localisation",), build, options)
+
+
 NARROW = DecoderDesign((32, 48, 64, 128, 256))
 NARROW_SCSE = DecoderDesign((32, 48, 64, 128, 256), attention="concat")
 STANDARD = DecoderDesign((48, 64, 96, 160, 320))
@@ -164,12 +193,23 @@ NETWORKS: Mapping[str, Entry] = {
     "siamese_resnet50_skips": Entry(
         "siamese_resnet50", "local", ("assess",), functools.partial(create_siamese, skips=True)
     ),
+    "efficient_fpn_b0": fpn("efficient_fpn_b0"),
+    "efficient_fpn_b1": fpn("efficient_fpn_b1"),
+    "efficient_fpn_b2": fpn("efficient_fpn_b2"),
+    "timm_fpn": fpn("timm_fpn", "encoder"),
     "compact": Entry(
         "geodamage",
         "local",
         ("assess",),
         create_compact,
         ("widths", "decoder", "channels"),
+    ),
+    "compact_small": Entry(
+        "geodamage",
+        "local",
+        ("assess",),
+        functools.partial(create_compact, widths=(16, 24, 48, 80), decoder=(48, 32, 16)),
+        ("channels",),
     ),
 }
 
@@ -187,7 +227,8 @@ def create_network(name: str, *, task: str, pretrained: bool = False, **options:
         Whether the encoder starts from ImageNet; the weights are fetched where they are missing.
     **options
         Of the U-Nets `widths`, channels of the decoder at strides 1, 2, 4, 8 and 16. Of
-        `"compact"` those of `CompactSiamese`.
+        `"compact"` those of `CompactSiamese`. Of the feature pyramids `drop_connect`, `context`
+        and `mish`, and of `"timm_fpn"` `encoder`, too: see `geodamage.networks.efficient_fpn`.
 
     Returns
     -------
@@ -208,7 +249,10 @@ def create_network(name: str, *, task: str, pretrained: bool = False, **options:
         if option not in entry.options:
             allowed = ", ".join(entry.options) or "none"
             raise OptionError(f"{name}: no such option {option!r}; it has {allowed}")
-    return entry.build(task, pretrained=pretrained, **options)
+    network = entry.build(task, pretrained=pretrained, **options)
+    # So that a checkpoint of it can say what it takes to create it again.
+    network.created = Created(name, options)  # type: ignore[assignment]
+    return network
 
 
 def find(name: str) -> Entry:
@@ -260,6 +304,6 @@ def network_facts(name: str, task: Task) -> NetworkFacts:
 
 def example(name: str, task: Task) -> tuple[Tensor, ...]:
     """Return what a network takes: one tensor, or two where it takes the dates apart."""
-    if name == "compact":
+    if name in ("compact", "compact_small"):
         return torch.zeros(1, 3, SIDE, SIDE), torch.zeros(1, 3, SIDE, SIDE)
     return (torch.zeros(1, 3 if task == "localisation" else 6, SIDE, SIDE),)
