@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The QGIS plugin of geodamage; GPL-2.0-or-later, see LICENSE."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .plugin import GeodamagePlugin
+
+
+def classFactory(iface: Any) -> GeodamagePlugin:
+    """Return the plugin; QGIS calls this, `qgis_process` without an interface."""
+    from .plugin import GeodamagePlugin
+
+    return GeodamagePlugin(iface)

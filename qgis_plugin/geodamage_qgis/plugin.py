@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What QGIS loads: the provider, a toolbar button, a menu, and the windows behind them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from qgis.core import Qgis, QgsApplication, QgsMessageLog
+from qgis.PyQt.QtCore import Qt
+from qgis.PyQt.QtGui import QIcon
+from qgis.PyQt.QtWidgets import QAction, QFileDialog
+
+from .background import end_all
+from .errors import PluginError
+from .provider import GeodamageProvider
+
+MENU = "GeoDamage"
+ICON = Path(__file__).parent / "icon.svg"
+
+
+class GeodamagePlugin:
+    """The plugin.
+
+    Parameters
+    ----------
+    iface
+        The desktop; None where there is none, as in `qgis_process`.
+    """
+
+    def __init__(self, iface: Any) -> None:
+        self.iface = iface
+        self.provider: GeodamageProvider | None = None
+        self.dialog: Any = None
+        self.review: Any = None
+        self.actions: list[QAction] = []
+
+    def initProcessing(self) -> None:
+        """Add the provider; all that `qgis_process` asks for."""
+        self.provider = GeodamageProvider()
+        QgsApplication.processingRegistry().addProvider(self.provider)
+
+    def initGui(self) -> None:
+        """Add the provider, the button and the menu."""
+        self.initProcessing()
+        entries: list[tuple[str, Callable[[], None]]] = [
+            ("Assess building damage…", self.open_dialog),
+            ("Open a result…", self.open_result),
+            ("Review the active layer", self.open_review),
+            ("Set up…", self.open_assistant),
+            ("Diagnostics…", self.open_diagnostics),
+        ]
+        for title, slot in entries:
+            self._add(title, slot)
+        self.actions[0].setIcon(QIcon(str(ICON)))
+        self.iface.addToolBarIcon(self.actions[0])
+
+    def unload(self) -> None:
+        """Take everything away again; a run that goes on is ended."""
+        if self.provider is not None:
+            QgsApplication.processingRegistry().removeProvider(self.provider)
+            self.provider = None
+        if self.iface is None:
+            return
+        if self.actions:
+            self.iface.removeToolBarIcon(self.actions[0])
+        for action in self.actions:
+            self.iface.removePluginMenu(MENU, action)
+            action.deleteLater()
+        self.actions = []
+        self._close_windows()
+        end_all()
+
+    def open_dialog(self) -> None:
+        """Show the dialog, as it was left."""
+        if self.dialog is None:
+            from .dialog import AssessDialog
+
+            self.dialog = AssessDialog(self.iface, self)
+        _raise(self.dialog)
+
+    def open_result(self) -> None:
+        """Ask for a result and load it."""
+        window = self.iface.mainWindow()
+        kinds = "Results (*.gpkg *.geojson *.geojsonl *.fgb *.parquet)"
+        path, _ = QFileDialog.getOpenFileName(window, "Open a result", "", kinds)
+        if path:
+            with self.telling_errors():
+                from .layers import load_result
+
+                self.iface.setActiveLayer(load_result(path))
+
+    def open_review(self, layer: Any = None) -> None:
+        """Step through the buildings of a layer, the active one unless given."""
+        from .layers import is_result
+
+        layer = layer or self.iface.activeLayer()
+        with self.telling_errors():
+            if not is_result(layer):
+                raise PluginError("choose a result of geodamage in the layers panel to review it")
+            from .review import ReviewDock
+
+            self._close_review()
+            self.review = ReviewDock(self.iface, layer)
+            self.iface.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.review)
+            self.review.show()
+
+    def open_assistant(self) -> None:
+        """Show the assistant that finds or installs the program."""
+        from .assistant import Assistant
+
+        _raise(Assistant(self.iface.mainWindow()))
+
+    def open_diagnostics(self) -> None:
+        """Show what was found, and what runs."""
+        from .diagnostics_page import DiagnosticsPage
+
+        _raise(DiagnosticsPage(self.iface.mainWindow()))
+
+    @contextlib.contextmanager
+    def telling_errors(self) -> Any:
+        """Show an error's one line in the message bar, and its details in the log."""
+        try:
+            yield
+        except PluginError as error:
+            self.iface.messageBar().pushMessage(MENU, str(error), Qgis.Warning)
+            if error.details:
+                QgsMessageLog.logMessage(error.details, MENU, Qgis.Warning)
+
+    def _add(self, title: str, slot: Callable[[], None]) -> None:
+        action = QAction(title, self.iface.mainWindow())
+        # `triggered` says whether the action is checked, which is no layer to review.
+        action.triggered.connect(lambda checked=False: slot())
+        self.iface.addPluginToMenu(MENU, action)
+        self.actions.append(action)
+
+    def _close_windows(self) -> None:
+        if self.dialog is not None:
+            self.dialog.shut_down()
+            self.dialog = None
+        self._close_review()
+
+    def _close_review(self) -> None:
+        if self.review is not None:
+            self.iface.removeDockWidget(self.review)
+            self.review.close()
+            self.review.deleteLater()
+            self.review = None
+
+
+def _raise(window: Any) -> None:
+    window.show()
+    window.raise_()
+    window.activateWindow()

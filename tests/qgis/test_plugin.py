@@ -1,0 +1,119 @@
+"""The plugin as QGIS loads it: it comes and goes without a trace."""
+
+import configparser
+
+import pytest
+
+
+@pytest.fixture
+def plugin(iface):
+    """Return the plugin, loaded; it is unloaded with the test."""
+    from geodamage_qgis import classFactory
+
+    loaded = classFactory(iface)
+    loaded.initGui()
+    yield loaded
+    loaded.unload()
+
+
+def provider():
+    from qgis.core import QgsApplication
+
+    return QgsApplication.processingRegistry().providerById("geodamage")
+
+
+def test_it_loads_and_unloads_cleanly(iface):
+    from geodamage_qgis import classFactory
+
+    for _ in range(2):
+        loaded = classFactory(iface)
+        assert provider() is None
+        loaded.initGui()
+        assert provider() is not None
+        assert len(iface.tool_bar_icons) == 1
+        assert {name for name, _ in iface.menu} == {"GeoDamage"}
+        loaded.unload()
+        assert provider() is None
+        assert (iface.tool_bar_icons, iface.menu, iface.docks) == ([], [], [])
+
+
+def test_it_unloads_with_its_windows_open(iface, configured):
+    from geodamage_qgis import classFactory
+
+    loaded = classFactory(iface)
+    loaded.initGui()
+    loaded.open_dialog()
+    loaded.unload()
+    assert loaded.dialog is None
+
+
+def test_without_a_desktop_there_is_the_provider_only(qgis_app):
+    from geodamage_qgis import classFactory
+
+    loaded = classFactory(None)
+    loaded.initProcessing()
+    assert provider() is not None
+    loaded.unload()
+    assert provider() is None
+
+
+def test_every_entry_of_the_menu_has_something_behind_it(plugin, iface, configured):
+    titles = [action.text() for _, action in iface.menu]
+    assert titles == [
+        "Assess building damage…", "Open a result…", "Review the active layer", "Set up…",
+        "Diagnostics…",
+    ]  # fmt: skip
+    assert not iface.tool_bar_icons[0].icon().isNull()
+
+
+def test_the_button_opens_the_dialog_and_finds_it_again(plugin, iface, configured):
+    iface.tool_bar_icons[0].trigger()
+    first = plugin.dialog
+    assert first.isVisible()
+    first.close()
+    iface.tool_bar_icons[0].trigger()
+    assert plugin.dialog is first
+
+
+def test_a_review_without_a_result_is_refused_in_the_message_bar(plugin, iface, layer_of_sample):
+    for layer in (None, layer_of_sample):
+        iface.active = layer
+        plugin.open_review()
+    assert "choose a result of geodamage" in iface.messages()[0]
+    assert iface.docks == []
+
+
+def test_the_review_of_a_result_opens(plugin, iface, sample_result):
+    from geodamage_qgis.layers import load_result
+
+    iface.active = load_result(sample_result)
+    plugin.open_review()
+    assert len(iface.docks) == 1
+
+
+def test_setup_and_diagnostics_open(plugin, iface, configured):
+    from qgis.PyQt.QtWidgets import QDialog
+
+    plugin.open_assistant()
+    plugin.open_diagnostics()
+    shown = [w for w in iface.window.findChildren(QDialog) if w.isVisible()]
+    assert len(shown) == 2
+    for window in shown:
+        window.close()
+
+
+def test_the_metadata_names_a_provider():
+    from conftest import PLUGIN
+
+    metadata = configparser.ConfigParser(interpolation=None)
+    metadata.read(PLUGIN / "metadata.txt", encoding="utf-8")
+    assert metadata["general"]["hasProcessingProvider"] == "yes"
+    assert metadata["general"]["qgisMinimumVersion"] == "3.22"
+
+
+@pytest.fixture
+def layer_of_sample(project):
+    from conftest import SAMPLE
+    from qgis.core import QgsVectorLayer
+
+    return QgsVectorLayer(str(SAMPLE / "footprints.geojson"), "footprints", "ogr")
