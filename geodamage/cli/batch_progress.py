@@ -80,7 +80,8 @@ class BatchReporter(Reporter):
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=progress.share, buildings=_state(progress))
 
-    def _finish(self, summary: Any, output: Path) -> None:
+    def _finish(self, summary: Any, output: Path, say: Any) -> None:
+        # A batch has a table of its own, and names what failed even where it is asked to be quiet.
         self.exit_code = summary.exit_code
         if self._json:
             self._emit({"stage": "result", "output": str(output), **summary.facts()})
