@@ -20,6 +20,11 @@ _METADATA_PROPS, _ENTRY_KEY, _ENTRY_VALUE = 14, 1, 2
 TASKS = ("assess", "localisation", "damage")
 CONTEXTS = ("local", "global")
 SENSORS = ("optical", "sar")
+#: How the numbers of a graph are stored and computed: `fp32`; `fp16`, weights stored in half and
+#: computed in single; `half`, computed in half, too; `int8`, convolutions of 8-bit integers.
+PRECISIONS = ("fp32", "fp16", "half", "int8")
+#: Fields that hold a JSON object of any kind.
+_OBJECTS = ("scores", "parity")
 #: Pixels; a card must not make us allocate what no machine has.
 LARGEST_TILE = 8192
 _RGB = ("red", "green", "blue")
@@ -79,6 +84,12 @@ class Card:
     """Working memory of inference per window pixel; measured."""
     scores: Mapping[str, Any] = field(default_factory=dict)
     """Measured scores: what, on which data, on which date."""
+    precision: str = "fp32"
+    """`fp32`, `fp16` (stored), `half` (computed, too) or `int8`."""
+    parent_sha256: str = ""
+    """Hash of the model that this one was made of by changing its precision."""
+    parity: Mapping[str, Any] = field(default_factory=dict)
+    """How far it is from that model: what, on which data, on which date."""
 
     def __post_init__(self) -> None:
         for good, what in self._checks():
@@ -95,6 +106,7 @@ class Card:
         yield self.context in CONTEXTS, f"context is none of {', '.join(CONTEXTS)}"
         sensors = {self.pre_sensor, self.post_sensor} <= set(SENSORS)
         yield sensors, f"a sensor is none of {', '.join(SENSORS)}"
+        yield self.precision in PRECISIONS, f"precision is none of {', '.join(PRECISIONS)}"
         yield self.stride >= 1, "stride is below 1"
         yield self.tile <= LARGEST_TILE, f"tile {self.tile} is above {LARGEST_TILE}"
         yield self.stride <= LARGEST_TILE // 4, f"stride {self.stride} is above {LARGEST_TILE // 4}"
@@ -167,7 +179,7 @@ def _typed(source: str, wanted: "dataclasses.Field[Any]", value: Any) -> Any:
     elif wanted.type in (str, int):
         if type(value) is wanted.type:
             return value
-    elif wanted.name == "scores":
+    elif wanted.name in _OBJECTS:
         if isinstance(value, dict):
             return value
     elif isinstance(value, list):

@@ -165,6 +165,9 @@ def test_any_value_of_any_key_is_a_card_or_a_model_error(name, value):
         ({"task": "all"}, "task is none of assess, localisation, damage"),
         ({"context": "wide"}, "context is none of local, global"),
         ({"pre_sensor": "lidar"}, "sensor"),
+        ({"precision": "int4"}, "precision is none of fp32, fp16, half, int8"),
+        ({"precision": None}, "precision = None"),
+        ({"parity": []}, "parity"),
         ({"stride": 0}, "stride is below 1"),
         ({"stride": 2**31, "tile": 2**31}, "tile 2147483648 is above"),
         ({"stride": 4096, "tile": 8192, "halo": 0}, "stride 4096 is above"),
@@ -203,3 +206,17 @@ def test_a_missing_key_is_named(name):
 def test_what_is_no_json_object_is_refused(text):
     with pytest.raises(ModelError, match=r"m\.onnx: its card is no"):
         Card.from_json(text, "m.onnx")
+
+
+def test_a_card_that_says_nothing_of_precision_is_of_single_precision():
+    values = json.loads(make_card().as_json())
+    for name in ("precision", "parent_sha256", "parity"):
+        del values[name]
+    card = Card.from_json(json.dumps(values), "m.onnx")
+    assert (card.precision, card.parent_sha256, card.parity) == ("fp32", "", {})
+
+
+def test_the_parity_of_a_variant_comes_back():
+    facts = {"agreement": 0.995, "score": {"loss_points": 0.1}, "passed": True}
+    card = make_card(precision="int8", parent_sha256="a" * 64, parity=facts)
+    assert Card.from_json(card.as_json(), "m.onnx") == card

@@ -6,7 +6,8 @@
 Network, halo and working memory are handled as `geodamage models import` handles them: measured on
 the trained network, and the file must say what the network says. Thresholds, vote weights and
 temperature come from `training.calibrate` by `--facts`, or are chosen on the validation part of the
-run's split with `--data`.
+run's split with `--data`. `--precision` makes variants of fewer bits beside it, as
+`geodamage models optimise` does, and compares them with it on the same part.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import json
 import sys
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,9 +26,11 @@ from geodamage.card import Card, read_card, with_card
 from geodamage.errors import GeodamageError, GeodamageWarning, OptionError
 from geodamage.evaluation import EvaluationJob, choose_pairs
 from geodamage.networks.importing import Imported, import_checkpoints
+from geodamage.optimisation import OptimisationJob, Variant, optimise
 from geodamage.output import Publication, check_output, output_errors
 from geodamage.tallies import Drawing
 from geodamage.xbd import Pair
+from training.building_images import in_folds, list_images
 from training.calibrate import (
     Say,
     choose,
@@ -82,6 +86,8 @@ class ExportJob:
     """Where choosing runs."""
     overwrite: bool = False
     """Replace a file that is there."""
+    precisions: tuple[str, ...] = ()
+    """Of `fp16`, `half` and `int8`: variants to make beside it; they need `data`."""
 
 
 def export_model(job: ExportJob, say: Say = silent) -> tuple[Card, Imported]:
@@ -112,6 +118,45 @@ def export_model(job: ExportJob, say: Say = silent) -> tuple[Card, Imported]:
         facts |= chosen_facts(job, trained, say)
     scores = {**facts.pop("scores", {}), **job.facts.get("scores", {})}
     return write_model(job, trained, {**facts, **job.facts, "scores": scores})
+
+
+def export_variants(job: ExportJob, say: Say = silent) -> list[Variant]:
+    """Make variants of an exported model beside it; those that say something else are left out.
+
+    Calibrated on the training part of the run's split, compared on its validation part.
+
+    Raises
+    ------
+    GeodamageError
+        Of the kind that fits; see `geodamage.errors`.
+    """
+    if not job.precisions:
+        return []
+    trained = read_trained(job.source)
+    split = job.split or trained.split
+    if job.data is None or split is None:
+        raise OptionError(
+            f"--precision {' '.join(job.precisions)}: variants are compared on labelled pairs; "
+            "give --data, and of a checkpoint --split"
+        )
+    work = optimise(
+        OptimisationJob(
+            calibration=job.data,
+            model=job.output,
+            output=job.output.parent,
+            precisions=job.precisions,
+            split=split,
+            part=trained.validation,
+            overwrite=job.overwrite,
+        )
+    )
+    while True:
+        try:
+            step = next(work)
+        except StopIteration as stop:
+            variants: list[Variant] = stop.value
+            return variants
+        say(step.done, step.total, step.name)
 
 
 def write_model(job: ExportJob, trained: Trained, facts: dict[str, Any]) -> tuple[Card, Imported]:
@@ -156,6 +201,11 @@ def chosen_facts(job: ExportJob, trained: Trained, say: Say) -> dict[str, Any]:
     A localisation network has nothing to say of grades: thresholds alone are chosen.
     """
     split = job.split or trained.split
+    if trained.recipe is not None and trained.recipe.data == "buildings":
+        raise OptionError(
+            f"{job.source}: was trained on images with building masks; choose its threshold by "
+            "training.score_buildings and give --facts instead of --data"
+        )
     if split is None or job.data is None:
         raise OptionError(f"{job.source}: a checkpoint knows no split to choose on; give --split")
     part = trained.validation
@@ -171,11 +221,33 @@ def origin(trained: Trained) -> dict[str, Any]:
     """Return what the card says of where a run comes from; nothing of a mere checkpoint."""
     if trained.recipe is None:
         return {}
+    if trained.recipe.data == "buildings":
+        return building_origin(trained, trained.recipe)
     pairs = learnt_pairs(trained)
     of_xbd = {pair.event for pair in pairs} <= XBD_EVENTS
     return {
         "training_data": training_data(trained.recipe, pairs, XBD if of_xbd else "own pairs"),
         "licence": XBD_LICENCE if of_xbd else "not stated",
+        "scores": {"training": training_facts(trained)},
+    }
+
+
+def building_origin(trained: Trained, recipe: Recipe) -> dict[str, Any]:
+    """Return what the card says of where a run on images with building masks comes from."""
+    images = list_images(trained.source / "split.csv", trained.source)
+    learnt, _ = in_folds(images, recipe.fold)
+    sources = Counter(image.source for image in learnt)
+    counted = ", ".join(f"{count} of {source}" for source, count in sorted(sources.items()))
+    parts = [f"{len(learnt)} images with building masks: {counted}"]
+    if recipe.soft.folder:
+        parts.append(f"soft labels of {recipe.soft.folder}")
+    if recipe.pretrained:
+        parts.append("encoder from ImageNet")
+    if recipe.init:
+        parts.append(f"weights from {recipe.init}")
+    return {
+        "training_data": "; ".join(parts),
+        "licence": "not stated",
         "scores": {"training": training_facts(trained)},
     }
 
@@ -192,6 +264,8 @@ def training_data(recipe: Recipe, pairs: Sequence[Pair], source: str) -> str:
         parts.append("pairs at half size")
     if recipe.chips.masked_share:
         parts.append("single images with building masks")
+    if recipe.distil.teachers:
+        parts.append(f"taught by {', '.join(recipe.distil.teachers)}")
     if recipe.pretrained:
         parts.append("encoder from ImageNet")
     if recipe.init:
@@ -261,12 +335,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--split", type=Path, help="split to choose on, instead of the run's own")
     parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda[:N]")
     parser.add_argument("--overwrite", action="store_true", help="replace a file that is there")
+    parser.add_argument(
+        "--precision",
+        dest="precisions",
+        nargs="+",
+        default=(),
+        metavar="fp16|half|int8",
+        help="variants to make beside it; needs --data",
+    )
     options = vars(parser.parse_args(arguments))
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", GeodamageWarning)
         try:
+            options["precisions"] = tuple(options["precisions"])
             job = ExportJob(**(options | {"facts": read_facts(options["facts"])}))
             card, imported = export_model(job, say_on_stderr)
+            variants = export_variants(job, say_on_stderr)
         except GeodamageError as error:
             parser.exit(error.exit_code, f"training.export: error: {error}\n")
     for warning in said:
@@ -275,6 +359,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"{job.output}: {job.output.stat().st_size / 1e6:.2f} MB, {card.context}, halo "
         f"{card.halo}, {card.bytes_per_pixel} B/px, within {imported.difference:.1g} of the network"
     )
+    for variant in variants:
+        parity = variant.parity
+        reasons = parity.shortfalls()
+        print(
+            f"{variant.path}: {variant.size / 1e6:.2f} MB, agreement {parity.agreement:.2%}, "
+            + (f"refused: {', '.join(reasons)}" if reasons else "kept")
+        )
 
 
 if __name__ == "__main__":

@@ -63,8 +63,8 @@ FILE = click.Path(path_type=Path, readable=False)
               help="Report only what lies in these polygons.")  # fmt: skip
 @click.option("--model", default="fast", show_default=True, metavar="NAME|PATH",
               help="A bundled model, a .onnx file or an ensemble's .toml.")  # fmt: skip
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]",
-              help="Where inference runs.")  # fmt: skip
+@click.option("--device", default="auto", show_default=True, metavar="NAME",
+              help="Where inference runs: auto, cpu, cuda[:N], tensorrt[:N] or openvino.")  # fmt: skip
 @click.option("--tta", type=click.Choice(["none", "flips"]), default="none", show_default=True,
               help="Average over mirror images; four times the work.")  # fmt: skip
 @click.option("--vote", type=click.Choice(["probabilities", "pixels"]), default="probabilities",

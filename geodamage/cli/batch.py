@@ -21,8 +21,9 @@ INTERRUPTED = 130
 @click.option("--asset", metavar="KEY", help="The image among a STAC item's assets.")
 @click.option("--model", default="fast", show_default=True, metavar="NAME|PATH",
               help="A bundled model, a .onnx file or an ensemble's .toml.")  # fmt: skip
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]",
-              help="Where inference runs; auto and cuda deal the GPUs out.")  # fmt: skip
+@click.option("--device", default="auto", show_default=True, metavar="NAME",
+              help="Where inference runs: auto, cpu, cuda[:N], tensorrt[:N] or openvino; auto and cuda "
+              "deal the GPUs out.")  # fmt: skip
 @click.option("--tta", type=click.Choice(["none", "flips"]), default="none", show_default=True,
               help="Average over mirror images; four times the work.")  # fmt: skip
 @click.option("--vote", type=click.Choice(["probabilities", "pixels"]), default="probabilities",

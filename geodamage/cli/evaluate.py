@@ -32,8 +32,8 @@ if TYPE_CHECKING:
               help="95 % intervals from N resamplings of the pairs.")  # fmt: skip
 @click.option("--min-area", type=float, default=20.0, show_default=True, metavar="M2",
               help="Smallest building.")  # fmt: skip
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]",
-              help="Where inference runs.")  # fmt: skip
+@click.option("--device", default="auto", show_default=True, metavar="NAME",
+              help="Where inference runs: auto, cpu, cuda[:N], tensorrt[:N] or openvino.")  # fmt: skip
 @click.option("--tta", type=click.Choice(["none", "flips"]), default="none", show_default=True,
               help="Average over mirror images; four times the work.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(min=0), default=0, metavar="N",

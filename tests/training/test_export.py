@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from geodamage import optimisation
 from geodamage.card import read_card
 from geodamage.errors import ModelError, OptionError, OutputExistsError
 from geodamage.model import Ensemble, Member, Model
@@ -191,3 +192,29 @@ def test_wrong_facts_are_one_line(run, tmp_path, capsys, facts, says):
     assert says in error
     assert error.count("\n") == 1
     assert listing(tmp_path) == ["facts.json"]
+
+
+def test_variants_need_labelled_pairs(run, tmp_path):
+    job = ExportJob(source=run, output=tmp_path / "own.onnx", precisions=("int8",))
+    with pytest.raises(OptionError, match="--precision int8: variants are compared on labelled"):
+        export.export_variants(job)
+
+
+def test_variants_are_made_beside_the_model(bright, tmp_path, data, monkeypatch, model):
+    run = write_run(tmp_path / "run")
+    (run / "split.csv").write_text("pair,part\nstorm_1,validation\n")
+    output = tmp_path / "own.onnx"
+    output.write_bytes(model.read_bytes())
+    monkeypatch.setattr(optimisation, "measure_memory", lambda path, side: None)
+    said = []
+    variants = export.export_variants(
+        ExportJob(source=run, output=output, data=data, precisions=("fp16",)),
+        lambda done, total, name: said.append(name),
+    )
+    assert [variant.path.name for variant in variants] == ["own-fp16.onnx"]
+    assert said == ["own-fp16.onnx", "storm_1"]
+    assert Model(tmp_path / "own-fp16.onnx").card.parity["passed"] is True
+
+
+def test_no_variant_is_made_unasked(run, tmp_path):
+    assert export.export_variants(ExportJob(source=run, output=tmp_path / "own.onnx")) == []
