@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from qgis.core import Qgis, QgsApplication, QgsMessageLog
-from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtGui import QIcon
 from qgis.PyQt.QtWidgets import QAction, QFileDialog
 
@@ -104,7 +103,7 @@ class GeodamagePlugin:
 
             self._close_review()
             self.review = ReviewDock(self.iface, layer)
-            self.iface.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.review)
+            self.iface.addDockWidget(self.review.AREA, self.review)
             self.review.show()
 
     def open_assistant(self) -> None:

@@ -10,8 +10,8 @@ FOLDER = Path(__file__).parents[2] / "qgis_plugin" / "geodamage_qgis"
 MODULES = sorted(FOLDER.glob("*.py"))
 #: These run, and are tested, without QGIS.
 PLAIN = {
-    "commands", "diagnostics", "environment", "errors", "executable", "facts", "makers", "proxy",
-    "reasons", "runner", "version", "wheels",
+    "commands", "diagnostics", "environment", "errors", "executable", "facts", "journal", "makers",
+    "mosaics", "proxy", "reasons", "runner", "scale", "version", "walk", "wheels",
 }  # fmt: skip
 #: Names that enumerations of Qt 6 have by their scope only.
 UNSCOPED = re.compile(

@@ -1,0 +1,467 @@
+<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
+<qgis version="3.22.0-Białowieża" styleCategories="Symbology|Labeling|MapTips|Fields|Forms|AttributeTable" labelsEnabled="1">
+  <!-- SPDX-License-Identifier: GPL-2.0-or-later; by make_styles.py -->
+  <renderer-v2 type="RuleRenderer" symbollevels="0" enableorderby="0">
+    <rules key="geodamage">
+      <rule key="geodamage-0" label="no damage" filter="coalesce(nullif(attribute($currentfeature, 'reviewed_damage'), ''), &quot;damage&quot;) = 'no-damage'" symbol="0" />
+      <rule key="geodamage-1" label="minor damage" filter="coalesce(nullif(attribute($currentfeature, 'reviewed_damage'), ''), &quot;damage&quot;) = 'minor-damage'" symbol="1" />
+      <rule key="geodamage-2" label="major damage" filter="coalesce(nullif(attribute($currentfeature, 'reviewed_damage'), ''), &quot;damage&quot;) = 'major-damage'" symbol="2" />
+      <rule key="geodamage-3" label="destroyed" filter="coalesce(nullif(attribute($currentfeature, 'reviewed_damage'), ''), &quot;damage&quot;) = 'destroyed'" symbol="3" />
+      <rule key="geodamage-4" label="not assessed" filter="coalesce(nullif(attribute($currentfeature, 'reviewed_damage'), ''), &quot;damage&quot;) IS NULL" symbol="4" />
+      <rule key="geodamage-5" label="seen in part" filter="&quot;status&quot; = 'partial'" symbol="5" />
+      <rule key="geodamage-6" label="reviewed" filter="nullif(attribute($currentfeature, 'reviewed_damage'), '') IS NOT NULL" symbol="6" />
+    </rules>
+    <symbols>
+      <symbol type="fill" name="0" alpha="1" clip_to_extent="1">
+        <layer class="SimpleFill" enabled="1" locked="0" pass="0">
+          <Option type="Map">
+            <Option name="color" value="44,162,95,115" type="QString" />
+            <Option name="outline_style" value="no" type="QString" />
+          </Option>
+        </layer>
+        <layer class="SimpleLine" enabled="1" locked="0" pass="0">
+          <Option type="Map">
+            <Option name="line_color" value="26,26,26,191" type="QString" />
+            <Option name="line_width" value="1.0" type="QString" />
+            <Option name="line_width_unit" value="MM" type="QString" />
+            <Option name="joinstyle" value="miter" type="QString" />
+            <Option name="capstyle" value="flat" type="QString" />
+            <Option name="use_custom_dash" value="0" type="QString" />
+            <Option name="customdash" value="5;2" type="QString" />
+            <Option name="customdash_unit" value="MM" type="QString" />
+          </Option>
+        </layer>
+        <layer class="SimpleLine" enabled="1" locked="0" pass="0">
+          <Option type="Map">
+            <Option name="line_color" value="44,162,95,255" type="QString" />
+            <Option name="line_width" value="0.55" type="QString" />
+            <Option name="line_width_unit" value="MM" type="QString" />
+            <Option name="joinstyle" value="miter" type="QString" />
+            <Option name="capstyle" value="flat" type="QString" />
+            <Option name="use_custom_dash" value="0" type="QString" />
+            <Option name="customdash" value="5;2" type="QString" />
+            <Option name="customdash_unit" value="MM" type="QString" />
+          </Option>
+        </layer>
+      </symbol>
+      <symbol type="fill" name="1" alpha="1" clip_to_extent="1">
+        <layer class="SimpleFill" enabled="1" locked="0" pass="0">
+          <Option type="Map">
+            <Option name="color" value="255,225,77,115" type="QString" />
+            <Option name="outline_style" value="no" type="QString" />
+          </Option>
+        </layer>
+        <layer class="SimpleLine" enabled="1" locked="0" pass="0">
+          <Option type="Map">
+            <Option name="line_color" value="26,26,26,191" type="QString" />
+            <Option name="line_width" value="1.0" type="QString" />
+            <Option name="line_width_unit" value="MM" type="QString" />
+            <Option name="joinstyle" value="miter" type="QString" />
+            <Option name="capstyle" value="flat" type="QString" />
+            <Option name="use_custom_dash" value="0" type="QString" />
+            <Option name="customdash" value="5;2" type="QString" />
+            <Option name="customdash_unit" value="MM" type="QString" />
+          </Option>
+        </layer>
+        <layer class="SimpleLine" enabled="1" locked="0" pass="0">
+          <Option type="Map">
+            <Option name="line_color" value="255,225,77,255" type="QString" />
+            <Option name="line_width" value="0.55" type="QString" />
+            <Option name="line_width_unit" value="MM" type="QString" />
+            <Option name="joinstyle" value="miter" type="QString" />
+            <Option name="capstyle" value="flat" type="QString" />
+            <Option name="use_custom_dash" value="0" type="QString" />
+            <Option name="customdash" value="5;2" type="QString" />
+            <Option name="customdash_unit" value="MM" type="QString" />
+          </Option>
+        </layer>
+      </symbol>
+      <symbol type="fill" name="2" alpha="1" clip_to_extent="1">
+        <layer class="SimpleFill" enabled="1" locked="0" pass="0">
+          <Option type="Map">
+            <Option name="color" value="255,140,26,115" type="QString" />
+            <Option name="outline_style" value="no" type="QString" />
+          </Option>
+        </layer>
+        <layer class="SimpleLine" enabled="1" locked="0" pass="0">
+          <Option type="Map">
+            <Option name="line_color" value="26,26,26,191" type="QString" />
+            <Option name="line_width" value="1.0" type="QString" />
+            <Option name="line_width_unit" value="MM" type="QString" />
+            <Option name="joinstyle" value="miter" type="QString" />
+            <Option name="capstyle" value="flat" type="QString" />
+            <Option name="use_custom_dash" value="0" type="QString" />
+            <Option name="customdash" value="5;2" type="QString" />
+            <Option name="customdash_unit" value="MM" type="QString" />
+          </Option>
+        </layer>
+        <layer class="SimpleLine" enabled="1" locked="0" pass="0">
+          <Option type="Map">
+            <Option name="line_color" value="255,140,26,255" type="QString" />
+            <Option name="line_width" value="0.55" type="QString" />
+            <Option name="line_width_unit" value="MM" type="QString" />
+            <Option name="joinstyle" value="miter" type="QString" />
+            <Option name="capstyle" value="flat" type="QString" />
+            <Option name="use_custom_dash" value="0" type="QString" />
+            <Option name="customdash" value="5;2" type="QString" />
+            <Option name="customdash_unit" value="MM" type="QString" />
+          </Option>
+        </layer>
+      </symbol>
+      <symbol type="fill" name="3" alpha="1" clip_to_extent="1">
+        <layer class="SimpleFill" enabled="1" locked="0" pass="0">
+          <Option type="Map">
+            <Option name="color" value="215,25,28,115" type="QString" />
+            <Option name="outline_style" value="no" type="QString" />
+          </Option>
+        </layer>
+        <layer class="SimpleLine" enabled="1" locked="0" pass="0">
+          <Option type="Map">
+            <Option name="line_color" value="26,26,26,191" type="QString" />
+            <Option name="line_width" value="1.0" type="QString" />
+            <Option name="line_width_unit" value="MM" type="QString" />
+            <Option name="joinstyle" value="miter" type="QString" />
+            <Option name="capstyle" value="flat" type="QString" />
+            <Option name="use_custom_dash" value="0" type="QString" />
+            <Option name="customdash" value="5;2" type="QString" />
+            <Option name="customdash_unit" value="MM" type="QString" />
+          </Option>
+        </layer>
+        <layer class="SimpleLine" enabled="1" locked="0" pass="0">
+          <Option type="Map">
+            <Option name="line_color" value="215,25,28,255" type="QString" />
+            <Option name="line_width" value="0.55" type="QString" />
+            <Option name="line_width_unit" value="MM" type="QString" />
+            <Option name="joinstyle" value="miter" type="QString" />
+            <Option name="capstyle" value="flat" type="QString" />
+            <Option name="use_custom_dash" value="0" type="QString" />
+            <Option name="customdash" value="5;2" type="QString" />
+            <Option name="customdash_unit" value="MM" type="QString" />
+          </Option>
+        </layer>
+      </symbol>
+      <symbol type="fill" name="4" alpha="1" clip_to_extent="1">
+        <layer class="SimpleFill" enabled="1" locked="0" pass="0">
+          <Option type="Map">
+            <Option name="color" value="255,255,255,64" type="QString" />
+            <Option name="outline_style" value="no" type="QString" />
+          </Option>
+        </layer>
+        <layer class="LinePatternFill" enabled="1" locked="0" pass="0">
+          <Option type="Map">
+            <Option name="angle" value="45" type="QString" />
+            <Option name="distance" value="1.6" type="QString" />
+            <Option name="distance_unit" value="MM" type="QString" />
+          </Option>
+          <symbol type="line" name="@4@1" alpha="1">
+            <layer class="SimpleLine" enabled="1" locked="0" pass="0">
+              <Option type="Map">
+                <Option name="line_color" value="158,158,158,255" type="QString" />
+                <Option name="line_width" value="0.5" type="QString" />
+                <Option name="line_width_unit" value="MM" type="QString" />
+                <Option name="joinstyle" value="miter" type="QString" />
+                <Option name="capstyle" value="flat" type="QString" />
+                <Option name="use_custom_dash" value="0" type="QString" />
+                <Option name="customdash" value="5;2" type="QString" />
+                <Option name="customdash_unit" value="MM" type="QString" />
+              </Option>
+            </layer>
+          </symbol>
+        </layer>
+        <layer class="SimpleLine" enabled="1" locked="0" pass="0">
+          <Option type="Map">
+            <Option name="line_color" value="26,26,26,191" type="QString" />
+            <Option name="line_width" value="1.0" type="QString" />
+            <Option name="line_width_unit" value="MM" type="QString" />
+            <Option name="joinstyle" value="miter" type="QString" />
+            <Option name="capstyle" value="flat" type="QString" />
+            <Option name="use_custom_dash" value="0" type="QString" />
+            <Option name="customdash" value="5;2" type="QString" />
+            <Option name="customdash_unit" value="MM" type="QString" />
+          </Option>
+        </layer>
+        <layer class="SimpleLine" enabled="1" locked="0" pass="0">
+          <Option type="Map">
+            <Option name="line_color" value="158,158,158,255" type="QString" />
+            <Option name="line_width" value="0.55" type="QString" />
+            <Option name="line_width_unit" value="MM" type="QString" />
+            <Option name="joinstyle" value="miter" type="QString" />
+            <Option name="capstyle" value="flat" type="QString" />
+            <Option name="use_custom_dash" value="0" type="QString" />
+            <Option name="customdash" value="5;2" type="QString" />
+            <Option name="customdash_unit" value="MM" type="QString" />
+          </Option>
+        </layer>
+      </symbol>
+      <symbol type="fill" name="5" alpha="1" clip_to_extent="1">
+        <layer class="SimpleLine" enabled="1" locked="0" pass="0">
+          <Option type="Map">
+            <Option name="line_color" value="26,26,26,255" type="QString" />
+            <Option name="line_width" value="0.2" type="QString" />
+            <Option name="line_width_unit" value="MM" type="QString" />
+            <Option name="joinstyle" value="miter" type="QString" />
+            <Option name="capstyle" value="flat" type="QString" />
+            <Option name="use_custom_dash" value="0" type="QString" />
+            <Option name="customdash" value="5;2" type="QString" />
+            <Option name="customdash_unit" value="MM" type="QString" />
+          </Option>
+        </layer>
+        <layer class="SimpleLine" enabled="1" locked="0" pass="0">
+          <Option type="Map">
+            <Option name="line_color" value="255,255,255,255" type="QString" />
+            <Option name="line_width" value="0.55" type="QString" />
+            <Option name="line_width_unit" value="MM" type="QString" />
+            <Option name="joinstyle" value="miter" type="QString" />
+            <Option name="capstyle" value="flat" type="QString" />
+            <Option name="use_custom_dash" value="1" type="QString" />
+            <Option name="customdash" value="1.8;1.8" type="QString" />
+            <Option name="customdash_unit" value="MM" type="QString" />
+          </Option>
+        </layer>
+      </symbol>
+      <symbol type="fill" name="6" alpha="1" clip_to_extent="1">
+        <layer class="CentroidFill" enabled="1" locked="0" pass="0">
+          <Option type="Map">
+            <Option name="point_on_surface" value="1" type="QString" />
+            <Option name="point_on_all_parts" value="0" type="QString" />
+          </Option>
+          <symbol type="marker" name="@6@0" alpha="1">
+            <layer class="SimpleMarker" enabled="1" locked="0" pass="0">
+              <Option type="Map">
+                <Option name="name" value="circle" type="QString" />
+                <Option name="color" value="255,255,255,255" type="QString" />
+                <Option name="outline_color" value="26,26,26,255" type="QString" />
+                <Option name="outline_width" value="0.4" type="QString" />
+                <Option name="outline_width_unit" value="MM" type="QString" />
+                <Option name="size" value="2.2" type="QString" />
+                <Option name="size_unit" value="MM" type="QString" />
+              </Option>
+            </layer>
+          </symbol>
+        </layer>
+      </symbol>
+    </symbols>
+  </renderer-v2>
+  <labeling type="simple">
+    <settings calloutType="simple">
+      <text-style fieldName="CASE WHEN nullif(attribute($currentfeature, 'reviewed_damage'), '') IS NOT NULL THEN '' WHEN &quot;confidence&quot; IS NULL THEN '' ELSE to_string(round(100 * &quot;confidence&quot;)) || ' %' END" isExpression="1" fontSize="8" fontSizeUnit="Point" fontWeight="75" namedStyle="Bold" textColor="26,26,26,255" textOpacity="1" multilineHeight="1">
+        <text-buffer bufferDraw="1" bufferColor="255,255,255,255" bufferOpacity="0.9" bufferSize="0.8" bufferSizeUnits="MM" bufferNoFill="0" bufferJoinStyle="128" />
+      </text-style>
+      <placement placement="1" centroidInside="1" quadOffset="4" priority="5" />
+      <rendering drawLabels="1" scaleVisibility="1" scaleMin="0" scaleMax="2000" obstacle="0" maxNumLabels="2000" />
+    </settings>
+  </labeling>
+  <fieldConfiguration>
+    <field name="building_id">
+      <editWidget type="">
+        <config />
+      </editWidget>
+    </field>
+    <field name="damage">
+      <editWidget type="ValueMap">
+        <config>
+          <Option type="Map">
+            <Option type="List" name="map">
+              <Option type="Map">
+                <Option name="no damage" value="no-damage" type="QString" />
+              </Option>
+              <Option type="Map">
+                <Option name="minor damage" value="minor-damage" type="QString" />
+              </Option>
+              <Option type="Map">
+                <Option name="major damage" value="major-damage" type="QString" />
+              </Option>
+              <Option type="Map">
+                <Option name="destroyed" value="destroyed" type="QString" />
+              </Option>
+            </Option>
+          </Option>
+        </config>
+      </editWidget>
+    </field>
+    <field name="damage_class">
+      <editWidget type="">
+        <config />
+      </editWidget>
+    </field>
+    <field name="p_none">
+      <editWidget type="">
+        <config />
+      </editWidget>
+    </field>
+    <field name="p_minor">
+      <editWidget type="">
+        <config />
+      </editWidget>
+    </field>
+    <field name="p_major">
+      <editWidget type="">
+        <config />
+      </editWidget>
+    </field>
+    <field name="p_destroyed">
+      <editWidget type="">
+        <config />
+      </editWidget>
+    </field>
+    <field name="confidence">
+      <editWidget type="">
+        <config />
+      </editWidget>
+    </field>
+    <field name="damage_score">
+      <editWidget type="">
+        <config />
+      </editWidget>
+    </field>
+    <field name="damaged">
+      <editWidget type="">
+        <config />
+      </editWidget>
+    </field>
+    <field name="status">
+      <editWidget type="">
+        <config />
+      </editWidget>
+    </field>
+    <field name="status_reason">
+      <editWidget type="">
+        <config />
+      </editWidget>
+    </field>
+    <field name="valid_fraction">
+      <editWidget type="">
+        <config />
+      </editWidget>
+    </field>
+    <field name="area_m2">
+      <editWidget type="">
+        <config />
+      </editWidget>
+    </field>
+    <field name="lon">
+      <editWidget type="">
+        <config />
+      </editWidget>
+    </field>
+    <field name="lat">
+      <editWidget type="">
+        <config />
+      </editWidget>
+    </field>
+    <field name="source">
+      <editWidget type="">
+        <config />
+      </editWidget>
+    </field>
+    <field name="reviewed_damage">
+      <editWidget type="ValueMap">
+        <config>
+          <Option type="Map">
+            <Option type="List" name="map">
+              <Option type="Map">
+                <Option name="no damage" value="no-damage" type="QString" />
+              </Option>
+              <Option type="Map">
+                <Option name="minor damage" value="minor-damage" type="QString" />
+              </Option>
+              <Option type="Map">
+                <Option name="major damage" value="major-damage" type="QString" />
+              </Option>
+              <Option type="Map">
+                <Option name="destroyed" value="destroyed" type="QString" />
+              </Option>
+            </Option>
+          </Option>
+        </config>
+      </editWidget>
+    </field>
+    <field name="reviewer">
+      <editWidget type="">
+        <config />
+      </editWidget>
+    </field>
+    <field name="reviewed_at">
+      <editWidget type="">
+        <config />
+      </editWidget>
+    </field>
+  </fieldConfiguration>
+  <aliases>
+    <alias field="building_id" name="building" />
+    <alias field="damage" name="damage" />
+    <alias field="damage_class" name="damage class" />
+    <alias field="p_none" name="p(no damage)" />
+    <alias field="p_minor" name="p(minor damage)" />
+    <alias field="p_major" name="p(major damage)" />
+    <alias field="p_destroyed" name="p(destroyed)" />
+    <alias field="confidence" name="confidence" />
+    <alias field="damage_score" name="damage score" />
+    <alias field="damaged" name="damaged" />
+    <alias field="status" name="status" />
+    <alias field="status_reason" name="status reason" />
+    <alias field="valid_fraction" name="share seen" />
+    <alias field="area_m2" name="area, m²" />
+    <alias field="lon" name="lon" />
+    <alias field="lat" name="lat" />
+    <alias field="source" name="source" />
+    <alias field="reviewed_damage" name="reviewed grade" />
+    <alias field="reviewer" name="reviewed by" />
+    <alias field="reviewed_at" name="reviewed at" />
+  </aliases>
+  <editable>
+    <field name="building_id" editable="0" />
+    <field name="damage" editable="0" />
+    <field name="damage_class" editable="0" />
+    <field name="p_none" editable="0" />
+    <field name="p_minor" editable="0" />
+    <field name="p_major" editable="0" />
+    <field name="p_destroyed" editable="0" />
+    <field name="confidence" editable="0" />
+    <field name="damage_score" editable="0" />
+    <field name="damaged" editable="0" />
+    <field name="status" editable="0" />
+    <field name="status_reason" editable="0" />
+    <field name="valid_fraction" editable="0" />
+    <field name="area_m2" editable="0" />
+    <field name="lon" editable="0" />
+    <field name="lat" editable="0" />
+    <field name="source" editable="0" />
+    <field name="reviewed_damage" editable="0" />
+    <field name="reviewer" editable="0" />
+    <field name="reviewed_at" editable="0" />
+  </editable>
+  <editorlayout>tablayout</editorlayout>
+  <attributeEditorForm>
+    <attributeEditorContainer name="Grade" groupBox="1" columnCount="1" showLabel="1" visibilityExpressionEnabled="0" visibilityExpression="">
+      <attributeEditorField name="damage" index="-1" showLabel="1" />
+      <attributeEditorField name="confidence" index="-1" showLabel="1" />
+      <attributeEditorField name="damaged" index="-1" showLabel="1" />
+      <attributeEditorField name="damage_score" index="-1" showLabel="1" />
+      <attributeEditorField name="status" index="-1" showLabel="1" />
+      <attributeEditorField name="status_reason" index="-1" showLabel="1" />
+    </attributeEditorContainer>
+    <attributeEditorContainer name="Probabilities" groupBox="1" columnCount="2" showLabel="1" visibilityExpressionEnabled="0" visibilityExpression="">
+      <attributeEditorField name="p_none" index="-1" showLabel="1" />
+      <attributeEditorField name="p_minor" index="-1" showLabel="1" />
+      <attributeEditorField name="p_major" index="-1" showLabel="1" />
+      <attributeEditorField name="p_destroyed" index="-1" showLabel="1" />
+    </attributeEditorContainer>
+    <attributeEditorContainer name="Review" groupBox="1" columnCount="1" showLabel="1" visibilityExpressionEnabled="0" visibilityExpression="">
+      <attributeEditorField name="reviewed_damage" index="-1" showLabel="1" />
+      <attributeEditorField name="reviewer" index="-1" showLabel="1" />
+      <attributeEditorField name="reviewed_at" index="-1" showLabel="1" />
+    </attributeEditorContainer>
+    <attributeEditorContainer name="Building" groupBox="1" columnCount="1" showLabel="1" visibilityExpressionEnabled="0" visibilityExpression="">
+      <attributeEditorField name="building_id" index="-1" showLabel="1" />
+      <attributeEditorField name="area_m2" index="-1" showLabel="1" />
+      <attributeEditorField name="valid_fraction" index="-1" showLabel="1" />
+      <attributeEditorField name="lon" index="-1" showLabel="1" />
+      <attributeEditorField name="lat" index="-1" showLabel="1" />
+      <attributeEditorField name="source" index="-1" showLabel="1" />
+    </attributeEditorContainer>
+  </attributeEditorForm>
+  <previewExpression>"building_id"</previewExpression>
+  <mapTip>&lt;b&gt;[% coalesce(replace(coalesce(nullif(attribute($currentfeature, 'reviewed_damage'), ''), "damage"), '-', ' '), 'not assessed') %]&lt;/b&gt;[% CASE WHEN nullif(attribute($currentfeature, 'reviewed_damage'), '') IS NOT NULL THEN ', reviewed by ' || coalesce(attribute($currentfeature, 'reviewer'), '?') || '; the model said ' || coalesce(replace("damage", '-', ' '), 'not assessed') ELSE '' END %]&lt;table cellspacing="1" cellpadding="1"&gt;&lt;tr&gt;&lt;td&gt;no damage&lt;/td&gt;&lt;td align="right"&gt;[% coalesce(to_string(round(100 * "p_none")) || ' %', '-') %]&lt;/td&gt;&lt;td&gt;&lt;table cellspacing="0" cellpadding="0"&gt;&lt;tr&gt;&lt;td bgcolor="#2ca25f" width="[% 1 + round(100 * coalesce("p_none", 0)) %]"&gt;&amp;nbsp;&lt;/td&gt;&lt;/tr&gt;&lt;/table&gt;&lt;/td&gt;&lt;/tr&gt;&lt;tr&gt;&lt;td&gt;minor damage&lt;/td&gt;&lt;td align="right"&gt;[% coalesce(to_string(round(100 * "p_minor")) || ' %', '-') %]&lt;/td&gt;&lt;td&gt;&lt;table cellspacing="0" cellpadding="0"&gt;&lt;tr&gt;&lt;td bgcolor="#ffe14d" width="[% 1 + round(100 * coalesce("p_minor", 0)) %]"&gt;&amp;nbsp;&lt;/td&gt;&lt;/tr&gt;&lt;/table&gt;&lt;/td&gt;&lt;/tr&gt;&lt;tr&gt;&lt;td&gt;major damage&lt;/td&gt;&lt;td align="right"&gt;[% coalesce(to_string(round(100 * "p_major")) || ' %', '-') %]&lt;/td&gt;&lt;td&gt;&lt;table cellspacing="0" cellpadding="0"&gt;&lt;tr&gt;&lt;td bgcolor="#ff8c1a" width="[% 1 + round(100 * coalesce("p_major", 0)) %]"&gt;&amp;nbsp;&lt;/td&gt;&lt;/tr&gt;&lt;/table&gt;&lt;/td&gt;&lt;/tr&gt;&lt;tr&gt;&lt;td&gt;destroyed&lt;/td&gt;&lt;td align="right"&gt;[% coalesce(to_string(round(100 * "p_destroyed")) || ' %', '-') %]&lt;/td&gt;&lt;td&gt;&lt;table cellspacing="0" cellpadding="0"&gt;&lt;tr&gt;&lt;td bgcolor="#d7191c" width="[% 1 + round(100 * coalesce("p_destroyed", 0)) %]"&gt;&amp;nbsp;&lt;/td&gt;&lt;/tr&gt;&lt;/table&gt;&lt;/td&gt;&lt;/tr&gt;&lt;/table&gt;[% CASE WHEN "status" = 'assessed' THEN '' ELSE replace("status", '_', ' ') || coalesce(': ' || replace("status_reason", '_', ' '), '') || '&lt;br&gt;' END %][% format_number("area_m2", 0) %] m², building [% "building_id" %]</mapTip>
+  <layerGeometryType>2</layerGeometryType>
+</qgis>
