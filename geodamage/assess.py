@@ -29,11 +29,11 @@ from geodamage.buildings import (
 )
 from geodamage.card import Card
 from geodamage.damage import GRADES
-from geodamage.errors import OptionError
+from geodamage.errors import ModelError, OptionError, SceneError
 from geodamage.findings import STATEMENT
 from geodamage.footprints import Footprints, grade_footprints, read_footprints
 from geodamage.layers import read_layer
-from geodamage.model import DEFAULT_MODEL, Ensemble, Model, load_model
+from geodamage.model import DEFAULT_MODEL, Ensemble, Model, SavedMap, load_model
 from geodamage.output import RASTER_EXTENSIONS, Publication, check_output
 from geodamage.pictures import imagery_of
 from geodamage.predict import UNSEEN, Band, close, make_plan, run_plan
@@ -205,7 +205,8 @@ def assess(
         "open", message=f"model {model.card.name} {model.card.version}, {model.provider}"
     )
     yield Progress("open", message=f"licence of the model: {model.card.licence}")
-    options = scene_options(job.scene, model.card)
+    check_sensors(job.scene, model.card)
+    options = scene_options(job.scene, model.card, maps=model.maps)
     with Scene.open(job.pre, job.post, gsd=model.card.gsd, options=options) as scene:
         for warning in scene.warnings:
             yield Progress("open", message=warning, warning=True)
@@ -220,6 +221,7 @@ def assess(
             batch=job.batch_size,
             memory=job.memory,
             resident=model.resident_bytes,
+            maps=len(model.maps),
         )
         predicted = functools.partial(predict, scene, model, plan)
         summary = yield from _run(job, scene, model, footprints, predicted, started)
@@ -227,13 +229,54 @@ def assess(
     return summary
 
 
-def scene_options(options: SceneOptions, card: Card) -> SceneOptions:
-    """Return the options as the model needs them: its channels, a grid that its stride fits."""
+def scene_options(
+    options: SceneOptions, card: Card, *, maps: Sequence[SavedMap] = ()
+) -> SceneOptions:
+    """Return the options as the model needs them: its channels, a grid that its stride fits.
+
+    Parameters
+    ----------
+    options
+        As the user gave them.
+    card
+        Of the model.
+    maps
+        Saved maps that it reads.
+    """
     return replace(
         options,
+        maps=tuple(saved.path for saved in maps),
         pre_channels=len(card.pre_channels),
         post_channels=len(card.post_channels),
         snap=math.lcm(options.snap, card.stride),
+    )
+
+
+def check_sensors(options: SceneOptions, card: Card) -> None:
+    """Check that the images were taken by what the model was made for.
+
+    No image says of itself what took it: the user does, and the card says what it has to be.
+
+    Raises
+    ------
+    ModelError
+        If the model takes an image of a radar, and the user has not said that it is one.
+    SceneError
+        If it is one, and the model takes none.
+    """
+    model = f"model {card.name} {card.version}"
+    if card.pre_sensor != "optical":
+        raise ModelError(f"{model} takes a {card.pre_sensor} image before, which assess does not")
+    if card.post_sensor == options.post_sensor:
+        return
+    if options.post_sensor == "optical":
+        raise ModelError(
+            f"{model} takes a {card.post_sensor} image after; give --post-sensor "
+            f"{card.post_sensor} if post is one, else another --model"
+        )
+    raise SceneError(
+        f"--post-sensor {options.post_sensor}: {model} takes an {card.post_sensor} image after; "
+        f"give a --model whose card says {options.post_sensor}"
     )
 
 
@@ -298,7 +341,14 @@ def _add_report(publication: Publication, job: Job, buildings: Path, facts: dict
         return
     read = job.scene
     imagery = imagery_of(
-        facts, job.pre, job.post, aoi=read.aoi, scale=read.scale, allow_remote=read.allow_remote
+        facts,
+        job.pre,
+        job.post,
+        aoi=read.aoi,
+        scale=read.scale,
+        post_scale=read.post_scale,
+        post_sensor=read.post_sensor,
+        allow_remote=read.allow_remote,
     )
     view = make_view(read_layer(buildings), facts, source=job.output.name, imagery=imagery)
     add_page(publication, view, job.report)
@@ -399,7 +449,7 @@ def _facts(
     return {
         "statement": STATEMENT,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "software": _versions(),
+        "software": versions(),
         "model": {
             "name": card.name,
             "version": card.version,
@@ -438,7 +488,8 @@ def _facts(
     }
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Return the versions of all that a result depends on, for its sidecar."""
     return {
         "geodamage": __version__,
         "python": platform.python_version(),

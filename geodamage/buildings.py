@@ -18,9 +18,10 @@ from geodamage.card import Card
 from geodamage.components import Components, Patch
 from geodamage.damage import GRADES, LABELS
 from geodamage.errors import OptionError
-from geodamage.fields import empty_frame
+from geodamage.fields import FIELDS, FOOTPRINT_FIELDS, Field, empty_frame
 from geodamage.grid import Grid
 from geodamage.predict import NEAR_MISSING, Band, close
+from geodamage.regularisation import regularise
 from geodamage.splitting import split_touching
 from geodamage.windows import Window
 
@@ -91,10 +92,13 @@ class BuildingCounts:
         Components too large for a building, cut on a fixed grid.
     too_small
         Components under the least area.
+    not_regularised
+        Buildings that keep the outline of their pixels, because no right-angled one fits them.
     """
 
     cut_components: int = 0
     too_small: int = 0
+    not_regularised: int = 0
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,7 @@ class _Finder:
     card: Card
     options: BuildingOptions
     counts: BuildingCounts
+    fields: tuple[Field, ...] = FIELDS
     components: Components = field(init=False)
     proj: Proj = field(init=False)
     to_lonlat: Transformer = field(init=False)
@@ -143,22 +148,22 @@ class _Finder:
         """Return the buildings of some patches."""
         with rasterio.Env():  # one for all: entering it costs more than drawing a building
             drawn = [self._draw(patch) for patch in patches if patch.count]
-        if not drawn or not sum(len(polygons) for polygons, _, _ in drawn):
-            return empty_frame(self.grid.crs)
-        polygons = np.concatenate([polygons for polygons, _, _ in drawn])
-        votes = np.concatenate([votes for _, votes, _ in drawn])
-        near = np.concatenate([near for _, _, near in drawn])
+        if not drawn or not sum(len(polygons) for polygons, *_ in drawn):
+            return empty_frame(self.grid.crs, self.fields)
+        polygons, votes, near, pixels = (
+            np.concatenate(parts) for parts in zip(*drawn, strict=True)
+        )
         area, lon, lat = self._measure(polygons)
         keep = area >= self.options.min_area
         self.counts.too_small += int((~keep).sum())
-        polygons, votes, near = polygons[keep], votes[keep], near[keep]
+        polygons, votes, near, pixels = polygons[keep], votes[keep], near[keep], pixels[keep]
         area, lon, lat = area[keep], lon[keep], lat[keep]
         if not len(polygons):
-            return empty_frame(self.grid.crs)
+            return empty_frame(self.grid.crs, self.fields)
         partial = near > CUT_SHARE
         columns: dict[str, Any] = {
             "building_id": [identity(*place) for place in zip(lon, lat, area, strict=True)],
-            **Grading.of(self.card).columns(votes),
+            **self._judged(votes, pixels),
             "status": np.where(partial, "partial", "assessed").astype(object),
             "status_reason": np.where(partial, "cut_by_edge_or_nodata", "").astype(object),
             "valid_fraction": np.ones(len(polygons)),
@@ -168,12 +173,23 @@ class _Finder:
             "source": np.full(len(polygons), "model", object),
         }
         columns["status_reason"][~partial] = None
-        if self.options.simplify > 0:
-            polygons = shapely.simplify(polygons, self.options.simplify, preserve_topology=True)
+        polygons = self._shaped(polygons)
         return gpd.GeoDataFrame(columns, geometry=polygons, crs=self.grid.crs)
 
-    def _draw(self, patch: Patch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return polygons (n,), votes (n, 4) and share of pixels beside missing ones (n,)."""
+    def _judged(self, votes: np.ndarray, pixels: np.ndarray) -> dict[str, np.ndarray]:
+        """Return what the pixels of buildings say of them, by field."""
+        return Grading.of(self.card).columns(votes)
+
+    def _shaped(self, polygons: np.ndarray) -> np.ndarray:
+        """Return the outlines as they were asked for."""
+        if self.options.simplify > 0:
+            return np.asarray(
+                shapely.simplify(polygons, self.options.simplify, preserve_topology=True)
+            )
+        return polygons
+
+    def _draw(self, patch: Patch) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return polygons (n,), votes (n, channels), share beside missing and pixels (n,)."""
         labels, count = split_touching(
             patch.labels,
             patch.count,
@@ -201,7 +217,7 @@ class _Finder:
         near = np.bincount(numbers, edge, count + 1) / np.maximum(pixels, 1)
         corner = patch.window.row, patch.window.column
         order, polygons = polygonise(labels, self.grid.transform, corner)
-        return polygons, votes[order], near[order]
+        return polygons, votes[order], near[order], pixels[order]
 
     def _measure(self, polygons: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return geodesic area in m², and longitude and latitude of a point inside each."""
@@ -243,13 +259,69 @@ def find_buildings(
         `geodamage.fields.FIELDS`.
     """
     counts = counts if counts is not None else BuildingCounts()
-    finder = _Finder(grid, region, card, options or BuildingOptions(), counts)
+    yield from _found(_Finder(grid, region, card, options or BuildingOptions(), counts), bands)
+
+
+def _found(finder: _Finder, bands: Iterable[Band]) -> Iterator[gpd.GeoDataFrame]:
     try:
         for band in bands:
             yield finder.frame(list(finder.components.add(band)))
-            counts.cut_components = finder.components.cut
+            finder.counts.cut_components = finder.components.cut
     finally:
         close(bands)
+
+
+@dataclass
+class _FootprintFinder(_Finder):
+    """The same of bands without grades: a building has its probability."""
+
+    fields: tuple[Field, ...] = FOOTPRINT_FIELDS
+    right_angled: bool = False
+
+    def _judged(self, votes: np.ndarray, pixels: np.ndarray) -> dict[str, np.ndarray]:
+        return {"probability": votes[:, 0] / pixels}
+
+    def _shaped(self, polygons: np.ndarray) -> np.ndarray:
+        if not self.right_angled:
+            return super()._shaped(polygons)
+        shaped, fits = regularise(polygons, self.grid.transform.a)
+        self.counts.not_regularised += int((~fits).sum())
+        shaped[~fits] = super()._shaped(polygons[~fits])
+        return shaped
+
+
+def find_footprints(
+    bands: Iterable[Band],
+    grid: Grid,
+    region: Window,
+    card: Card,
+    *,
+    options: BuildingOptions | None = None,
+    counts: BuildingCounts | None = None,
+    right_angled: bool = False,
+) -> Iterator[gpd.GeoDataFrame]:
+    """Find the buildings of a scene while it is predicted, without a grade.
+
+    Parameters
+    ----------
+    bands
+        From `run_plan` with `localisation_only`, in its order.
+    grid, region, card, options, counts
+        As in `find_buildings`.
+    right_angled
+        Regularise the polygons; those that no right-angled outline fits stay as they are, and are
+        counted. Area and place are those of the pixels.
+
+    Yields
+    ------
+    GeoDataFrame
+        The buildings that each band finished (often none), in the grid's CRS, with the columns of
+        `geodamage.fields.FOOTPRINT_FIELDS`.
+    """
+    counts = counts if counts is not None else BuildingCounts()
+    finder = _FootprintFinder(grid, region, card, options or BuildingOptions(), counts)
+    finder.right_angled = right_angled
+    yield from _found(finder, bands)
 
 
 def polygonise(

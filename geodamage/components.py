@@ -36,7 +36,7 @@ class Patch:
     count
         Number of components.
     probabilities
-        float32 (5, rows, columns).
+        float32 (channels, rows, columns), as in `Band`.
     missing
         uint8 (rows, columns): flags, as in `Band`.
     """
@@ -54,7 +54,7 @@ class _Piece:
 
     rows: np.ndarray  # int32 (k,), on the grid
     columns: np.ndarray  # int32 (k,)
-    probabilities: np.ndarray  # float32 (5, k)
+    probabilities: np.ndarray  # float32 (channels, k)
     missing: np.ndarray  # uint8 (k,)
 
 
@@ -272,7 +272,7 @@ def _patch(piece: _Piece) -> Patch:
     index = piece.rows - row, piece.columns - column
     mask = np.zeros(window.shape, np.uint8)
     mask[index] = 1
-    probabilities = np.zeros((5, *window.shape), np.float32)
+    probabilities = np.zeros((len(piece.probabilities), *window.shape), np.float32)
     probabilities[0] = 1
     probabilities[:, index[0], index[1]] = piece.probabilities
     missing = np.zeros(window.shape, np.uint8)

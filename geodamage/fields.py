@@ -65,14 +65,29 @@ FIELDS: tuple[Field, ...] = (
 )
 NAMES: tuple[str, ...] = tuple(field.name for field in FIELDS)
 
+#: What `geodamage buildings` writes of a footprint; what both have in common is called alike.
+FOOTPRINT_FIELDS: tuple[Field, ...] = (
+    Field("building_id", "text", "hash of place and size"),
+    Field("probability", "number", "mean probability of a building, 0-1", decimals=4),
+    Field("status", "text", "assessed or partial"),
+    Field("status_reason", "text", "why it is partial", nullable=True),
+    Field("valid_fraction", "number", "share of pixels that the image shows, 0-1", decimals=4),
+    Field("area_m2", "number", "geodesic area, m²", decimals=2),
+    Field("lon", "number", "longitude of a point inside, degrees", decimals=7),
+    Field("lat", "number", "latitude of a point inside, degrees", decimals=7),
+    Field("source", "text", "where the footprint comes from"),
+)
 
-def empty_frame(crs: CRS) -> gpd.GeoDataFrame:
+
+def empty_frame(crs: CRS, fields: tuple[Field, ...] = FIELDS) -> gpd.GeoDataFrame:
     """Return a frame without buildings that has every field, typed."""
-    columns = {field.name: pd.Series(dtype=DTYPES[field.kind]) for field in FIELDS}
+    columns = {field.name: pd.Series(dtype=DTYPES[field.kind]) for field in fields}
     return gpd.GeoDataFrame(columns, geometry=gpd.GeoSeries([], crs=crs), crs=crs)
 
 
-def conform(frame: gpd.GeoDataFrame, crs: CRS) -> gpd.GeoDataFrame:
+def conform(
+    frame: gpd.GeoDataFrame, crs: CRS, fields: tuple[Field, ...] = FIELDS
+) -> gpd.GeoDataFrame:
     """Return the buildings of a frame as they are written, whatever the format.
 
     Fields are in order, typed and rounded; numbers that are not finite become null. Other columns
@@ -84,8 +99,10 @@ def conform(frame: gpd.GeoDataFrame, crs: CRS) -> gpd.GeoDataFrame:
         Every field, and a geometry, in any CRS.
     crs
         CRS to write in.
+    fields
+        What is written.
     """
-    columns = {field.name: _column(frame[field.name], field) for field in FIELDS}
+    columns = {field.name: _column(frame[field.name], field) for field in fields}
     shapes = frame.geometry if frame.crs is None else frame.geometry.to_crs(crs)
     flat = shapely.force_2d(shapes.to_numpy())
     flat[shapely.is_empty(flat)] = None

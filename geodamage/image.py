@@ -252,6 +252,7 @@ def open_image(
     channels: int,
     scale: tuple[float, float] | None,
     allow_remote: bool,
+    option: str = "--bands",
 ) -> Image:
     """Open the files of an image.
 
@@ -269,6 +270,8 @@ def open_image(
         What becomes 0 and 255; None for percentiles.
     allow_remote
         Whether URLs are let through.
+    option
+        By which the user gives the channels, for messages.
 
     Raises
     ------
@@ -278,7 +281,7 @@ def open_image(
     tiles: list[Tile] = []
     try:
         for name in find(source, allow_remote=allow_remote):
-            tiles.append(open_tile(name, bands, channels))
+            tiles.append(open_tile(name, bands, channels, option=option))
             _check_alike(tiles[0], tiles[-1])
         scaling, notes = _scaling(tiles, scale)
         gsd = math.prod(tiles[0].grid.gsd) ** 0.5
@@ -332,9 +335,9 @@ def _scaling(
 ) -> tuple[Scaling | None, list[str]]:
     """Return how an image becomes 8 bits, and what is odd about its pixels."""
     is_scaled, is_far = tiles[0].dtype != "uint8", is_remote(tiles[0].name)
-    sample = _sample(tiles, SAMPLE_BLOCKS, overviews=is_scaled or is_far)
+    sample = sample_tiles(tiles, SAMPLE_BLOCKS, overviews=is_scaled or is_far)
     if sample.flat.any() and not (sample.is_whole or is_far):  # an odd image is looked at closely
-        close = _sample(tiles, CLOSE * SAMPLE_BLOCKS, overviews=False)
+        close = sample_tiles(tiles, CLOSE * SAMPLE_BLOCKS, overviews=False)
         if close.is_whole or close.flat.sum() < sample.flat.sum():
             sample = close
     notes = _check_contrast(tiles, sample)
@@ -351,7 +354,7 @@ def _scaling(
     return from_samples([sample.pixels]), notes
 
 
-def _sample(tiles: Sequence[Tile], count: int, *, overviews: bool) -> Sample:
+def sample_tiles(tiles: Sequence[Tile], count: int, *, overviews: bool) -> Sample:
     """Look at evenly spread parts of the tiles, or at their overviews."""
     spread = np.unique(np.linspace(0, len(tiles) - 1, min(len(tiles), count)).round())
     chosen = [tiles[int(index)] for index in spread]

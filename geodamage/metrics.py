@@ -85,6 +85,13 @@ class Counts(NamedTuple):
             return 0.0
         return 2 * self.precision * self.recall / (self.precision + self.recall)
 
+    # Source: Jaccard 1912, "The distribution of the flora in the alpine zone": shared over all.
+    @property
+    def jaccard(self) -> float | None:
+        """Intersection over union; None where there is nothing on either side."""
+        union = self.tp + self.fn + self.fp
+        return self.tp / union if union else None
+
     def f1_from(self, minimum: int) -> float | None:
         """Return F1, or None where the class occurs fewer than `minimum` times, or never."""
         return self.f1 if self.tp + self.fn >= max(minimum, 1) else None
@@ -194,11 +201,12 @@ def official_score(
     found, true = localisation > 0, localisation_target > 0
     graded = damage_target > 0
     predicted, target = (damage * found)[graded], damage_target[graded]
-    first, second, third, fourth = (_counts(predicted == c, target == c) for c in GRADES)
-    return OfficialScore(_counts(found, true), (first, second, third, fourth))
+    first, second, third, fourth = (pixel_counts(predicted == c, target == c) for c in GRADES)
+    return OfficialScore(pixel_counts(found, true), (first, second, third, fourth))
 
 
-def _counts(predicted: np.ndarray, true: np.ndarray) -> Counts:
+def pixel_counts(predicted: np.ndarray, true: np.ndarray) -> Counts:
+    """Count two bool arrays of one shape, pixel by pixel."""
     tp = int(np.count_nonzero(predicted & true))
     return Counts(tp, int(np.count_nonzero(true)) - tp, int(np.count_nonzero(predicted)) - tp)
 

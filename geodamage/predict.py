@@ -10,16 +10,17 @@ import math
 import os
 import queue
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
 
+from geodamage.averaging import MAP_UNKNOWN
 from geodamage.card import Card
 from geodamage.errors import ModelError, OptionError, ResourceError
-from geodamage.model import Heads, Predictor, probabilities
+from geodamage.model import Ensemble, Heads, Predictor, building_probabilities, probabilities
 from geodamage.postprocessing import PixelRules
 from geodamage.scene import MISSING_POST, MISSING_PRE, OUTSIDE, OUTSIDE_AOI, Pixels, Scene
 from geodamage.windows import Window, round_down, round_up
@@ -40,6 +41,8 @@ BASE_BYTES = 620_000_000
 BASE_MODEL_BYTES = 10_000_000
 #: Bytes of one read pixel: six of colour, one of flags, two copies while the next band is read.
 READ_BYTES = 16
+#: Bytes of one read pixel of a saved map: one, and two copies while the next band is read.
+MAP_BYTES = 3
 #: Bytes of one finished pixel: five float32 and a flag in four bands, labels, scratch.
 BAND_BYTES = 130
 
@@ -53,8 +56,9 @@ class Band:
     window
         On the scene's grid.
     probabilities
-        float32 (5, rows, columns): background, then the four grades. Background is 1 where
-        nothing could be seen.
+        float32 (5, rows, columns): background, then the four grades; or, where buildings alone
+        were asked for, (2, rows, columns): background and building. Background is 1 where nothing
+        could be seen.
     missing
         uint8 (rows, columns): the flags of `Scene.read`, and `NEAR_MISSING`.
     grades
@@ -141,6 +145,7 @@ def make_plan(
     batch: int = 1,
     memory: float = 1.5e9,
     resident: int = 0,
+    maps: int = 0,
 ) -> Plan:
     """Plan windows, column blocks and batches for a region within a limit of memory.
 
@@ -158,6 +163,8 @@ def make_plan(
         Bytes.
     resident
         Bytes that the model holds between two calls, `Predictor.resident_bytes`.
+    maps
+        Saved probability maps that are read beside the images.
 
     Raises
     ------
@@ -180,10 +187,11 @@ def make_plan(
         for count in (batch, 1):
             plan = _plan(region, card, size, halo, count)
             spare = memory - held - card.bytes_per_pixel * np.prod(plan.window) * count
-            columns = int(min(spare // _column_bytes(plan), region.width + 1))
+            each = _column_bytes(plan, maps)
+            columns = int(min(spare // each, region.width + 1))
             if columns >= 1:
                 return Plan(plan.region, plan.origin, plan.core, halo, columns, count)
-            need = memory - spare + _column_bytes(plan)
+            need = memory - spare + each
     enough = math.ceil(need / 1e7) / 100  # GB, in whole steps of 10 MB
     raise ResourceError(
         f"{memory / 1e9:.2f} GB of memory are not enough for model {card.name!r}, which needs "
@@ -220,9 +228,9 @@ def _plan(region: Window, card: Card, size: int, halo: int, batch: int) -> Plan:
     return Plan(region, origin, (rows, columns), halo, 1, batch)
 
 
-def _column_bytes(plan: Plan) -> float:
+def _column_bytes(plan: Plan, maps: int) -> float:
     """Return the bytes that one more column of cores in a block needs."""
-    read = plan.window[0] * plan.window[1] * READ_BYTES
+    read = plan.window[0] * plan.window[1] * (READ_BYTES + MAP_BYTES * maps)
     return float(read + plan.core[0] * plan.core[1] * BAND_BYTES)
 
 
@@ -268,9 +276,19 @@ def predict(
 
 
 def run_plan(
-    scene: Scene, model: Predictor, plan: Plan, *, with_grades: bool = False
+    scene: Scene,
+    model: Predictor,
+    plan: Plan,
+    *,
+    with_grades: bool = False,
+    localisation_only: bool = False,
 ) -> Iterator[Band]:
     """Predict a scene as planned; see `predict`.
+
+    Parameters
+    ----------
+    localisation_only
+        Give bands of two channels: background and building. Then the model needs no damage head.
 
     Raises
     ------
@@ -286,7 +304,8 @@ def run_plan(
         )
     # Inference has a thread to itself: whatever else is done there would leave a core idle.
     asked = ahead(_infer(model, plan, reach, ahead(_read(scene, plan))))
-    return ahead(_assemble(plan, rules, asked))
+    join = building_probabilities if localisation_only else probabilities
+    return ahead(_assemble(plan, rules, asked, join))
 
 
 def _read(scene: Scene, plan: Plan) -> Iterator[tuple[Window, Pixels]]:
@@ -305,11 +324,14 @@ def _read(scene: Scene, plan: Plan) -> Iterator[tuple[Window, Pixels]]:
 
 
 def _stack(above: Pixels, below: Pixels, kept: int) -> Pixels:
-    return Pixels(
-        np.concatenate([above.pre[:, -kept:], below.pre], 1),
-        np.concatenate([above.post[:, -kept:], below.post], 1),
-        np.concatenate([above.missing[-kept:], below.missing], 0),
-    )
+    pre = np.concatenate([above.pre[:, -kept:], below.pre], 1)
+    is_alone = below.post is below.pre
+    post = pre if is_alone else np.concatenate([above.post[:, -kept:], below.post], 1)
+    missing = np.concatenate([above.missing[-kept:], below.missing], 0)
+    if above.maps is None or below.maps is None:
+        return Pixels(pre, post, missing)
+    maps = np.concatenate([above.maps[:, -kept:], below.maps], 1)
+    return Pixels(pre, post, missing, maps)
 
 
 def _infer(
@@ -318,6 +340,10 @@ def _infer(
     # An error of the model keeps this frame alive; the reader shall not live as long as that.
     with contextlib.closing(read):
         for band, pixels in read:
+            if isinstance(model, Ensemble) and not model.members and pixels.maps is not None:
+                # Where no map says anything, no image helps.
+                silent = (pixels.maps == MAP_UNKNOWN).all(0)
+                pixels.missing[silent] |= np.uint8(MISSING_PRE)
             unseen = (pixels.missing & UNSEEN) > 0
             near = cv2.dilate(unseen.view(np.uint8), np.ones((3, 3), np.uint8))
             inner = _inside(pixels.missing.shape, plan.halo)
@@ -332,12 +358,15 @@ def _infer(
 
 
 def _assemble(
-    plan: Plan, rules: PixelRules | None, asked: Generator[_Answers, None, None]
+    plan: Plan,
+    rules: PixelRules | None,
+    asked: Generator[_Answers, None, None],
+    join: Callable[[Heads], np.ndarray],
 ) -> Iterator[Band]:
     """Join both heads of every core and lay the cores side by side."""
     with contextlib.closing(asked):
         for answers in asked:
-            joined = _join(answers, 0 if rules is None else rules.reach)
+            joined = _join(answers, 0 if rules is None else rules.reach, join)
             grades = None if rules is None else _grade(answers, rules)
             band = answers.band
             clipped = band & plan.region
@@ -350,15 +379,16 @@ def _assemble(
             )
 
 
-def _join(answers: _Answers, reach: int) -> np.ndarray:
-    """Return the probabilities of a band, float32 (5, rows, columns)."""
+def _join(answers: _Answers, reach: int, join: Callable[[Heads], np.ndarray]) -> np.ndarray:
+    """Return the probabilities of a band, float32 (channels, rows, columns)."""
     band = answers.band
-    result = np.zeros((5, *band.shape), np.float32)
+    channels = 5 if join is probabilities else 2
+    result = np.zeros((channels, *band.shape), np.float32)
     result[0] = 1
     seen = (answers.missing & UNSEEN) == 0
     for group, said in zip(answers.groups, answers.heads, strict=True):
         inner = _cropped(said, reach)
-        for core, found in zip(group, probabilities(inner), strict=True):
+        for core, found in zip(group, join(inner), strict=True):
             index = _within(core, band)
             np.copyto(result[(slice(None), *index)], found, where=seen[index])
     return result
@@ -403,13 +433,25 @@ def _ask(
     """Return the heads of some cores, with no more of their halo than the rules reach."""
     rows, columns = plan.window
     lefts = [core.column - band.column for core in cores]
-    pre, post = (
-        np.stack([image[:, :rows, left : left + columns] for left in lefts])
-        for image in (pixels.pre, pixels.post)
-    )
-    heads = _cropped(model(pre, post), plan.halo - reach)
+
+    def windows(image: np.ndarray) -> np.ndarray:
+        return np.stack([image[:, :rows, left : left + columns] for left in lefts])
+
+    pre = windows(pixels.pre)
+    post = _as_post(pre, model.card) if pixels.post is pixels.pre else windows(pixels.post)
+    if isinstance(model, Ensemble) and pixels.maps is not None:
+        said = model(pre, post, windows(pixels.maps))
+    else:
+        said = model(pre, post)
+    heads = _cropped(said, plan.halo - reach)
     # Copies: a view would keep the halo in memory.
     return Heads(*(None if head is None else head.copy() for head in heads))
+
+
+def _as_post(pre: np.ndarray, card: Card) -> np.ndarray:
+    """Return what a model is shown as post where there is one image: the same again."""
+    wanted = len(card.post_channels)
+    return pre if wanted == pre.shape[1] else np.repeat(pre[:, :1], wanted, 1)
 
 
 class _Failure(Generic[T]):

@@ -246,7 +246,7 @@ class GradeRaster(_WorkingRaster):
             `damage_class` and a geometry; a building without a grade paints 255.
         """
         shapes = frame.geometry if frame.crs is None else frame.geometry.to_crs(self.grid.crs)
-        codes = frame["damage_class"].astype("Int32").fillna(NOT_ASSESSED).to_numpy(np.uint8)
+        codes = self._codes(frame)
         geometries = shapes.to_numpy()
         present = ~(shapely.is_missing(geometries) | shapely.is_empty(geometries))
         geometries, codes = geometries[present], codes[present]
@@ -254,6 +254,11 @@ class GradeRaster(_WorkingRaster):
         for cell, members in _cells(boxes, self.region):
             order = members[np.argsort(SEVERITY[codes[members]], kind="stable")]
             self._burn_cell(cell, geometries[order], codes[order])
+
+    def _codes(self, frame: gpd.GeoDataFrame) -> np.ndarray:
+        """Return what each building paints, uint8 (n,)."""
+        grades = frame["damage_class"].astype("Int32").fillna(NOT_ASSESSED)
+        return np.asarray(grades.to_numpy(np.uint8))
 
     def _burn_cell(self, cell: Window, geometries: np.ndarray, codes: np.ndarray) -> None:
         drawn = rasterize(
@@ -277,6 +282,20 @@ class GradeRaster(_WorkingRaster):
         dataset.update_tags(legend=", ".join(f"{code} {text}" for code, text in LEGEND.items()))
 
 
+class MaskRaster(GradeRaster):
+    """A raster of buildings, `uint8`: 0 background, 1 building, 255 not assessed."""
+
+    def _codes(self, frame: gpd.GeoDataFrame) -> np.ndarray:
+        return np.ones(len(frame), np.uint8)
+
+    def _describe(self, dataset: Any) -> None:
+        grey = (*rgb(COLOUR_NOT_ASSESSED), 255)
+        shown = {0: (0, 0, 0, 0), 1: (255, 255, 255, 255), NOT_ASSESSED: grey}
+        dataset.write_colormap(1, shown)
+        dataset.set_band_description(1, "building")
+        dataset.update_tags(legend=f"0 background, 1 building, {NOT_ASSESSED} not assessed")
+
+
 class ProbabilityRaster(_WorkingRaster):
     """A raster of probabilities: background and the four grades, `uint8` in steps of 1/250.
 
@@ -287,6 +306,7 @@ class ProbabilityRaster(_WorkingRaster):
 
     channels = 1 + len(GRADES)
     resampling = "AVERAGE"
+    names: ClassVar[tuple[str, ...]] = tuple(LEGEND[code] for code in range(1 + len(GRADES)))
 
     def write(self, window: Window, probabilities: np.ndarray, assessed: np.ndarray) -> None:
         """Write the probabilities of a window.
@@ -296,7 +316,7 @@ class ProbabilityRaster(_WorkingRaster):
         window
             Where the pixels lie on the grid.
         probabilities
-            float32 (5, rows, columns), 0-1.
+            float32 (channels, rows, columns), 0-1.
         assessed
             bool (rows, columns).
         """
@@ -312,12 +332,19 @@ class ProbabilityRaster(_WorkingRaster):
             )
 
     def _describe(self, dataset: Any) -> None:
-        dataset.descriptions = tuple(LEGEND[code] for code in range(self.channels))
+        dataset.descriptions = self.names
         dataset.scales = (1 / STEPS,) * self.channels
         dataset.update_tags(
             legend=f"probability = value / {STEPS}, {NOT_ASSESSED} not assessed; channels: "
-            + ", ".join(LEGEND[code] for code in range(self.channels))
+            + ", ".join(self.names)
         )
+
+
+class BuildingProbabilityRaster(ProbabilityRaster):
+    """A raster of the probability of a building, one channel; else as `ProbabilityRaster`."""
+
+    channels = 1
+    names = ("building",)
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """Scenes: a pre and a post image of one place, on one working grid; the only door to imagery.
 
+An image alone is a scene, too: of buildings, where nothing is compared.
+
 The grid is metric, with square pixels, north up, on an absolute lattice: a crop of the images
 or another area of interest has the same pixels. Images are warped on the fly, window by window,
 and a pixel's value does not depend on the window it is read in.
@@ -8,9 +10,9 @@ and a pixel's value does not depend on the window it is read in.
 import math
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,10 +26,12 @@ from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 
 from geodamage.aoi import read_aoi
+from geodamage.card import SENSORS
 from geodamage.errors import GeodamageWarning, GsdWarning, OptionError, SceneError, SceneWarning
 from geodamage.grid import WGS84, Grid, GsdRange
 from geodamage.image import Image, Shift, crs_name, open_image
 from geodamage.lattice import SLACK, working_lattice
+from geodamage.probability_maps import ProbabilityMap, open_map
 from geodamage.sources import Source
 from geodamage.windows import Window, mirror, round_down, round_up
 
@@ -59,13 +63,20 @@ class SceneOptions:
     pre_channels, post_channels
         How many channels the model takes.
     scale
-        What becomes 0 and 255 in images of more than 8 bits; None for percentiles of each.
+        What becomes 0 and 255 in images of more than 8 bits; None for percentiles of each. Of two
+        sensors it is that of the pre image.
+    post_scale
+        The same of the post image, where it is another.
+    post_sensor
+        What the post image was taken by: `optical` or `sar`.
     aoi
         Vector file of the area to report on.
     allow_remote
         Whether URLs are read.
     snap
         The grid begins at a multiple of this many pixels.
+    maps
+        Saved probability maps to read beside the images.
     """
 
     pre_bands: tuple[int, ...] | None = None
@@ -76,14 +87,78 @@ class SceneOptions:
     aoi: Path | None = None
     allow_remote: bool = False
     snap: int = 64
+    maps: tuple[Path, ...] = ()
+    post_scale: tuple[float, float] | None = None
+    post_sensor: str = "optical"
 
     def __post_init__(self) -> None:
-        if self.scale is not None:
-            low, high = self.scale
+        for name, scale in (("--scale", self.scale), ("--post-scale", self.post_scale)):
+            if scale is None:
+                continue
+            low, high = scale
             if not (math.isfinite(low) and math.isfinite(high) and low < high):
-                raise OptionError(f"--scale {low:g},{high:g}: give MIN,MAX with MIN below MAX")
+                raise OptionError(f"{name} {low:g},{high:g}: give MIN,MAX with MIN below MAX")
+        if self.post_sensor not in SENSORS:
+            raise OptionError(
+                f"--post-sensor {self.post_sensor}: unknown; give {' or '.join(SENSORS)}"
+            )
         if self.snap < 1:
             raise OptionError(f"snap is {self.snap}; give 1 pixel or more")
+
+    @property
+    def bands_option(self) -> str:
+        """By which the channels of the post image are chosen: of two sensors it has its own."""
+        return "--bands" if self.post_sensor == "optical" else "--post-bands"
+
+    @property
+    def scales(self) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
+        """What becomes 0 and 255 in the pre and in the post image."""
+        shared = self.scale if self.post_sensor == "optical" else None
+        return self.scale, shared if self.post_scale is None else self.post_scale
+
+
+def choose_bands(
+    both: tuple[int, ...] | None, post: tuple[int, ...] | None, post_sensor: str
+) -> dict[str, Any]:
+    """Return the channels of each image as `SceneOptions` takes them.
+
+    Parameters
+    ----------
+    both
+        Of both images, where one sensor took them; of two sensors those of the pre image.
+    post
+        Of the post image, where they are others.
+    post_sensor
+        `optical` or `sar`.
+    """
+    shared = both if post_sensor == "optical" else None
+    return {"pre_bands": both, "post_bands": shared if post is None else post}
+
+
+#: What a list of scenes may choose for one of them, of how its images are read.
+CHOICES = ("bands", "scale", "post_sensor", "post_bands", "post_scale")
+
+
+def with_choices(options: SceneOptions, chosen: Mapping[str, Any]) -> SceneOptions:
+    """Return how a scene is read: the options of all, and what a list chooses for this one.
+
+    Parameters
+    ----------
+    options
+        Of all scenes.
+    chosen
+        Any of `CHOICES`; other keys are left alone.
+    """
+    own: dict[str, Any] = {
+        key: tuple(chosen[key]) for key in ("scale", "post_scale") if chosen.get(key) is not None
+    }
+    sensor = chosen.get("post_sensor") or options.post_sensor
+    both, post = chosen.get("bands"), chosen.get("post_bands")
+    if sensor != options.post_sensor or both is not None or post is not None:
+        both = options.pre_bands if both is None else tuple(both)
+        post = None if post is None else tuple(post)
+        own |= choose_bands(both, post, sensor)
+    return replace(options, post_sensor=sensor, **own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +168,24 @@ class Pixels:
     Attributes
     ----------
     pre, post
-        uint8 (channels, rows, columns); 0 where that image is missing.
+        uint8 (channels, rows, columns); 0 where that image is missing. Of an image alone both are
+        the same array.
     missing
         uint8 (rows, columns), a sum of `MISSING_PRE`, `MISSING_POST`, `OUTSIDE_AOI` and
         `OUTSIDE` (beyond the overlap of the images, so mirrored).
+    maps
+        uint8 (maps, rows, columns): saved probabilities in steps of 1/250, 255 where there is
+        none; None where the scene has no such map.
     """
 
     pre: npt.NDArray[np.uint8]
     post: npt.NDArray[np.uint8]
     missing: npt.NDArray[np.uint8]
+    maps: npt.NDArray[np.uint8] | None = None
 
 
 class Scene:
-    """A pre and a post image of one place, on one grid; a context manager.
+    """A pre and a post image of one place, or one alone, on one grid; a context manager.
 
     Attributes
     ----------
@@ -132,19 +212,28 @@ class Scene:
     post_shift: Shift | None
 
     def __init__(
-        self, pre: Image, post: Image, *, gsd: GsdRange, options: SceneOptions = SceneOptions()
+        self,
+        pre: Image,
+        post: Image | None,
+        *,
+        gsd: GsdRange,
+        options: SceneOptions = SceneOptions(),
+        maps: Sequence[ProbabilityMap] = (),
     ) -> None:
-        self._pre, self._post = pre, post
+        self._images = (pre,) if post is None else (pre, post)
+        self._maps = tuple(maps)
         self._reading = threading.Lock()  # GDAL crashes where a file is closed under a reader
         self._is_closed = False
+        self._sensors = ("optical", options.post_sensor)
         self._notes: list[tuple[str, type[GeodamageWarning]]] = [
-            (note, SceneWarning) for note in (*pre.notes, *post.notes)
+            (note, SceneWarning) for image in self._images for note in image.notes
         ]
         self.post_shift = None
         self._check_gsd(gsd)
-        self._lattice = working_lattice(pre.first.grid, pre.gsd, _meeting_point(pre, post), gsd)
+        last = self._images[-1]
+        self._lattice = working_lattice(pre.first.grid, pre.gsd, _meeting_point(pre, last), gsd)
         self.pre_outline = pre.outline(self._lattice.crs)
-        self.post_outline = post.outline(self._lattice.crs)
+        self.post_outline = last.outline(self._lattice.crs)
         self._place(options.snap)
         self.aoi = None
         self._aoi_path = options.aoi
@@ -161,17 +250,18 @@ class Scene:
     def open(
         cls,
         pre: Source | Sequence[Source],
-        post: Source | Sequence[Source],
+        post: Source | Sequence[Source] | None,
         *,
         gsd: GsdRange,
         options: SceneOptions = SceneOptions(),
     ) -> Self:
-        """Open a pair of images and lay the working grid over their overlap.
+        """Open a pair of images, or one, and lay the working grid over their overlap.
 
         Parameters
         ----------
         pre, post
-            A GeoTIFF, a folder of tiles, a glob, `@list.txt`, a URL, or a sequence of these.
+            A GeoTIFF, a folder of tiles, a glob, `@list.txt`, a URL, or a sequence of these. An
+            image alone is `pre`, and `post` is None.
         gsd
             The ground sample distances the model was made for, metres per pixel.
         options
@@ -194,22 +284,30 @@ class Scene:
             If something about the pair is odd.
         """
         with ExitStack() as opened:
-            images = []
-            for role, source, bands, channels in (
-                ("pre", pre, options.pre_bands, options.pre_channels),
-                ("post", post, options.post_bands, options.post_channels),
+            images: list[Image] = []
+            for role, source, bands, channels, scale in (
+                ("pre", pre, options.pre_bands, options.pre_channels, options.scales[0]),
+                ("post", post, options.post_bands, options.post_channels, options.scales[1]),
             ):
+                if source is None:
+                    continue
                 image = open_image(
                     role,
                     source,
                     bands=bands,
                     channels=channels,
-                    scale=options.scale,
+                    scale=scale,
                     allow_remote=options.allow_remote,
+                    option=options.bands_option if role == "post" else "--bands",
                 )
                 opened.callback(image.close)
                 images.append(image)
-            scene = cls(*images, gsd=gsd, options=options)
+            maps = []
+            for path in options.maps:
+                maps.append(open_map(path))
+                opened.callback(maps[-1].close)
+            first, second = images[0], images[1] if len(images) > 1 else None
+            scene = cls(first, second, gsd=gsd, options=options, maps=maps)
             for text, category in scene._notes:
                 warnings.warn(text, category, stacklevel=2)
             opened.pop_all()  # the scene closes them
@@ -235,8 +333,8 @@ class Scene:
         """Close the files, when a read in progress is done; what was read stays."""
         with self._reading:
             self._is_closed = True
-            self._pre.close()
-            self._post.close()
+            for opened in (*self._images, *self._maps):
+                opened.close()
 
     def read(self, window: Window) -> Pixels:
         """Read a window of the grid; it may reach beyond the images, and is mirrored there.
@@ -261,11 +359,19 @@ class Scene:
 
     def _read_within(self, window: Window) -> Pixels:
         place = window.shift(self._origin.row, self._origin.column)
-        pre = self._pre.read(self._lattice, place)
-        post = self._post.read(self._lattice, place, self.post_shift)
+        pre = self._images[0].read(self._lattice, place)
         missing = np.where(pre.valid, np.uint8(0), np.uint8(MISSING_PRE))
-        missing |= np.where(post.valid, np.uint8(0), np.uint8(MISSING_POST))
-        return Pixels(pre.values, post.values, missing)
+        after = pre.values
+        if len(self._images) > 1:
+            post = self._images[1].read(self._lattice, place, self.post_shift)
+            missing |= np.where(post.valid, np.uint8(0), np.uint8(MISSING_POST))
+            after = post.values
+        return Pixels(pre.values, after, missing, self._read_maps(place))
+
+    def _read_maps(self, place: Window) -> npt.NDArray[np.uint8] | None:
+        if not self._maps:
+            return None
+        return np.stack([saved.read(self._lattice, place) for saved in self._maps])
 
     def _read_mirrored(self, window: Window) -> Pixels:
         extent = self.extent
@@ -284,7 +390,10 @@ class Scene:
         if inside.size:
             beyond[inside.slices] = False
         missing[beyond] |= OUTSIDE
-        return Pixels(found.pre[:, rows, columns], found.post[:, rows, columns], missing)
+        pre = found.pre[:, rows, columns]
+        post = pre if found.post is found.pre else found.post[:, rows, columns]
+        maps = None if found.maps is None else found.maps[:, rows, columns]
+        return Pixels(pre, post, missing, maps)
 
     def _outside_aoi(self, window: Window) -> npt.NDArray[np.bool_]:
         burnt: npt.NDArray[np.uint8] = rasterize(
@@ -298,9 +407,15 @@ class Scene:
     def facts(self) -> dict[str, Any]:
         """Return what a sidecar says of the scene; JSON can hold it."""
         overlap = shapely.intersection(self.pre_outline, self.post_outline)
+        names = ("pre", "post") if len(self._images) > 1 else ("image",)
+        images: dict[str, Any] = {
+            name: {**image.facts(), "sensor": sensor}
+            for name, image, sensor in zip(names, self._images, self._sensors, strict=False)
+        }
+        if self._maps:
+            images["maps"] = [saved.image.facts() for saved in self._maps]
         return {
-            "pre": self._pre.facts(),
-            "post": self._post.facts(),
+            **images,
             "crs": crs_name(self.grid.crs),
             "gsd": round(math.prod(self.grid.gsd) ** 0.5, 6),
             "pixel": self._lattice.pixel,
@@ -313,7 +428,8 @@ class Scene:
         }
 
     def _check_gsd(self, gsd: GsdRange) -> None:
-        for image in (self._pre, self._post):
+        found = "grades" if len(self._images) > 1 else "buildings"
+        for image in self._images:
             name = image.first.name
             made_for = f"{gsd.minimum:g} to {gsd.maximum:g} m"
             if image.gsd > COARSEST * gsd.maximum * SLACK:
@@ -324,11 +440,15 @@ class Scene:
             if image.gsd > gsd.maximum * SLACK:
                 text = (
                     f"{name}: {image.gsd:.3g} m per pixel, coarser than the model was made for "
-                    f"({made_for}); grades are less sure"
+                    f"({made_for}); {found} are less sure"
                 )
                 self._notes.append((text, GsdWarning))
-        ratio = max(self._pre.gsd / self._post.gsd, self._post.gsd / self._pre.gsd)
-        both = f"pre has {self._pre.gsd:.3g} m per pixel and post {self._post.gsd:.3g} m"
+        if len(self._images) > 1:
+            self._check_ratio(*self._images)
+
+    def _check_ratio(self, pre: Image, post: Image) -> None:
+        ratio = max(pre.gsd / post.gsd, post.gsd / pre.gsd)
+        both = f"pre has {pre.gsd:.3g} m per pixel and post {post.gsd:.3g} m"
         if ratio > RATIO_REFUSED * SLACK:
             raise SceneError(
                 f"{both}, more than {RATIO_REFUSED:g} times apart; use images that are more alike"
@@ -341,11 +461,13 @@ class Scene:
         overlap = shapely.intersection(self.pre_outline, self.post_outline)
         covered = self._lattice.covered(overlap.bounds) if not overlap.is_empty else None
         if covered is None or min(covered.shape) == 0:
-            raise _no_overlap(self._pre, self._post)
+            raise _no_overlap(self._images[0], self._images[-1])
         if min(covered.shape) < SHORTEST_SIDE:
+            names = " and ".join(image.first.name for image in self._images)
+            verb = "overlap in" if len(self._images) > 1 else "has, at the model's pixel size,"
             raise SceneError(
-                f"{self._pre.first.name} and {self._post.first.name} overlap in "
-                f"{covered.height} x {covered.width} pixels only; {SHORTEST_SIDE} a side are needed"
+                f"{names} {verb} {covered.height} x {covered.width} pixels only; "
+                f"{SHORTEST_SIDE} a side are needed"
             )
         smaller = min(self.pre_outline.area, self.post_outline.area)
         if overlap.area < smaller / 2:
@@ -364,7 +486,8 @@ class Scene:
         covered = Window(0, 0, 0, 0) if part.is_empty else self._lattice.covered(part.bounds)
         self.region = covered.shift(-self._origin.row, -self._origin.column) & self.extent
         if not self.region.size:
-            raise SceneError(f"{path}: the area of interest does not meet the images' overlap")
+            where = "images' overlap" if len(self._images) > 1 else "image"
+            raise SceneError(f"{path}: the area of interest does not meet the {where}")
         a, _, c, _, e, f = self.grid.transform[:6]
         place = np.array([c, f])
         self._aoi_pixels = shapely.transform(self.aoi, lambda points: (points - place) / [a, e])

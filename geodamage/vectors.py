@@ -20,7 +20,7 @@ from pyproj import CRS, Transformer
 
 from geodamage._version import __version__
 from geodamage.errors import OptionError, OutputError
-from geodamage.fields import NAMES, conform, empty_frame
+from geodamage.fields import FIELDS, Field, conform, empty_frame
 from geodamage.output import (
     VECTOR_EXTENSIONS,
     Publication,
@@ -89,6 +89,7 @@ def vector_writer(
     layer: str = "buildings",
     *,
     geometry_type: GeometryType = "Unknown",
+    fields: tuple[Field, ...] = FIELDS,
 ) -> "VectorWriter":
     """Open a vector file for writing; its extension picks the format.
 
@@ -102,6 +103,8 @@ def vector_writer(
         Name of the layer, where the format has one.
     geometry_type
         What the GeoPackage layer declares; `Unknown` takes any geometry.
+    fields
+        What is written of each building.
 
     Raises
     ------
@@ -117,7 +120,7 @@ def vector_writer(
             f" use {', '.join(VECTOR_EXTENSIONS)}"
         )
     with output_errors(path):
-        return WRITERS[extension](Path(path), crs, layer, geometry_type)
+        return WRITERS[extension](Path(path), crs, layer, geometry_type, fields)
 
 
 class VectorWriter(ABC):
@@ -126,11 +129,19 @@ class VectorWriter(ABC):
     Leaving the context closes the file; leaving it by an exception leaves the file incomplete.
     """
 
-    def __init__(self, path: Path, crs: CRS, layer: str, geometry_type: GeometryType) -> None:
+    def __init__(
+        self,
+        path: Path,
+        crs: CRS,
+        layer: str,
+        geometry_type: GeometryType,
+        fields: tuple[Field, ...] = FIELDS,
+    ) -> None:
         self.path = path
         self.crs = crs
         self.layer = layer
         self.geometry_type = geometry_type
+        self.fields = fields
         self._waiting: list[gpd.GeoDataFrame] = []
         self._open()
 
@@ -152,7 +163,7 @@ class VectorWriter(ABC):
         """Add the buildings of a frame that has every field; there may be none."""
         if frame.empty:
             return
-        self._waiting.append(conform(frame, self.crs))
+        self._waiting.append(conform(frame, self.crs, self.fields))
         rows = sum(len(waiting) for waiting in self._waiting)
         vertices = sum(
             int(shapely.get_num_coordinates(waiting.geometry.to_numpy()).sum())
@@ -242,11 +253,12 @@ class GeoJsonLinesWriter(GeoJsonWriter):
 def _features(frame: gpd.GeoDataFrame, to_wgs84: Transformer) -> Iterator[str]:
     """Yield the buildings of a conformed frame as GeoJSON text."""
     shapes = shapely.to_geojson(to_rfc7946(frame.geometry.to_numpy(), to_wgs84))
-    values = [_plain_values(frame[name]) for name in NAMES]
+    names = [str(name) for name in frame.columns if name != "geometry"]
+    values = [_plain_values(frame[name]) for name in names]
     for shape, *row in zip(shapes, *values, strict=True):
         identifier = json.dumps(row[0])
         properties = json.dumps(
-            dict(zip(NAMES, row, strict=True)), separators=(",", ":"), allow_nan=False
+            dict(zip(names, row, strict=True)), separators=(",", ":"), allow_nan=False
         )
         yield (
             f'{{"type":"Feature","id":{identifier},"geometry":{shape or "null"},'
@@ -317,7 +329,7 @@ class GeoPackageWriter(VectorWriter):
     def _open(self) -> None:
         self.path.unlink(missing_ok=True)
         self._count = 0
-        self._append(empty_frame(self.crs), append=False)
+        self._append(empty_frame(self.crs, self.fields), append=False)
 
     def _write(self, frame: gpd.GeoDataFrame) -> None:
         self._append(frame, append=True)
@@ -371,7 +383,9 @@ class FlatGeobufWriter(VectorWriter):
         self._types: set[str] = set()
         self._has_null = False
         self._count = 0
-        self._spool = GeoPackageWriter(self._spool_path, self.crs, self.layer, "Unknown")
+        self._spool = GeoPackageWriter(
+            self._spool_path, self.crs, self.layer, "Unknown", self.fields
+        )
 
     def _write(self, frame: gpd.GeoDataFrame) -> None:
         self._types.update(frame.geometry.geom_type.dropna())
@@ -423,7 +437,7 @@ class GeoParquetWriter(VectorWriter):
 
         self._types: set[str] = set()
         self._bounds: list[np.ndarray] = []
-        columns = pd.DataFrame(empty_frame(self.crs).drop(columns="geometry"))
+        columns = pd.DataFrame(empty_frame(self.crs, self.fields).drop(columns="geometry"))
         plain = pa.Schema.from_pandas(columns, preserve_index=False)
         self._schema = plain.append(pa.field("geometry", pa.binary()))
         self._writer = pq.ParquetWriter(self.path, self._schema, compression="zstd")

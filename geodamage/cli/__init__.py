@@ -14,6 +14,7 @@ from geodamage.errors import GeodamageError
 
 COMMANDS = {
     "assess": "Grade the damage of every building between two images.",
+    "buildings": "Find the buildings of one image.",
     "batch": "Assess many scenes unattended, and go on where it stopped.",
     "event": "Merge the results of many scenes into one layer of the event.",
     "report": "Write an assessment as a page that opens offline.",
@@ -21,7 +22,7 @@ COMMANDS = {
     "score": "Score predictions against targets by the official xView2 metric.",
     "masks": "Draw xBD labels as masks, exactly like the official targets.",
     "georeference": "Make GeoTIFFs of xBD images from their labels.",
-    "models": "List, show and import models.",
+    "models": "List, show, import, optimise and time models.",
 }
 
 INTERNAL_ERROR, RESOURCE_LIMIT, INTERRUPTED = 1, 7, 130

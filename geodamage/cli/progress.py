@@ -6,10 +6,10 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
@@ -26,6 +26,17 @@ if TYPE_CHECKING:
 LINE_EVERY = 10.0
 
 _interrupted = threading.Event()
+
+
+class HasFacts(Protocol):
+    """The summary of a job."""
+
+    def facts(self) -> dict[str, Any]:
+        """Return its figures; JSON can hold them."""
+        ...
+
+
+S = TypeVar("S", bound=HasFacts)
 
 
 def catch_signals() -> None:
@@ -72,8 +83,24 @@ class Reporter:
         else:
             click.echo(f"geodamage: error: {message}", err=True)
 
-    def follow(self, work: "Generator[Progress, None, Summary]", output: Path) -> None:
-        """Run a job to its end and say how it goes; an interrupted job is closed first."""
+    def follow(
+        self,
+        work: "Generator[Progress, None, S]",
+        output: Path,
+        *,
+        say: "Callable[[S, Path], None] | None" = None,
+    ) -> None:
+        """Run a job to its end and say how it goes; an interrupted job is closed first.
+
+        Parameters
+        ----------
+        work
+            Gives progress, and at its end a summary.
+        output
+            Main result.
+        say
+            Prints the summary; None prints the table of grades.
+        """
         try:
             with warnings.catch_warnings():
                 # They come as messages of the job, too.
@@ -85,7 +112,7 @@ class Reporter:
                         self._step(next(work))
                     except StopIteration as stop:
                         self._stop_bar()
-                        self._finish(stop.value, output)
+                        self._finish(stop.value, output, say or _print_table)
                         return
         finally:
             self._stop_bar()
@@ -135,11 +162,11 @@ class Reporter:
             self._bar.stop()
             self._bar = None
 
-    def _finish(self, summary: "Summary", output: Path) -> None:
+    def _finish(self, summary: "HasFacts", output: Path, say: "Callable[..., None]") -> None:
         if self._json:
             self._emit({"stage": "result", "output": str(output), **summary.facts()})
         elif not self._quiet:
-            _print_table(summary, output)
+            say(summary, output)
 
     def _emit(self, values: dict[str, Any]) -> None:
         click.echo(json.dumps(values, ensure_ascii=False), err=True)

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, TypeVar
 
 import click
 
@@ -13,8 +13,8 @@ from geodamage.cli.assess import FILE
 from geodamage.cli.progress import LINE_EVERY
 from geodamage.errors import OptionError
 
-if TYPE_CHECKING:
-    from geodamage.scoring import ImageId, MaskScore
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 @click.command(name="score")
@@ -26,20 +26,54 @@ if TYPE_CHECKING:
               help="Show the scores of each event, too; needs TARGET_DIR/names.csv.")  # fmt: skip
 @click.option("--strict", is_flag=True,
               help="Refuse what is not 1024 x 1024, as the official scorer does.")  # fmt: skip
+@click.option("--buildings", is_flag=True,
+              help="Score buildings without grades: PRED_DIR and TARGET_DIR are a prediction and "
+              "its truth, or folders of them.")  # fmt: skip
+@click.option("--threshold", type=float, metavar="P",
+              help="With --buildings: a raster of probabilities is building above this; 0.5 unless "
+              "given.")  # fmt: skip
+@click.option("--aoi", type=FILE, metavar="FILE",
+              help="With --buildings: count only what lies in these polygons.")  # fmt: skip
+@click.option("--gsd", type=float, metavar="METRES",
+              help="With --buildings: size of a pixel where both sides are polygons; 0.5 unless "
+              "given.")  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing on stderr but errors.")
 def command(
-    pred_dir: Path, target_dir: Path, as_json: bool, per_event: bool, strict: bool, quiet: bool
+    pred_dir: Path,
+    target_dir: Path,
+    as_json: bool,
+    per_event: bool,
+    strict: bool,
+    buildings: bool,
+    quiet: bool,
+    **options: Any,
 ) -> None:
-    """Score predictions against targets by the official xView2 metric.
+    """Score predictions against targets by the official xView2 metric, or buildings alone.
 
     PRED_DIR holds {test|hold}_{localization|damage}_ID_prediction.png and TARGET_DIR holds
     ..._target.png: PNGs of one 8-bit channel with the values 0-4. Every target is scored. Where
     TARGET_DIR/names.csv has the columns id and pair, the events are scored apart, too.
 
+    With --buildings either side is a mask (GeoTIFF or PNG), a raster of probabilities or a layer of
+    polygons. The scores are the Jaccard index by pixel, and F1 by building from an intersection
+    over union of 0.5. They are drawn on the grid of the truth where it is a raster, else on that of
+    the prediction; what the prediction leaves out counts as no building. In folders, a.geojson is
+    the prediction of a.tif, a_mask.png or a_buildings.geojson.
+
     \u0008
     Example:
+      geodamage score --buildings footprints.geojson mask.tif
       geodamage score predictions targets --json
     """
+    given = {name: value for name, value in options.items() if value is not None}
+    if buildings:
+        if per_event or strict:
+            raise OptionError("--per-event and --strict: of the official metric; not --buildings")
+        _score_buildings(pred_dir, target_dir, as_json=as_json, quiet=quiet, **given)
+        return
+    if given:
+        raise OptionError(f"--{next(iter(given))}: for buildings alone; give --buildings, too")
+
     # Not before it is needed: these imports take a second.
     from geodamage.cli.tables import print_scores
     from geodamage.scoring import NAMES, find_submission, report_scores, score_images
@@ -60,9 +94,30 @@ def command(
     print_scores(figures)
 
 
-def _watch(
-    images: "Iterator[tuple[ImageId, MaskScore]]", total: int
-) -> "Iterator[tuple[ImageId, MaskScore]]":
+def _score_buildings(
+    prediction: Path, truth: Path, *, as_json: bool, quiet: bool, **options: Any
+) -> None:
+    from geodamage.building_scoring import (
+        FootprintScore,
+        ScoringOptions,
+        pair_files,
+        score_files,
+    )
+    from geodamage.cli.tables import print_footprint_scores
+
+    how = ScoringOptions(**options)
+    pairs = pair_files(prediction, truth)
+    scores = score_files(pairs, how)
+    total = FootprintScore()
+    for _, score in scores if quiet else _watch(scores, len(pairs)):
+        total = total.plus(score)
+    if as_json:
+        click.echo(json.dumps(total.report(), allow_nan=False))
+    else:
+        print_footprint_scores(total.report())
+
+
+def _watch(images: "Iterator[tuple[K, V]]", total: int) -> "Iterator[tuple[K, V]]":
     """Pass images on and say on stderr how far they are, where they take long."""
     said = time.monotonic()
     terminal = sys.stderr.isatty()

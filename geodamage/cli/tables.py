@@ -28,6 +28,27 @@ def print_scores(report: Mapping[str, Any]) -> None:
     click.echo("\n\n".join("\n".join(section) for section in sections))
 
 
+def print_footprint_scores(report: Mapping[str, Any]) -> None:
+    """Print the figures of buildings without grades.
+
+    Parameters
+    ----------
+    report
+        What `geodamage score --buildings --json` prints.
+    """
+    pixels, found = report["pixels"], report["buildings"]
+    rows = [["", "F1", "precision", "recall", "TP", "FN", "FP"]]
+    for name, rates in (("by pixel", pixels), ("by building", found)):
+        shares = [_rate(rates[key]) for key in ("f1", "precision", "recall")]
+        rows.append([name, *shares, *(f"{rates[key]:,}" for key in ("tp", "fn", "fp"))])
+    lines = [
+        f"Jaccard {_rate(report['jaccard'])} by pixel",
+        *_align(rows, right=set(range(1, 7))),
+        f"buildings match from IoU {found['iou']}; images: {report['images']:,}",
+    ]
+    click.echo("\n".join(lines))
+
+
 def _headline(report: Mapping[str, Any]) -> list[str]:
     rows = [
         ["xView2 score", _rate(report["score"]), "0.3 localization F1 + 0.7 damage F1"],
