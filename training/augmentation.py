@@ -8,13 +8,14 @@ operations on single images are in `training.radiometry`, the numbers of publish
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 
 import cv2
 import numpy as np
 
 from geodamage.damage import BACKGROUND, GRADES, NOT_ASSESSED, DamageGrade
 from geodamage.errors import LabelError, OptionError
-from training import radiometry
+from training import distortion, radiometry
 from training.radiometry import Bytes
 
 
@@ -78,6 +79,10 @@ class Augmentation:
     undamaged: float = 0.0
     """Pre takes the place of post, and every grade becomes no-damage."""
 
+    first_crop: float = 0.0
+    """A square of so many sides of the crop is cut first, so that less is bent; 0 cuts none."""
+    transpose: float = 0.0
+    """Rows become columns."""
     flip_vertical: float = 0.0
     """Upside down."""
     flip_horizontal: float = 0.0
@@ -100,6 +105,11 @@ class Augmentation:
     """Post alone is moved; the masks stay with pre."""
     misregistration_reach: int = 32
     """Most pixels of that, down and across, either way."""
+
+    grid_distortion: float = 0.0
+    """Rows and columns of a grid are stretched and squeezed, images and masks."""
+    optical_distortion: float = 0.0
+    """Everything is bent as by a lens."""
 
     crop_jitter: float = 0.0
     """Another size is cut and brought to that of the crop."""
@@ -166,6 +176,10 @@ class Augmentation:
     """Of the second group."""
     contrast_range: tuple[float, float] = (0.9, 1.1)
     """Least and greatest factor."""
+    motion_blur: float = 0.0
+    """Each image is smeared along a short line."""
+    holes: float = 0.0
+    """Each image gets black holes, up to eight of 8 x 8 pixels; the masks do not."""
     elastic: float = 0.0
     """Pixels of each image are moved a little, of the masks not."""
     elastic_alpha: tuple[float, float] = (0.25, 1.2)
@@ -191,7 +205,10 @@ class Augmentation:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.type is float and field.default == 0.0 and not 0 <= value <= 1:
+            if field.name == "first_crop":
+                if value != 0 and value < 1:
+                    raise OptionError(f"augmentation_first_crop = {value}: 0, or 1 and more")
+            elif field.type is float and field.default == 0.0 and not 0 <= value <= 1:
                 raise OptionError(f"augmentation_{field.name} = {value} is no probability")
             if field.type is int and value < 0:
                 raise OptionError(f"augmentation_{field.name} = {value} is less than none")
@@ -248,8 +265,12 @@ def augment(
 def place(sample: Sample, augmentation: Augmentation, rng: np.random.Generator) -> Sample:
     """Choose images, turn and move them with their masks, and cut."""
     made = choose_images(sample, augmentation, rng)
+    if augmentation.first_crop:
+        side = round(augmentation.first_crop * augmentation.crop)
+        made = square(at_least(made, side), side, rng)
     made = turn(made, augmentation, rng)
     made = move(made, augmentation, rng)
+    made = bend(made, augmentation, rng)
     return cut(made, augmentation, rng)
 
 
@@ -267,7 +288,10 @@ def choose_images(sample: Sample, augmentation: Augmentation, rng: np.random.Gen
 
 
 def turn(sample: Sample, augmentation: Augmentation, rng: np.random.Generator) -> Sample:
-    """Flip, and turn by quarters."""
+    """Transpose, flip, and turn by quarters."""
+    # What few recipes have draws no number in the others: their samples stay as they were.
+    if augmentation.transpose and rng.random() < augmentation.transpose:
+        sample = sample.mapped(lambda i: i.swapaxes(0, 1), lambda m: m.T)
     if rng.random() < augmentation.flip_vertical:
         sample = sample.mapped(lambda i: i[::-1], lambda m: m[::-1])
     if rng.random() < augmentation.flip_horizontal:
@@ -297,6 +321,30 @@ def move(sample: Sample, augmentation: Augmentation, rng: np.random.Generator) -
         down, across = rng.integers(-reach, reach + 1, 2)
         matrix = translation(int(down), int(across))
         sample = replace(sample, post=_warped(sample.post, matrix, (rows, columns), smooth=True))
+    return sample
+
+
+def square(sample: Sample, side: int, rng: np.random.Generator) -> Sample:
+    """Return a random square of a sample that is large enough."""
+    rows, columns = sample.grades.shape
+    row, column = rng.integers(0, rows - side + 1), rng.integers(0, columns - side + 1)
+    window = np.s_[row : row + side, column : column + side]
+    return sample.mapped(lambda i: i[window], lambda m: m[window])
+
+
+def bend(sample: Sample, augmentation: Augmentation, rng: np.random.Generator) -> Sample:
+    """Distort images and masks alike."""
+    shape = sample.grades.shape[0], sample.grades.shape[1]
+    for chance, maps_of in (
+        (augmentation.grid_distortion, distortion.grid_maps),
+        (augmentation.optical_distortion, distortion.optical_maps),
+    ):
+        if chance and rng.random() < chance:
+            maps = maps_of(shape, rng)
+            sample = sample.mapped(
+                partial(distortion.remapped, maps=maps, smooth=True),
+                partial(distortion.remapped, maps=maps, smooth=False),
+            )
     return sample
 
 
@@ -522,6 +570,10 @@ def photograph(image: Bytes, augmentation: Augmentation, rng: np.random.Generato
     if rng.random() < a.haze:
         image = radiometry.haze(image, rng.uniform(*a.haze_range), rng)
     image = _grouped(image, a, rng)
+    if a.motion_blur and rng.random() < a.motion_blur:
+        image = distortion.motion_blur(image, rng)
+    if a.holes and rng.random() < a.holes:
+        image = distortion.punched(image, rng)
     if rng.random() < a.elastic:
         image = radiometry.elastic(image, rng.uniform(*a.elastic_alpha), a.elastic_sigma, rng)
     if rng.random() < a.coarsen:

@@ -11,7 +11,7 @@ from geodamage.damage import GRADES, NOT_ASSESSED
 from geodamage.errors import LabelError
 from geodamage.masks import burn_index, burn_labels
 from geodamage.xbd import Pair, read_image
-from sample_data.scenes import draw_scene
+from sample_data.scenes import DrawnScene, draw_scene
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class LabelledPair:
     Attributes
     ----------
     pre, post
-        uint8 (rows, columns, 3), red, green, blue.
+        uint8 (rows, columns, 3), red, green, blue; post of a radar (rows, columns, 1).
     buildings
         uint8 (rows, columns): 1 building in pre, 0 not; a line is kept free where two touch.
     weights
@@ -72,12 +72,17 @@ class LabelledPair:
     centres: np.ndarray
     zoom: float = 1.0
     """What the pair is enlarged by before it is scaled at random: for pairs of coarser pixels."""
+    teacher: np.ndarray | None = None
+    """uint8 (rows, columns, k): what a teacher says (`training.teachers.encode`); 0 is unknown."""
+    shown: np.ndarray | None = None
+    """uint8 (rows, columns, 3): what a teacher is shown for post, where post is of a radar."""
 
 
 class Chip(NamedTuple):
     """One training sample; arrays as in `LabelledPair`, cut to (crop, crop).
 
-    `buildings_post` is uint8: 1 building still standing in post, 0 not, 255 do not ask.
+    `buildings_post` is uint8: 1 building still standing in post, 0 not, 255 do not ask. `teacher`
+    is None where nobody was asked.
     """
 
     pre: np.ndarray
@@ -87,6 +92,7 @@ class Chip(NamedTuple):
     damage: np.ndarray
     vote: np.ndarray
     buildings_post: np.ndarray
+    teacher: np.ndarray | None = None
 
 
 def load_pair(pair: Pair) -> LabelledPair:
@@ -132,7 +138,11 @@ def assemble(
 
 def draw_generated(number: int) -> LabelledPair:
     """Draw one generated scene; `number` is its seed."""
-    scene = draw_scene(number, 512)
+    return label_drawn(draw_scene(number, 512), number)
+
+
+def label_drawn(scene: DrawnScene, number: int) -> LabelledPair:
+    """Make a labelled pair of a drawn scene."""
     shape = scene.pre.shape[1:]
     index, damage = np.zeros(shape, np.int32), np.zeros(shape, np.uint8)
     centres = []
@@ -266,13 +276,29 @@ def cut(
     weights[outside] = 0
     return Chip(
         _photograph(warp(pair.pre, cv2.INTER_LINEAR, 0, matrix), rng),
-        _photograph(warp(pair.post, cv2.INTER_LINEAR, 0, shifted), rng),
+        _taken_again(warp(pair.post, cv2.INTER_LINEAR, 0, shifted), rng),
         warp(pair.buildings, cv2.INTER_NEAREST, 0, matrix),
         weights,
         warp(pair.damage, cv2.INTER_NEAREST, 0, matrix),
         warp(pair.vote, cv2.INTER_NEAREST, 0, matrix),
         warp(standing, cv2.INTER_NEAREST, NOT_ASSESSED, shifted),
+        None if pair.teacher is None else _warped_planes(pair.teacher, matrix, options.crop),
     )
+
+
+def _warped_planes(planes: np.ndarray, matrix: np.ndarray, crop: int) -> np.ndarray:
+    """Return what a teacher says of a chip, uint8 (crop, crop, k); 0 beyond the pair.
+
+    At the nearest pixel, as the labels: between a mean and the code of unknown nothing is true.
+    """
+    # OpenCV fills a border in four channels and no more.
+    parts = [planes[..., first : first + 4] for first in range(0, planes.shape[2], 4)]
+    size = (crop, crop)
+    warped = [
+        cv2.warpAffine(np.ascontiguousarray(part), matrix, size, flags=cv2.INTER_NEAREST)
+        for part in parts
+    ]
+    return np.concatenate([np.atleast_3d(part) for part in warped], 2)
 
 
 def _matrices(
@@ -297,6 +323,28 @@ def _matrices(
         reach = options.shift if rng.random() < 0.5 else options.shift / 4
         shifted[:, 2] += rng.uniform(-reach, reach, 2)
     return turn, shifted
+
+
+def _taken_again(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Take the post image again, uint8 (rows, columns, channels); a radar's has lost its axis."""
+    return _photograph(image, rng) if image.ndim == 3 else _measure(image, rng)[..., None]
+
+
+def _measure(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Measure by radar again, uint8 (rows, columns): other scale, curve, resolution, speckle."""
+    grey: Any = image.astype(np.float32)
+    if rng.random() < 0.85:
+        grey = grey * np.float32(rng.uniform(0.75, 1.3)) + np.float32(rng.uniform(-20, 20))
+    if rng.random() < 0.4:  # between the root of the intensity and its logarithm
+        grey = 255 * (np.clip(grey, 0, 255) / 255) ** rng.uniform(0.7, 1.4)
+    if rng.random() < 0.3:
+        grey = cv2.GaussianBlur(grey, (0, 0), float(rng.uniform(0.4, 1.3)))
+    if rng.random() < 0.3:
+        looks = rng.uniform(4, 20)
+        grey = grey * rng.gamma(looks, 1 / looks, grey.shape).astype(np.float32)
+    result: Any = np.clip(grey, 0, 255).astype(np.uint8)
+    result[image == 0] = 0
+    return np.asarray(result)
 
 
 def _photograph(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

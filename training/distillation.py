@@ -63,12 +63,34 @@ def reverse_kl(
     temperature: float = 1.0,
     total: Total = alone,
 ) -> Tensor:
-    """Return the mean over pixels of KL(student, teacher); arguments as in `response`."""
+    """Return T² times the mean over pixels of KL(student, teacher); arguments as in `response`."""
     # Source: system 000, train_student_building.py:411-424, train_student.py:529-531:
     # p_s (log p_s - log p_t) at temperature 1; there a mean over channels, too.
     log_s = (student / temperature).log_softmax(1)
     log_t = (teacher.detach() / temperature).log_softmax(1)
-    return weighted_mean((log_s.exp() * (log_s - log_t)).sum(1), known, total)
+    each = (log_s.exp() * (log_s - log_t)).sum(1)
+    return temperature**2 * weighted_mean(each, known, total)
+
+
+def forward_kl(
+    student: Tensor,
+    teacher: Tensor,
+    known: Tensor,
+    *,
+    temperature: float = 1.0,
+    total: Total = alone,
+) -> Tensor:
+    """Return T² times the mean over pixels of KL(teacher, student); arguments as in `response`.
+
+    It asks the student to cover whatever the teacher takes for possible, where the reverse form
+    lets it settle for the likeliest.
+    """
+    # Source: Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network",
+    # section 2: gradients shrink by 1 / T², so that the term is multiplied by T².
+    log_s = (student / temperature).log_softmax(1)
+    log_t = (teacher.detach() / temperature).log_softmax(1)
+    each = (log_t.exp() * (log_t - log_s)).sum(1)
+    return temperature**2 * weighted_mean(each, known, total)
 
 
 def feature(student: Tensor, teacher: Tensor, *, over: str = "channels") -> Tensor:

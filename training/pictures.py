@@ -52,6 +52,8 @@ def sample_sheet(answers: Iterable[Answer]) -> np.ndarray | None:
     rows, graded = [], True
     for sample, found, grades in answers:
         graded = grades is not None
+        if sample.post is not None and sample.post.shape[2] == 1:  # of a radar
+            sample = replace(sample, post=np.repeat(sample.post, 3, 2))
         cells = _cells(sample, found, grades)
         rows.append(_joined([_fitted(cell) for cell in cells], axis=1))
     if not rows:

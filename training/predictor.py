@@ -263,6 +263,7 @@ def plain_card(trained: Trained) -> Card:
         tile=importing.TILE,
         licence="not published",
         training_data="see the run",
+        **convention_of(checkpoint.family, checkpoint.network, checkpoint.task).card_facts,
     )
 
 

@@ -1,9 +1,11 @@
 """What to train: one frozen dataclass, read from a flat TOML that holds only what differs.
 
-Four groups of keys belong together and share a prefix: `loss` (see `training.losses`),
-`augmentation` (`training.augmentation`), `chips` (`training.crops`, only for the compact network)
-and `meta` (`training.meta`, only for meta-learning). `loss = "NAME"` and `augmentation = "NAME"`
-take a published preset, of which further keys change one number each.
+Six groups of keys belong together and share a prefix: `loss` (see `training.losses`),
+`augmentation` (`training.augmentation`), `chips` (`training.crops`, only for the compact network),
+`meta` (`training.meta`, only for meta-learning), `distil` (`training.distil`, teachers)
+and `soft` (`training.semi_supervision`, images without labels).
+`loss = "NAME"` and `augmentation = "NAME"` take a published preset, of which further keys change
+one number each.
 """
 
 import dataclasses
@@ -18,21 +20,28 @@ from geodamage.errors import OptionError
 from training.augmentation import Augmentation
 from training.augmentation_presets import augmentation_options
 from training.crops import ChipOptions
+from training.distil import DistilOptions
 from training.loss_presets import loss_options
 from training.losses import LossOptions
 from training.meta import MetaOptions
 from training.presets import converted, near, resolve
+from training.semi_supervision import SoftOptions
 
 #: Groups of keys by their prefix.
-GROUPS = ("loss", "augmentation", "chips", "meta")
+GROUPS = ("loss", "augmentation", "chips", "meta", "distil", "soft")
+#: Networks that are trained on chips.
+COMPACT = ("compact", "compact_small", "compact_two_sensors")
+#: That of them whose post image is of a radar, and the `data` that have such images.
+TWO_SENSORS, SENSOR_DATA = "compact_two_sensors", ("two_sensors", "bright")
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "algorithm": ("supervised", "maml"),
     "sampling": ("once", "oversample", "oversample_any", "weighted", "chips"),
     "unclassified": ("ignore", "undrawn", "no-damage", "own"),
-    "optimiser": ("adamw", "sgd"),
+    "data": ("pairs", "buildings", *SENSOR_DATA),
+    "optimiser": ("adamw", "sgd", "lookahead_lamb", "lookahead_radam"),
     "schedule": ("constant", "multistep", "cosine_restarts", "onecycle", "trapezoid"),
     "amp": ("none", "bf16", "fp16"),
-    "metric": ("dice", "f1_building", "f1_damage", "score", "loss"),
+    "metric": ("dice", "f1_building", "jaccard", "f1_damage", "score", "loss"),
 }
 
 #: Least value of each number; 0 of those that are not here.
@@ -55,9 +64,15 @@ class Recipe:
     """Start the encoder from ImageNet, by timm."""
     init: str = ""
     """Run or checkpoint whose weights come first; the head `res` may differ."""
+    network_options: tuple[str, ...] = ()
+    """What else `create_network` takes, each `name=value` with the value in TOML, such as
+    `"drop_connect=0.5"`."""
     algorithm: str = "supervised"
     """`supervised`, or `maml`: learn to learn events."""
 
+    data: str = "pairs"
+    """`pairs` of xBD; `buildings`: images with masks, of training.prepare_buildings; `two_sensors`
+    or `bright`: pairs with a radar's image after, drawn or of BRIGHT (`training.two_sensors`)."""
     split: str = "split.csv"
     """Split file of training.prepare, beside the recipe; `--split` names another."""
     fold: int = -1
@@ -86,7 +101,7 @@ class Recipe:
     """Of the weights and of every sample."""
 
     optimiser: str = "adamw"
-    """`adamw` or `sgd`."""
+    """`adamw`, `sgd`, or of timm `lookahead_lamb` or `lookahead_radam`."""
     lr: float = 1e-4
     """Learning rate at its highest."""
     weight_decay: float = 1e-6
@@ -142,6 +157,10 @@ class Recipe:
     """Keys `chips_...`."""
     meta: MetaOptions = field(default_factory=MetaOptions)
     """Keys `meta_...`."""
+    distil: DistilOptions = field(default_factory=DistilOptions)
+    """Keys `distil_...`."""
+    soft: SoftOptions = field(default_factory=SoftOptions)
+    """Keys `soft_...`."""
 
     def __post_init__(self) -> None:
         for key, known in CHOICES.items():
@@ -175,14 +194,28 @@ class Recipe:
             raise OptionError(f"ema = {self.ema}: less than 1, such as 0.999")
 
     def _check_parts(self) -> None:
-        if (self.sampling == "chips") != (self.network == "compact"):
+        compact = self.network in COMPACT
+        if (self.sampling == "chips") != compact:
             raise OptionError("sampling = 'chips' and network = 'compact' belong together")
         if self.task == "localisation" and self.metric in ("f1_damage", "score"):
             raise OptionError(
                 f"metric = {self.metric!r}: a localisation network gives no grades; take 'dice', "
                 "'f1_building' or 'loss'"
             )
-        if self.network != "compact":
+        if self.distil.teachers and self.algorithm == "maml":
+            raise OptionError("algorithm = 'maml' takes no distil_teachers")
+        if self.distil.tta != "none" and not compact:
+            raise OptionError(
+                "distil_tta is for whole pairs, which sampling = 'chips' has; leave it out"
+            )
+        self._check_sensors()
+        if self.data == "buildings":
+            self._check_buildings()
+        elif self.soft.folder:
+            raise OptionError("soft_folder goes with data = 'buildings'")
+        elif self.metric == "jaccard" and self.task != "localisation":
+            raise OptionError("metric = 'jaccard' is of localisation networks")
+        if not compact:
             return
         if self.metric == "loss" or self.algorithm == "maml":
             raise OptionError("network = 'compact' has no metric 'loss' and no algorithm 'maml'")
@@ -191,6 +224,36 @@ class Recipe:
                 "network = 'compact' has its own losses and augmentation, by keys chips_...; leave "
                 "out loss... and augmentation..."
             )
+
+    def _check_sensors(self) -> None:
+        with_radar = self.data in SENSOR_DATA
+        if with_radar != (self.network == TWO_SENSORS):
+            data = " or ".join(map(repr, SENSOR_DATA))
+            raise OptionError(f"network = {TWO_SENSORS!r} and data = {data} belong together")
+        if with_radar and self.distil.teachers and not self.distil.cache:
+            raise OptionError(
+                "distil_teachers are shown the optical image, which no chip of two sensors holds; "
+                "give distil_cache, so that they are asked about whole pairs"
+            )
+        if with_radar and (self.chips.half_share or self.chips.masked_share):
+            raise OptionError("chips_half_share and chips_masked_share have no image of a radar")
+
+    def _check_buildings(self) -> None:
+        if self.task != "localisation" or self.fold < 0 or self.sampling != "once":
+            raise OptionError(
+                "data = 'buildings' goes with task = 'localisation', a fold from 0 and "
+                "sampling = 'once'"
+            )
+        if self.algorithm == "maml":
+            raise OptionError("data = 'buildings' has no events, so no algorithm 'maml'")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What `create_network` is given beside name and task."""
+        values: dict[str, Any] = {}
+        for option in self.network_options:
+            values |= _parsed(option, f"network_options: {option}: not name=value in TOML")
+        return values
 
     @property
     def run_name(self) -> str:
@@ -239,6 +302,8 @@ class Recipe:
             augmentation=augmentation_options(values),
             chips=resolve(ChipOptions, values, topic="chips", presets={}),
             meta=resolve(MetaOptions, values, topic="meta", presets={}),
+            distil=resolve(DistilOptions, values, topic="distil", presets={}),
+            soft=resolve(SoftOptions, values, topic="soft", presets={}),
         )
 
 

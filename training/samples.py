@@ -18,7 +18,9 @@ from geodamage.labels import Label
 from geodamage.masks import burn_index, burn_labels
 from geodamage.xbd import Pair, read_image
 from training.augmentation import Augmentation, Sample, augment
+from training.building_images import BuildingImage
 from training.crops import Chips
+from training.two_sensors import SensorPair
 
 #: Code of buildings without a grade, where they are a class of their own.
 OWN_CLASS = 5
@@ -29,6 +31,8 @@ UNCLASSIFIED: dict[str, int | None] = {
     "no-damage": int(DamageGrade.NO_DAMAGE),
     "own": OWN_CLASS,
 }
+#: What a sample is read from.
+Labelled = Pair | BuildingImage | SensorPair
 #: Decoded pairs that a process keeps; one of 1,024 pixels takes 8 MB.
 KEPT = 128
 
@@ -45,14 +49,16 @@ class Samples(Protocol):
         ...
 
 
-def sample_of(pair: Pair, unclassified: str) -> Sample:
-    """Read a pair with its masks.
+def sample_of(pair: Labelled, unclassified: str) -> Sample:
+    """Read a pair, or a prepared image, with its masks.
 
     Raises
     ------
     LabelError, SceneReadError
         If a file is missing or damaged, or the images differ in size.
     """
+    if not isinstance(pair, Pair):
+        return pair.sample()
     pre, post = (read_image(pair.image(date)) for date in ("pre", "post"))
     if pre.shape != post.shape:
         raise LabelError(f"{pair.name}: pre is {pre.shape[:2]}, post {post.shape[:2]} pixels")
@@ -84,7 +90,7 @@ class PairSamples:
 
     def __init__(
         self,
-        pairs: Sequence[Pair],
+        pairs: Sequence[Labelled],
         epoch: np.ndarray,
         augmentation: Augmentation,
         *,
@@ -144,7 +150,8 @@ class ChipSamples:
 
     def draw(self, number: int) -> dict[str, np.ndarray]:
         """Return one chip by the names of its arrays."""
-        return self.chips.draw(np.random.default_rng([self.seed, 1, number]))._asdict()
+        chip = self.chips.draw(np.random.default_rng([self.seed, 1, number]))._asdict()
+        return {name: array for name, array in chip.items() if array is not None}
 
 
 class _Numbered(Dataset[dict[str, np.ndarray]]):

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -36,16 +36,29 @@ from geodamage.networks import create_network
 from geodamage.networks.checkpoints import read_checkpoint, save_checkpoint
 from geodamage.xbd import Pair, read_image, read_split
 from training.augmentation import Sample
+from training.building_images import HALF, BuildingImage, in_folds, read_building_index
 from training.crops import Chips, draw_generated, load_pair
+from training.distil_objective import projections_of, teachers_of, with_teachers
+from training.extras import optional
 from training.masked import More
 from training.meta import EpisodeSamples
 from training.objectives import Batch, Objective, exported, make_objective
 from training.recipe import Recipe, as_toml, as_values
 from training.records import replace_text
-from training.samples import UNCLASSIFIED, ChipSamples, PairSamples, Samples, batches, stack
+from training.samples import (
+    UNCLASSIFIED,
+    ChipSamples,
+    Labelled,
+    PairSamples,
+    Samples,
+    batches,
+    stack,
+)
 from training.sampling import epoch_places, sample_weights
 from training.schedules import learning_rate
+from training.semi_supervision import SoftBatches, read_soft
 from training.tracking import Tracker
+from training.two_sensors import LAYOUTS, SensorPair, draw_two_sensors
 from training.validation import Validation, padded, validate
 
 #: What may differ when a run goes on: how long it is, and what does not touch its numbers.
@@ -56,6 +69,9 @@ FLEXIBLE = (
 #: Parts of a network that are new when another task starts from its weights.
 HEADS = ("res.", "decode_head.", "segformer_head.")
 DTYPES = {"none": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+Example = TypeVar("Example", Pair, BuildingImage, SensorPair)
 
 
 class TrainingError(GeodamageError):
@@ -89,10 +105,13 @@ class State:
     waited: int = 0
     running: list[float] = field(default_factory=list)
     """Losses since the last validation."""
+    beside: nn.Module | None = None
+    """What learns with the network and is thrown away after training."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return what a checkpoint holds."""
-        return {
+        beside = {} if self.beside is None else {"beside": self.beside.state_dict()}
+        return beside | {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -111,6 +130,13 @@ class State:
         self.scaler.load_state_dict(content["scaler"])
         self.step, self.best = content["step"], content["best"]
         self.waited, self.running = content["waited"], content["running"]
+        if self.beside is not None:
+            self.beside.load_state_dict(content["beside"])
+
+    def adopt(self, layers: nn.Module) -> None:
+        """Let more layers learn with the network."""
+        self.beside = layers
+        self.optimiser.add_param_group({"params": [*layers.parameters()]})
 
 
 @dataclass(frozen=True)
@@ -121,10 +147,12 @@ class Work:
     run: Path
     place: Place
     samples: Samples
-    held_out: Sequence[Pair]
+    held_out: Sequence[Labelled]
     objective: Objective
     judge: Objective
     """The same loss of one process alone: validation pairs are not shared out evenly."""
+    soft: SoftBatches | None = None
+    """Images with soft labels, where the recipe names some."""
 
     @property
     def per_epoch(self) -> int:
@@ -179,7 +207,8 @@ def train(work: Work, state: State) -> Iterator[Report]:
         network = DistributedDataParallel(network, device_ids=ids)
     numbers = partial(work.numbers, state.step)
     pin = place.device.type == "cuda"
-    for batch in batches(work.samples, numbers, workers=recipe.workers, pin_memory=pin):
+    drawn = batches(work.samples, numbers, workers=recipe.workers, pin_memory=pin)
+    for batch in drawn if work.soft is None else work.soft.added_to(drawn, state.step):
         lr = learning_rate(recipe, state.step, work.steps, work.per_epoch)
         state.running.append(take_step(work, state, network=network, batch=batch, lr=lr))
         if not np.isfinite(state.running[-1]):
@@ -349,7 +378,9 @@ def write_checkpoint(work: Work, state: State) -> None:
 def start(recipe: Recipe, runs: Path, place: Place) -> State:
     """Make network and optimiser, with the weights that the recipe starts from."""
     torch.manual_seed(recipe.seed)
-    network = create_network(recipe.network, task=recipe.task, pretrained=recipe.pretrained)
+    network = create_network(
+        recipe.network, task=recipe.task, pretrained=recipe.pretrained, **recipe.options
+    )
     if recipe.init:
         taken = take_weights(network, recipe.init, runs)
         if place.first:
@@ -358,7 +389,7 @@ def start(recipe: Recipe, runs: Path, place: Place) -> State:
     network = network.to(place.device).to(memory_format=layout)
     average = network
     if recipe.ema:
-        average = create_network(recipe.network, task=recipe.task)
+        average = create_network(recipe.network, task=recipe.task, **recipe.options)
         average = average.to(place.device).to(memory_format=layout)
         average.load_state_dict(network.state_dict())
         average.requires_grad_(False)
@@ -375,6 +406,12 @@ def make_optimiser(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
         )
+    if recipe.optimiser.startswith("lookahead_"):
+        timm = optional("timm.optim", "train")  # a second to import, and few recipes need it
+        made: torch.optim.Optimizer = timm.create_optimizer_v2(
+            network.parameters(), recipe.optimiser, recipe.lr, recipe.weight_decay
+        )
+        return made
     return torch.optim.AdamW(network.parameters(), recipe.lr, weight_decay=recipe.weight_decay)
 
 
@@ -411,8 +448,18 @@ def take_weights(network: nn.Module, source: str, runs: Path) -> str:
     return f"{path}: {len(fitting)} of {len(own)} weights taken; new: {', '.join(new) or 'none'}"
 
 
-def read_parts(recipe: Recipe, split: Path, data: Path) -> tuple[list[Pair], list[Pair]]:
-    """Return the pairs to train on and those to validate on."""
+Parts = (
+    tuple[list[Pair], list[Pair]]
+    | tuple[list[BuildingImage], list[BuildingImage]]
+    | tuple[list[SensorPair], list[SensorPair]]
+)
+
+
+def read_parts(recipe: Recipe, split: Path, data: Path) -> Parts:
+    """Return the pairs, or prepared images, to train on and those to validate on."""
+    if recipe.data == "buildings":
+        learnt_images, images = in_folds(read_building_index(data), recipe.fold)
+        return some_of(learnt_images, recipe), images[: recipe.validate_on or None]
     if recipe.fold < 0:
         learnt = read_split(split, data, "train")
         held_out = read_split(split, data, "validation")
@@ -423,19 +470,30 @@ def read_parts(recipe: Recipe, split: Path, data: Path) -> tuple[list[Pair], lis
     shared = {pair.name for pair in learnt} & {pair.name for pair in held_out}
     if shared:
         raise LabelError(f"{split}: {sorted(shared)[0]} is in two parts; make it by prepare")
-    if recipe.subset:
-        chosen = np.random.default_rng(recipe.seed).permutation(len(learnt))[: recipe.subset]
-        learnt = [learnt[i] for i in sorted(chosen)]
-    return learnt, held_out[: recipe.validate_on or None]
+    if recipe.data in LAYOUTS:
+        layout = LAYOUTS[recipe.data]
+        both, seen = ([layout(p.name, p.folder) for p in part] for part in (learnt, held_out))
+        return some_of(both, recipe), seen[: recipe.validate_on or None]
+    return some_of(learnt, recipe), held_out[: recipe.validate_on or None]
+
+
+def some_of(learnt: list[Example], recipe: Recipe) -> list[Example]:
+    """Return the random few that a recipe takes for a look, or all."""
+    if not recipe.subset:
+        return learnt
+    chosen = np.random.default_rng(recipe.seed).permutation(len(learnt))[: recipe.subset]
+    return [learnt[i] for i in sorted(chosen)]
 
 
 def make_samples(
-    recipe: Recipe, pairs: Sequence[Pair], pixels: np.ndarray, more: More | None = None
+    recipe: Recipe, pairs: Sequence[Labelled], pixels: np.ndarray, more: More | None = None
 ) -> Samples:
     """Return what is drawn from the training pairs, and for the compact network from `more`."""
     if recipe.sampling == "chips":
-        loaded = [load_pair(pair) for pair in pairs]
-        drawn = [draw_generated(number) for number in range(recipe.chips.generated)]
+        loaded = [load_pair(pair) for pair in pairs if isinstance(pair, Pair)]
+        loaded += [pair.labelled() for pair in pairs if isinstance(pair, SensorPair)]
+        draw = draw_two_sensors if recipe.data in LAYOUTS else draw_generated
+        drawn = [draw(number) for number in range(recipe.chips.generated)]
         count = sum(len(pair.centres) for pair in loaded) or len(loaded)
         half, masked = (more or More()).load(recipe.chips)
         chips = Chips(loaded, drawn, recipe.chips, half=half, masked=masked)
@@ -453,13 +511,38 @@ def make_samples(
     return samples
 
 
-def count_pixels(recipe: Recipe, pairs: Sequence[Pair]) -> np.ndarray:
+def soft_batches(
+    recipe: Recipe, place: Place, data: Path, held_out: Sequence[Labelled]
+) -> SoftBatches | None:
+    """Return what is drawn from images with soft labels, where the recipe names some."""
+    if not recipe.soft.folder:
+        return None
+    images = [image for image in held_out if isinstance(image, BuildingImage)]
+    names = {name for image in images for name in (image.place, image.tile)}
+    return SoftBatches(
+        read_soft(recipe.soft, (data, Path()), names),
+        recipe.augmentation,
+        recipe.soft,
+        size=recipe.batch // place.world,
+        seed=recipe.seed,
+        first=place.rank,
+        stride=place.world,
+    )
+
+
+def count_pixels(recipe: Recipe, pairs: Sequence[Labelled]) -> np.ndarray:
     """Return int (n, 6): pixels of background, the grades and un-classified, by the labels alone.
 
     Labels say enough for sampling and class weights, and are read in a hundredth of the time.
     """
     counts = np.zeros((len(pairs), 6), np.int64)
     for row, pair in zip(counts, pairs, strict=True):
+        if isinstance(pair, BuildingImage):
+            _, mask = pair.load()
+            row[:2] = (mask < HALF).sum(), (mask >= HALF).sum()
+            continue
+        if isinstance(pair, SensorPair):
+            continue  # chips are weighed by their buildings, and nothing asks for the pixels
         file = read_label_file(pair.label_file("post"))
         # Of those that do not say how large their image is, the image must be read.
         rows, columns = file.shape or read_image(pair.image("post")).shape[:2]
@@ -537,7 +620,8 @@ def set_up(options: argparse.Namespace) -> tuple[Work, State]:
         )
     if recipe.algorithm == "maml" and place.world > 1:
         raise OptionError("algorithm = 'maml' runs in one process; start it without torchrun")
-    split = options.split or options.recipe.parent / recipe.split
+    own = options.recipe.parent / recipe.split
+    split = options.split or (options.data / "index.csv" if recipe.data == "buildings" else own)
     learnt, held_out = read_parts(recipe, split, options.data)
     run = options.runs / recipe.run_name
     if place.first:
@@ -545,20 +629,31 @@ def set_up(options: argparse.Namespace) -> tuple[Work, State]:
     if place.world > 1:
         distributed.barrier()
     state = start(recipe, options.runs, place)
-    if (run / "last.pt").exists():
-        # Through the CPU: optimisers keep their step counts there, and fetch each from elsewhere.
-        state.load(torch.load(run / "last.pt", map_location="cpu", weights_only=True))
-        if place.first:
-            print(f"{run}: going on after step {state.step}", flush=True)
     pixels = count_pixels(recipe, learnt)
     objective, judge = (
         make_objective(recipe, pixels.sum(0), world=world).to(place.device)
         for world in (place.world, 1)
     )
+    panel = teachers_of(recipe, options.runs)  # first: what is not there is named within seconds
     samples = make_samples(recipe, learnt, pixels, More(options.half, options.masked))
+    objective = with_teachers(objective, recipe, state.network, samples, panel)
+    layers = projections_of(objective.to(place.device))
+    if layers is not None:
+        if place.world > 1:
+            raise OptionError(
+                "distil_feature between widths that differ runs in one process; start it without "
+                "torchrun"
+            )
+        state.adopt(layers)
+    if (run / "last.pt").exists():
+        # Through the CPU: optimisers keep their step counts there, and fetch each from elsewhere.
+        state.load(torch.load(run / "last.pt", map_location="cpu", weights_only=True))
+        if place.first:
+            print(f"{run}: going on after step {state.step}", flush=True)
     if place.first:
         print(f"{len(learnt)} pairs to train on, {len(held_out)} to validate", flush=True)
-    return Work(recipe, run, place, samples, held_out, objective, judge), state
+    soft = soft_batches(recipe, place, options.data, held_out)
+    return Work(recipe, run, place, samples, held_out, objective, judge, soft), state
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -11,9 +11,8 @@ from torch.nn import functional
 from geodamage.damage import NOT_ASSESSED
 from geodamage.metrics import Counts, official_score
 from geodamage.networks.conventions import Exported
-from geodamage.xbd import Pair
 from training.augmentation import Sample
-from training.samples import sample_of
+from training.samples import Labelled, sample_of
 
 #: A network halves its input up to five times.
 MULTIPLE = 32
@@ -78,6 +77,9 @@ class Validation:
         """Return the figures for a log."""
         f1 = [Counts(*map(int, counts)).f1 for counts in self.counts]
         row = {"f1_building": f1[0], "dice": self.dice / max(self.images, 1)}
+        if not graded:
+            true, missed, wrong = (int(count) for count in self.counts[0])
+            row["jaccard"] = true / max(true + missed + wrong, 1)
         if graded:
             # Source: official metric: a harmonic mean with 1e-6 in each term; 0.3 and 0.7.
             damage = 4 / sum(1 / (value + 1e-6) for value in f1[1:])
@@ -131,7 +133,7 @@ def predict(model: Exported, sample: Sample, device: torch.device, dtype: torch.
 
 def validate(
     model: Exported,
-    pairs: Sequence[Pair],
+    pairs: Sequence[Labelled],
     *,
     device: torch.device,
     dtype: torch.dtype = torch.float32,

@@ -18,16 +18,16 @@ def _numbers(text: str | None, option: str, kind: type) -> tuple[Any, ...] | Non
         raise OptionError(f"{option} {text}: not numbers separated by commas") from error
 
 
-def parse_bands(text: str | None) -> tuple[int, ...] | None:
+def parse_bands(text: str | None, option: str = "--bands") -> tuple[int, ...] | None:
     """Return the numbers of `N,N,N`."""
-    return _numbers(text, "--bands", int)
+    return _numbers(text, option, int)
 
 
-def parse_scale(text: str | None) -> tuple[float, float] | None:
+def parse_scale(text: str | None, option: str = "--scale") -> tuple[float, float] | None:
     """Return the two numbers of `MIN,MAX`."""
-    numbers = _numbers(text, "--scale", float)
+    numbers = _numbers(text, option, float)
     if numbers is not None and (len(numbers) != 2 or not numbers[0] < numbers[1]):
-        raise OptionError(f"--scale {text}: give MIN,MAX with MIN below MAX")
+        raise OptionError(f"{option} {text}: give MIN,MAX with MIN below MAX")
     return numbers
 
 
@@ -64,7 +64,7 @@ FILE = click.Path(path_type=Path, readable=False)
 @click.option("--model", default="fast", show_default=True, metavar="NAME|PATH",
               help="A bundled model, a .onnx file or an ensemble's .toml.")  # fmt: skip
 @click.option("--device", default="auto", show_default=True, metavar="NAME",
-              help="Where inference runs: auto, cpu, cuda[:N], tensorrt[:N] or openvino.")  # fmt: skip
+              help="Where it runs: auto, cpu, cuda[:N], tensorrt[:N], openvino.")  # fmt: skip
 @click.option("--tta", type=click.Choice(["none", "flips"]), default="none", show_default=True,
               help="Average over mirror images; four times the work.")  # fmt: skip
 @click.option("--vote", type=click.Choice(["probabilities", "pixels"]), default="probabilities",
@@ -81,6 +81,12 @@ FILE = click.Path(path_type=Path, readable=False)
 @click.option("--bands", metavar="N,N,N", help="Channels of both images, counted from 1.")
 @click.option("--scale", metavar="MIN,MAX",
               help="Values that become 0 and 255; for imagery that is not 8-bit.")  # fmt: skip
+@click.option("--post-sensor", type=click.Choice(["optical", "sar"]), default="optical",
+              show_default=True,
+              help="What took POST; --bands and --scale are then of PRE alone.")  # fmt: skip
+@click.option("--post-bands", metavar="N,N,N", help="Channels of POST, where they are others.")
+@click.option("--post-scale", metavar="MIN,MAX",
+              help="Values of POST that become 0 and 255, where they are others.")  # fmt: skip
 @click.option("--min-area", type=float, default=20.0, show_default=True, metavar="M2",
               help="Smallest building.")  # fmt: skip
 @click.option("--simplify", type=float, default=0.0, show_default=True, metavar="METRES",
@@ -115,20 +121,23 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     ctx.meta["geodamage.error"] = reporter.error
     bands = parse_bands(options["bands"])
     scale = parse_scale(options["scale"])
+    post_bands = parse_bands(options["post_bands"], "--post-bands")
+    post_scale = parse_scale(options["post_scale"], "--post-scale")
     memory = parse_memory(options["memory"])
 
     # After the options are known to be good: these imports take a second.
     from geodamage.assess import Job, assess
     from geodamage.buildings import BuildingOptions
-    from geodamage.scene import SceneOptions
+    from geodamage.scene import SceneOptions, choose_bands
 
     job = Job(
         pre=options["pre"],
         post=options["post"],
         scene=SceneOptions(
-            pre_bands=bands,
-            post_bands=bands,
+            **choose_bands(bands, post_bands, options["post_sensor"]),
             scale=scale,
+            post_scale=post_scale,
+            post_sensor=options["post_sensor"],
             aoi=options["aoi"],
             allow_remote=options["allow_remote"],
         ),

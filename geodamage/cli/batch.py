@@ -22,7 +22,7 @@ INTERRUPTED = 130
 @click.option("--model", default="fast", show_default=True, metavar="NAME|PATH",
               help="A bundled model, a .onnx file or an ensemble's .toml.")  # fmt: skip
 @click.option("--device", default="auto", show_default=True, metavar="NAME",
-              help="Where inference runs: auto, cpu, cuda[:N], tensorrt[:N] or openvino; auto and cuda "
+              help="Where it runs: auto, cpu, cuda[:N], tensorrt[:N], openvino; auto and cuda "
               "deal the GPUs out.")  # fmt: skip
 @click.option("--tta", type=click.Choice(["none", "flips"]), default="none", show_default=True,
               help="Average over mirror images; four times the work.")  # fmt: skip
@@ -36,6 +36,15 @@ INTERRUPTED = 130
 @click.option("--bands", metavar="N,N,N", help="Channels of both images, counted from 1.")
 @click.option("--scale", metavar="MIN,MAX",
               help="Values that become 0 and 255; for imagery that is not 8-bit.")  # fmt: skip
+@click.option("--post-sensor", type=click.Choice(["optical", "sar"]), default="optical",
+              show_default=True,
+              help="What took the images after; --bands and --scale are then of those before "
+              "alone.")  # fmt: skip
+@click.option("--post-bands", metavar="N,N,N",
+              help="Channels of the images after, where they are others.")  # fmt: skip
+@click.option("--post-scale", metavar="MIN,MAX",
+              help="Values of the images after that become 0 and 255, where they are "
+              "others.")  # fmt: skip
 @click.option("--min-area", type=float, default=20.0, show_default=True, metavar="M2",
               help="Smallest building.")  # fmt: skip
 @click.option("--simplify", type=float, default=0.0, show_default=True, metavar="METRES",
@@ -112,6 +121,8 @@ def command(ctx: click.Context, /, **options: Any) -> None:
 def _job(options: dict[str, Any], reporter: BatchReporter) -> Any:
     bands = parse_bands(options["bands"])
     scale = parse_scale(options["scale"])
+    post_bands = parse_bands(options["post_bands"], "--post-bands")
+    post_scale = parse_scale(options["post_scale"], "--post-scale")
     memory = None if options["memory"] is None else parse_memory(options["memory"])
     scene_memory = parse_memory(options["scene_memory"])
     split = options["split_scenes"]
@@ -122,7 +133,7 @@ def _job(options: dict[str, Any], reporter: BatchReporter) -> Any:
     from geodamage.buildings import BuildingOptions
     from geodamage.ledger import Shard
     from geodamage.manifest import read_manifest
-    from geodamage.scene import SceneOptions
+    from geodamage.scene import SceneOptions, choose_bands
 
     scenes = read_manifest(
         options["manifest"],
@@ -133,9 +144,10 @@ def _job(options: dict[str, Any], reporter: BatchReporter) -> Any:
     for note in scenes.notes:
         reporter.warn(note)
     reading = SceneOptions(
-        pre_bands=bands,
-        post_bands=bands,
+        **choose_bands(bands, post_bands, options["post_sensor"]),
         scale=scale,
+        post_scale=post_scale,
+        post_sensor=options["post_sensor"],
         aoi=options["aoi"],
         allow_remote=options["allow_remote"],
     )

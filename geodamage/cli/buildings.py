@@ -35,7 +35,7 @@ def parse_scales(text: str) -> tuple[float, ...]:
               help="A bundled model, a .onnx file or an ensemble's .toml; its localisation is "
               "used.")  # fmt: skip
 @click.option("--device", default="auto", show_default=True, metavar="NAME",
-              help="Where inference runs: auto, cpu, cuda[:N], tensorrt[:N], openvino.")  # fmt: skip
+              help="Where it runs: auto, cpu, cuda[:N], tensorrt[:N], openvino.")  # fmt: skip
 @click.option("--tta", type=click.Choice(["none", "flips", "full"]), default="none",
               show_default=True,
               help="Average over mirror images (flips, four times the work), or over these and the "

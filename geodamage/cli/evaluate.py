@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @click.option("--min-area", type=float, default=20.0, show_default=True, metavar="M2",
               help="Smallest building.")  # fmt: skip
 @click.option("--device", default="auto", show_default=True, metavar="NAME",
-              help="Where inference runs: auto, cpu, cuda[:N], tensorrt[:N], openvino.")  # fmt: skip
+              help="Where it runs: auto, cpu, cuda[:N], tensorrt[:N], openvino.")  # fmt: skip
 @click.option("--tta", type=click.Choice(["none", "flips"]), default="none", show_default=True,
               help="Average over mirror images; four times the work.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(min=0), default=0, metavar="N",

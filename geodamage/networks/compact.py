@@ -60,7 +60,52 @@ class Merge(nn.Module):
         return self.join(torch.cat([up, self.skip(fine)], 1))  # type: ignore[no-any-return]
 
 
-class CompactSiamese(nn.Module):
+def initialise(network: nn.Module) -> None:
+    """Draw the weights of every convolution (He et al. 2015, for ReLU)."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+class Features(nn.Module):
+    """Encoder and decoder of one kind of image.
+
+    Parameters
+    ----------
+    widths
+        Channels at strides 2, 4, 8 and 16.
+    decoder
+        Channels of the decoder at strides 8, 4 and 2.
+    channels
+        Spectral channels of an image.
+    """
+
+    def __init__(self, widths: Sequence[int], decoder: Sequence[int], channels: int) -> None:
+        super().__init__()
+        w2, w4, w8, w16 = widths
+        d8, d4, d2 = decoder
+        self.stem = ConvBlock(channels, w2, 5, 2)
+        self.layer4 = nn.Sequential(Residual(w2, w4, 2), Residual(w4, w4))
+        self.layer8 = nn.Sequential(Residual(w4, w8, 2), Residual(w8, w8))
+        self.layer16 = nn.Sequential(Residual(w8, w16, 2), Residual(w16, w16))
+        self.merge8 = Merge(w16, w8, d8)
+        self.merge4 = Merge(d8, w4, d4)
+        self.merge2 = Merge(d4, w2, d2)
+
+    def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features at an eighth and at half of the size of float `(n, c, h, w)`."""
+        x2 = self.stem(images)
+        x4 = self.layer4(x2)
+        x8 = self.layer8(x4)
+        x16 = self.layer16(x8)
+        y8 = self.merge8(x16, x8)
+        y2 = self.merge2(self.merge4(y8, x4), x2)
+        return y8, y2
+
+
+class CompactSiamese(Features):
     """Localisation and damage from two images.
 
     Parameters
@@ -81,16 +126,8 @@ class CompactSiamese(nn.Module):
         decoder: Sequence[int] = (96, 64, 32),
         channels: int = 3,
     ) -> None:
-        super().__init__()
-        w2, w4, w8, w16 = widths
-        d8, d4, d2 = decoder
-        self.stem = ConvBlock(channels, w2, 5, 2)
-        self.layer4 = nn.Sequential(Residual(w2, w4, 2), Residual(w4, w4))
-        self.layer8 = nn.Sequential(Residual(w4, w8, 2), Residual(w8, w8))
-        self.layer16 = nn.Sequential(Residual(w8, w16, 2), Residual(w16, w16))
-        self.merge8 = Merge(w16, w8, d8)
-        self.merge4 = Merge(d8, w4, d4)
-        self.merge2 = Merge(d4, w2, d2)
+        super().__init__(widths, decoder, channels)
+        d8, _, d2 = decoder
         self.localisation = nn.Conv2d(d2, 4, 1)
         # Compare coarsely first: at an eighth of the size a shift of a few pixels is small.
         self.compare8 = nn.Sequential(ConvBlock(2 * d8, d8, 1), Residual(d8, d8))
@@ -98,26 +135,17 @@ class CompactSiamese(nn.Module):
             ConvBlock(2 * d2 + d8, d8 // 2, 1), Residual(d8 // 2, d8 // 2)
         )
         self.damage = nn.Conv2d(d8 // 2, 4, 1)
-        self._initialise()
+        initialise(self)
         # Few pixels are buildings: start from that, not from even odds.
         nn.init.constant_(self.localisation.bias, -2.0)  # type: ignore[arg-type]
 
-    def _initialise(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-
-    def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return features at an eighth and at half of the size of float `(n, c, h, w)`."""
-        x2 = self.stem(images)
-        x4 = self.layer4(x2)
-        x8 = self.layer8(x4)
-        x16 = self.layer16(x8)
-        y8 = self.merge8(x16, x8)
-        y2 = self.merge2(self.merge4(y8, x4), x2)
-        return y8, y2
+    def both(
+        self, pre: Tensor, post: Tensor
+    ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """Return the features of each date."""
+        coarse, fine = self.features(torch.cat([pre, post]))
+        (pre8, post8), (pre2, post2) = coarse.chunk(2), fine.chunk(2)
+        return (pre8, pre2), (post8, post2)
 
     def locate(self, fine: Tensor) -> Tensor:
         """Return localisation logits `(n, 1, h, w)` from features at half the size."""
@@ -138,8 +166,7 @@ class CompactSiamese(nn.Module):
             `(n, 1, h, w)` building in pre, `(n, 1, h, w)` building in post, `(n, 4, h / 2, w / 2)`
             the four grades.
         """
-        coarse, fine = self.features(torch.cat([pre, post]))
-        (pre8, post8), (pre2, post2) = coarse.chunk(2), fine.chunk(2)
+        (pre8, pre2), (post8, post2) = self.both(pre, post)
         difference = self.compare8(torch.cat([pre8, post8], 1))
         context = functional.interpolate(difference, scale_factor=4.0, mode="nearest")
         damage = self.damage(self.compare2(torch.cat([pre2, post2, context], 1)))

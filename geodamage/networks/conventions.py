@@ -6,12 +6,15 @@ uint8 RGB in, the heads of a model file out.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from geodamage.errors import OptionError
+
+_RGB = ("red", "green", "blue")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,27 @@ class Convention:
     and six channels for the two dates; `apart`: images and outputs apart, damage at half size;
     `heads`: a localisation network with several, of which `building` holds background and building
     at a quarter of the size."""
+    pre_channels: tuple[str, ...] = _RGB
+    """Spectral channels of the pre image."""
+    post_channels: tuple[str, ...] = _RGB
+    """Spectral channels of the post image."""
+    post_sensor: str = "optical"
+    """`optical` or `sar`: what the post image is taken by."""
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Number of channels of each image it needs."""
+        counts = len(self.pre_channels), len(self.post_channels)
+        return counts[: len(self.inputs)]
+
+    @property
+    def card_facts(self) -> dict[str, Any]:
+        """What a card says of the images."""
+        return {
+            "pre_channels": self.pre_channels,
+            "post_channels": self.post_channels,
+            "post_sensor": self.post_sensor,
+        }
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -79,6 +103,9 @@ _FAMILIES: dict[str, dict[str, object]] = {
 #: first place: five sigmoids, of which the first is any building.
 _SIGMOID = ("first_place", "res34_unet", "damage")
 
+#: Networks whose post image is of a radar.
+_RADAR_AFTER = ("compact_two_sensors",)
+
 #: What `CompactSiamese` takes and gives.
 COMPACT = Convention(family="geodamage", task="assess", divisor=127.5, mean=_ONES, layout="apart")
 
@@ -101,6 +128,8 @@ def convention_of(family: str, network: str, task: str) -> Convention:
     facts = dict(_FAMILIES[family])
     if (family, network, task) == _SIGMOID:
         facts |= {"activation": "sigmoid", "first": "building"}
+    if network in _RADAR_AFTER:
+        facts |= {"post_channels": ("intensity",), "post_sensor": "sar"}
     return Convention(family=family, task=task, **facts)  # type: ignore[arg-type]
 
 
@@ -129,11 +158,18 @@ class Exported(nn.Module):
         )
 
     def scaled(self, images: Tensor) -> Tensor:
-        """Return what the network was trained on of uint8 RGB `(n, 3, h, w)`."""
+        """Return what the network was trained on of uint8 RGB `(n, 3, h, w)`.
+
+        Of an image with fewer channels, such as a radar's, the first means and deviations count.
+        """
         if self.convention.order == "bgr":
             images = images.flip(1)
-        scaled = images.float() / self.convention.divisor - self.mean
-        return scaled if self.convention.deviation == _ONES else scaled / self.deviation
+        channels = int(images.shape[1])
+        mean, deviation = self.mean, self.deviation
+        if channels < mean.shape[1]:
+            mean, deviation = mean[:, :channels], deviation[:, :channels]
+        scaled = images.float() / self.convention.divisor - mean
+        return scaled if self.convention.deviation == _ONES else scaled / deviation
 
     def logits(self, pre: Tensor, post: Tensor | None = None) -> Tensor:
         """Return the logits of a network that gives one tensor, `(n, channels, h, w)`."""
@@ -146,7 +182,8 @@ class Exported(nn.Module):
         Parameters
         ----------
         pre, post
-            uint8 `(n, 3, h, w)`, red first; post is left out for a localisation network.
+            uint8 `(n, 3, h, w)`, red first, or `(n, 1, h, w)` of a radar; post is left out for a
+            localisation network.
         """
         if self.convention.layout == "heads":
             return (self._building(pre),)

@@ -31,7 +31,8 @@ options = onnxruntime.SessionOptions()
 options.log_severity_level = 4
 session = onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
 size = int(sys.argv[2])
-image = np.zeros((1, 3, size, size), np.uint8)
+def image(node):
+    return np.zeros((1, node.shape[1], size, size), np.uint8)
 def kilobytes(name):
     return int(Path("/proc/self/status").read_text().split(name)[1].split()[0])
 trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
@@ -42,7 +43,7 @@ try:
 except OSError:
     pass  # the peak stays that of reading: too much rather than too little
 before = kilobytes("VmRSS:")
-session.run(None, {node.name: image for node in session.get_inputs()})
+session.run(None, {node.name: image(node) for node in session.get_inputs()})
 print(kilobytes("VmHWM:") - before)
 """
 
@@ -59,7 +60,10 @@ def to_onnx(exported: Exported, size: int = 64) -> bytes:
     """
     inputs, outputs = exported.convention.inputs, exported.convention.outputs
     # Two of them: a batch of one would be taken for a constant.
-    example = torch.zeros(2, 3, size, size, dtype=torch.uint8)
+    example = tuple(
+        torch.zeros(2, channels, size, size, dtype=torch.uint8)
+        for channels in exported.convention.channels
+    )
     buffer = io.BytesIO()
     axes = {0: "n", 2: "rows", 3: "columns"}
     with warnings.catch_warnings():
@@ -67,7 +71,7 @@ def to_onnx(exported: Exported, size: int = 64) -> bytes:
         warnings.simplefilter("ignore")
         torch.onnx.export(
             exported.eval(),
-            (example,) * len(inputs),
+            example,
             buffer,  # type: ignore[arg-type]  # the tracing exporter takes a file object
             input_names=[*inputs],
             output_names=[*outputs],
@@ -145,8 +149,14 @@ def _least_margin(
 def _core(exported: Exported, images: Tensor, core: int) -> list[Tensor]:
     """Return the heads of the core of windows `(n, 2, 3, size, size)`."""
     middle = slice((images.shape[-1] - core) // 2, (images.shape[-1] + core) // 2)
-    dates = images.unbind(1)[: len(exported.convention.inputs)]
+    dates = dates_of(exported, images)
     return [head[..., middle, middle] for head in exported(*dates)]
+
+
+def dates_of(exported: Exported, images: Tensor) -> list[Tensor]:
+    """Return the images that a network takes of windows `(n, 2, 3, size, size)`."""
+    channels = exported.convention.channels
+    return [date[:, :count] for date, count in zip(images.unbind(1), channels, strict=False)]
 
 
 def measure_memory(path: Path, size: int = 768) -> float:
@@ -194,9 +204,10 @@ def check_parity(exported: Exported, model: Predictor, images: np.ndarray) -> fl
         If it is above `TOLERANCE`.
     """
     with torch.no_grad():
-        dates = torch.from_numpy(images).unbind(1)
-        expected = exported(*dates[: len(exported.convention.inputs)])
-    heads = model(images[:, 0], images[:, 1])
+        dates = dates_of(exported, torch.from_numpy(images))
+        expected = exported(*dates)
+    shown = [date.numpy() for date in dates]
+    heads = model(shown[0], shown[-1])
     worst = 0.0
     for name, theirs in zip(exported.convention.outputs, expected, strict=True):
         apart = float(np.abs(getattr(heads, name) - theirs.numpy()).max())

@@ -217,7 +217,8 @@ def _write_model(source: Path, places: tuple[Path, Path], licence: str | None) -
         convention_of(checkpoint.family, checkpoint.network, checkpoint.task),
     )
     card = _card(checkpoint, path.stem, licence)
-    card = dataclasses.replace(card, **_field(exported, checkpoint))
+    facts = exported.convention.card_facts | _field(exported, checkpoint)
+    card = dataclasses.replace(card, **facts)
     blob = to_onnx(exported, EXAMPLE_WINDOW)
     with output_errors(path):
         partial.write_bytes(blob)

@@ -14,6 +14,7 @@ from geodamage.errors import OptionError
 from geodamage.networks.compact import CompactSiamese
 from geodamage.networks.decoders import DecoderDesign
 from geodamage.networks.efficient_fpn import create_efficient_fpn, create_timm_fpn
+from geodamage.networks.two_sensors import POST_CHANNELS, PRE_CHANNELS, CompactTwoSensors
 from geodamage.networks.unets import UnetDesign, create_unet
 
 Task = Literal["localisation", "damage", "assess"]
@@ -131,6 +132,15 @@ def create_compact(task: Task, *, pretrained: bool, **options: Any) -> nn.Module
     return CompactSiamese(**options)
 
 
+def create_two_sensors(task: Task, *, pretrained: bool, **options: Any) -> nn.Module:
+    """Create our compact network for an optical and a radar image."""
+    if pretrained:
+        raise OptionError(
+            "there are no ImageNet weights of a compact network; leave out pretrained"
+        )
+    return CompactTwoSensors(**options)
+
+
 def create_segformer(task: Task, *, pretrained: bool) -> nn.Module:
     """Create MetaDamageNet's SegFormer."""
     from geodamage.networks.segformer import segformer_b0  # needs timm: a second to import
@@ -210,6 +220,12 @@ NETWORKS: Mapping[str, Entry] = {
         ("assess",),
         functools.partial(create_compact, widths=(16, 24, 48, 80), decoder=(48, 32, 16)),
         ("channels",),
+    ),
+    "compact_two_sensors": Entry(
+        "geodamage",
+        "local",
+        ("assess",),
+        functools.partial(create_two_sensors, widths=(16, 24, 48, 80), decoder=(48, 32, 16)),
     ),
 }
 
@@ -306,4 +322,6 @@ def example(name: str, task: Task) -> tuple[Tensor, ...]:
     """Return what a network takes: one tensor, or two where it takes the dates apart."""
     if name in ("compact", "compact_small"):
         return torch.zeros(1, 3, SIDE, SIDE), torch.zeros(1, 3, SIDE, SIDE)
+    if name == "compact_two_sensors":
+        return tuple(torch.zeros(1, n, SIDE, SIDE) for n in (PRE_CHANNELS, POST_CHANNELS))
     return (torch.zeros(1, 3 if task == "localisation" else 6, SIDE, SIDE),)

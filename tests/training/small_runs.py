@@ -68,6 +68,8 @@ def options_of(folder, runs, *changes, text=RECIPE):
         runs=runs,
         device="cpu",
         set=list(changes),
+        half=None,
+        masked=None,
     )
 
 

@@ -14,11 +14,12 @@ from torch import nn
 import training.train
 from geodamage.networks import create_network
 from geodamage.networks.compact import CompactSiamese
+from geodamage.networks.two_sensors import CompactTwoSensors
 from geodamage.xbd import find_pairs
 from sample_data.pairs import make_pairs
 from training.losses import parse_term
 from training.objectives import make_objective
-from training.recipe import Recipe
+from training.recipe import COMPACT, TWO_SENSORS, Recipe
 from training.samples import stack
 from training.schedules import learning_rate
 from training.splits import SCHEMES
@@ -27,7 +28,10 @@ from training.train import count_pixels, make_samples, read_parts, set_up, train
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "training" / "recipes"
 DATA = Path(os.environ.get("GEODAMAGE_DATA", ROOT.parent / "shared" / "data"))
-NAMES = sorted(path.stem for path in RECIPES.glob("*.toml"))
+#: Recipes of other data, which are tried where that is: images with masks in test_open_cities,
+#: chips of two sensors in test_chips.
+APART = ("open_cities_", "cross_modal_chips_")
+NAMES = sorted(p.stem for p in RECIPES.glob("*.toml") if not p.stem.startswith(APART))
 
 #: Recipe, learning rate, batch, epochs, milestones as published, clip, crop, loss, channel weights.
 #: The numbers are those of the specification, not of the presets that the recipes name.
@@ -60,6 +64,9 @@ metadamagenet_dpn92_damage                    2e-4   12  10 5,11,17 .999 512 dic
 metadamagenet_dpn92_damage_tuning             8e-6   12   1 1,2 .999 512 dice:.5,alpha_focal:5,cross_entropy:11 .1,.1,.5,.3,.2
 metadamagenet_senet154_damage                 1e-4    8  16 3,5,9,13 .999 512 dice:1,cross_entropy:8 .1,.1,.6,.3,.2
 metadamagenet_senet154_damage_tuning          8e-6    8   2 1,2 .999 512 dice:1,cross_entropy:8 .1,.1,.6,.3,.2
+kd_building 2e-3 8 30 4,6,8,10,12,14,15,16,17,18,19,20 1.1 512 dice:3,focal:10,bce:1 -
+kd_damage   2e-3 5 30 5,11,17,23,29 .999 512 dice:.5,focal:2,cross_entropy:11.2 .1,.1,.3,.3,.2
+kd_dual     2e-3 5 30 5,11,17,23,29 .999 512 dice:.5,focal:2,cross_entropy:11.2 .1,.1,.3,.3,.2
 """  # noqa: E501
 ROWS = {row.split()[0]: row.split()[1:] for row in PUBLISHED.strip().splitlines()}
 #: Of which no training is published; that of the SE-ResNeXt50 stands in.
@@ -71,8 +78,12 @@ STANDING_IN = [
     )
 ]  # fmt: skip
 OTHERS = ["meta_learning", "siamese_resnet50", "siamese_resnet50_skips", "compact"]
+OTHERS += ["kd_compact", "kd_compact_small", "kd_ensemble", "cross_modal_assess"]
 #: Published with 16 bit arithmetic (apex O1, or a scaler); these are not.
 IN_FULL = [
+    "kd_building",
+    "kd_damage",
+    "kd_dual",
     "first_place_res34_localisation",
     "metadamagenet_dpn92_localisation_tuning",
     "metadamagenet_senet154_localisation",
@@ -120,7 +131,7 @@ def test_a_recipe_has_the_published_numbers(name):
     assert recipe.loss.channel_weights == numbers(weights)
     assert recipe.amp == ("none" if name in IN_FULL else "fp16")
     # First place steps its schedule so that a milestone acts one epoch later than torch's own.
-    late = name.startswith("first_place")
+    late = name.startswith(("first_place", "kd_"))
     passed = [sum(epoch >= m + late for m in numbers(milestones)) for epoch in range(int(epochs))]
     assert rates(recipe, int(epochs)) == pytest.approx([float(lr) * 0.5**n for n in passed])
 
@@ -133,7 +144,7 @@ def _split(terms):
 def test_a_recipe_fits_those_it_belongs_to(name):
     recipe = read(name)
     assert recipe.name == name
-    if "_damage" in name or "_tuning" in name:
+    if recipe.task == "damage" or "_tuning" in name:
         before = read(recipe.init)
         assert before.network == recipe.network
         assert "_tuning" not in recipe.init
@@ -145,7 +156,7 @@ def test_a_recipe_fits_those_it_belongs_to(name):
         assert recipe.metric == "score"
         assert recipe.augmentation.images == "both"
     if recipe.task == "localisation":
-        own = "dice" if name.startswith("first_place") else "f1_building"
+        own = "dice" if name.startswith(("first_place", "kd_")) else "f1_building"
         assert recipe.metric == own
         assert recipe.augmentation.images == "pre"
     # What the sigmoid of the first place's ResNet-34 says in channel 0, nobody else does.
@@ -212,7 +223,11 @@ def test_the_bundled_model_is_trained_as_it_was():
     assert (RECIPES / recipe.split).exists()
 
 
-@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+#: Those of training.train; training.chips has its own, and test_chip_recipe looks at them.
+OF_TRAIN = [p for p in sorted(RECIPES.glob("*.toml")) if not p.stem.startswith("cross_modal_chips")]
+
+
+@pytest.mark.parametrize("path", OF_TRAIN, ids=lambda path: path.stem)
 def test_a_recipe_says_how_to_run_it(path):
     text = path.read_text(encoding="utf-8")
     head = " ".join(text.partition("name =")[0].replace("#", "").replace("\\", "").split())
@@ -227,13 +242,14 @@ def test_a_recipe_says_how_to_run_it(path):
 def drawn(tmp_path_factory):
     """Four drawn pairs of two events, and a split of them."""
     folder = tmp_path_factory.mktemp("xbd")
-    write_split(folder / "split.csv", make_pairs(folder, size=128))
+    write_split(folder / "split.csv", make_pairs(folder, size=128, sar=True))
     return folder
 
 
 #: What makes any recipe small enough to be tried.
 SMALL = [
     "steps=2", "epochs=0", 'amp="none"', "workers=0", "validate_on=1", "validate_every=1",
+    "distil_teachers=[]", 'distil_tta="none"',
     'init=""', "pretrained=false",
 ]  # fmt: skip
 
@@ -241,16 +257,17 @@ SMALL = [
 def small(recipe):
     """Return overrides: small crops, and the smallest batch that the recipe can do with."""
     batch = f"batch={recipe.meta.size if recipe.algorithm == 'maml' else 2}"
-    if recipe.network == "compact":
+    if recipe.network in COMPACT:
         return [*SMALL, batch, "chips_crop=64", "chips_generated=0"]
     return [*SMALL, batch, "augmentation_crop=64"]
 
 
 def tiny_network(name, *, task, pretrained=False):
-    if name == "compact":
+    if name in COMPACT:
         # Not narrower: on a CPU torch 2.15 writes past its memory in the gradient of a 1 x 1
         # convolution of stride 2 in channels_last with fewer than 16 channels.
-        return CompactSiamese(widths=(16, 16, 16, 16), decoder=(16, 16, 16))
+        family = CompactTwoSensors if name == TWO_SENSORS else CompactSiamese
+        return family(widths=(16, 16, 16, 16), decoder=(16, 16, 16))
     channels = {"localisation": (3, 1), "damage": (6, 5), "assess": (6, 8)}
     return nn.Conv2d(*channels[task], 1)
 
@@ -259,7 +276,7 @@ def train_two_steps(name, data, runs, overrides):
     """Run a recipe's own training on the split in a folder; return what it worked on."""
     options = argparse.Namespace(
         recipe=RECIPES / f"{name}.toml", data=data, split=runs.parent / "split.csv",
-        runs=runs, device="cpu", set=overrides,
+        runs=runs, device="cpu", set=overrides, half=None, masked=None,
     )  # fmt: skip
     work, state = set_up(options)
     before = [weight.detach().clone() for weight in state.network.parameters()]

@@ -60,7 +60,8 @@ def test_dice_is_taken_image_by_image():
     row = total.row(graded=False, with_loss=False)
     assert row["dice"] == pytest.approx((1 + 2 / 5) / 2)
     assert row["f1_building"] == pytest.approx(2 / 5)
-    assert set(row) == {"dice", "f1_building"}
+    assert row["jaccard"] == pytest.approx(1 / 4)
+    assert set(row) == {"dice", "f1_building", "jaccard"}
 
 
 def test_nothing_validated_gives_figures_without_a_fault():
