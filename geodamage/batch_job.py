@@ -15,6 +15,7 @@ from geodamage.errors import ManifestError, OptionError, OutputExistsError
 from geodamage.ledger import Shard
 from geodamage.model import load_model
 from geodamage.output import sidecar_path
+from geodamage.scene import CHOICES, with_choices
 from geodamage.sources import is_remote
 
 if TYPE_CHECKING:
@@ -120,11 +121,9 @@ def scene_job(scene: "BatchScene", batch: BatchJob) -> Job:
     folder = batch.output.absolute() / SCENES / scene.name
     own = {name: options.pop(name) for name in _JOB_OPTIONS & options.keys()}
     shape = {name: options.pop(name) for name in _BUILDING_OPTIONS & options.keys()}
-    reading: dict[str, Any] = {}
-    if (bands := options.pop("bands", None)) is not None:
-        reading |= {"pre_bands": tuple(bands), "post_bands": tuple(bands)}
-    if (scale := options.pop("scale", None)) is not None:
-        reading["scale"] = tuple(scale)
+    reading = with_choices(
+        defaults.scene, {name: options.pop(name) for name in CHOICES if name in options}
+    )
     aoi = options.pop("aoi", None) or defaults.scene.aoi
     footprints = own.pop("footprints", None) or defaults.footprints
     if options:
@@ -139,7 +138,7 @@ def scene_job(scene: "BatchScene", batch: BatchJob) -> Job:
         raster=folder / GRADES_RASTER if batch.raster else None,
         probabilities=folder / PROBABILITIES if batch.probabilities else None,
         report=folder / REPORT if batch.report else None,
-        scene=replace(defaults.scene, aoi=None if aoi is None else Path(aoi).absolute(), **reading),
+        scene=replace(reading, aoi=None if aoi is None else Path(aoi).absolute()),
         buildings=replace(defaults.buildings, **shape),
         date=scene.date,
         overwrite=True,  # what the ledger does not know is refused before

@@ -112,6 +112,14 @@ FROM_SCALE: Mapping[str, Mapping[str, DamageGrade | None]] = MappingProxyType(
             "6": DamageGrade.NO_DAMAGE,
             "11": None,
         },
+        # Codes of BRIGHT targets; 0 is background. Source: Chen et al. 2025, "BRIGHT: a globally
+        # distributed multimodal building damage assessment dataset", three levels. Its "damaged"
+        # is everything between, and most of it was graded as "damaged" of Copernicus EMS.
+        "bright": {
+            "1": DamageGrade.NO_DAMAGE,
+            "2": DamageGrade.MAJOR,
+            "3": DamageGrade.DESTROYED,
+        },
         "fema": {
             "No Damage": DamageGrade.NO_DAMAGE,
             "Affected": DamageGrade.NO_DAMAGE,

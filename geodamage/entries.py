@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+from geodamage.card import SENSORS
 from geodamage.errors import ManifestError, SceneReadError
 from geodamage.sources import check_file, is_remote
 from geodamage.voting import VOTES
@@ -352,6 +353,9 @@ OPTIONS: Mapping[str, _Parser] = {
     "tile": _count,  # int
     "bands": _bands,  # tuple of int, of both images
     "scale": _scale,  # tuple of two floats
+    "post_sensor": _choice(*SENSORS),
+    "post_bands": _bands,  # tuple of int, of the post image
+    "post_scale": _scale,  # tuple of two floats, of the post image
     "min_area": _not_negative,  # float, m²
     "simplify": _not_negative,  # float, metres
 }

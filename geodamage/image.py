@@ -253,6 +253,7 @@ def open_image(
     scale: tuple[float, float] | None,
     allow_remote: bool,
     option: str = "--bands",
+    speckled: bool = False,
 ) -> Image:
     """Open the files of an image.
 
@@ -272,6 +273,8 @@ def open_image(
         Whether URLs are let through.
     option
         By which the user gives the channels, for messages.
+    speckled
+        Whether it is of a radar; see `geodamage.tiles.open_tile`.
 
     Raises
     ------
@@ -281,7 +284,7 @@ def open_image(
     tiles: list[Tile] = []
     try:
         for name in find(source, allow_remote=allow_remote):
-            tiles.append(open_tile(name, bands, channels, option=option))
+            tiles.append(open_tile(name, bands, channels, option=option, speckled=speckled))
             _check_alike(tiles[0], tiles[-1])
         scaling, notes = _scaling(tiles, scale)
         gsd = math.prod(tiles[0].grid.gsd) ** 0.5

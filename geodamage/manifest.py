@@ -31,7 +31,7 @@ from geodamage.errors import (
 from geodamage.grid import GsdRange
 from geodamage.image import Image
 from geodamage.pairing import Placed, ground_area, outline_of, pair_up
-from geodamage.scene import Scene, SceneOptions
+from geodamage.scene import Scene, SceneOptions, with_choices
 from geodamage.sheets import lay_out
 from geodamage.sources import check_file, find, is_remote
 from geodamage.stac import EventTime, is_stac, read_document, read_stac
@@ -393,12 +393,8 @@ def plan_scenes(
 
 
 def _scene_options(scene: BatchScene, options: SceneOptions) -> SceneOptions:
-    own: dict[str, Any] = {
-        key: scene.options[key] for key in ("aoi", "scale") if key in scene.options
-    }
-    if "bands" in scene.options:
-        own |= dict.fromkeys(("pre_bands", "post_bands"), scene.options["bands"])
-    return replace(options, **own)
+    own: dict[str, Any] = {key: scene.options[key] for key in ("aoi",) if key in scene.options}
+    return replace(with_choices(options, scene.options), **own)
 
 
 def _planned(

@@ -299,6 +299,7 @@ class Scene:
                     scale=scale,
                     allow_remote=options.allow_remote,
                     option=options.bands_option if role == "post" else "--bands",
+                    speckled=role == "post" and options.post_sensor == "sar",
                 )
                 opened.callback(image.close)
                 images.append(image)

@@ -9,7 +9,7 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -91,7 +91,12 @@ class Channels(NamedTuple):
 
 
 def choose_channels(
-    name: str, tags: Sequence[ColorInterp], asked: tuple[int, ...] | None, wanted: int
+    name: str,
+    tags: Sequence[ColorInterp],
+    asked: tuple[int, ...] | None,
+    wanted: int,
+    *,
+    option: str = "--bands",
 ) -> Channels:
     """Choose the channels of a file.
 
@@ -105,6 +110,8 @@ def choose_channels(
         1-based numbers that the user gave, or None.
     wanted
         How many the model takes.
+    option
+        By which the user gives them, for messages.
 
     Raises
     ------
@@ -117,7 +124,7 @@ def choose_channels(
     alpha = tags.index(ColorInterp.alpha) + 1 if ColorInterp.alpha in tags else None
     if asked is not None:
         return Channels(
-            _asked_channels(name, count, asked, wanted), None if alpha in asked else alpha
+            _asked_channels(name, count, asked, wanted, option), None if alpha in asked else alpha
         )
     rest = [index for index in range(1, count + 1) if index != alpha]
     if ColorInterp.palette in tags:
@@ -126,24 +133,26 @@ def choose_channels(
         example = ",".join(str(min(i, count)) for i in range(1, wanted + 1))
         raise SceneError(
             f"{name}: {count} channel(s){' with alpha' if alpha else ''}, and the model takes "
-            f"{wanted}; say which with --bands, for example --bands {example}"
+            f"{wanted}; say which with {option}, for example {option} {example}"
         )
     rgb = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
     found = [tags[index - 1] for index in rest]
     if set(found) == set(rgb) and tuple(found) != rgb:
         order = ",".join(str(rest[found.index(colour)]) for colour in rgb)
         raise SceneError(
-            f"{name}: channels are {', '.join(c.name for c in found)}; give --bands {order}"
+            f"{name}: channels are {', '.join(c.name for c in found)}; give {option} {order}"
         )
     return Channels(tuple(rest), alpha)
 
 
-def _asked_channels(name: str, count: int, asked: tuple[int, ...], wanted: int) -> tuple[int, ...]:
+def _asked_channels(
+    name: str, count: int, asked: tuple[int, ...], wanted: int, option: str
+) -> tuple[int, ...]:
     text = ",".join(map(str, asked))
     if len(asked) != wanted:
-        raise OptionError(f"--bands {text}: {len(asked)} channel(s), and the model takes {wanted}")
+        raise OptionError(f"{option} {text}: {len(asked)} channel(s), and the model takes {wanted}")
     if not all(1 <= index <= count for index in asked):
-        raise OptionError(f"--bands {text}: {name} has channels 1 to {count}")
+        raise OptionError(f"{option} {text}: {name} has channels 1 to {count}")
     return asked
 
 
@@ -346,15 +355,25 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error.__cause__ or error).split())[:200]
 
 
-def open_tile(name: str, asked: tuple[int, ...] | None, wanted: int) -> Tile:
+def open_tile(
+    name: str,
+    asked: tuple[int, ...] | None,
+    wanted: int,
+    *,
+    option: str = "--bands",
+    speckled: bool = False,
+) -> Tile:
     """Open a GeoTIFF and check that it can be used.
 
     Parameters
     ----------
     name
         As `find` returns it.
-    asked, wanted
+    asked, wanted, option
         See `choose_channels`.
+    speckled
+        Whether single pixels of 0 are dark rather than missing, even where 0 is the nodata tag of
+        8 bits: so it is of a radar's image. Missing is then what is black over a whole square.
 
     Raises
     ------
@@ -375,16 +394,19 @@ def open_tile(name: str, asked: tuple[int, ...] | None, wanted: int) -> Tile:
                 f"{name}: {where}not a GeoTIFF, or damaged ({_one_line(error)})"
             ) from error
         try:
-            return _checked_tile(name, dataset, asked, wanted)
+            channels = choose_channels(name, dataset.colorinterp, asked, wanted, option=option)
+            tile = _checked_tile(name, dataset, channels)
+            if speckled and tile.dtype == "uint8" and tile.nodata and not any(tile.nodata):
+                tile = replace(tile, nodata=None)
+            return tile
         except BaseException:
             dataset.close()
             raise
 
 
-def _checked_tile(name: str, dataset: Any, asked: tuple[int, ...] | None, wanted: int) -> Tile:
+def _checked_tile(name: str, dataset: Any, channels: Channels) -> Tile:
     _check_structure(name, dataset)
     grid = Grid(_checked_crs(name, dataset), _checked_transform(name, dataset), dataset.shape)
-    channels = choose_channels(name, dataset.colorinterp, asked, wanted)
     _check_dtype(name, {dataset.dtypes[index - 1] for index in channels.indexes})
     values = [dataset.nodatavals[index - 1] for index in channels.indexes]
     nodata = None

@@ -6,7 +6,8 @@ another CRS and grid, covers a little less, ends in an untagged black collar, is
 metres and was taken in another season under another sun.
 
 Run ``python sample_data/make.py`` to write it again, and ``python sample_data/make.py --xbd DIR``
-for a small labelled set in the folder layout of xBD.
+for a small labelled set in the folder layout of xBD; ``--sar`` adds what a radar sees after the
+event to either. ``--chips DIR`` writes small paired chips of two sensors instead.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from rasterio.warp import Resampling, reproject, transform, transform_bounds
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sample_data.layout import Shot, Style
+from sample_data.modality_chips import make_chips
 from sample_data.pairs import make_pairs
 from sample_data.scenes import TRAINING_SEEDS, DrawnScene, draw_scene
 
@@ -95,7 +97,7 @@ SAMPLE_STYLE = Style(
 )
 
 
-def make_sample(folder: Path, seed: int = SAMPLE_SEED) -> None:
+def make_sample(folder: Path, seed: int = SAMPLE_SEED, *, sar: bool = False) -> None:
     """Draw the sample scene and write its four files.
 
     Parameters
@@ -105,9 +107,13 @@ def make_sample(folder: Path, seed: int = SAMPLE_SEED) -> None:
         ``footprints.geojson``; made if it does not exist.
     seed : int
         Seed of the scene. Below ``TRAINING_SEEDS`` a scene may have been trained on.
+    sar : bool
+        Write ``post_sar.tif``, too: what a radar sees after the event.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    scene = draw_scene(seed, SIZE, style=SAMPLE_STYLE)
+    scene = draw_scene(seed, SIZE, style=SAMPLE_STYLE, sar=sar)
+    if scene.post_sar is not None:
+        write_radar(folder / "post_sar.tif", scene.post_sar)
     write_pre(folder / "pre.tif", scene.pre)
     seen = write_post(folder / "post.tif", scene.post)
     features = list_buildings(scene, seen)
@@ -133,6 +139,19 @@ def write_pre(path: Path, image: Bytes) -> None:
     _write_tiff(
         path, image, PRE_CRS, PRE_TRANSFORM, compress="jpeg", jpeg_quality=90, photometric="ycbcr"
     )
+
+
+def write_radar(path: Path, image: Bytes) -> None:
+    """Write the image of a radar, as it was brought to the ground and to 8 bits.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        File to write.
+    image : numpy.ndarray
+        uint8, shape (1, rows, columns), on the grid of the pre-event image.
+    """
+    _write_tiff(path, image, PRE_CRS, PRE_TRANSFORM, compress="deflate", photometric="minisblack")
 
 
 def write_post(path: Path, image: Bytes) -> shapely.Geometry:
@@ -185,7 +204,7 @@ def _write_tiff(path: Path, image: Bytes, crs: CRS, grid: Affine, **options: Any
     profile = {
         "driver": "GTiff",
         "dtype": "uint8",
-        "count": 3,
+        "count": len(image),
         "height": image.shape[1],
         "width": image.shape[2],
         "crs": crs,
@@ -288,13 +307,24 @@ def main() -> None:
     parser.add_argument("--xbd", type=Path, metavar="DIR", help="write labelled pairs instead")
     parser.add_argument("--pairs", type=int, default=4, help="how many of them")
     parser.add_argument("--size", type=int, default=512, help="of each, pixels")
+    parser.add_argument(
+        "--sar", action="store_true", help="draw what a radar sees after the event, too"
+    )
+    parser.add_argument("--chips", type=Path, metavar="DIR", help="write EO and SAR chips instead")
+    parser.add_argument("--train-chips", type=int, default=1000, help="to train on, about")
+    parser.add_argument("--test-chips", type=int, default=100, help="of each class, to test on")
     arguments = parser.parse_args()
+    if arguments.chips is not None:
+        counts = make_chips(arguments.chips, arguments.train_chips, arguments.test_chips)
+        print("\n".join(f"{part}: {count} pairs" for part, count in counts.items()))
+        return
     if arguments.xbd is not None:
-        print("\n".join(make_pairs(arguments.xbd, arguments.pairs, arguments.size)))
+        names = make_pairs(arguments.xbd, arguments.pairs, arguments.size, sar=arguments.sar)
+        print("\n".join(names))
         return
     if arguments.seed < TRAINING_SEEDS:
         print(f"note: models may have been trained on seeds below {TRAINING_SEEDS}")
-    make_sample(arguments.output, arguments.seed)
+    make_sample(arguments.output, arguments.seed, sar=arguments.sar)
 
 
 if __name__ == "__main__":

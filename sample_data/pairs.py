@@ -22,7 +22,9 @@ PLACE = (-88.0, 30.2)  # longitude and latitude of the first pair's corner
 APART = 0.02  # degrees between two pairs: no ground is shown twice
 
 
-def make_pairs(folder: Path, count: int = 4, size: int = 512, seed: int = FIRST_SEED) -> list[str]:
+def make_pairs(
+    folder: Path, count: int = 4, size: int = 512, seed: int = FIRST_SEED, *, sar: bool = False
+) -> list[str]:
     """Draw labelled pairs into `images/` and `labels/`.
 
     Parameters
@@ -35,6 +37,8 @@ def make_pairs(folder: Path, count: int = 4, size: int = 512, seed: int = FIRST_
         Rows and columns, pixels.
     seed : int
         Of the first pair.
+    sar : bool
+        Write what a radar sees after the event, too: `NAME_post_sar.png`, of one channel.
 
     Returns
     -------
@@ -45,7 +49,9 @@ def make_pairs(folder: Path, count: int = 4, size: int = 512, seed: int = FIRST_
         (folder / part).mkdir(parents=True, exist_ok=True)
     names = [f"{EVENTS[number % len(EVENTS)]}_{number:08d}" for number in range(count)]
     for number, name in enumerate(names):
-        scene = draw_scene(seed + number, size)
+        scene = draw_scene(seed + number, size, sar=sar)
+        if scene.post_sar is not None:
+            cv2.imwrite(str(folder / "images" / f"{name}_post_sar.png"), scene.post_sar[0])
         for date, image in (("pre", scene.pre), ("post", scene.post)):
             stem = f"{name}_{date}_disaster"
             path = folder / "images" / f"{stem}.png"

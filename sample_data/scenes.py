@@ -33,11 +33,13 @@ from sample_data.painting import (
     paint_trees,
     texture,
 )
+from sample_data.radar import draw_radar
 
 Bytes = npt.NDArray[np.uint8]
 
 TRAINING_SEEDS = 10_000_000
 _COARSE = 4  # pixels per cell of the hazard field
+_RADAR = 7  # tells the chances of the radar's image from those of the scene
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class DrawnScene:
         1 no damage, 2 minor, 3 major, 4 destroyed; one per footprint.
     post_offset : tuple of float
         What lies at (x, y) in ``pre`` lies at (x + dx, y + dy) in ``post``.
+    post_sar : numpy.ndarray or None
+        What a radar sees after the event, uint8, shape (1, size, size), where it was asked for.
     """
 
     pre: Bytes
@@ -62,6 +66,7 @@ class DrawnScene:
     footprints: list[Floats]
     grades: list[int]
     post_offset: tuple[float, float]
+    post_sar: Bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,9 @@ class Hazard:
         return values
 
 
-def draw_scene(seed: int, size: int = 512, *, style: Style | None = None) -> DrawnScene:
+def draw_scene(
+    seed: int, size: int = 512, *, style: Style | None = None, sar: bool = False
+) -> DrawnScene:
     """Draw a pre- and a post-event image with footprints and grades.
 
     Parameters
@@ -90,6 +97,8 @@ def draw_scene(seed: int, size: int = 512, *, style: Style | None = None) -> Dra
         Width and height in pixels of about half a metre.
     style : Style, optional
         Look and event; drawn from the seed by default.
+    sar : bool
+        Draw what a radar sees after the event, too; the other images are the same without it.
 
     Returns
     -------
@@ -115,7 +124,16 @@ def draw_scene(seed: int, size: int = 512, *, style: Style | None = None) -> Dra
         footprints=[b.corners for b, seen in zip(town.buildings, visible, strict=True) if seen],
         grades=[h.grade for h, seen in zip(harms, visible, strict=True) if seen],
         post_offset=style.shift,
+        post_sar=_draw_sar(seed, town, hazard, harms, size) if sar else None,
     )
+
+
+def _draw_sar(seed: int, town: Town, hazard: Hazard, harms: list[Harm], size: int) -> Bytes:
+    """Draw the radar's image, with chances of its own: the optical ones stay as they are."""
+    rng = np.random.default_rng([seed, _RADAR])
+    trees, _ = _surviving_trees(rng, town, hazard)
+    water = hazard.strength if hazard.event == "flood" else None
+    return draw_radar(rng, town, trees, harms, water, size)
 
 
 def _in_view(corners: Floats, size: int) -> bool:

@@ -122,7 +122,10 @@ def make_model(
     graph = helper.make_graph(
         nodes,
         "bright",
-        [tensor(name, TensorProto.UINT8, 3) for name in ("pre", "post")],
+        [
+            tensor(name, TensorProto.UINT8, len(card.get(f"{name}_channels", "rgb")))
+            for name in ("pre", "post")
+        ],
         [tensor("localisation", TensorProto.FLOAT, 1), tensor("damage", TensorProto.FLOAT, 4)],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )

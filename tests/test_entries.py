@@ -19,6 +19,9 @@ ALL = {
     "scale": ("0 3000", [0, 3000]),
     "min_area": ("12.5", 12.5),
     "simplify": ("1", 1),
+    "post_sensor": ("sar", "sar"),
+    "post_bands": ("2", [2]),
+    "post_scale": ("-25 5", [-25, 5]),
 }
 
 
@@ -35,6 +38,9 @@ def expected(folder: Path) -> dict[str, object]:
         "scale": (0.0, 3000.0),
         "min_area": 12.5,
         "simplify": 1.0,
+        "post_sensor": "sar",
+        "post_bands": (2,),
+        "post_scale": (-25.0, 5.0),
     }
 
 

@@ -83,7 +83,7 @@ FILE = click.Path(path_type=Path, readable=False)
               help="Values that become 0 and 255; for imagery that is not 8-bit.")  # fmt: skip
 @click.option("--post-sensor", type=click.Choice(["optical", "sar"]), default="optical",
               show_default=True,
-              help="What took POST; --bands and --scale are then of PRE alone.")  # fmt: skip
+              help="What took POST; with sar, --bands and --scale are of PRE alone.")  # fmt: skip
 @click.option("--post-bands", metavar="N,N,N", help="Channels of POST, where they are others.")
 @click.option("--post-scale", metavar="MIN,MAX",
               help="Values of POST that become 0 and 255, where they are others.")  # fmt: skip

@@ -38,8 +38,8 @@ INTERRUPTED = 130
               help="Values that become 0 and 255; for imagery that is not 8-bit.")  # fmt: skip
 @click.option("--post-sensor", type=click.Choice(["optical", "sar"]), default="optical",
               show_default=True,
-              help="What took the images after; --bands and --scale are then of those before "
-              "alone.")  # fmt: skip
+              help="What took the images after; with sar, --bands and --scale are of those "
+              "before alone.")  # fmt: skip
 @click.option("--post-bands", metavar="N,N,N",
               help="Channels of the images after, where they are others.")  # fmt: skip
 @click.option("--post-scale", metavar="MIN,MAX",

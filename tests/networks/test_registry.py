@@ -62,7 +62,8 @@ def test_the_list_has_each_network_of_each_task():
     for facts in networks:
         assert facts.parameters > 4e5
         assert 10 < facts.gflop < 3000
-        assert facts.stride == {"compact": 16, "compact_small": 16, "segformer_b0": 1}.get(facts.name, 32)
+        own = dict.fromkeys(("compact", "compact_small", "compact_two_sensors"), 16)
+        assert facts.stride == (own | {"segformer_b0": 1}).get(facts.name, 32)
 
 
 #: Modules, besides pooling and attention, that look at the whole window.
