@@ -263,3 +263,11 @@ def test_the_card_of_a_run_says_what_it_learnt(folder):
 def test_a_best_checkpoint_can_be_kept_of_any_network(tmp_path):
     save_checkpoint(TinyFpn(), tmp_path / "best", epoch=1, best_score=0.5)
     assert (tmp_path / "best").exists()
+
+
+@pytest.mark.parametrize(
+    "path", sorted(RECIPES.glob("open_cities*.toml")), ids=lambda path: path.stem
+)
+def test_a_recipe_says_how_to_run_it(path):
+    head = path.read_text(encoding="utf-8").partition("name =")[0]
+    assert f"python -m training.train training/recipes/{path.name} --data PREPARED" in head
