@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from geodamage.cli.assess import FILE, parse_bands, parse_memory, parse_scale
+from geodamage.cli import arguments
+from geodamage.cli.arguments import FILE, parse_bands, parse_memory, parse_scale
 from geodamage.cli.batch_progress import BatchReporter, print_plan
 
 INTERRUPTED = 130
@@ -19,23 +20,18 @@ INTERRUPTED = 130
 @click.option("--event-date", metavar="DATE",
               help="Of the event; sorts the images of a STAC catalogue.")  # fmt: skip
 @click.option("--asset", metavar="KEY", help="The image among a STAC item's assets.")
-@click.option("--model", default="fast", show_default=True, metavar="NAME|PATH",
-              help="A bundled model, a .onnx file or an ensemble's .toml.")  # fmt: skip
+@arguments.model
 @click.option("--device", default="auto", show_default=True, metavar="NAME",
               help="Where it runs: auto, cpu, cuda[:N], tensorrt[:N], openvino; auto and cuda "
               "deal the GPUs out.")  # fmt: skip
-@click.option("--tta", type=click.Choice(["none", "flips"]), default="none", show_default=True,
-              help="Average over mirror images; four times the work.")  # fmt: skip
+@arguments.flips
 @click.option("--vote", type=click.Choice(["probabilities", "pixels"]), default="probabilities",
               show_default=True, help="What grades a building.")  # fmt: skip
-@click.option("--footprints", type=FILE, metavar="FILE",
-              help="Grade these polygons instead of finding buildings.")  # fmt: skip
-@click.option("--id-field", metavar="NAME", help="Field of the footprints with their identity.")
-@click.option("--aoi", type=FILE, metavar="FILE",
-              help="Report only what lies in these polygons.")  # fmt: skip
-@click.option("--bands", metavar="N,N,N", help="Channels of both images, counted from 1.")
-@click.option("--scale", metavar="MIN,MAX",
-              help="Values that become 0 and 255; for imagery that is not 8-bit.")  # fmt: skip
+@arguments.footprints
+@arguments.id_field
+@arguments.aoi
+@arguments.bands
+@arguments.scale
 @click.option("--post-sensor", type=click.Choice(["optical", "sar"]), default="optical",
               show_default=True,
               help="What took the images after; with sar, --bands and --scale are of those "
@@ -45,13 +41,10 @@ INTERRUPTED = 130
 @click.option("--post-scale", metavar="MIN,MAX",
               help="Values of the images after that become 0 and 255, where they are "
               "others.")  # fmt: skip
-@click.option("--min-area", type=float, default=20.0, show_default=True, metavar="M2",
-              help="Smallest building.")  # fmt: skip
-@click.option("--simplify", type=float, default=0.0, show_default=True, metavar="METRES",
-              help="Simplify polygons by this tolerance.")  # fmt: skip
+@arguments.min_area
+@arguments.simplify
 @click.option("--tile", type=click.IntRange(min=1), metavar="PIXELS", help="Window size.")
-@click.option("--batch-size", type=click.IntRange(min=1), default=1, show_default=True,
-              help="Windows a call of the model.")  # fmt: skip
+@arguments.batch_size
 @click.option("--raster", is_flag=True, help="Write the grades of each scene as a COG, too.")
 @click.option("--probabilities", is_flag=True,
               help="Write the probabilities of each scene as a COG, too.")  # fmt: skip
@@ -77,12 +70,11 @@ INTERRUPTED = 130
               help="Run on a Dask cluster of N processes on this machine.")  # fmt: skip
 @click.option("--split-scenes", type=click.FloatRange(min=0), metavar="MEGAPIXELS",
               help="Share larger scenes among the cluster's workers, band by band.")  # fmt: skip
-@click.option("--allow-remote", is_flag=True, help="Read http(s) and s3 URLs.")
+@arguments.allow_remote
 @click.option("--overwrite", is_flag=True, help="Replace results that the ledger does not know.")
-@click.option("--progress", type=click.Choice(["auto", "json"]), default="auto", show_default=True,
-              help="json: one object a line on stderr, for programs.")  # fmt: skip
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
-@click.option("-v", "--verbose", is_flag=True, help="Say more.")
+@arguments.progress
+@arguments.quiet
+@arguments.verbose
 @click.pass_context
 def command(ctx: click.Context, /, **options: Any) -> None:
     """Assess many scenes unattended, and go on where it stopped.

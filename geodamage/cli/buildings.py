@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geodamage.cli.assess import FILE, parse_bands, parse_memory, parse_scale
+from geodamage.cli import arguments
+from geodamage.cli.arguments import FILE, parse_bands, parse_memory, parse_scale
 from geodamage.cli.progress import Reporter
 from geodamage.errors import OptionError
 
@@ -29,13 +30,11 @@ def parse_scales(text: str) -> tuple[float, ...]:
     "-o", "--output", required=True, type=FILE,
     help="Result: .geojson, .geojsonl, .gpkg, .fgb or .parquet.",
 )  # fmt: skip
-@click.option("--aoi", type=FILE, metavar="FILE",
-              help="Report only what lies in these polygons.")  # fmt: skip
+@arguments.aoi
 @click.option("--model", default="fast", show_default=True, metavar="NAME|PATH",
               help="A bundled model, a .onnx file or an ensemble's .toml; its localisation is "
               "used.")  # fmt: skip
-@click.option("--device", default="auto", show_default=True, metavar="NAME",
-              help="Where it runs: auto, cpu, cuda[:N], tensorrt[:N], openvino.")  # fmt: skip
+@arguments.device
 @click.option("--tta", type=click.Choice(["none", "flips", "full"]), default="none",
               show_default=True,
               help="Average over mirror images (flips, four times the work), or over these and the "
@@ -52,26 +51,18 @@ def parse_scales(text: str) -> tuple[float, ...]:
 @click.option("--regularise", is_flag=True,
               help="Give buildings right-angled outlines, where these fit.")  # fmt: skip
 @click.option("--bands", metavar="N,N,N", help="Channels of the image, counted from 1.")
-@click.option("--scale", metavar="MIN,MAX",
-              help="Values that become 0 and 255; for imagery that is not 8-bit.")  # fmt: skip
-@click.option("--min-area", type=float, default=20.0, show_default=True, metavar="M2",
-              help="Smallest building.")  # fmt: skip
-@click.option("--simplify", type=float, default=0.0, show_default=True, metavar="METRES",
-              help="Simplify polygons by this tolerance.")  # fmt: skip
-@click.option("--tile", type=click.IntRange(min=1), metavar="PIXELS",
-              help="Window size; the result does not depend on it.")  # fmt: skip
-@click.option("--batch-size", type=click.IntRange(min=1), default=1, show_default=True,
-              help="Windows a call of the model.")  # fmt: skip
-@click.option("--threads", type=click.IntRange(min=0), default=0, metavar="N",
-              help="Of inference; all processors unless given.")  # fmt: skip
-@click.option("--memory", default="1.5GB", show_default=True, metavar="SIZE",
-              help="Memory that the work is planned for.")  # fmt: skip
-@click.option("--allow-remote", is_flag=True, help="Read http(s) and s3 URLs.")
-@click.option("--overwrite", is_flag=True, help="Replace results that are there.")
-@click.option("--progress", type=click.Choice(["auto", "json"]), default="auto", show_default=True,
-              help="json: one object a line on stderr, for programs.")  # fmt: skip
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
-@click.option("-v", "--verbose", is_flag=True, help="Say more.")
+@arguments.scale
+@arguments.min_area
+@arguments.simplify
+@arguments.tile
+@arguments.batch_size
+@arguments.threads
+@arguments.memory
+@arguments.allow_remote
+@arguments.overwrite
+@arguments.progress
+@arguments.quiet
+@arguments.verbose
 @click.pass_context
 def command(ctx: click.Context, /, **options: Any) -> None:
     """Find the buildings of one image.

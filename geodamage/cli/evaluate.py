@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geodamage.cli.assess import FILE, parse_memory
+from geodamage.cli import arguments
+from geodamage.cli.arguments import FILE, parse_memory
 from geodamage.cli.progress import LINE_EVERY
 
 if TYPE_CHECKING:
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 
 @click.command(name="evaluate")
 @click.argument("xbd_dir", type=FILE)
-@click.option("--model", default="fast", show_default=True, metavar="NAME|PATH",
-              help="A bundled model, a .onnx file or an ensemble's .toml.")  # fmt: skip
+@arguments.model
 @click.option("--split", type=FILE, metavar="FILE",
               help="CSV with the columns pair and part; every pair unless given.")  # fmt: skip
 @click.option("--part", metavar="NAME", help="Only this part of the split.")
@@ -30,14 +30,10 @@ if TYPE_CHECKING:
               help="Write DIR/predictions and DIR/targets for the official scorer.")  # fmt: skip
 @click.option("--bootstrap", type=click.IntRange(min=0), default=0, metavar="N",
               help="95 % intervals from N resamplings of the pairs.")  # fmt: skip
-@click.option("--min-area", type=float, default=20.0, show_default=True, metavar="M2",
-              help="Smallest building.")  # fmt: skip
-@click.option("--device", default="auto", show_default=True, metavar="NAME",
-              help="Where it runs: auto, cpu, cuda[:N], tensorrt[:N], openvino.")  # fmt: skip
-@click.option("--tta", type=click.Choice(["none", "flips"]), default="none", show_default=True,
-              help="Average over mirror images; four times the work.")  # fmt: skip
-@click.option("--threads", type=click.IntRange(min=0), default=0, metavar="N",
-              help="Of inference; all processors unless given.")  # fmt: skip
+@arguments.min_area
+@arguments.device
+@arguments.flips
+@arguments.threads
 @click.option("--memory", default="1.5GB", show_default=True, metavar="SIZE",
               help="Memory that images above the model's tile are cut up for.")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace masks that are there.")

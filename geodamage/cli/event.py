@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from geodamage.cli.assess import FILE
+from geodamage.cli.arguments import FILE
 from geodamage.errors import OptionError
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from geodamage.cli.assess import FILE
+from geodamage.cli import arguments
+from geodamage.cli.arguments import FILE
 from geodamage.cli.progress import LINE_EVERY
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ SAID = {
               help="Labels without a grade: undrawn as in the official targets, no-damage (1), "
               "own (5) or ignore (255).")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace masks that are there.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+@arguments.quiet
 def command(
     labels: tuple[Path, ...], output: Path, unclassified: str, overwrite: bool, quiet: bool
 ) -> None:

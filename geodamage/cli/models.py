@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from geodamage.cli import arguments
 from geodamage.errors import GeodamageWarning, MissingExtraError
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def networks_command(as_json: bool) -> None:
 @click.option("-o", "--output", required=True, type=FILE, metavar="NAME",
               help="Name of the model, without extension.")  # fmt: skip
 @click.option("--licence", metavar="TEXT", help="Licence of the weights, for the card.")
-@click.option("--overwrite", is_flag=True, help="Replace results that are there.")
+@arguments.overwrite
 def import_command(files: tuple[Path, ...], output: Path, **options: Any) -> None:
     r"""Make a model of published checkpoints.
 
@@ -153,8 +154,7 @@ def import_command(files: tuple[Path, ...], output: Path, **options: Any) -> Non
     metavar="DEVICE",
     help="Where variants are compared: cpu, cuda[:N], tensorrt[:N], openvino.",
 )
-@click.option("--threads", type=click.IntRange(min=0), default=0, metavar="N",
-              help="Of inference; all processors unless given.")  # fmt: skip
+@arguments.threads
 @click.option("--keep", is_flag=True, help="Write what fails, too; its card says so.")
 @click.option("--overwrite", is_flag=True, help="Replace variants that are there.")
 @click.option("--json", "as_json", is_flag=True, help="Write the report as JSON.")
@@ -200,8 +200,7 @@ def optimise_command(as_json: bool, quiet: bool, **options: Any) -> None:
 )
 @click.option("--tile", type=click.IntRange(min=1), metavar="PIXELS",
               help="Window with its halo; that of the card unless given.")  # fmt: skip
-@click.option("--threads", type=click.IntRange(min=0), default=0, metavar="N",
-              help="Of inference; all processors unless given.")  # fmt: skip
+@arguments.threads
 @click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, metavar="N",
               help="How often each is asked.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")

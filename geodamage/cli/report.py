@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from geodamage.cli.assess import FILE, parse_scale
+from geodamage.cli import arguments
+from geodamage.cli.arguments import FILE, parse_scale
 
 
 @click.command(name="report")
@@ -22,9 +23,9 @@ from geodamage.cli.assess import FILE, parse_scale
               help="Colours that are told apart without red and green.")  # fmt: skip
 @click.option("--scale", metavar="MIN,MAX",
               help="Values shown as black and white; for imagery that is not 8-bit.")  # fmt: skip
-@click.option("--allow-remote", is_flag=True, help="Read http(s) and s3 URLs.")
-@click.option("--overwrite", is_flag=True, help="Replace results that are there.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+@arguments.allow_remote
+@arguments.overwrite
+@arguments.quiet
 def command(buildings: Path, output: Path, **options: Any) -> None:
     """Write an assessment as one page that opens offline in any browser.
 

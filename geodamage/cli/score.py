@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from geodamage.cli.assess import FILE
+from geodamage.cli.arguments import FILE
 from geodamage.cli.progress import LINE_EVERY
 from geodamage.errors import OptionError
 
