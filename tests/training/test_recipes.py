@@ -224,8 +224,8 @@ def test_the_bundled_model_is_trained_as_it_was():
 
 
 #: Those that split pairs; chips and Open Cities have files of tests of their own.
-OTHERS = ("cross_modal_chips", "open_cities")
-OF_TRAIN = [path for path in sorted(RECIPES.glob("*.toml")) if not path.stem.startswith(OTHERS)]
+APART = ("cross_modal_chips", "open_cities")
+OF_TRAIN = [path for path in sorted(RECIPES.glob("*.toml")) if not path.stem.startswith(APART)]
 
 
 @pytest.mark.parametrize("path", OF_TRAIN, ids=lambda path: path.stem)
