@@ -126,23 +126,19 @@ class Progress:
 
 
 @dataclass
-class Summary:
-    """What an assessment came to.
+class Coverage:
+    """How much was seen, and what came of it, whatever was looked for.
 
     Attributes
     ----------
-    counts, areas
-        Buildings and m² by grade (1-4); only buildings with a grade.
     statuses
         Buildings by status.
-    seen_pixels, pixel_area
-        Pixels that both images show; ground area of one, m².
+    seen_pixels, pixels, pixel_area
+        Pixels that all images show, those asked for, and the ground area of one, m².
     seconds
         From the first read to the last write.
     """
 
-    counts: Counter[int] = field(default_factory=Counter)
-    areas: dict[int, float] = field(default_factory=lambda: dict.fromkeys(GRADES, 0.0))
     statuses: Counter[str] = field(default_factory=Counter)
     seen_pixels: int = 0
     pixels: int = 0
@@ -151,13 +147,27 @@ class Summary:
 
     @property
     def assessed_km2(self) -> float:
-        """Ground that both images show, km²."""
+        """Ground that all images show, km²."""
         return self.seen_pixels * self.pixel_area / 1e6
 
     @property
     def buildings(self) -> int:
         """All buildings that came out."""
         return sum(self.statuses.values())
+
+
+@dataclass
+class Summary(Coverage):
+    """What an assessment came to.
+
+    Attributes
+    ----------
+    counts, areas
+        Buildings and m² by grade (1-4); only buildings with a grade.
+    """
+
+    counts: Counter[int] = field(default_factory=Counter)
+    areas: dict[int, float] = field(default_factory=lambda: dict.fromkeys(GRADES, 0.0))
 
     def add(self, frame: gpd.GeoDataFrame) -> None:
         """Count some buildings."""

@@ -5,7 +5,6 @@ writers.
 """
 
 import time
-from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
@@ -17,7 +16,7 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 
-from geodamage.assess import STATEMENT, Progress, Source, scene_options, versions
+from geodamage.assess import STATEMENT, Coverage, Progress, Source, scene_options, versions
 from geodamage.buildings import (
     BuildingCounts,
     BuildingOptions,
@@ -93,37 +92,16 @@ class LocalisationJob:
 
 
 @dataclass
-class FootprintSummary:
+class FootprintSummary(Coverage):
     """What a search came to.
 
     Attributes
     ----------
-    statuses
-        Buildings by status.
     area
-        Of all of them, m².
-    seen_pixels, pixels, pixel_area
-        Pixels that the image shows, those asked for, and the ground area of one, m².
-    seconds
-        From the first read to the last write.
+        Of all buildings, m².
     """
 
-    statuses: Counter[str] = field(default_factory=Counter)
     area: float = 0.0
-    seen_pixels: int = 0
-    pixels: int = 0
-    pixel_area: float = 0.0
-    seconds: float = 0.0
-
-    @property
-    def assessed_km2(self) -> float:
-        """Ground that the image shows, km²."""
-        return self.seen_pixels * self.pixel_area / 1e6
-
-    @property
-    def buildings(self) -> int:
-        """All buildings that came out."""
-        return sum(self.statuses.values())
 
     def add(self, frame: gpd.GeoDataFrame) -> None:
         """Count some buildings."""
