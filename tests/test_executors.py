@@ -143,7 +143,10 @@ def test_gpus_are_dealt_out_where_there_are_some(monkeypatch):
 def test_tasks_run_beside_each_other(tmp_path, task):
     executor = LocalExecutor(2)
     try:
-        other = replace(task, name="b", job=replace(task.job, output=tmp_path / "out" / "c.gpkg"))
+        # A folder each, as a batch gives them: a task clears its own of what a kill has left.
+        (tmp_path / "other").mkdir()
+        elsewhere = replace(task.job, output=tmp_path / "other" / "c.gpkg")
+        other = replace(task, name="b", job=elsewhere)
         bad = replace(task, name="c", job=replace(task.job, post="/not/there.tif"))
         executor.submit(task)
         executor.submit(other)
