@@ -21,6 +21,7 @@ at the end. `report` turns them into the mapping that `geodamage score --json` a
         missed          {grade in truth: count} of buildings not found
         spurious        {grade predicted: count} of buildings that are none
         without_grade   {matched_truth, matched_prediction, missed, spurious}: counts
+        sizes           optional, [{low, high, truth, found, recall}], one a range of m²; high null
     calibration         optional:
         buildings, ece, brier, brier_skill, damaged_share
         reliability     [{low, high, buildings, confidence, accuracy}], one a bin
@@ -44,6 +45,8 @@ from geodamage.damage import GRADES, DamageGrade
 MINIMUM_BUILDINGS = 30
 #: Least intersection over union of a building that counts as found.
 MATCH_IOU = 0.5
+#: Ranges of ground area that recall is told by, m²: from sheds to halls; chosen, of no source.
+SIZES = (0.0, 50.0, 100.0, 200.0, 400.0, 1000.0, float("inf"))
 #: Equal-width bins of the confidence.
 CALIBRATION_BINS = 10
 #: Name of the class "any building" in a report, spelled as the official scorer does.
@@ -389,6 +392,66 @@ def grading_score(
     return BuildingScore.of(table)
 
 
+@dataclass(frozen=True)
+class SizeRecall:
+    """Buildings in truth and those of them that were found, by ground area.
+
+    Attributes
+    ----------
+    truth, found
+        Counts of each range between two neighbours of `SIZES`.
+    """
+
+    truth: tuple[int, ...]
+    found: tuple[int, ...]
+
+    @classmethod
+    def empty(cls) -> "SizeRecall":
+        """Return the count of no building."""
+        none = (0,) * (len(SIZES) - 1)
+        return cls(none, none)
+
+    def plus(self, other: "SizeRecall") -> "SizeRecall":
+        """Return the counts of both sets together."""
+
+        def add(mine: tuple[int, ...], theirs: tuple[int, ...]) -> tuple[int, ...]:
+            return tuple(a + b for a, b in zip(mine, theirs, strict=True))
+
+        return SizeRecall(add(self.truth, other.truth), add(self.found, other.found))
+
+    def figures(self, minimum: int = MINIMUM_BUILDINGS) -> list[dict[str, float | None]]:
+        """Return a row for each range; no recall where there are too few buildings."""
+        return [
+            {
+                "low": low,
+                "high": high if np.isfinite(high) else None,
+                "truth": truth,
+                "found": found,
+                "recall": found / truth if truth >= max(minimum, 1) else None,
+            }
+            for low, high, truth, found in zip(
+                SIZES[:-1], SIZES[1:], self.truth, self.found, strict=True
+            )
+        ]
+
+
+def size_recall(truth: np.ndarray, found: np.ndarray, pixel_area: float) -> SizeRecall:
+    """Match the buildings of one image and count those of each size that were found.
+
+    Parameters
+    ----------
+    truth, found
+        As in `building_score`.
+    pixel_area
+        Ground area of a pixel, m².
+    """
+    areas = np.bincount(truth.ravel()) * pixel_area
+    there = np.array(sorted(_numbers(truth)), int)
+    matched = np.array([i for i, _ in match(truth, found, MATCH_IOU)], int)
+    counts = [np.histogram(areas[numbers], SIZES)[0] for numbers in (there, matched)]
+    return SizeRecall(*(tuple(map(int, count)) for count in counts))
+
+
 def _numbers(index: np.ndarray) -> set[int]:
     return set(np.flatnonzero(np.bincount(index.ravel(), minlength=1)[1:]) + 1)
 
@@ -544,6 +607,7 @@ def report(
     official: OfficialScore,
     buildings: BuildingScore | None = None,
     calibration: Calibration | None = None,
+    sizes: SizeRecall | None = None,
     *,
     minimum: int = MINIMUM_BUILDINGS,
 ) -> dict[str, Any]:
@@ -557,6 +621,8 @@ def report(
     figures: dict[str, Any] = {**official.figures(), **official.extras()}
     if buildings is not None:
         figures["buildings"] = buildings.figures(minimum)
+        if sizes is not None:
+            figures["buildings"]["sizes"] = sizes.figures(minimum)
     if calibration is not None:
         figures["calibration"] = calibration.figures()
     return figures

@@ -15,12 +15,14 @@ from geodamage.metrics import (
     Calibration,
     Counts,
     OfficialScore,
+    SizeRecall,
     building_score,
     calibration,
     grading_score,
     match,
     official_score,
     report,
+    size_recall,
 )
 from geodamage.predict import Band
 from geodamage.splitting import split_touching
@@ -183,6 +185,8 @@ class Tally:
         Label polygons matched to what was drawn.
     footprints, footprint_calibration
         Label polygons that have a grade, graded as if they had been given.
+    sizes
+        Label polygons matched to what was drawn, by ground area.
     """
 
     pairs: int
@@ -191,12 +195,13 @@ class Tally:
     calibration: Calibration
     footprints: BuildingScore
     footprint_calibration: Calibration
+    sizes: SizeRecall
 
     @classmethod
     def empty(cls) -> "Tally":
         """Return the tally of no pair."""
         none, sure = BuildingScore.empty(), Calibration.empty()
-        return cls(0, OfficialScore.empty(), none, sure, none, sure)
+        return cls(0, OfficialScore.empty(), none, sure, none, sure, SizeRecall.empty())
 
     def plus(self, other: "Tally") -> "Tally":
         """Return the tally of both sets together."""
@@ -207,11 +212,12 @@ class Tally:
             self.calibration.plus(other.calibration),
             self.footprints.plus(other.footprints),
             self.footprint_calibration.plus(other.footprint_calibration),
+            self.sizes.plus(other.sizes),
         )
 
     def figures(self) -> dict[str, Any]:
         """Return the figures for a report; `geodamage.metrics` says their form."""
-        figures = report(self.official, self.buildings, self.calibration)
+        figures = report(self.official, self.buildings, self.calibration, self.sizes)
         figures["buildings"]["unit"] = MATCHED
         given = report(OfficialScore.empty(), self.footprints, self.footprint_calibration)
         footprints = {**_grades_alone(given["buildings"]), "calibration": given["calibration"]}
@@ -267,16 +273,17 @@ def match_votes(truth: Truth, index: np.ndarray, votes: np.ndarray) -> MatchedVo
 
 
 def count_buildings(
-    truth: Truth, probabilities: np.ndarray, grading: Grading, drawing: Drawing
+    truth: Truth, index: np.ndarray, probabilities: np.ndarray, grading: Grading
 ) -> tuple[BuildingScore, Calibration]:
     """Match the buildings drawn on one pair to its labels.
 
     Parameters
     ----------
+    index
+        From `draw_buildings`.
     probabilities
         float32 (5, rows, columns).
     """
-    index = draw_buildings(probabilities, drawing, truth.pixel_area)
     votes = sum_votes(index, probabilities[1:])
     said = grading.columns(votes)["damage_class"]
     score = building_score(
@@ -314,9 +321,11 @@ def count_pair(
     truth: Truth, prediction: Prediction, masks: Masks, grading: Grading, drawing: Drawing
 ) -> Tally:
     """Count one pair in every view."""
-    buildings = count_buildings(truth, prediction.probabilities, grading, drawing)
+    index = draw_buildings(prediction.probabilities, drawing, truth.pixel_area)
+    buildings = count_buildings(truth, index, prediction.probabilities, grading)
     footprints = count_footprints(truth, prediction.damage, grading)
-    return Tally(1, official_score(*masks), *buildings, *footprints)
+    sizes = size_recall(truth.index, index, truth.pixel_area)
+    return Tally(1, official_score(*masks), *buildings, *footprints, sizes)
 
 
 def intervals(

@@ -13,6 +13,7 @@ from geodamage.metrics import (
     Calibration,
     Counts,
     OfficialScore,
+    SizeRecall,
     building_score,
     calibration,
     grading_score,
@@ -20,6 +21,7 @@ from geodamage.metrics import (
     official_score,
     quadratic_kappa,
     report,
+    size_recall,
 )
 from tests.fakes import SMALL
 from tests.official_vectors import COUNTS, VECTORS
@@ -243,6 +245,26 @@ def test_what_becomes_of_buildings_worked_by_hand():
     assert figures["damaged"]["f1_end_to_end"] == pytest.approx(2 / 6)
     # no-damage 2/3 and destroyed 1: the others do not occur among matched buildings.
     assert figures["macro_f1_matched"] == pytest.approx((2 / 3 + 1) / 2)
+
+
+def test_recall_by_size_worked_by_hand():
+    truth = np.zeros((20, 40), int)
+    truth[:4, :5], truth[5:15, :10], truth[5:15, 20:30] = 1, 2, 3  # 20, 100 and 100 pixels
+    found = np.where(truth == 2, 1, 0)
+    # A pixel of half a square metre: 10, 50 and 50 m², and what is 50 m² is not below it.
+    sizes = size_recall(truth, found, 0.5)
+    assert sizes.truth == (1, 2, 0, 0, 0, 0)
+    assert sizes.found == (0, 1, 0, 0, 0, 0)
+    assert sizes.plus(sizes).figures(minimum=3)[1] == {
+        "low": 50, "high": 100, "truth": 4, "found": 2, "recall": 0.5,
+    }  # fmt: skip
+    assert sizes.figures(minimum=3)[1]["recall"] is None
+
+
+def test_buildings_of_any_size_count_once():
+    truth = np.ones((8, 8), int)
+    assert size_recall(truth, truth, 1e6).found == (0, 0, 0, 0, 0, 1)
+    assert size_recall(truth * 0, truth, 1.0) == SizeRecall.empty()
 
 
 def test_too_few_buildings_give_no_rate():

@@ -5,7 +5,7 @@ import pytest
 
 from geodamage.arrays import Prediction
 from geodamage.buildings import BuildingOptions, Grading, find_buildings, pixel_area
-from geodamage.metrics import BuildingScore, Calibration, Counts, OfficialScore
+from geodamage.metrics import BuildingScore, Calibration, Counts, OfficialScore, SizeRecall
 from geodamage.tallies import (
     Drawing,
     Masks,
@@ -96,6 +96,7 @@ def test_a_pair_without_labels_adds_only_what_was_drawn():
     prediction = Prediction(1 - band.probabilities[0], heads, band.probabilities)
     tally = count_pair(truth, prediction, masks, Grading(), Drawing(min_area=1))
     assert tally.buildings.detection == Counts(0, 0, 1)
+    assert tally.sizes == SizeRecall.empty()
     assert tally.official.localisation == Counts(0, 0, 48)
     assert (tally.calibration.count, tally.footprints, tally.pairs) == (0, BuildingScore.empty(), 1)
 
@@ -106,13 +107,21 @@ def tally_of(right, wrong):
     score = BuildingScore.of(table)
     counts = Counts(right, wrong, wrong)
     official = OfficialScore(counts, (counts,) * 4)
-    return Tally(1, official, score, Calibration.empty(), score, Calibration.empty())
+    none = Calibration.empty()
+    sizes = SizeRecall((right + wrong, 0, 0, 0, 0, 0), (right, 0, 0, 0, 0, 0))
+    return Tally(1, official, score, none, score, none, sizes)
 
 
 def test_tallies_add_up():
     total = add_up([tally_of(3, 1), tally_of(1, 2)])
     assert total == dataclasses.replace(tally_of(4, 3), pairs=2)
     assert add_up([]) == Tally.empty()
+
+
+def test_the_report_tells_recall_by_size():
+    first, *others = tally_of(40, 10).figures()["buildings"]["sizes"]
+    assert first == {"low": 0, "high": 50, "truth": 50, "found": 40, "recall": 0.8}
+    assert [row["recall"] for row in others] == [None] * 5
 
 
 def test_footprints_say_nothing_of_what_was_found():

@@ -271,14 +271,17 @@ def score(tallies: Sequence[Tally]) -> dict[str, Any]:
         "xview2_score": official.score,
         "recall_iou50": found.recall,
         "precision_iou50": found.precision,
+        "recall_by_size_m2": {f"{r['low']:.0f}+": r["recall"] for r in total.sizes.figures()},
         "graded_buildings_found": int(buildings.confusion.sum()),
         "quadratic_kappa": buildings.kappa,
         "quadratic_kappa_95": list(ends),
         "building_f1_per_grade": {g.label: _f1(buildings.matched(g)) for g in GRADES},
         "binary_damaged_f1": _f1(buildings.matched(*GRADES[1:])),
         "ece": total.calibration.ece,
+        "brier_skill": total.calibration.brier_skill,
         "footprints_quadratic_kappa": given.kappa,
         "footprints_f1_per_grade": {g.label: _f1(given.matched(g)) for g in GRADES},
+        "footprints_binary_damaged_f1": _f1(given.matched(*GRADES[1:])),
     }
     rounded: dict[str, Any] = _rounded(figures)
     return rounded

@@ -102,8 +102,20 @@ def _buildings(figures: Mapping[str, Any]) -> list[str]:
         "means are over the others",
         "",
         *_confusion(figures),
+        *_sizes(figures.get("sizes", [])),
     ]
     return [*lines, *_without_grade(figures["without_grade"])]
+
+
+def _sizes(ranges: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not ranges:
+        return []
+    rows = [["m²", "in truth", "found", "recall"]]
+    for row in ranges:
+        end = "and more" if row["high"] is None else f"to {row['high']:,.0f}"
+        counts = f"{row['truth']:,}", f"{row['found']:,}"
+        rows.append([f"{row['low']:,.0f} {end}", *counts, _rate(row["recall"])])
+    return ["", *_align(rows, right={1, 2, 3})]
 
 
 def _without_grade(counts: Mapping[str, int]) -> list[str]:
