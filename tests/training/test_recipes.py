@@ -1,6 +1,7 @@
 """The recipes in training/recipes against what was published, and every one of them at work."""
 
 import argparse
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -78,6 +79,7 @@ STANDING_IN = [
     )
 ]  # fmt: skip
 OTHERS = ["meta_learning", "siamese_resnet50", "siamese_resnet50_skips", "compact"]
+OTHERS += ["accurate", "fast"]
 OTHERS += ["kd_compact", "kd_compact_small", "kd_ensemble", "cross_modal_assess"]
 #: Published with 16 bit arithmetic (apex O1, or a scaler); these are not.
 IN_FULL = [
@@ -223,6 +225,14 @@ def test_the_bundled_model_is_trained_as_it_was():
     assert (RECIPES / recipe.split).exists()
 
 
+def test_the_student_learns_from_what_its_teacher_learnt_from():
+    teacher, student = read("accurate"), read("fast")
+    assert student.distil.teachers == (teacher.name,)
+    assert student.split == teacher.split
+    options = [dataclasses.replace(recipe.chips, crop=0) for recipe in (teacher, student)]
+    assert options[0] == options[1]
+
+
 #: Those that split pairs; chips and Open Cities have files of tests of their own.
 APART = ("cross_modal_chips", "open_cities")
 OF_TRAIN = [path for path in sorted(RECIPES.glob("*.toml")) if not path.stem.startswith(APART)]
@@ -259,7 +269,8 @@ def small(recipe):
     """Return overrides: small crops, and the smallest batch that the recipe can do with."""
     batch = f"batch={recipe.meta.size if recipe.algorithm == 'maml' else 2}"
     if recipe.network in COMPACT:
-        return [*SMALL, batch, "chips_crop=64", "chips_generated=0"]
+        alone = ["chips_generated=0", "chips_half_share=0.0", "chips_masked_share=0.0"]
+        return [*SMALL, batch, "chips_crop=64", *alone]
     return [*SMALL, batch, "augmentation_crop=64"]
 
 

@@ -141,13 +141,14 @@ def test_what_a_command_sets_is_a_recipe(words):
 
 
 def test_stages_come_in_an_order_that_works():
-    done = set()
+    done = {w[w.index("-o") + 1] for w in OURS if w[0] == "training.warm_start"}
+    names = {Path(start).name for start in done}
     for words in TRAININGS:
         recipe = Recipe.read(ROOT / words[1], settings(words))
         assert not recipe.init or recipe.init in done
         done.add(recipe.run_name)
     runs = {word for words in OURS for word in words if word.startswith("runs/")}
-    assert {Path(run).name for run in runs} <= done
+    assert {Path(run).name for run in runs} <= done | names
 
 
 def test_splits_that_are_named_are_made():
