@@ -2,6 +2,7 @@ r"""Show what a network will see: a contact sheet of augmented samples.
 
     python -m training.show first_place_res34_damage --data ../shared/data/xbd -o sheet.png
     python -m training.show training/recipes/mine.toml --data ../shared/data/xbd -o sheet.png
+    python -m training.show training/recipes/open_cities_b0.toml --data prepared -o sheet.png
 
 A cell is pre, post and the masks laid over post: the grades in the colours of the scale, what is
 unknown in grey, a building of pre that has no grade in blue. Localisation has no post.
@@ -20,9 +21,10 @@ from geodamage.errors import GeodamageError, OptionError, OutputExistsError
 from geodamage.xbd import Pair, find_pairs
 from training.augmentation import Sample
 from training.augmentation_presets import augmentation_options
+from training.building_images import in_folds, read_building_index
 from training.crops import Chips, draw_generated, load_pair
 from training.recipe import Recipe
-from training.samples import ChipSamples, PairSamples, Samples
+from training.samples import ChipSamples, Labelled, PairSamples, Samples
 
 #: Rows and columns of one picture on the sheet, pixels.
 SIZE = 224
@@ -33,7 +35,22 @@ BUILDING = (60, 120, 255)
 GREY = rgb(COLOUR_NOT_ASSESSED)
 
 
-def samples_of(source: str, pairs: Sequence[Pair], *, count: int, seed: int) -> Samples:
+def examples_of(source: str, data: Path) -> Sequence[Labelled]:
+    """Return what a training learns from: the pairs of a folder, or the images prepared there.
+
+    Raises
+    ------
+    LabelError
+        If there are none.
+    """
+    if source.endswith(".toml"):
+        recipe = Recipe.read(Path(source))
+        if recipe.data == "buildings":
+            return in_folds(read_building_index(data), recipe.fold)[0]
+    return find_pairs(data)
+
+
+def samples_of(source: str, pairs: Sequence[Labelled], *, count: int, seed: int) -> Samples:
     """Return what a training by a recipe, or by a preset of augmentations, would draw.
 
     Of a recipe that cuts chips, only as many pairs are read, and scenes drawn, as are shown.
@@ -53,7 +70,8 @@ def samples_of(source: str, pairs: Sequence[Pair], *, count: int, seed: int) -> 
         return PairSamples(pairs, places, recipe.augmentation, unclassified=kept, seed=seed)
     chosen = np.random.default_rng(seed).permutation(places)[:count]
     scenes = range(min(recipe.chips.generated, count // 2))
-    loaded = [load_pair(pairs[int(place)]) for place in chosen]
+    shown = [pairs[int(place)] for place in chosen]
+    loaded = [load_pair(pair) for pair in shown if isinstance(pair, Pair)]
     chips = Chips(loaded, [draw_generated(number) for number in scenes], recipe.chips)
     return ChipSamples(chips, count, seed=seed)
 
@@ -120,14 +138,14 @@ def show(arguments: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("source", help="recipe (.toml) or name of a preset")
-    parser.add_argument("--data", type=Path, required=True, help="folder of xBD images and labels")
+    parser.add_argument("--data", type=Path, required=True, help="folder of xBD pairs, or prepared")
     parser.add_argument("-o", "--output", type=Path, required=True, help="PNG to write")
     parser.add_argument("--count", type=int, default=12, help="samples")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     if options.count < 1:
         raise OptionError(f"--count {options.count}: at least one sample")
-    pairs = find_pairs(options.data)
+    pairs = examples_of(options.source, options.data)
     samples = samples_of(options.source, pairs, count=options.count, seed=options.seed)
     drawn = [as_sample(samples.draw(number)) for number in range(options.count)]
     write_picture(options.output, contact_sheet(drawn))

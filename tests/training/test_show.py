@@ -7,6 +7,7 @@ from geodamage.errors import OptionError
 from tests.fakes import write_xbd
 from training import show
 from training.augmentation import Sample
+from training.building_images import TEST, BuildingImage, write_building_index
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,28 @@ def test_chips_are_shown_as_the_compact_network_sees_them(folder, tmp_path, monk
     assert image.shape == (show.SIZE + show.GAP, 2 * (3 * show.SIZE + show.GAP), 3)
     samples = show.samples_of(str(recipe), show.find_pairs(folder), count=2, seed=0)
     assert show.as_sample(samples.draw(0)).pre.shape == (48, 48, 3)
+
+
+def test_prepared_images_are_shown_without_a_second_date(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    images = []
+    for name, fold in (("a", 0), ("b", 1), ("c", TEST)):
+        image, mask = tmp_path / f"{name}.png", tmp_path / f"{name}_mask.png"
+        cv2.imwrite(str(image), rng.integers(0, 255, (64, 64, 3)).astype(np.uint8))
+        cv2.imwrite(str(mask), np.full((64, 64), 255, np.uint8))
+        images.append(BuildingImage(image, mask, name, "drawn", 1.0, 0.5, fold, True, name))
+    write_building_index(tmp_path, images)
+    recipe, sheet = tmp_path / "mine.toml", tmp_path / "sheet.png"
+    recipe.write_text(
+        'name = "mine"\nnetwork = "efficient_fpn_b0"\ntask = "localisation"\nsteps = 1\n'
+        'metric = "jaccard"\ndata = "buildings"\nfold = 0\naugmentation_crop = 32\n'
+        'augmentation_images = "pre"\n'
+    )
+    assert run(monkeypatch, recipe, "--data", tmp_path, "-o", sheet, "--count", 2) == 0
+    drawn = cv2.imread(str(sheet))
+    assert drawn.shape == (show.SIZE + show.GAP, 2 * (2 * show.SIZE + show.GAP), 3)
+    # What validates and what tests is not learnt from, so it is not shown.
+    assert [image.name for image in show.examples_of(str(recipe), tmp_path)] == ["b"]
 
 
 def test_a_sheet_is_never_overwritten(folder, tmp_path, monkeypatch, capsys):
