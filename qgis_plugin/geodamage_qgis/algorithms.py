@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from .assess import Assess
 from .batch import Batch
+from .footprints import Buildings
 from .scoring import Masks, Score
 
 #: Every algorithm of the provider.
-ALGORITHMS = (Assess, Batch, Score, Masks)
+ALGORITHMS = (Assess, Buildings, Batch, Score, Masks)

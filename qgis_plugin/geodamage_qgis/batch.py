@@ -18,17 +18,17 @@ from qgis.core import (
 )
 
 from . import parameters
-from .assess import SceneAlgorithm
 from .commands import (
     BatchParameters,
     batch_command,
 )
 from .facts import read_facts, summary_html
 from .runner import Outcome
+from .scene import GradingAlgorithm
 from .tool import Dresser, Values, scratch_folder, write_page
 
 
-class Batch(SceneAlgorithm):
+class Batch(GradingAlgorithm):
     """Assess many scenes, and go on where it stopped."""
 
     command = "batch"
@@ -56,6 +56,7 @@ class Batch(SceneAlgorithm):
                 "STAC catalogue.",
             ),
             parameters.model(),
+            *parameters.footprints(),
             *parameters.areas(),
             parameters.switch("RASTERS", "Write the grades of each scene as an image, too", ""),
             parameters.switch(

@@ -15,7 +15,9 @@ from .errors import PluginError
 VECTOR_EXTENSIONS = (".gpkg", ".geojson", ".geojsonl", ".fgb", ".parquet")
 #: Choices of the tool, the default first.
 TTA_CHOICES = ("none", "flips")
+BUILDINGS_TTA_CHOICES = ("none", "flips", "full")
 VOTE_CHOICES = ("probabilities", "pixels")
+SENSOR_CHOICES = ("optical", "sar")
 UNCLASSIFIED_CHOICES = ("undrawn", "no-damage", "own", "ignore")
 
 
@@ -39,6 +41,9 @@ class AssessParameters:
         `auto`, `cpu`, `cuda` or `cuda:N`.
     tta, vote
         One of `TTA_CHOICES` and `VOTE_CHOICES`.
+    post_sensor
+        What took the image after, one of `SENSOR_CHOICES`; with `sar`, bands and scale are of the
+        image before alone.
     raster, probabilities, report
         Files to be written, too: grades (.tif), probabilities (.tif), a page (.html).
     bands
@@ -73,6 +78,7 @@ class AssessParameters:
     device: str | None = None
     tta: str | None = None
     vote: str | None = None
+    post_sensor: str | None = None
     raster: str | None = None
     probabilities: str | None = None
     report: str | None = None
@@ -93,6 +99,54 @@ class AssessParameters:
         return [
             path for path in (self.output, self.raster, self.probabilities, self.report) if path
         ]
+
+
+@dataclass(frozen=True)
+class BuildingsParameters:
+    """What `geodamage buildings` is asked for; None and False leave an option to the tool.
+
+    Attributes
+    ----------
+    image
+        A path, or the paths of a mosaic's tiles, the top one first.
+    tta
+        One of `BUILDINGS_TTA_CHOICES`.
+    threshold
+        A pixel is building above this probability.
+    raster, probabilities
+        Files to be written, too: buildings (.tif), probability of a building (.tif).
+    regularise
+        Give buildings right-angled outlines, where these fit.
+    output, model, aoi, device, bands, scale, min_area, simplify, tile, batch_size, threads, \
+memory, allow_remote, overwrite
+        As for `AssessParameters`.
+    """
+
+    image: str | Sequence[str]
+    output: str
+    model: str | None = None
+    aoi: str | None = None
+    device: str | None = None
+    tta: str | None = None
+    threshold: float | None = None
+    raster: str | None = None
+    probabilities: str | None = None
+    regularise: bool = False
+    bands: Sequence[int] | None = None
+    scale: tuple[float, float] | None = None
+    min_area: float | None = None
+    simplify: float | None = None
+    tile: int | None = None
+    batch_size: int | None = None
+    threads: int | None = None
+    memory: str | None = None
+    allow_remote: bool = False
+    overwrite: bool = False
+
+    @property
+    def outputs(self) -> list[str]:
+        """Every file that is to be written, the sidecar left out."""
+        return [path for path in (self.output, self.raster, self.probabilities) if path]
 
 
 @dataclass(frozen=True)
@@ -119,8 +173,8 @@ class BatchParameters:
         Of all workers, and what each scene is planned for; as `1.5GB`.
     retry_failed
         Try the scenes again that failed.
-    model, footprints, id_field, aoi, device, tta, vote, bands, scale, min_area, simplify, tile, \
-batch_size, threads, allow_remote, overwrite
+    model, footprints, id_field, aoi, device, tta, vote, post_sensor, bands, scale, min_area, \
+simplify, tile, batch_size, threads, allow_remote, overwrite
         As for `AssessParameters`.
     """
 
@@ -144,6 +198,7 @@ batch_size, threads, allow_remote, overwrite
     device: str | None = None
     tta: str | None = None
     vote: str | None = None
+    post_sensor: str | None = None
     bands: Sequence[int] | None = None
     scale: tuple[float, float] | None = None
     min_area: float | None = None
@@ -197,11 +252,13 @@ class MasksParameters:
     overwrite: bool = False
 
 
-#: Options of a scene that `assess` and `batch` have in common, as the parameters call them.
-_OF_SCENES = (
-    "model", "device", "tta", "vote", "footprints", "id_field", "aoi", "bands", "scale",
-    "min_area", "simplify", "tile", "batch_size", "threads", "allow_remote", "overwrite",
+#: Options that `assess`, `buildings` and `batch` have in common, as the parameters call them.
+_OF_IMAGES = (
+    "model", "device", "tta", "aoi", "bands", "scale", "min_area", "simplify", "tile",
+    "batch_size", "threads", "allow_remote", "overwrite",
 )  # fmt: skip
+#: Those of `assess` and `batch`.
+_OF_SCENES = ("vote", "post_sensor", "footprints", "id_field", *_OF_IMAGES)
 
 
 def assess_command(executable: str | Path, parameters: AssessParameters) -> list[str]:
@@ -222,6 +279,15 @@ def assess_command(executable: str | Path, parameters: AssessParameters) -> list
     options = ("output", "raster", "probabilities", "report", "memory", *_OF_SCENES)
     images = [_image(name, getattr(parameters, name)) for name in ("pre", "post")]
     return _command(executable, "assess", images, parameters, options)
+
+
+def buildings_command(executable: str | Path, parameters: BuildingsParameters) -> list[str]:
+    """Return the command line that finds buildings; see `assess_command`."""
+    options = (
+        "output", "threshold", "raster", "probabilities", "regularise", "memory", *_OF_IMAGES,
+    )  # fmt: skip
+    image = _image("input", parameters.image)
+    return _command(executable, "buildings", [image], parameters, options)
 
 
 def batch_command(executable: str | Path, parameters: BatchParameters) -> list[str]:

@@ -45,6 +45,11 @@ class Facts:
         return str(self.content.get("statement") or "")
 
     @property
+    def has_grades(self) -> bool:
+        """Whether its buildings were graded, not only found."""
+        return self.content.get("result") != "footprints"
+
+    @property
     def grades(self) -> dict[str, int]:
         """Buildings of each grade."""
         return _counts(self.content.get("buildings_per_grade"), COLOURS)
@@ -73,7 +78,10 @@ class Facts:
         return str(crs) if crs else None
 
     def images(self, date: str) -> list[str]:
-        """Return the files of a date, `pre` or `post`, in the order that they were read."""
+        """Return the files of a date, in the order that they were read.
+
+        The date is `pre` or `post`, or `image` where there is only one.
+        """
         files = _inside(self.content, "scene", date, "files") or ()
         return [str(file["path"]) for file in files if isinstance(file, Mapping) and "path" in file]
 
@@ -122,6 +130,7 @@ def fact_rows(facts: Facts) -> list[tuple[str, str]]:
         ("Model licence", _words(model.get("licence"))),
         ("Model SHA-256", _words(model.get("sha256"))),
         ("Ran on", _words(model.get("provider"))),
+        ("Image", _files(facts.images("image"))),
         ("Before", _files(facts.images("pre"))),
         ("After", _files(facts.images("post"))),
         ("CRS", facts.crs or ""),
@@ -129,6 +138,7 @@ def fact_rows(facts: Facts) -> list[tuple[str, str]]:
         ("Footprints", _footprints(content.get("footprints"))),
         ("Assessed area", _number(content.get("assessed_km2"), "{:,.3f} km²")),
         ("Buildings", _number(content.get("buildings"), "{:,}")),
+        ("Area of the buildings", _number(content.get("area_m2"), "{:,.0f} m²")),
         ("Time taken", _number(content.get("seconds"), "{:,.1f} s")),
     ]
     return [(title, text) for title, text in rows if text]
@@ -143,7 +153,7 @@ def summary_html(facts: Facts) -> str:
     parts = [
         f"<h2>{_escape(facts.output.name)}</h2>",
         f"<p><b>{_escape(facts.statement)}</b></p>" if facts.statement else "",
-        _grade_table(facts),
+        _grade_table(facts) if facts.has_grades else "",
         _status_line(facts),
         _warning_list(facts.warnings),
         _fact_table(fact_rows(facts)),
@@ -179,7 +189,7 @@ def _status_line(facts: Facts) -> str:
     partial = facts.statuses["partial"]
     if not partial:
         return ""
-    return f"<p>{partial:,} of these were seen in part only (status <i>partial</i>).</p>"
+    return f"<p>{partial:,} of the buildings were seen in part only (status <i>partial</i>).</p>"
 
 
 def _warning_list(warnings: Iterable[str]) -> str:

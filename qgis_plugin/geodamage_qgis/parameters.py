@@ -15,15 +15,24 @@ from qgis.core import (
     QgsProcessingParameterField,
     QgsProcessingParameterMultipleLayers,
     QgsProcessingParameterNumber,
+    QgsProcessingParameterRasterDestination,
     QgsProcessingParameterString,
+    QgsProcessingParameterVectorDestination,
 )
 from qgis.core import QgsProcessingParameterDefinition as Parameter
 
-from .commands import TTA_CHOICES, VOTE_CHOICES
+from .commands import (
+    BUILDINGS_TTA_CHOICES,
+    SENSOR_CHOICES,
+    TTA_CHOICES,
+    VECTOR_EXTENSIONS,
+    VOTE_CHOICES,
+)
 from .errors import PluginError
 
 PRE = "PRE"
 POST = "POST"
+IMAGE = "IMAGE"
 MODEL = "MODEL"
 FOOTPRINTS = "FOOTPRINTS"
 ID_FIELD = "ID_FIELD"
@@ -37,6 +46,9 @@ SUMMARY = "SUMMARY"
 DEVICE = "DEVICE"
 TTA = "TTA"
 VOTE = "VOTE"
+POST_SENSOR = "POST_SENSOR"
+THRESHOLD = "THRESHOLD"
+REGULARISE = "REGULARISE"
 BANDS = "BANDS"
 SCALE = "SCALE"
 MIN_AREA = "MIN_AREA"
@@ -68,11 +80,18 @@ def text(name: str, title: str, help_text: str, default: str | None = None) -> P
 
 
 def number(
-    name: str, title: str, help_text: str, *, whole: bool = False, least: float = 0.0
+    name: str,
+    title: str,
+    help_text: str,
+    *,
+    whole: bool = False,
+    least: float = 0.0,
+    most: float | None = None,
 ) -> Parameter:
     """Make a parameter that takes a number and may be left empty."""
     kind = QgsProcessingParameterNumber.Integer if whole else QgsProcessingParameterNumber.Double
-    parameter = QgsProcessingParameterNumber(name, title, kind, None, True, least)
+    limits = (least,) if most is None else (least, most)
+    parameter = QgsProcessingParameterNumber(name, title, kind, None, True, *limits)
     return explained(parameter, help_text)
 
 
@@ -90,19 +109,31 @@ def choice(name: str, title: str, help_text: str, choices: Iterable[str]) -> Par
 
 def images() -> list[Parameter]:
     """Return the parameters of the two images."""
-    layers = QgsProcessingParameterMultipleLayers
     return [
-        explained(
-            layers(PRE, "Images before the disaster", QgsProcessing.TypeRaster),
-            "One raster layer or GeoTIFF, or the tiles of one mosaic, the top one first. A layer "
-            "with a GeoTIFF behind it is read as that file, a plain virtual mosaic (.vrt) as its "
-            "tiles; others are exported first.",
-        ),
-        explained(
-            layers(POST, "Images after the disaster", QgsProcessing.TypeRaster),
+        _image(PRE, "Images before the disaster", _IMAGE_HELP),
+        _image(
+            POST,
+            "Images after the disaster",
             "As for the images before. The two may differ in CRS, pixel size, extent and type.",
         ),
     ]
+
+
+def image() -> Parameter:
+    """Return the parameter of the one image."""
+    return _image(IMAGE, "Image", _IMAGE_HELP)
+
+
+_IMAGE_HELP = (
+    "One raster layer or GeoTIFF, or the tiles of one mosaic, the top one first. A layer "
+    "with a GeoTIFF behind it is read as that file, a plain virtual mosaic (.vrt) as its "
+    "tiles; others are exported first."
+)
+
+
+def _image(name: str, title: str, help_text: str) -> Parameter:
+    kind = QgsProcessing.TypeRaster
+    return explained(QgsProcessingParameterMultipleLayers(name, title, kind), help_text)
 
 
 def model() -> Parameter:
@@ -115,14 +146,11 @@ def model() -> Parameter:
     )
 
 
-def areas() -> list[Parameter]:
-    """Return the parameters that say where buildings are and which are reported."""
-    polygons = [QgsProcessing.TypeVectorPolygon]
+def footprints() -> list[Parameter]:
+    """Return the parameters that say where buildings are."""
     return [
         explained(
-            QgsProcessingParameterFeatureSource(
-                FOOTPRINTS, "Building footprints", polygons, optional=True
-            ),
+            _polygons(FOOTPRINTS, "Building footprints"),
             "Grade these polygons instead of finding buildings. None of them is dropped.",
         ),
         explained(
@@ -131,10 +159,14 @@ def areas() -> list[Parameter]:
             ),
             "Becomes building_id; else the footprints' own numbers.",
         ),
+    ]
+
+
+def areas() -> list[Parameter]:
+    """Return the parameters that say which buildings are reported."""
+    return [
         explained(
-            QgsProcessingParameterFeatureSource(
-                AOI, "Area of interest (polygons)", polygons, optional=True
-            ),
+            _polygons(AOI, "Area of interest (polygons)"),
             "Only buildings that lie in these polygons are reported.",
         ),
         explained(
@@ -145,13 +177,15 @@ def areas() -> list[Parameter]:
     ]
 
 
+def _polygons(name: str, title: str) -> Parameter:
+    kinds = [QgsProcessing.TypeVectorPolygon]
+    return QgsProcessingParameterFeatureSource(name, title, kinds, optional=True)
+
+
 def scene_options() -> list[Parameter]:
-    """Return the parameters that few people change."""
+    """Return the parameters of grading that few people change."""
     plain = [
-        text(
-            DEVICE, "Device",
-            "auto, cpu, cuda or cuda:N: where the model runs; auto unless given.", "auto",
-        ),
+        _device(),
         choice(
             TTA, "Mirror images",
             "none or flips: average over mirror images; four times the work.", TTA_CHOICES,
@@ -161,7 +195,46 @@ def scene_options() -> list[Parameter]:
             "probabilities: those of its pixels, summed; pixels: the grade that most of its pixels "
             "have by the rules of the model.", VOTE_CHOICES,
         ),
-        text(BANDS, "Channels", "As 3,2,1: channels of both images, counted from 1."),
+        choice(
+            POST_SENSOR, "What took the images after",
+            "optical or sar: a radar image needs a model that takes one; channels and scaling are "
+            "then of the images before alone.", SENSOR_CHOICES,
+        ),
+        *_image_options("both images"),
+    ]  # fmt: skip
+    return [advanced(parameter) for parameter in plain]
+
+
+def building_options() -> list[Parameter]:
+    """Return the parameters of finding buildings that few people change."""
+    plain = [
+        _device(),
+        choice(
+            TTA, "Mirror images",
+            "none, flips or full: average over mirror images, four times the work, or over these "
+            "and the same transposed, eight times.", BUILDINGS_TTA_CHOICES,
+        ),
+        number(
+            THRESHOLD, "Threshold",
+            "A pixel is building above this probability; the model's own unless given.", most=1,
+        ),
+        *_image_options("the image"),
+    ]  # fmt: skip
+    return [advanced(parameter) for parameter in plain]
+
+
+def _device() -> Parameter:
+    return text(
+        DEVICE,
+        "Device",
+        "auto, cpu, cuda or cuda:N: where the model runs; auto unless given.",
+        "auto",
+    )
+
+
+def _image_options(whose: str) -> list[Parameter]:
+    return [
+        text(BANDS, "Channels", f"As 3,2,1: channels of {whose}, counted from 1."),
         text(
             SCALE, "Scaling",
             "As 0,3000: values that become 0 and 255; for imagery that is not 8-bit.",
@@ -180,7 +253,12 @@ def scene_options() -> list[Parameter]:
             "Read http, https and s3 addresses of layers; they are not read unless this is on.",
         ),
     ]  # fmt: skip
-    return [advanced(parameter) for parameter in plain]
+
+
+def memory() -> Parameter:
+    """Return the parameter of the memory of one scene."""
+    help_text = "As 800MB: what the work is planned for; 1.5GB unless given."
+    return advanced(text(MEMORY, "Memory", help_text))
 
 
 def overwrite() -> Parameter:
@@ -190,6 +268,21 @@ def overwrite() -> Parameter:
         "Replace results that are there",
         "Without it, a result that is there is left as it is, and nothing is done.",
     )
+
+
+def result() -> Parameter:
+    """Return the parameter of the layer of buildings."""
+    kind = QgsProcessing.TypeVectorPolygon
+    return explained(
+        QgsProcessingParameterVectorDestination(OUTPUT, "Buildings", kind),
+        f"A file: {', '.join(VECTOR_EXTENSIONS)}. Its facts come beside it, in OUTPUT.json.",
+    )
+
+
+def raster_file(name: str, title: str, help_text: str) -> Parameter:
+    """Make a parameter of an image that is written where one asks for it."""
+    parameter = QgsProcessingParameterRasterDestination(name, title, None, True, False)
+    return explained(parameter, help_text)
 
 
 # ------------------------------------------------------------------------------ what was given

@@ -12,7 +12,7 @@ from .tool import ICON
 
 
 class GeodamageProvider(QgsProcessingProvider):
-    """The algorithms `geodamage:assess`, `:batch`, `:score` and `:masks`."""
+    """The algorithms `geodamage:assess`, `:buildings`, `:batch`, `:score` and `:masks`."""
 
     def id(self) -> str:
         """Return the first half of the algorithms' names."""

@@ -32,8 +32,9 @@ AOI = {
 }
 
 
-def test_four_algorithms_are_found(provider):
-    assert [a.name() for a in provider.algorithms()] == ["assess", "batch", "masks", "score"]
+def test_five_algorithms_are_found(provider):
+    names = [algorithm.name() for algorithm in provider.algorithms()]
+    assert names == ["assess", "batch", "buildings", "masks", "score"]
     assert provider.defaultVectorFileExtension() == "gpkg"
 
 
@@ -48,6 +49,15 @@ def test_the_contract_of_names_holds(provider):
     names = {p.name() for p in provider.algorithm("assess").parameterDefinitions()}
     assert names >= {"PRE", "POST", "MODEL", "FOOTPRINTS", "ID_FIELD", "AOI", "OUTPUT", "RASTER"}
     assert names >= {"PROBABILITIES", "REPORT", "DEVICE", "TTA", "VOTE", "BANDS", "SCALE", "TILE"}
+    assert "POST_SENSOR" in names & {
+        p.name() for p in provider.algorithm("batch").parameterDefinitions()
+    }
+    names = {p.name() for p in provider.algorithm("buildings").parameterDefinitions()}
+    assert names == {
+        "IMAGE", "MODEL", "AOI", "AOI_EXTENT", "DEVICE", "TTA", "THRESHOLD", "REGULARISE", "BANDS",
+        "SCALE", "MIN_AREA", "SIMPLIFY", "TILE", "BATCH_SIZE", "THREADS", "MEMORY", "ALLOW_REMOTE",
+        "OVERWRITE", "OUTPUT", "RASTER", "PROBABILITIES",
+    }  # fmt: skip
 
 
 def test_the_rare_options_are_folded_and_work_in_models(provider):
@@ -65,11 +75,17 @@ def test_the_rare_options_are_folded_and_work_in_models(provider):
         "PRE", "POST", "MODEL", "FOOTPRINTS", "ID_FIELD", "AOI", "AOI_EXTENT", "OVERWRITE",
         "OUTPUT", "RASTER", "PROBABILITIES", "REPORT",
     }  # fmt: skip
+    definitions = provider.algorithm("buildings").parameterDefinitions()
+    shown = {d.name() for d in definitions if not d.flags() & advanced}
+    assert shown == {
+        "IMAGE", "MODEL", "AOI", "AOI_EXTENT", "REGULARISE", "OVERWRITE", "OUTPUT", "RASTER",
+        "PROBABILITIES",
+    }  # fmt: skip
 
 
 def test_qgis_process_lists_and_explains_the_algorithms(qgis_process):
     listed, _ = qgis_process("list")
-    for name in ("assess", "batch", "score", "masks"):
+    for name in ("assess", "buildings", "batch", "score", "masks"):
         assert f"geodamage:{name}" in listed
     explained, _ = qgis_process("help", "geodamage:assess")
     assert "PRE: Images before the disaster" in explained

@@ -1,12 +1,16 @@
 import click
 import pytest
 from geodamage_qgis.commands import (
+    BUILDINGS_TTA_CHOICES,
+    SENSOR_CHOICES,
     AssessParameters,
     BatchParameters,
+    BuildingsParameters,
     MasksParameters,
     ScoreParameters,
     assess_command,
     batch_command,
+    buildings_command,
     masks_command,
     score_command,
     write_list,
@@ -16,15 +20,12 @@ from geodamage_qgis.errors import PluginError
 from geodamage.cli import main
 from geodamage.sources import find
 
-#: Every field that `assess` and `batch` have in common, none of them at its default.
-OF_SCENES = {
+#: Every field that `assess`, `buildings` and `batch` have in common, none of them at its default.
+OF_IMAGES = {
     "model": "my model.onnx",
-    "footprints": "roofs.gpkg",
-    "id_field": "key",
     "aoi": "aoi.geojson",
     "device": "cuda:1",
     "tta": "flips",
-    "vote": "pixels",
     "bands": (3, 2, 1),
     "scale": (-5.5, 2000.0),
     "min_area": 12.5,
@@ -34,6 +35,14 @@ OF_SCENES = {
     "threads": 3,
     "allow_remote": True,
     "overwrite": True,
+}
+#: Those of `assess` and `batch`.
+OF_SCENES = {
+    **OF_IMAGES,
+    "footprints": "roofs.gpkg",
+    "id_field": "key",
+    "vote": "pixels",
+    "post_sensor": "sar",
 }
 EVERYTHING = AssessParameters(
     "pre.tif",
@@ -47,6 +56,18 @@ EVERYTHING = AssessParameters(
 )
 
 
+FOUND = BuildingsParameters(
+    "image.tif",
+    "out.gpkg",
+    threshold=0.25,
+    raster="r.tif",
+    probabilities="p.tif",
+    regularise=True,
+    memory="3GB",
+    **OF_IMAGES,
+)
+
+
 def understood(argv: list[str]) -> dict[str, object]:
     """Return what the tool's own command line makes of a command."""
     name, *words = argv[1:]
@@ -55,11 +76,16 @@ def understood(argv: list[str]) -> dict[str, object]:
     return command.make_context(name, words).params
 
 
+def assert_given(given: dict[str, object], expected: dict[str, object]) -> None:
+    """Check what the tool's own command line has made of options."""
+    for name, value in expected.items():
+        text = {"bands": "3,2,1", "scale": "-5.5,2000.0"}.get(name, value)
+        assert str(given[name]) == str(text), name
+
+
 def test_the_tool_understands_every_option_of_an_assessment():
     given = understood(assess_command("geodamage", EVERYTHING))
-    for name, value in OF_SCENES.items():
-        expected = {"bands": "3,2,1", "scale": "-5.5,2000.0"}.get(name, value)
-        assert str(given[name]) == str(expected), name
+    assert_given(given, OF_SCENES)
     assert (given["pre"], given["post"]) == ("pre.tif", "post.tif")
     assert [str(given[name]) for name in ("output", "raster", "probabilities", "report")] == [
         "out.gpkg", "r.tif", "p.tif", "p.html",
@@ -67,11 +93,37 @@ def test_the_tool_understands_every_option_of_an_assessment():
     assert (given["memory"], given["progress"]) == ("3GB", "json")
 
 
+def test_the_tool_understands_every_option_of_finding_buildings():
+    given = understood(buildings_command("geodamage", FOUND))
+    assert_given(given, OF_IMAGES)
+    assert given["image"] == "image.tif"
+    assert [str(given[name]) for name in ("output", "raster", "probabilities")] == [
+        "out.gpkg", "r.tif", "p.tif",
+    ]  # fmt: skip
+    assert (given["threshold"], given["regularise"]) == (0.25, True)
+    assert (given["memory"], given["progress"]) == ("3GB", "json")
+
+
+@pytest.mark.parametrize("tta", BUILDINGS_TTA_CHOICES)
+def test_the_tool_knows_every_way_to_look_at_an_image(tta):
+    parameters = BuildingsParameters("image.tif", "out.gpkg", tta=tta)
+    assert understood(buildings_command("geodamage", parameters))["tta"] == tta
+
+
+def test_the_first_sensor_is_what_the_tool_takes_unless_told():
+    argv = assess_command("geodamage", AssessParameters("pre.tif", "post.tif", "out.gpkg"))
+    assert understood(argv)["post_sensor"] == SENSOR_CHOICES[0]
+
+
 def test_what_is_left_out_is_left_to_the_tool():
     argv = assess_command("geodamage", AssessParameters("pre.tif", "post.tif", "out.gpkg"))
     assert argv == [
         "geodamage", "assess", "--progress", "json", "--output=out.gpkg", "--", "pre.tif",
         "post.tif",
+    ]  # fmt: skip
+    argv = buildings_command("geodamage", BuildingsParameters("image.tif", "out.gpkg"))
+    assert argv == [
+        "geodamage", "buildings", "--progress", "json", "--output=out.gpkg", "--", "image.tif",
     ]  # fmt: skip
 
 
@@ -93,11 +145,15 @@ def test_zero_is_a_value():
 def test_an_image_is_one_path(image):
     with pytest.raises(PluginError, match=r"pre image has .*@list\.txt"):
         assess_command("geodamage", AssessParameters(image, "post.tif", "out.gpkg"))
+    with pytest.raises(PluginError, match=r"input image has .*@list\.txt"):
+        buildings_command("geodamage", BuildingsParameters(image, "out.gpkg"))
 
 
 def test_the_outputs_are_all_files_that_are_asked_for():
     assert EVERYTHING.outputs == ["out.gpkg", "r.tif", "p.tif", "p.html"]
     assert AssessParameters("a", "b", "c.gpkg").outputs == ["c.gpkg"]
+    assert FOUND.outputs == ["out.gpkg", "r.tif", "p.tif"]
+    assert BuildingsParameters("a", "c.gpkg").outputs == ["c.gpkg"]
 
 
 def test_the_tool_understands_every_option_of_a_batch():
@@ -118,6 +174,7 @@ def test_the_tool_understands_every_option_of_a_batch():
         **OF_SCENES,
     )
     given = understood(batch_command("geodamage", parameters))
+    assert_given(given, OF_SCENES)
     assert given["merge"] is False
     assert given["report"] is given["raster"] is given["probabilities"] is True
     assert given["retry_failed"] is given["overwrite"] is True

@@ -89,6 +89,25 @@ def test_the_sidecar_of_a_real_run_is_understood(pair: Pair, model: Path, tmp_pa
     assert {"Made", "Software", "Model", "Model licence", "CRS", "Assessed area"} <= titles
 
 
+def test_buildings_without_grades_have_a_page_without_grades(output: Path) -> None:
+    graded = {"buildings_per_grade", "area_m2_per_grade"}
+    content = {name: value for name, value in CONTENT.items() if name not in graded}
+    content |= {
+        "result": "footprints",
+        "area_m2": 1400.4,
+        "scene": {"image": {"files": [{"path": "/town.tif"}]}},
+    }
+    sidecar_path(output).write_text(json.dumps(content), encoding="utf-8")
+    facts = read_facts(output)
+    rows = dict(fact_rows(facts))
+    assert (rows["Image"], rows["Area of the buildings"]) == ("/town.tif", "1,400 m²")
+    assert not {"Before", "After"} & set(rows)
+    page = summary_html(facts)
+    assert "1 of the buildings were seen in part only" in page
+    assert "Destroyed" not in page
+    assert "Grade" not in page
+
+
 def test_a_result_without_sidecar_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PluginError, match="not a finished result"):
         read_facts(tmp_path / "buildings.gpkg")
