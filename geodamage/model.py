@@ -723,10 +723,11 @@ def load_model(
 
 
 def bundled_models() -> dict[str, Path]:
-    """Return the models that came with the package, by name."""
+    """Return the models that came with the package, by name; the default one comes first."""
     folder = Path(str(resources.files("geodamage") / "models"))
-    files = (path for path in folder.glob("*") if path.suffix in (".onnx", ".toml"))
-    return {path.stem: path for path in sorted(files)}
+    files = {path.stem: path for path in folder.glob("*") if path.suffix in (".onnx", ".toml")}
+    names = sorted(files, key=lambda name: (name != DEFAULT_MODEL, name))
+    return {name: files[name] for name in names}
 
 
 def find_model(source: str | PathLike[str]) -> Path:

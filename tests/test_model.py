@@ -9,6 +9,7 @@ from onnx import TensorProto, helper
 from geodamage.card import with_card
 from geodamage.errors import DeviceError, ModelError, ModelNotFoundError, OptionError
 from geodamage.model import (
+    DEFAULT_MODEL,
     FLIPS,
     Ensemble,
     Heads,
@@ -710,6 +711,13 @@ def test_a_head_that_a_member_lacks_is_refused(tmp_path):
 
 
 # finding
+
+
+def test_the_default_model_is_named_first():
+    names = list(bundled_models())
+    assert names[0] == DEFAULT_MODEL
+    assert names[1:] == sorted(names[1:])
+    assert "accurate" in names
 
 
 def test_bundled_models_are_found_by_name_and_load():
