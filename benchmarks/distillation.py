@@ -399,7 +399,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("action", choices=["train", "table"])
     parser.add_argument("--data", type=Path, required=True, help="folder of xBD pairs")
     parser.add_argument("--runs", type=Path, default=Path("runs/distillation"))
-    parser.add_argument("--teacher", default="fast", help="run, checkpoint, model file or name")
+    parser.add_argument("--teacher", default="accurate", help="run, checkpoint, model file or name")
     parser.add_argument("--steps", type=positive, default=1500, help="of each run")
     parser.add_argument("--seeds", type=positive, default=3)
     parser.add_argument("--arms", default=",".join(arm.name for arm in ARMS))
