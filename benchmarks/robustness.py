@@ -4,8 +4,8 @@ r"""Measure how a model stands shift, coarser pixels and mirror images, on place
 
 Each row sees the same pairs. A shift moves the image after against the labels and the image
 before, along each of the four axes in turn, by pair; what it uncovers is mirrored. A coarser sensor
-averages both images to its pixels: up to the card's largest GSD the model sees those, beyond it
-they are drawn out to its own, as `assess` does. Answers are brought back to the pixels of the
+averages both images to its pixels: near the model's own GSD it sees those, beyond they are drawn
+out to its own, as `assess` does. Answers are brought back to the pixels of the
 labels. The model's thresholds are those of its card; nothing is chosen here.
 """
 
@@ -25,6 +25,7 @@ from geodamage.card import Card
 from geodamage.damage import GRADES
 from geodamage.errors import GeodamageError
 from geodamage.evaluation import EvaluationJob, choose_pairs, read_truth
+from geodamage.lattice import coarsest_kept
 from geodamage.model import Ensemble, Model, Predictor, load_model, with_flips
 from geodamage.tallies import Drawing, Masks, Tally, Truth, add_up, count_pair
 
@@ -60,7 +61,7 @@ def coarse(image: np.ndarray, gsd: float, card: Card, own: float) -> np.ndarray:
     rows, columns = image.shape[:2]
     small = max(round(columns * own / gsd), 1), max(round(rows * own / gsd), 1)
     seen = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
-    if gsd > card.gsd_max:
+    if gsd > coarsest_kept(card.gsd):
         native = round(columns * own / card.gsd_native), round(rows * own / card.gsd_native)
         seen = cv2.resize(seen, native, interpolation=cv2.INTER_LINEAR)
     return np.asarray(seen)

@@ -27,7 +27,7 @@ PAIRS = [
     ),
 ]
 WAYS = [
-    pytest.param({"tile": 256}, 0, id="tile 256"),
+    pytest.param({"tile": 384}, 0, id="tile 384"),
     pytest.param({"tile": 512}, 0, id="tile 512"),
     pytest.param({"tile": 512, "batch": 3}, 0, id="batches of 3"),
     pytest.param({}, 1, id="one thread"),

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from pyproj import CRS
 
 from geodamage.grid import Grid, GsdRange
-from geodamage.lattice import Lattice, working_lattice
+from geodamage.lattice import Lattice, coarsest_kept, working_lattice
 from geodamage.windows import Window
 
 UTM = CRS.from_epsg(32616)
@@ -44,6 +44,14 @@ def test_the_pre_image_s_pixels_are_kept():
     assert (found.crs, found.pixel) == (UTM, 0.6)
     assert (629_600.2 - found.x) / 0.6 == pytest.approx(1_049_334, abs=1e-3)
     assert (found.y - 3_330_560.3) / 0.6 == pytest.approx(-5_550_934, abs=1e-3)
+
+
+@pytest.mark.parametrize(("pixel", "worked_on"), [(0.3, 0.3), (0.65, 0.65), (0.7, 0.5), (1.2, 0.5)])
+def test_pixels_much_coarser_than_the_model_s_own_are_drawn_out(pixel, worked_on):
+    found = chosen(32616, Affine(pixel, 0, 629_600, 0, -pixel, 3_330_560), pixel)
+    assert found.pixel == worked_on
+    assert coarsest_kept(GSD) == pytest.approx(0.65)
+    assert coarsest_kept(GsdRange(0.5, 0.3, 0.6)) == 0.6
 
 
 def test_a_crop_has_the_same_lattice():
