@@ -5,8 +5,8 @@ r"""Measure how a model stands shift, coarser pixels and mirror images, on place
 Each row sees the same pairs. A shift moves the image after against the labels and the image
 before, along each of the four axes in turn, by pair; what it uncovers is mirrored. A coarser sensor
 averages both images to its pixels: near the model's own GSD it sees those, beyond they are drawn
-out to its own, as `assess` does. Answers are brought back to the pixels of the
-labels. The model's thresholds are those of its card; nothing is chosen here.
+out to its own, as `assess` does. Answers are brought back to the pixels of the labels. The model's
+thresholds are those of its card; nothing is chosen here.
 """
 
 import argparse
@@ -24,10 +24,10 @@ from geodamage.buildings import Grading
 from geodamage.card import Card
 from geodamage.damage import GRADES
 from geodamage.errors import GeodamageError
-from geodamage.evaluation import EvaluationJob, choose_pairs, read_truth
+from geodamage.evaluation import EvaluationJob, choose_pairs, official_masks, read_truth
 from geodamage.lattice import coarsest_kept
 from geodamage.model import Ensemble, Model, Predictor, load_model, with_flips
-from geodamage.tallies import Drawing, Masks, Tally, Truth, add_up, count_pair
+from geodamage.tallies import Drawing, Tally, Truth, add_up, count_pair
 
 SHIFTS = (4, 8, 16, 32)
 GSDS = (0.6, 0.8, 1.0, 1.2)
@@ -133,9 +133,7 @@ def measure(job: EvaluationJob, model: Model | Ensemble, rows: Sequence[Row]) ->
         truth = read_truth(pair)
         for row in rows:
             prediction = row.look(truth, number)
-            grades = model.rules.grades(prediction.localisation, prediction.damage)
-            found = (grades > 0).astype(np.uint8)
-            masks = Masks(found, grades, truth.localisation, truth.damage)
+            masks = official_masks(model, truth, prediction)
             row.tallies.append(count_pair(truth, prediction, masks, grading, drawing))
         yield pair.name
 

@@ -17,14 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from geodamage.arrays import predict_pair
+from geodamage.arrays import Prediction, predict_pair
 from geodamage.buildings import DEFAULT_MIN_AREA, Grading
 from geodamage.card import Card
 from geodamage.errors import LabelError, OptionError
 from geodamage.grid import WGS84
 from geodamage.labels import Label, fit_lonlat
 from geodamage.masks import burn_index, burn_labels
-from geodamage.model import DEFAULT_MODEL, Ensemble, Model, load_model
+from geodamage.model import DEFAULT_MODEL, Ensemble, Model, Predictor, load_model
 from geodamage.predict import ahead
 from geodamage.scoring import OFFICIAL_SHAPE
 from geodamage.submission import SubmissionFolder
@@ -249,9 +249,7 @@ def evaluate_model(
     with contextlib.closing(ahead(map(read_truth, pairs))) as truths:
         for done, truth in enumerate(truths, 1):
             prediction = predict_pair(model, truth.pre, truth.post, memory=job.memory)
-            grades = model.rules.grades(prediction.localisation, prediction.damage)
-            found = (grades > 0).astype(np.uint8)
-            masks = Masks(found, grades, truth.localisation, truth.damage)
+            masks = official_masks(model, truth, prediction)
             result.tallies[truth.pair] = count_pair(truth, prediction, masks, grading, drawing)
             seen.add(truth)
             if folder is not None:
@@ -262,6 +260,13 @@ def evaluate_model(
     if job.bootstrap:
         result.intervals = intervals([*result.tallies.values()], job.bootstrap)
     return result
+
+
+def official_masks(model: Predictor, truth: Truth, prediction: Prediction) -> Masks:
+    """Return what a model said of a pair, by its rules for pixels, beside the targets."""
+    grades = model.rules.grades(prediction.localisation, prediction.damage)
+    found = (grades > 0).astype(np.uint8)
+    return Masks(found, grades, truth.localisation, truth.damage)
 
 
 def choose_pairs(job: EvaluationJob) -> list[Pair]:

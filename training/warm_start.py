@@ -36,7 +36,7 @@ from training.train import count_pixels, make_samples, read_parts
 BATCHES = 24
 
 
-def convolutions_of(network: nn.Module, example: Sequence[Tensor]) -> list[nn.Conv2d]:
+def convolutions_of(network: nn.Module, images: Sequence[Tensor]) -> list[nn.Conv2d]:
     """Return the convolutions of a network in the order in which they first run."""
     seen: dict[nn.Conv2d, None] = {}
 
@@ -47,7 +47,7 @@ def convolutions_of(network: nn.Module, example: Sequence[Tensor]) -> list[nn.Co
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     hooks = [module.register_forward_pre_hook(note) for module in convolutions]
     with torch.no_grad():
-        network.eval()(*example)
+        network.eval()(*images)
     for hook in hooks:
         hook.remove()
     return [*seen]
@@ -68,7 +68,7 @@ def folded_weights(model: Any) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def take_folded(
-    network: nn.Module, example: Sequence[Tensor], weights: Sequence[tuple[np.ndarray, np.ndarray]]
+    network: nn.Module, images: Sequence[Tensor], weights: Sequence[tuple[np.ndarray, np.ndarray]]
 ) -> None:
     """Put folded weights into a network; its batch normalisation then adds the bias alone.
 
@@ -77,7 +77,7 @@ def take_folded(
     ModelError
         If the number or the shapes of the convolutions differ.
     """
-    layers = convolutions_of(network, example)
+    layers = convolutions_of(network, images)
     shapes = [tuple(layer.weight.shape) for layer in layers]
     given = [weight.shape for weight, _ in weights]
     if shapes != given:
