@@ -13,6 +13,9 @@ from geodamage.masks import burn_index, burn_labels
 from geodamage.xbd import Pair, read_image
 from sample_data.scenes import DrawnScene, draw_scene
 
+#: Native pixels of 0.47 m are as large as 1.2 m then.
+COARSEST = 2.6
+
 
 @dataclass(frozen=True, kw_only=True)
 class ChipOptions:
@@ -28,8 +31,16 @@ class ChipOptions:
     """Share of chips that come from pairs at half size (`training.masked`)."""
     masked_share: float = 0.0
     """Share of chips that come from single images with building masks, which ask for no grade."""
+    unlabelled_share: float = 0.0
+    """Share of chips that come from pairs without labels, of which teachers alone are asked."""
     shift: int = 16
     """Largest extra shift of post against pre, pixels."""
+    coarse: float = 0.0
+    """How often an image is seen by a coarser sensor: up to `COARSEST` times as large pixels."""
+    haze: float = 0.0
+    """How often an image lies under haze, denser here than there."""
+    lean: int = 0
+    """Farthest that roofs lean in post against pre, pixels, all of a chip one way; 0 for never."""
     grade_shares: tuple[float, float, float, float] = (0.35, 0.23, 0.17, 0.25)
     """How often the building in the middle of a chip has each grade."""
     grade_weights: tuple[float, float, float, float] = (0.6, 1.4, 1.8, 1.2)
@@ -51,7 +62,8 @@ class LabelledPair:
     pre, post
         uint8 (rows, columns, 3), red, green, blue; post of a radar (rows, columns, 1).
     buildings
-        uint8 (rows, columns): 1 building in pre, 0 not; a line is kept free where two touch.
+        uint8 (rows, columns): 1 building in pre, 0 not, 255 unknown; a line is kept free where two
+        touch.
     weights
         float32 (rows, columns): weight of each pixel in the localisation loss.
     damage
@@ -200,6 +212,8 @@ class Chips:
         Pairs at half size.
     masked
         Single images with building masks.
+    unlabelled
+        Pairs without labels.
     """
 
     def __init__(
@@ -210,9 +224,11 @@ class Chips:
         *,
         half: Sequence[LabelledPair] = (),
         masked: Sequence[LabelledPair] = (),
+        unlabelled: Sequence[LabelledPair] = (),
     ) -> None:
         self.options = options
-        self.pools = [(pool, _by_grade(pool)) for pool in (pairs, drawn, half, masked)]
+        pools = (pairs, drawn, half, masked, unlabelled)
+        self.pools = [(pool, by_grade(pool)) for pool in pools]
         self.shares = _shares([bool(pool) for pool, _ in self.pools], options)
 
     def draw(self, rng: np.random.Generator) -> Chip:
@@ -223,15 +239,20 @@ class Chips:
 
 
 def _shares(there: Sequence[bool], options: ChipOptions) -> np.ndarray:
-    """Return float (4,): how often a chip comes from real, generated, half-size and masked ones."""
-    asked = [options.generated_share, options.half_share, options.masked_share]
+    """Return float (5,): how often a chip comes from each pool, in the order of `Chips`."""
+    asked = [
+        options.generated_share,
+        options.half_share,
+        options.masked_share,
+        options.unlabelled_share,
+    ]
     shares = np.array([max(1 - sum(asked), 0.0), *asked]) * there
     if shares.sum() == 0:  # nothing is there but what the options ask none of
         shares = np.array(there, float)
     return np.asarray(shares / shares.sum())
 
 
-def _by_grade(pool: Sequence[LabelledPair]) -> list[np.ndarray]:
+def by_grade(pool: Sequence[LabelledPair]) -> list[np.ndarray]:
     """Return for each grade int (n, 3): number of the pair, row, column."""
     rows = [
         np.column_stack([np.full(len(pair.centres), i), pair.centres])
@@ -270,18 +291,24 @@ def cut(
         return cv2.warpAffine(array, m, size, flags=how, borderValue=(fill,) * 4)
 
     standing = pair.buildings.copy()
-    standing[pair.damage >= 3] = NOT_ASSESSED  # gone, or half gone: no answer is right
+    standing[pair.damage >= 3] = NOT_ASSESSED  # gone, half gone or unknown: no answer is right
     outside = warp(np.ones(pair.damage.shape, np.uint8), cv2.INTER_NEAREST, 0, matrix) == 0
     weights = warp(pair.weights, cv2.INTER_NEAREST, 0, matrix)
     weights[outside] = 0
+    post = warp(pair.post, cv2.INTER_LINEAR, 0, shifted)
+    seen = warp(standing, cv2.INTER_NEAREST, NOT_ASSESSED, shifted)
+    if options.lean and rng.random() < 0.5:
+        roofs = warp(pair.buildings, cv2.INTER_NEAREST, 0, shifted) == 1
+        towards = rng.uniform(-options.lean, options.lean, 2)
+        post, seen = lean(post, seen, roofs, (float(towards[0]), float(towards[1])))
     return Chip(
-        _photograph(warp(pair.pre, cv2.INTER_LINEAR, 0, matrix), rng),
-        _taken_again(warp(pair.post, cv2.INTER_LINEAR, 0, shifted), rng),
+        _photograph(warp(pair.pre, cv2.INTER_LINEAR, 0, matrix), rng, options),
+        _taken_again(post, rng, options),
         warp(pair.buildings, cv2.INTER_NEAREST, 0, matrix),
         weights,
         warp(pair.damage, cv2.INTER_NEAREST, 0, matrix),
         warp(pair.vote, cv2.INTER_NEAREST, 0, matrix),
-        warp(standing, cv2.INTER_NEAREST, NOT_ASSESSED, shifted),
+        seen,
         None if pair.teacher is None else _warped_planes(pair.teacher, matrix, options.crop),
     )
 
@@ -325,9 +352,43 @@ def _matrices(
     return turn, shifted
 
 
-def _taken_again(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def lean(
+    image: np.ndarray, standing: np.ndarray, roofs: np.ndarray, towards: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Move roofs against the ground, as a camera does that looks from another side.
+
+    Parameters
+    ----------
+    image
+        uint8 (rows, columns) or (rows, columns, channels).
+    standing
+        uint8 (rows, columns): as `buildings_post` of a chip.
+    roofs
+        bool (rows, columns).
+    towards
+        Columns and rows that a roof moves by, pixels.
+
+    Returns
+    -------
+    tuple
+        Image and `standing` with the roofs moved. What a roof has left is unknown: a wall is there,
+        or the edge of the roof still.
+    """
+    matrix = np.array([[1, 0, towards[0]], [0, 1, towards[1]]], float)
+    size = (roofs.shape[1], roofs.shape[0])
+    now = cv2.warpAffine(roofs.astype(np.uint8), matrix, size, flags=cv2.INTER_NEAREST) > 0
+    moved = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR)
+    there = cv2.warpAffine(standing, matrix, size, flags=cv2.INTER_NEAREST)
+    image, standing = image.copy(), standing.copy()
+    image[now] = moved[now]
+    standing[roofs & ~now] = NOT_ASSESSED
+    standing[now] = there[now]
+    return image, standing
+
+
+def _taken_again(image: np.ndarray, rng: np.random.Generator, options: ChipOptions) -> np.ndarray:
     """Take the post image again, uint8 (rows, columns, channels); a radar's has lost its axis."""
-    return _photograph(image, rng) if image.ndim == 3 else _measure(image, rng)[..., None]
+    return _photograph(image, rng, options) if image.ndim == 3 else _measure(image, rng)[..., None]
 
 
 def _measure(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -347,8 +408,8 @@ def _measure(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.asarray(result)
 
 
-def _photograph(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Take the picture again: other light, haze, blur, noise, compression."""
+def _photograph(image: np.ndarray, rng: np.random.Generator, options: ChipOptions) -> np.ndarray:
+    """Take the picture again: other light, haze, pixels, blur, noise, compression."""
     collar = (image == 0).all(2)
     colour: Any = image.astype(np.float32)
     if rng.random() < 0.85:
@@ -360,6 +421,10 @@ def _photograph(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         colour = grey + (colour - grey) * rng.uniform(0.3, 1.5)
     if rng.random() < 0.3:
         colour = 255 * (np.clip(colour, 0, 255) / 255) ** rng.uniform(0.7, 1.4)
+    if options.haze and rng.random() < options.haze:
+        colour = _hazy(colour, rng)
+    if options.coarse and rng.random() < options.coarse:
+        colour = _coarse(colour, float(rng.uniform(1, COARSEST)))
     if rng.random() < 0.25:
         colour = cv2.GaussianBlur(colour, (0, 0), float(rng.uniform(0.4, 1.3)))
     if rng.random() < 0.2:
@@ -370,3 +435,22 @@ def _photograph(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         result = cv2.imdecode(cv2.imencode(".jpg", result, quality)[1], cv2.IMREAD_COLOR)
     result[collar] = 0
     return np.asarray(result)
+
+
+def _hazy(colour: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Lay haze over an image, float32 (rows, columns, 3)."""
+    # Source: Koschmieder 1924: what is seen is t J + (1 - t) A, of the scene J and the airlight A.
+    rows, columns = colour.shape[:2]
+    field = rng.uniform(-1, 1, (3, 3)).astype(np.float32)
+    dense = cv2.resize(field, (columns, rows), interpolation=cv2.INTER_CUBIC)
+    veil = np.clip(rng.uniform(0.1, 0.45) + 0.15 * dense, 0, 0.7)[..., None].astype(np.float32)
+    airlight = rng.uniform(170, 240) + rng.uniform(-10, 10, 3)
+    return np.asarray((1 - veil) * colour + veil * airlight.astype(np.float32))
+
+
+def _coarse(colour: np.ndarray, factor: float) -> np.ndarray:
+    """Return an image as larger pixels show it, drawn out to its own size again."""
+    rows, columns = colour.shape[:2]
+    size = (max(round(columns / factor), 1), max(round(rows / factor), 1))
+    small = cv2.resize(colour, size, interpolation=cv2.INTER_AREA)
+    return cv2.resize(small, (columns, rows), interpolation=cv2.INTER_LINEAR)

@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
-from geodamage.damage import GRADES
+from geodamage.damage import GRADES, NOT_ASSESSED
 from geodamage.errors import OptionError
 from geodamage.networks.conventions import Exported
-from training.crops import Chips, LabelledPair
+from training.crops import Chips, LabelledPair, by_grade
 from training.distil import DistilOptions
 from training.distillation import (
     building_logit,
@@ -35,10 +35,20 @@ from training.distillation import (
     reverse_kl,
     two_classes,
 )
+from training.masked import parts
 from training.objectives import Batch, Objective, exported
 from training.recipe import Recipe
 from training.samples import ChipSamples, Samples
-from training.teachers import Answer, Panel, feature_width, read_logits, unfold, watched
+from training.semi_supervision import Guard
+from training.teachers import (
+    Answer,
+    Panel,
+    as_batch,
+    feature_width,
+    read_logits,
+    unfold,
+    watched,
+)
 
 
 @dataclass(frozen=True)
@@ -60,8 +70,16 @@ class Asked:
     seen: Tensor
 
 
-def asked_of(batch: Batch, task: str, building_weight: float) -> Asked:
-    """Return what a batch of `training.samples.stack` asks of each pixel."""
+def asked_of(
+    batch: Batch, task: str, building_weight: float, taught: Answer | None = None
+) -> Asked:
+    """Return what a batch of `training.samples.stack` asks of each pixel.
+
+    Parameters
+    ----------
+    taught
+        Of the first teacher: what it takes for a building weighs as one where no label is known.
+    """
     if task == "localisation":
         drawn = batch["buildings"]
         known = drawn <= 1
@@ -69,9 +87,13 @@ def asked_of(batch: Batch, task: str, building_weight: float) -> Asked:
         drawn = batch["damage"] if "damage" in batch else batch["grades"]
         known = drawn <= max(GRADES)
     codes = torch.where(known, drawn, torch.zeros_like(drawn)).long()
-    weight = 1 + (building_weight - 1) * (codes > 0).float()
-    # Of chips, what lies beyond the pair has no weight.
-    inside = (batch["weights"] > 0).float() if "weights" in batch else torch.ones_like(weight)
+    building = codes > 0
+    if taught is not None:
+        building = building | (~known & (taught.building[:, 0] > 0))
+    weight = 1 + (building_weight - 1) * building.float()
+    # Of chips, what lies beyond the pair has no weight; answers that were cut with them say so.
+    asked = "weights" in batch and "teacher" not in batch
+    inside = (batch["weights"] > 0).float() if asked else torch.ones_like(weight)
     return Asked(codes, known.float() * inside * weight, inside * weight)
 
 
@@ -113,6 +135,8 @@ class DistilObjective(nn.Module):
         The teachers; None where their answers come with the samples.
     student
         The network that is trained, for the width of its features; needed for `feature` alone.
+    guard
+        Watches what the student makes of chips without labels; None where there are none.
     """
 
     def __init__(
@@ -123,8 +147,10 @@ class DistilObjective(nn.Module):
         *,
         panel: Panel | None = None,
         student: nn.Module | None = None,
+        guard: Guard | None = None,
     ) -> None:
         super().__init__()
+        self.guard = guard
         localises = scaling.convention.task == "localisation"
         if localises and options.kind == "dual" and not options.feature:
             raise OptionError(
@@ -152,8 +178,10 @@ class DistilObjective(nn.Module):
     def taught(self, student: Answer, features: Sequence[Tensor], batch: Batch) -> Tensor:
         """Return what the teachers add."""
         options, task = self.options, self.scaling.convention.task
-        asked = asked_of(batch, task, options.building_weight)
         answers, theirs = self.answers(batch)
+        asked = asked_of(batch, task, options.building_weight, answers[0])
+        if self.guard is not None:
+            watch(self.guard, batch, student, answers[0])
         total = torch.zeros((), device=student.building.device)
         for place, share in enumerate(shares(options, task)):
             # A damage teacher answers about pairs: of it a localisation student takes the features
@@ -209,6 +237,19 @@ class DistilObjective(nn.Module):
         if theirs.shape[2:] != ours.shape[2:]:  # encoders of other strides
             theirs = functional.adaptive_avg_pool2d(theirs, (ours.shape[2], ours.shape[3]))
         return feature(ours, theirs, over=self.options.feature_norm)
+
+
+def watch(guard: Guard, batch: Batch, student: Answer, teacher: Answer) -> None:
+    """Compare how many buildings both find where nothing is labelled."""
+    pixels = batch["buildings"] == NOT_ASSESSED
+    if teacher.known is not None:
+        pixels &= teacher.known > 0
+    if pixels.any():
+        found, said = (
+            float((answer.building.detach()[:, 0] > 0)[pixels].float().mean())
+            for answer in (student, teacher)
+        )
+        guard.watch(found, said, "lower chips_unlabelled_share, or take a better teacher")
 
 
 def shares(options: DistilOptions, task: str) -> tuple[float, ...]:
@@ -280,8 +321,9 @@ def with_teachers(
     options, scaling = recipe.distil, exported(nn.Identity(), recipe)
     if options.cache and isinstance(samples, ChipSamples):
         add_answers(samples.chips, panel)
+        guard = Guard(recipe.soft) if recipe.chips.unlabelled_share else None
         # They have said everything; their memory is wanted elsewhere.
-        return DistilObjective(objective, scaling, options, panel=None)
+        return DistilObjective(objective, scaling, options, panel=None, guard=guard)
     return DistilObjective(objective, scaling, options, panel=panel, student=student)
 
 
@@ -294,13 +336,15 @@ def projections_of(objective: nn.Module) -> nn.Module | None:
 def add_answers(chips: Chips, panel: Panel) -> None:
     """Ask the teachers about every pair that chips are cut from, each once.
 
-    Pairs at half size and single images are of a kind that the teachers were not trained on; they
-    are left unknown.
+    Of half-size pairs and single images with labels nothing is asked. Chips of pairs without labels
+    are cut around what the teachers take for buildings.
     """
-    pairs, generated, *others = chips.pools
+    pairs, generated, half, masked, unlabelled = chips.pools
     asked = [
         ([_answered(pair, panel) for pair in pool], places) for pool, places in (pairs, generated)
     ]
+    others = (half, masked)
+    seen = [_with_centres(_answered(pair, panel), panel.options.kind) for pair in unlabelled[0]]
     channels = max(
         (pair.teacher.shape[2] for pool, _ in asked for pair in pool if pair.teacher is not None),
         default=1,
@@ -310,7 +354,7 @@ def add_answers(chips: Chips, panel: Panel) -> None:
         ([replace(pair, teacher=_unknown(pair, channels)) for pair in pool], places)
         for pool, places in others
     ]
-    chips.pools = [*asked, *unasked]
+    chips.pools = [*asked, *unasked, (seen, by_grade(seen))]
 
 
 def _answered(pair: LabelledPair, panel: Panel) -> LabelledPair:
@@ -319,6 +363,17 @@ def _answered(pair: LabelledPair, panel: Panel) -> LabelledPair:
     if post.shape[2] != pair.pre.shape[2]:  # a radar's, and there is no optical one
         return pair
     return replace(pair, teacher=panel.planes(pair.pre, post), shown=None)
+
+
+def _with_centres(pair: LabelledPair, kind: str) -> LabelledPair:
+    """Mark the middles of what a teacher takes for buildings, each with its likeliest grade."""
+    assert pair.teacher is not None
+    answers = unfold(as_batch(pair.teacher), kind)
+    building = answers[0].building[0, 0].numpy() > 0
+    graded = answers[-1].grades
+    grades = np.ones(building.shape, int) if graded is None else graded[0].argmax(0).numpy() + 1
+    _, centres = parts(np.where(building, grades, 0).astype(np.uint8))
+    return replace(pair, centres=np.array(centres, int).reshape(-1, 3))
 
 
 def _filled(pair: LabelledPair, channels: int) -> LabelledPair:

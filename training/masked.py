@@ -1,7 +1,8 @@
-"""Pairs and images whose labels are masks, not polygons: more to train the compact network on."""
+"""Pairs and images whose labels are masks, or missing: more to train the compact network on."""
 
+import argparse
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,22 +29,42 @@ class More:
     """Of pairs at half size with target masks."""
     masked: Path | None = None
     """Of single images: `images/NAME.*` beside building masks `masks/NAME.png`, at any depth."""
+    unlabelled: Path | None = None
+    """Of pairs at half size, of which those without target masks are taken."""
 
-    def load(self, options: ChipOptions) -> tuple[list[LabelledPair], list[LabelledPair]]:
-        """Return the half-size pairs and the masked images that the options ask a share of.
+    def load(self, options: ChipOptions) -> dict[str, list[LabelledPair]]:
+        """Return what the options ask a share of, by the names that `Chips` gives them.
 
         Raises
         ------
         OptionError
             If a share is asked for without its folder, or a folder is given without a share.
         """
-        for name, share in (("half", options.half_share), ("masked", options.masked_share)):
-            if (getattr(self, name) is None) != (share == 0):
+        found: dict[str, list[LabelledPair]] = {}
+        for name, load in LOADERS.items():
+            folder, share = getattr(self, name), getattr(options, f"{name}_share")
+            if (folder is None) != (share == 0):
                 raise OptionError(
                     f"chips_{name}_share = {share} and --{name} belong together: give both or none"
                 )
-        half = [] if self.half is None else load_half_pairs(self.half)
-        return half, [] if self.masked is None else load_masked(self.masked)
+            if folder is not None:
+                found[name] = load(folder)
+        return found
+
+
+def add_more(parser: argparse.ArgumentParser) -> None:
+    """Let a command take the folders."""
+    for name, what in (
+        ("half", "half-size pairs with target masks"),
+        ("masked", "masked images"),
+        ("unlabelled", "half-size pairs, those without target masks"),
+    ):
+        parser.add_argument(f"--{name}", type=Path, help=f"folder of {what} (chips_{name}_share)")
+
+
+def more_of(options: argparse.Namespace) -> More:
+    """Return the folders that a command was given."""
+    return More(options.half, options.masked, options.unlabelled)
 
 
 def find_half_pairs(folder: Path) -> list[str]:
@@ -85,6 +106,42 @@ def load_half_pair(folder: Path, name: str) -> LabelledPair:
 def load_half_pairs(folder: Path) -> list[LabelledPair]:
     """Read all pairs of a folder that have target masks."""
     return [load_half_pair(folder, name) for name in find_half_pairs(folder)]
+
+
+def load_unlabelled(folder: Path) -> list[LabelledPair]:
+    """Read all pairs of a folder that have no target masks, enlarged to twice their size.
+
+    A teacher is asked about them as large as `assess` would draw them, and chips are cut at the
+    zoom of half-size pairs.
+
+    Raises
+    ------
+    LabelError, SceneReadError
+        If there are none, or an image is missing, damaged or of another size than its partner.
+    """
+    ending = "_pre_disaster"
+    names = sorted(
+        path.stem.removesuffix(ending)
+        for path in folder.glob(f"images/*{ending}.*")
+        if not (folder / "targets" / f"{path.stem}_target.png").exists()
+    )
+    if not names:
+        raise LabelError(f"{folder}: no images/*{ending}.* without a target; give another folder")
+    return [load_unlabelled_pair(folder, name) for name in names]
+
+
+def load_unlabelled_pair(folder: Path, name: str) -> LabelledPair:
+    """Read a pair of which nothing is known: every pixel is 255 and has no weight."""
+    pre, post = (read_image(_image(folder, name, date)) for date in ("pre", "post"))
+    if pre.shape != post.shape:
+        raise LabelError(f"{folder}: the images of {name} differ in size")
+    pre, post = (
+        cv2.resize(image, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC) for image in (pre, post)
+    )
+    unknown = np.full(pre.shape[:2], NOT_ASSESSED, np.uint8)
+    none = np.zeros(pre.shape[:2], np.float32)
+    centres = np.zeros((0, 3), int)
+    return LabelledPair(name, pre, post, unknown, none, unknown, none, centres, zoom=HALF_ZOOM / 2)
 
 
 def load_masked(folder: Path) -> list[LabelledPair]:
@@ -153,6 +210,14 @@ def parts(codes: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int, int]]]:
                 centres.append((int(row), int(column), int(grade)))
         index[pieces > 0] = pieces[pieces > 0] + index.max()
     return index, centres
+
+
+#: What reads each kind, by its name in `More`, `ChipOptions` and `Chips`.
+LOADERS: Mapping[str, Callable[[Path], list[LabelledPair]]] = {
+    "half": load_half_pairs,
+    "masked": load_masked,
+    "unlabelled": load_unlabelled,
+}
 
 
 def _image(folder: Path, name: str, date: str) -> Path:

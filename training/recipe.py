@@ -208,6 +208,11 @@ class Recipe:
             raise OptionError(
                 "distil_tta is for whole pairs, which sampling = 'chips' has; leave it out"
             )
+        if self.chips.unlabelled_share and not self.distil.cache:
+            raise OptionError(
+                "chips_unlabelled_share: of pairs without labels teachers are asked; give "
+                "distil_teachers and distil_cache"
+            )
         self._check_sensors()
         if self.data == "buildings":
             self._check_buildings()
@@ -235,8 +240,9 @@ class Recipe:
                 "distil_teachers are shown the optical image, which no chip of two sensors holds; "
                 "give distil_cache, so that they are asked about whole pairs"
             )
-        if with_radar and (self.chips.half_share or self.chips.masked_share):
-            raise OptionError("chips_half_share and chips_masked_share have no image of a radar")
+        more = ("half_share", "masked_share", "unlabelled_share")
+        if with_radar and any(getattr(self.chips, share) for share in more):
+            raise OptionError(f"chips_{', chips_'.join(more)} have no image of a radar")
 
     def _check_buildings(self) -> None:
         if self.task != "localisation" or self.fold < 0 or self.sampling != "once":

@@ -64,6 +64,7 @@ class SearchJob:
             split=self.split,
             half=None,
             masked=None,
+            unlabelled=None,
             runs=self.runs,
             device=self.device,
             set=[*self.overrides, *changes],

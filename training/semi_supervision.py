@@ -178,18 +178,46 @@ def divergence(
     return weighted_mean(each, known, total)
 
 
-class SoftObjective(nn.Module):
-    """The divergence of a student from soft labels, under a guard against collapse.
+class Guard:
+    """Stops a student that finds far more or far fewer buildings than its teachers.
 
     What it has seen of shares is not kept over a stop: a run that goes on looks anew.
     """
+
+    def __init__(self, options: SoftOptions) -> None:
+        self.options = options
+        self.shares: deque[tuple[float, float]] = deque(maxlen=options.guard_over)
+        self.seen = 0
+
+    def watch(self, student: float, teachers: float, advice: str) -> None:
+        """Compare shares of building pixels over the last steps.
+
+        Raises
+        ------
+        CollapseError
+            If they are too far apart.
+        """
+        self.shares.append((student, teachers))
+        self.seen += 1
+        if self.seen < max(self.options.guard_after, self.options.guard_over):
+            return
+        found, said = (float(np.mean(share)) for share in zip(*self.shares, strict=True))
+        if abs(found - said) > self.options.guard * max(said, 1e-3):
+            raise CollapseError(
+                f"soft labels: the student finds buildings on {found:.1%} of the pixels and its "
+                f"teachers on {said:.1%}, over the last {len(self.shares)} steps with them; it "
+                f"has collapsed: {advice}"
+            )
+
+
+class SoftObjective(nn.Module):
+    """The divergence of a student from soft labels, under a guard against collapse."""
 
     def __init__(self, options: SoftOptions, *, all_reduce: bool = False) -> None:
         super().__init__()
         self.options = options
         self.total = everywhere if all_reduce else alone
-        self.shares: deque[tuple[float, float]] = deque(maxlen=options.guard_over)
-        self.seen = 0
+        self.guard = Guard(options)
 
     def forward(self, logits: Tensor, soft: Tensor) -> Tensor:
         """Return the weighted divergence.
@@ -208,20 +236,7 @@ class SoftObjective(nn.Module):
         """
         size = logits.shape[2], logits.shape[3]
         mean = functional.adaptive_avg_pool2d(soft[:, None].float(), size)[:, 0] / 255
-        self.watch(logits.detach(), mean)
+        found = float((logits.detach()[:, 1] > logits.detach()[:, 0]).float().mean())
+        advice = "lower soft_weight, give soft_harden = true, or better teachers"
+        self.guard.watch(found, float((mean >= 0.5).float().mean()), advice)
         return self.options.weight * divergence(logits, mean, self.options, total=self.total)
-
-    def watch(self, logits: Tensor, soft: Tensor) -> None:
-        """Compare shares of building pixels over the last steps with soft labels."""
-        found = float((logits[:, 1] > logits[:, 0]).float().mean())
-        self.shares.append((found, float((soft >= 0.5).float().mean())))
-        self.seen += 1
-        if self.seen < max(self.options.guard_after, self.options.guard_over):
-            return
-        student, teacher = (float(np.mean(share)) for share in zip(*self.shares, strict=True))
-        if abs(student - teacher) > self.options.guard * max(teacher, 1e-3):
-            raise CollapseError(
-                f"soft labels: the student finds buildings on {student:.1%} of the pixels and its "
-                f"teachers on {teacher:.1%}, over the last {len(self.shares)} steps with them; it "
-                "has collapsed: lower soft_weight, give soft_harden = true, or better teachers"
-            )

@@ -40,7 +40,7 @@ from training.building_images import HALF, BuildingImage, in_folds, read_buildin
 from training.crops import Chips, draw_generated, load_pair
 from training.distil_objective import projections_of, teachers_of, with_teachers
 from training.extras import optional
-from training.masked import More
+from training.masked import More, add_more, more_of
 from training.meta import EpisodeSamples
 from training.objectives import Batch, Objective, exported, make_objective
 from training.recipe import Recipe, as_toml, as_values
@@ -495,8 +495,7 @@ def make_samples(
         draw = draw_two_sensors if recipe.data in LAYOUTS else draw_generated
         drawn = [draw(number) for number in range(recipe.chips.generated)]
         count = sum(len(pair.centres) for pair in loaded) or len(loaded)
-        half, masked = (more or More()).load(recipe.chips)
-        chips = Chips(loaded, drawn, recipe.chips, half=half, masked=masked)
+        chips = Chips(loaded, drawn, recipe.chips, **(more or More()).load(recipe.chips))
         return ChipSamples(chips, count, seed=recipe.seed)
     samples = PairSamples(
         pairs,
@@ -635,7 +634,7 @@ def set_up(options: argparse.Namespace) -> tuple[Work, State]:
         for world in (place.world, 1)
     )
     panel = teachers_of(recipe, options.runs)  # first: what is not there is named within seconds
-    samples = make_samples(recipe, learnt, pixels, More(options.half, options.masked))
+    samples = make_samples(recipe, learnt, pixels, more_of(options))
     objective = with_teachers(objective, recipe, state.network, samples, panel)
     layers = projections_of(objective.to(place.device))
     if layers is not None:
@@ -664,8 +663,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="folder that the split speaks of")
     parser.add_argument("--split", type=Path, help="split file, instead of the recipe's")
-    parser.add_argument("--half", type=Path, help="folder of half-size pairs (chips_half_share)")
-    parser.add_argument("--masked", type=Path, help="folder of masked images (chips_masked_share)")
+    add_more(parser)
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")

@@ -26,7 +26,7 @@ from geodamage.networks.checkpoints import save_checkpoint
 from geodamage.networks.registry import Task, example
 from geodamage.xbd import Pair
 from training.extras import optional
-from training.masked import More
+from training.masked import More, add_more, more_of
 from training.objectives import exported
 from training.recipe import Recipe
 from training.samples import batches
@@ -200,8 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="folder that the split speaks of")
     parser.add_argument("--split", type=Path, help="split file, instead of the recipe's")
-    parser.add_argument("--half", type=Path, help="folder of half-size pairs (chips_half_share)")
-    parser.add_argument("--masked", type=Path, help="folder of masked images (chips_masked_share)")
+    add_more(parser)
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args(arguments)
     try:
@@ -209,8 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise OutputExistsError(f"{options.output}: is there; choose another name")
         recipe = Recipe.read(options.recipe)
         split = options.split or options.recipe.parent / recipe.split
-        more = More(options.half, options.masked)
-        drawn = recipe_inputs(recipe, options.data, split, more)
+        drawn = recipe_inputs(recipe, options.data, split, more_of(options))
         network = warm_start(options.model, recipe, drawn)
         options.output.parent.mkdir(parents=True, exist_ok=True)
         save_checkpoint(network, options.output, epoch=0, best_score=float("nan"))

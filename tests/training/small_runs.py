@@ -71,6 +71,7 @@ def options_of(folder, runs, *changes, text=RECIPE):
         set=list(changes),
         half=None,
         masked=None,
+        unlabelled=None,
     )
 
 

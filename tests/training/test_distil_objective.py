@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,10 @@ from training.distil_objective import (
     shares,
 )
 from training.distillation import building_logit, feature, forward_kl, response, two_classes
+from training.objectives import make_objective
+from training.recipe import Recipe
 from training.samples import stack
+from training.semi_supervision import CollapseError, Guard, SoftOptions
 from training.teachers import Answer, Panel, TeacherError, decode, encode
 from training.train import set_up, train
 
@@ -271,12 +275,14 @@ def test_a_localisation_student_takes_the_features_of_a_damage_teacher_or_nothin
 class Knowing:
     """A panel that answers with the labels of a pair, and 8 bits of place."""
 
+    options = DistilOptions()
+
     def __init__(self, pair):
-        grades = nn.functional.one_hot(torch.from_numpy(pair.damage % 5).long(), 5)
-        planes = grades.permute(2, 0, 1)[None].float() * 4
-        self.said = (
-            encode(Answer(planes[:, :1], planes[:, 1:]))[0].permute(1, 2, 0).contiguous().numpy()
-        )
+        damage = torch.from_numpy(pair.damage).long()
+        planes = nn.functional.one_hot(damage, 5).permute(2, 0, 1)[None].float() * 4
+        building = torch.where(damage > 0, 4.0, -4.0)[None, None]
+        encoded = encode(Answer(building, planes[:, 1:]))
+        self.said = encoded[0].permute(1, 2, 0).contiguous().numpy()
 
     def planes(self, pre, post):
         return self.said
@@ -287,7 +293,7 @@ def test_answers_are_cut_just_as_the_labels_are():
     options = ChipOptions(crop=64, generated_share=0.0, half_share=0.2, masked_share=0.2)
     chips = Chips([pair], [], options, half=[pair], masked=[pair])
     add_answers(chips, Knowing(pair))
-    (answered, _), _, (half, _), (masked, _) = chips.pools
+    (answered, _), _, (half, _), (masked, _), _ = chips.pools
     assert answered[0].teacher.shape == (512, 512, 5)
     for seed in range(20):
         chip = cut(answered[0], (60 * seed % 512, 10), options, np.random.default_rng(seed))
@@ -322,6 +328,77 @@ def test_planes_are_as_good_as_the_teacher_itself(runs):
     (answer,) = panel(batch["pre"], batch["post"])
     planes = batch | {"teacher": encode(answer)}
     assert loss(None, planes) == pytest.approx(loss(panel, batch), rel=0.01)
+
+
+# Chips without labels.
+
+
+def unlabelled_pair(pair):
+    unknown, none = np.full_like(pair.damage, 255), np.zeros_like(pair.weights)
+    nothing = {"buildings": unknown, "damage": unknown, "weights": none, "vote": none}
+    return replace(pair, centres=np.zeros((0, 3), int), **nothing)
+
+
+def unlabelled_batch():
+    pair = draw_generated(1)
+    options = ChipOptions(crop=64, generated_share=0.0, unlabelled_share=1.0)
+    chips = Chips([pair], [], options, unlabelled=[unlabelled_pair(pair)])
+    add_answers(chips, Knowing(pair))
+    drawn = [chips.draw(np.random.default_rng(seed)) for seed in range(8)]
+    return pair, chips, stack([chip._asdict() for chip in drawn])
+
+
+def test_chips_without_labels_are_cut_around_what_the_teacher_takes_for_buildings():
+    pair, chips, batch = unlabelled_batch()
+    (seen,), places = chips.pools[-1]
+    grades = pair.damage[seen.centres[:, 0], seen.centres[:, 1]]
+    inside = grades > 0  # the middle of an L lies outside of it
+    assert inside.mean() > 0.9
+    assert np.array_equal(seen.centres[inside, 2], grades[inside])
+    assert sum(map(len, places)) == len(seen.centres) > 10
+    assert (decode(batch["teacher"]).building > 0).any()
+
+
+def test_chips_without_labels_have_no_loss_of_their_own():
+    batch = unlabelled_batch()[2]
+    own = make_objective(Recipe.read(RECIPES / "compact.toml"), np.ones(6))
+    shapes = ((8, 1, 64, 64), (8, 1, 64, 64), (8, 4, 32, 32))
+    outputs = [logits(*shape).requires_grad_() for shape in shapes]
+    value = own(lambda pre, post: outputs, batch)
+    value.backward()
+    assert value.item() == 0
+    assert all(not output.grad.any() for output in outputs)
+
+
+def test_what_the_teacher_takes_for_a_building_weighs_as_one():
+    batch = unlabelled_batch()[2]
+    answer = decode(batch["teacher"])
+    asked = asked_of(batch, "assess", 5.0, answer)
+    assert not asked.labelled.any()
+    weights = asked.seen[answer.known > 0]
+    assert torch.equal(weights == 5, (answer.building[:, 0] > 0)[answer.known > 0])
+
+
+def test_a_student_that_leaves_its_teacher_is_stopped():
+    batch = unlabelled_batch()[2]
+    guard = Guard(SoftOptions(guard_over=2, guard_after=3))
+    objective = DistilObjective(
+        lambda network, batch: torch.zeros(()) if network(None, None) else None,
+        Exported(nn.Identity(), COMPACT),
+        DistilOptions(teachers=("teacher",), kl=1.0, **NOTHING),
+        guard=guard,
+    )
+    faithful = decode(batch["teacher"])
+    grades = torch.zeros(8, 4, 32, 32)
+
+    def run(building):
+        return objective(lambda pre, post: (building, building, grades), batch)
+
+    for _ in range(5):
+        run(faithful.building)
+    run(torch.full_like(faithful.building, 1.0))
+    with pytest.raises(CollapseError, match="chips_unlabelled_share"):
+        run(torch.full_like(faithful.building, 1.0))
 
 
 # In the loop.

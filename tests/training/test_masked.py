@@ -11,6 +11,7 @@ from training.masked import (
     find_half_pairs,
     load_half_pair,
     load_masked,
+    load_unlabelled,
     masked_pair,
     parts,
 )
@@ -105,8 +106,34 @@ def test_a_share_and_its_folder_come_together(half):
         More().load(ChipOptions(half_share=0.2))
     with pytest.raises(OptionError, match="--half belong together"):
         More(half=half).load(ChipOptions())
-    pairs, images = More(half=half).load(ChipOptions(half_share=0.2))
-    assert (len(pairs), images) == (1, [])
+    (pairs,) = More(half=half).load(ChipOptions(half_share=0.2)).values()
+    assert len(pairs) == 1
+
+
+def test_pairs_without_targets_ask_for_nothing_and_are_enlarged(half):
+    for date in ("pre", "post"):
+        image = np.full((64, 64, 3), 30, np.uint8)
+        cv2.imwrite(str(half / f"images/midwest-flooding_00000002_{date}_disaster.jpg"), image)
+    found = More(unlabelled=half).load(ChipOptions(unlabelled_share=0.1))
+    (pair,) = found["unlabelled"]
+    assert pair.name.startswith("midwest")
+    assert pair.pre.shape == (128, 128, 3)
+    chip = Chips([], [], ChipOptions(crop=64), unlabelled=[pair]).draw(np.random.default_rng(0))
+    assert not chip.weights.any()
+    assert not chip.vote.any()
+    assert (chip.buildings_post == 255).all()
+
+
+def test_an_unlabelled_pair_that_is_not_whole_is_named(half, tmp_path):
+    with pytest.raises(LabelError, match="without a target"):
+        More(unlabelled=half).load(ChipOptions(unlabelled_share=0.1))
+    image = np.full((64, 64, 3), 30, np.uint8)
+    cv2.imwrite(str(half / "images/b_pre_disaster.jpg"), image)
+    with pytest.raises(LabelError, match="no images/b_post"):
+        load_unlabelled(half)
+    cv2.imwrite(str(half / "images/b_post_disaster.jpg"), image[:32])
+    with pytest.raises(LabelError, match="images of b differ"):
+        load_unlabelled(half)
 
 
 def test_what_is_missing_is_named(half, masked, tmp_path):

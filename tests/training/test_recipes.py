@@ -288,7 +288,7 @@ def train_two_steps(name, data, runs, overrides):
     """Run a recipe's own training on the split in a folder; return what it worked on."""
     options = argparse.Namespace(
         recipe=RECIPES / f"{name}.toml", data=data, split=runs.parent / "split.csv",
-        runs=runs, device="cpu", set=overrides, half=None, masked=None,
+        runs=runs, device="cpu", set=overrides, half=None, masked=None, unlabelled=None,
     )  # fmt: skip
     work, state = set_up(options)
     before = [weight.detach().clone() for weight in state.network.parameters()]

@@ -114,7 +114,7 @@ def test_a_student_that_keeps_to_its_teachers_goes_on():
     soft = (logits_of(0.4)[:, 1] > 0).to(torch.uint8) * 255
     for share in (0.5, 0.3, 0.45, 0.35, 0.55):
         assert guard(logits_of(share), soft).isfinite()
-    assert [share for share, _ in guard.shares] == pytest.approx([0.45, 0.35, 0.55])
+    assert [share for share, _ in guard.guard.shares] == pytest.approx([0.45, 0.35, 0.55])
 
 
 def test_soft_labels_of_a_place_that_is_held_out_are_refused(tmp_path):
