@@ -178,7 +178,7 @@ def write_masks(entries: Sequence[Entry], base: Path, output: Path) -> int:
     return sum(1 for _ in write_targets([f for f in files if f.exists()], output, overwrite=True))
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Write an index and what follows from it."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -194,7 +194,7 @@ def main() -> None:
     parser.add_argument("--masks", action="store_true", help="write the targets, too")
     parser.add_argument("--accept-overlap", action="store_true")
     parser.add_argument("--reindex", action="store_true", help="look at every pair again")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     try:
         prepare(options)
     except GeodamageError as error:

@@ -1,0 +1,211 @@
+r"""Measure what a new event costs: networks that never saw the events that they are scored on.
+
+    python -m benchmarks.events train --data ../shared/data/xbd \
+        --half ../shared/data/xbd_half512 --masked ../shared/data/buildings
+    python -m benchmarks.events table --data ../shared/data/xbd
+
+Each fold leaves out one event, or two, and learns from the others by `fast.toml` without a teacher:
+the bundled `accurate` has seen all of them. Half-size pairs of an event that is left out are left
+out, too. Thresholds are one half, and nothing is tuned. Beside it stand what a person without a
+network could say: the most frequent grade, and the difference of pixels (`benchmarks.baselines`),
+its thresholds from the events that are learnt from. Intervals are of 95 %, by resampling pairs.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.baselines import choose_thresholds, differences, grades_of, macro_f1
+from benchmarks.distillation import RECIPES, is_done, say
+from benchmarks.networks import positive
+from geodamage.arrays import predict_pair
+from geodamage.buildings import Grading
+from geodamage.damage import GRADES
+from geodamage.errors import GeodamageError, OptionError
+from geodamage.evaluation import EvaluationJob, choose_pairs, official_masks, read_truth
+from geodamage.metrics import MINIMUM_BUILDINGS, BuildingScore, grading_score
+from geodamage.tallies import Drawing, Tally, add_up, count_pair, intervals
+from training import prepare, train
+from training.predictor import load_predictor, read_trained
+
+#: Events that are left out together. Two floods are in two folds: one is learnt from for the other.
+FOLDS: Mapping[str, tuple[str, ...]] = {
+    "michael": ("hurricane-michael",),
+    "santa-rosa": ("santa-rosa-wildfire",),
+    "guatemala-midwest": ("guatemala-volcano", "midwest-flooding"),
+    "mexico-florence": ("mexico-earthquake", "hurricane-florence"),
+}
+#: Of the half-size pairs with targets.
+HALF_EVENT = "mexico-earthquake"
+#: No teacher, a third of the steps, one look at validation at the end.
+CHANGES = (
+    "distil_teachers=[]", 'distil_cache=""', 'distil_tta="none"', "validate_every=1000000",
+    "validate_on=2",
+)  # fmt: skip
+RESAMPLINGS = 2000
+COLUMNS = (
+    "", "pairs", "score", "localisation F1", "damage F1", *(grade.label for grade in GRADES),
+    "kappa, footprints", "damaged F1", "macro F1", "by pixels", "most frequent",
+)  # fmt: skip
+
+
+def command(fold: str, options: argparse.Namespace) -> list[str]:
+    """Return the arguments of `training.train` for one fold.
+
+    Raises
+    ------
+    OptionError
+        If a folder is missing.
+    """
+    if options.half is None or options.masked is None:
+        raise OptionError("--half and --masked: training learns from both; give the folders")
+    changes = [f'name="{fold}"', f"steps={options.steps}", *CHANGES]
+    paths = ["--data", str(options.data), "--runs", str(options.runs), "--device", "cpu"]
+    paths += ["--masked", str(options.masked), "--split", str(options.runs / f"{fold}.csv")]
+    if HALF_EVENT in FOLDS[fold]:
+        changes.append("chips_half_share=0.0")
+    else:
+        paths += ["--half", str(options.half)]
+    return [str(RECIPES / "fast.toml"), *paths, *(p for c in changes for p in ("--set", c))]
+
+
+def write_split(fold: str, options: argparse.Namespace) -> None:
+    """Write the split of a fold: its events test; of the others a tenth validates."""
+    folder = options.runs / "split"
+    prepare.main(
+        [str(options.data), "-o", str(folder), "--split", "leave_one_out",
+         "--event", ",".join(FOLDS[fold]), "--accept-overlap"]
+    )  # fmt: skip
+    (folder / "split.csv").replace(options.runs / f"{fold}.csv")
+
+
+def train_all(options: argparse.Namespace) -> Iterator[str]:
+    """Train the folds that are not yet trained; yields each when it is done."""
+    for fold in FOLDS:
+        if not is_done(options.runs / fold):
+            if not (options.runs / f"{fold}.csv").exists():
+                write_split(fold, options)
+            train.main(command(fold, options))
+        yield f"{options.runs / fold}: trained"
+
+
+class Event:
+    """What was counted of one event."""
+
+    def __init__(self) -> None:
+        self.tallies: list[Tally] = []
+        self.by_pixels: list[BuildingScore] = []
+        self.most_frequent: list[BuildingScore] = []
+
+    def row(self, name: str) -> str:
+        """Return its line in Markdown."""
+        total, ends = add_up(self.tallies), intervals(self.tallies, RESAMPLINGS)
+        official, given = total.official, total.footprints
+        cells = [name, str(total.pairs), told(official.score, ends["score"])]
+        cells += [
+            told(official.localisation.f1, ends["localization_f1"]),
+            told(official.damage_f1, ends["damage_f1"]),
+        ]
+        labelled = given.confusion.sum(1)
+        cells += [
+            told(counts.f1) if number >= MINIMUM_BUILDINGS else f"n/a ({number})"
+            for counts, number in zip(official.damage, labelled, strict=True)
+        ]
+        enough = labelled[1:].sum() >= MINIMUM_BUILDINGS
+        cells.append(told(given.kappa, ends["footprints_quadratic_kappa"]))
+        cells.append(told(given.matched(*GRADES[1:]).f1) if enough else "n/a")
+        cells.append(told(macro_f1(given)))
+        for scores in (self.by_pixels, self.most_frequent):
+            both = summed(scores)
+            cells.append(f"{told(both.kappa)}, {told(macro_f1(both))}")
+        return f"| {' | '.join(cells)} |"
+
+
+def told(value: float | None, ends: tuple[float | None, float | None] = (None, None)) -> str:
+    """Return a figure with its interval."""
+    if value is None:
+        return "n/a"
+    low, high = ends
+    return f"{value:.3f}" if low is None or high is None else f"{value:.3f} ({low:.2f}-{high:.2f})"
+
+
+def summed(scores: Sequence[BuildingScore]) -> BuildingScore:
+    """Return the scores of several pairs as one."""
+    return BuildingScore.of(np.sum([score.table for score in scores], 0))
+
+
+def measure(fold: str, options: argparse.Namespace) -> dict[str, Event]:
+    """Count the events of a fold."""
+    run = options.runs / fold
+    learnt, scored = (
+        EvaluationJob(folder=options.data, split=run / "split.csv", part=part)
+        for part in ("train", "test")
+    )
+    known: list[tuple[np.ndarray, np.ndarray]] = []
+    for pair in choose_pairs(learnt):
+        say(f"{fold}: {pair.name}")
+        truth = read_truth(pair)
+        known.append((differences(truth), grades_of(truth)))
+    changed, grades = (np.concatenate(arrays) for arrays in zip(*known, strict=True))
+    thresholds = choose_thresholds(changed, grades)
+    most = int(np.bincount(grades, minlength=5).argmax())
+    model = load_predictor([read_trained(run)], device="cpu")
+    grading, drawing = Grading.of(model.card), Drawing.of(model.card, scored.min_area)
+    events = {name: Event() for name in FOLDS[fold]}
+    for pair in choose_pairs(scored):
+        say(f"{fold}: {pair.name}")
+        truth = read_truth(pair)
+        event, names = events[pair.event], grades_of(truth)
+        prediction = predict_pair(model, truth.pre, truth.post)
+        masks = official_masks(model, truth, prediction)
+        event.tallies.append(count_pair(truth, prediction, masks, grading, drawing))
+        by_pixels = np.digitize(differences(truth), thresholds) + 1
+        event.by_pixels.append(grading_score(names, by_pixels))
+        event.most_frequent.append(grading_score(names, np.full(len(names), most)))
+    return events
+
+
+def table(options: argparse.Namespace) -> Iterator[str]:
+    """Yield the lines of the report."""
+    yield f"| {' | '.join(COLUMNS)} |"
+    yield "|---|" + "--:|" * (len(COLUMNS) - 1)
+    together = Event()
+    for fold in FOLDS:
+        if not is_done(options.runs / fold):
+            continue
+        for name, event in measure(fold, options).items():
+            yield event.row(name)
+            together.tallies += event.tallies
+            together.by_pixels += event.by_pixels
+            together.most_frequent += event.most_frequent
+    if together.tallies:
+        yield together.row("all of them")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train the folds, or print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("action", choices=["train", "table"])
+    parser.add_argument("--data", type=Path, required=True, help="folder of xBD pairs")
+    parser.add_argument("--half", type=Path, help="folder of half-size pairs")
+    parser.add_argument("--masked", type=Path, help="folder of masked images")
+    parser.add_argument("--runs", type=Path, default=Path("runs/events"))
+    parser.add_argument("--steps", type=positive, default=2500, help="of each fold")
+    parser.add_argument("--threads", type=positive, default=1)
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    try:
+        for line in train_all(options) if options.action == "train" else table(options):
+            print(line, flush=True)
+    except GeodamageError as error:
+        sys.exit(f"Error: {error}")
+
+
+if __name__ == "__main__":
+    main()
