@@ -1,0 +1,96 @@
+import argparse
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import events
+from benchmarks.events import FOLDS, Event, command, main, measure, told, train_all
+from geodamage.errors import OptionError
+from geodamage.metrics import grading_score
+from geodamage.tallies import Tally
+from geodamage.xbd import read_split
+from tests.fakes import write_xbd
+from tests.run_folders import write_run
+from training.recipe import Recipe
+
+NAMES = [f"{event}_{n:08d}" for fold in FOLDS.values() for event in fold for n in range(3)]
+
+
+@pytest.fixture
+def options(tmp_path):
+    folders = {name: tmp_path / name for name in ("data", "half", "masked", "runs")}
+    return argparse.Namespace(steps=10, threads=1, **folders)
+
+
+def test_every_event_is_left_out_once():
+    left = [*itertools.chain(*FOLDS.values())]
+    recorded = {pair.event for pair in read_split(events.RECIPES / "compact.csv", "")}
+    assert sorted(left) == sorted(recorded)
+
+
+def test_no_fold_learns_from_what_knows_its_events(options):
+    for fold in FOLDS:
+        arguments = command(fold, options)
+        changes = [b for a, b in itertools.pairwise(arguments) if a == "--set"]
+        recipe = Recipe.read(Path(arguments[0]), changes)
+        assert recipe.distil.teachers == ()
+        assert recipe.init == ""
+        mexico = "mexico-earthquake" in FOLDS[fold]
+        assert (recipe.chips.half_share == 0) == mexico == ("--half" not in arguments)
+
+
+def test_folders_that_were_not_given_are_named(options):
+    options.half = None
+    with pytest.raises(OptionError, match="--half and --masked"):
+        command("michael", options)
+
+
+def test_training_splits_by_event_and_skips_what_is_done(options, monkeypatch):
+    write_xbd(options.data, NAMES)
+    options.runs.mkdir()
+    trained = []
+    monkeypatch.setattr(events.train, "main", trained.append)
+    monkeypatch.setattr(events, "is_done", lambda run: run.name == "michael")
+    assert len([*train_all(options)]) == len(FOLDS)
+    assert len(trained) == len(FOLDS) - 1
+    held_out = read_split(options.runs / "guatemala-midwest.csv", "", "test")
+    assert {pair.event for pair in held_out} == {*FOLDS["guatemala-midwest"]}
+
+
+def test_a_fold_is_measured_event_by_event(options, monkeypatch):
+    write_xbd(options.data, NAMES)
+    run = write_run(options.runs / "guatemala-midwest", "compact_small", sampling="chips")
+    rows = [f"{n},{'test' if n.startswith(('guatemala', 'midwest')) else 'train'}" for n in NAMES]
+    (run / "split.csv").write_text("\n".join(["pair,part", *rows]) + "\n")
+    found = measure("guatemala-midwest", options)
+    assert {*found} == {*FOLDS["guatemala-midwest"]}
+    for event in found.values():
+        assert len(event.tallies) == len(event.by_pixels) == len(event.most_frequent) == 3
+        row = event.row("x")
+        assert row.count("n/a (3)") == 4  # three buildings of each grade give no rate
+        assert row.endswith("0.000, 0.100 |")  # one of four right: F1 of one grade is 0.4
+
+
+def test_a_figure_has_its_interval():
+    assert told(None) == "n/a"
+    assert told(0.5) == "0.500"
+    assert told(0.5, (0.25, 0.75)) == "0.500 (0.25-0.75)"
+
+
+def test_grades_of_enough_buildings_have_a_rate():
+    event = Event()
+    grades = np.repeat([1, 2], 40)
+    score = grading_score(grades, grades)
+    event.by_pixels = event.most_frequent = [score]
+    tally = Tally.empty()
+    event.tallies = [type(tally)(**{**vars(tally), "pairs": 1, "footprints": score})]
+    row = event.row("x")
+    assert row.count("n/a (0)") == 2
+    assert "| 1.000 |" in row
+
+
+def test_nothing_trained_is_an_empty_table(tmp_path, capsys):
+    main(["table", "--data", str(tmp_path), "--runs", str(tmp_path)])
+    assert len(capsys.readouterr().out.splitlines()) == 2
