@@ -25,6 +25,7 @@ from typing import Any
 from geodamage.card import Card, read_card, with_card
 from geodamage.errors import GeodamageError, GeodamageWarning, OptionError
 from geodamage.evaluation import EvaluationJob, choose_pairs
+from geodamage.networks.export import TOLERANCE
 from geodamage.networks.importing import Imported, import_checkpoints
 from geodamage.optimisation import OptimisationJob, Variant, optimise
 from geodamage.output import Publication, check_output, output_errors
@@ -86,6 +87,8 @@ class ExportJob:
     """Where choosing runs."""
     overwrite: bool = False
     """Replace a file that is there."""
+    tolerance: float = TOLERANCE
+    """Of the halo: what changes a probability by no more counts as nothing."""
     precisions: tuple[str, ...] = ()
     """Of `fp16`, `half` and `int8`: variants to make beside it; they need `data`."""
 
@@ -167,7 +170,9 @@ def write_model(job: ExportJob, trained: Trained, facts: dict[str, Any]) -> tupl
     ):
         partial = publication.partial(job.output)
         graph = Path(folder) / job.output.name
-        (imported,) = import_checkpoints([trained.checkpoint.source], graph, licence=job.licence)
+        (imported,) = import_checkpoints(
+            [trained.checkpoint.source], graph, licence=job.licence, tolerance=job.tolerance
+        )
         blob = graph.read_bytes()
         card = read_card(blob, str(graph))
         card = with_facts(card, {**facts, "scores": noted(card, trained) | facts["scores"]})
@@ -333,6 +338,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--facts", type=Path, help="JSON made by training.calibrate")
     parser.add_argument("--data", type=Path, help="choose thresholds on validation in this folder")
     parser.add_argument("--split", type=Path, help="split to choose on, instead of the run's own")
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=TOLERANCE,
+        help=f"change of a probability that the halo may let through ({TOLERANCE:g})",
+    )
     parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda[:N]")
     parser.add_argument("--overwrite", action="store_true", help="replace a file that is there")
     parser.add_argument(

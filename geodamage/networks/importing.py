@@ -19,6 +19,7 @@ from geodamage.model import Model
 from geodamage.networks.checkpoints import Checkpoint, build_network, read_checkpoint
 from geodamage.networks.conventions import Exported, convention_of
 from geodamage.networks.export import (
+    TOLERANCE,
     check_parity,
     measure_halo,
     measure_memory,
@@ -121,6 +122,7 @@ def import_checkpoints(
     *,
     licence: str | None = None,
     overwrite: bool = False,
+    tolerance: float = TOLERANCE,
 ) -> Generator[Imported, None, None]:
     """Make a model file of one checkpoint, or an ensemble of several; all of them or nothing.
 
@@ -135,6 +137,8 @@ def import_checkpoints(
         Of the weights, instead of what is known of their family.
     overwrite
         Replace files that are there already.
+    tolerance
+        Of the halo; see `measure_halo`.
 
     Yields
     ------
@@ -166,7 +170,7 @@ def import_checkpoints(
         members = []
         for source, name in zip(paths, names, strict=True):
             partial = publication.partial(name)
-            member = _write_model(source, (name, partial), licence)
+            member = _write_model(source, (name, partial), licence, tolerance)
             members.append(member)
             yield member
         if len(members) > 1:
@@ -205,7 +209,9 @@ def _names(target: Path, found: Iterable[tuple[str, str]]) -> list[Path]:
     return names
 
 
-def _write_model(source: Path, places: tuple[Path, Path], licence: str | None) -> Imported:
+def _write_model(
+    source: Path, places: tuple[Path, Path], licence: str | None, tolerance: float
+) -> Imported:
     """Write one model file to a partial file and check that it says what the network says."""
     path, partial = places
     with warnings.catch_warnings():
@@ -217,7 +223,7 @@ def _write_model(source: Path, places: tuple[Path, Path], licence: str | None) -
         convention_of(checkpoint.family, checkpoint.network, checkpoint.task),
     )
     card = _card(checkpoint, path.stem, licence)
-    facts = exported.convention.card_facts | _field(exported, checkpoint)
+    facts = exported.convention.card_facts | _field(exported, checkpoint, tolerance)
     card = dataclasses.replace(card, **facts)
     blob = to_onnx(exported, EXAMPLE_WINDOW)
     with output_errors(path):
@@ -291,14 +297,14 @@ def _file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _field(exported: Exported, checkpoint: Checkpoint) -> dict[str, Any]:
+def _field(exported: Exported, checkpoint: Checkpoint, tolerance: float) -> dict[str, Any]:
     """Return stride, context and halo of a card."""
     facts = network_facts(checkpoint.network, checkpoint.task)
     overlap = {"stride": facts.stride, "context": "global", "halo": GLOBAL_HALO}
     if facts.context == "global":
         return overlap
     windows = pattern_windows(1, HALO_WINDOW)
-    halo = measure_halo(exported, windows, stride=facts.stride, core=CORE)
+    halo = measure_halo(exported, windows, stride=facts.stride, core=CORE, tolerance=tolerance)
     if halo is None:
         seen = (HALO_WINDOW - CORE) // 2 - facts.stride
         warnings.warn(

@@ -172,6 +172,15 @@ def test_a_halo_that_does_not_settle_is_said(run, tmp_path, monkeypatch, capsys)
     assert ", global, halo 32," in captured.out
 
 
+def test_a_smaller_tolerance_gives_no_smaller_halo(run, tmp_path, capsys):
+    halos = []
+    for name, tolerance in (("loose", "0.001"), ("tight", "0.0000001")):
+        output = tmp_path / f"{name}.onnx"
+        export.main([str(run), "-o", str(output), "--tolerance", tolerance])
+        halos.append(Model(output, device="cpu").card.halo)
+    assert halos[0] < halos[1] <= 144  # which is where the field of the network ends
+
+
 @pytest.mark.parametrize(
     ("facts", "says"),
     [
