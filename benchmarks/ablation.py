@@ -133,7 +133,18 @@ SERIES = {
             Arm("longer", "more steps alone", (*WITHOUT_MORE, *AS_EASY), ("half", "masked")),
             Arm("unlabelled", "a tenth pairs without labels", AS_EASY, ALL),
             Arm("harder", "haze, lean, coarse pixels", WITHOUT_MORE, ("half", "masked")),
-            Arm("all", "both, and drone images", (), ("half", "aerial", "unlabelled")),
+            Arm(
+                "small",
+                "small buildings weigh more",
+                (*WITHOUT_MORE, *AS_EASY, "chips_small_weight=1.6"),
+                ("half", "masked"),
+            ),
+            Arm(
+                "all",
+                "no labels, harder, drone images",
+                (),
+                ("half", "aerial", "unlabelled"),
+            ),
         ),
     ),
 }

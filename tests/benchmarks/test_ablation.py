@@ -55,6 +55,7 @@ def test_the_second_series_starts_from_a_checkpoint_and_adds_to_it(tmp_path):
         "longer": set(),
         "unlabelled": {"chips_unlabelled_share"},
         "harder": harder,
+        "small": {"chips_small_weight"},
         "all": harder | {"chips_unlabelled_share"},
     }
     assert recipe_of(bench, bench.series.arms[0])["init"] == "start"

@@ -227,3 +227,21 @@ def test_haze_and_coarse_pixels_take_contrast_away():
         spread[name] = np.mean([chip.pre[20:44, 20:44].std() for chip in chips])
     assert spread["haze"] < 0.9 * spread["plain"]
     assert spread["coarse"] < 0.8 * spread["plain"]
+
+
+def test_small_buildings_weigh_more_in_finding_them_where_asked():
+    index = np.zeros((64, 64), np.int32)
+    index[4:12, 4:12], index[20:60, 20:60] = 1, 2
+    image = np.full((64, 64, 3), 90, np.uint8)
+    damage = (index > 0).astype(np.uint8)
+    pair = assemble("x", image, image, (index, index, damage, [(8, 8, 1)]))
+    plain = dataclasses.replace(OPTIONS, shift=0)
+    more = dataclasses.replace(plain, small_weight=1.6)
+    seen = 0
+    for seed in range(8):
+        before, after = (cut(pair, (32, 32), o, np.random.default_rng(seed)) for o in (plain, more))
+        weighs = after.weights > before.weights
+        assert (after.vote[weighs] == pair.vote[8, 8]).all()  # the small one alone
+        assert (after.weights[weighs] == pytest.approx(1.6 * 2.5)).all()
+        seen += weighs.any()
+    assert seen > 2
