@@ -15,6 +15,7 @@ import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ import torch
 from benchmarks.baselines import choose_thresholds, differences, grades_of, macro_f1
 from benchmarks.distillation import RECIPES, is_done, say
 from benchmarks.networks import positive
+from benchmarks.robustness import add_facts
 from geodamage.arrays import predict_pair
 from geodamage.buildings import Grading
 from geodamage.damage import GRADES
@@ -47,6 +49,7 @@ CHANGES = (
     "validate_on=2",
 )  # fmt: skip
 RESAMPLINGS = 2000
+NOTE = "of small networks that learnt from the other events, without a teacher; not of this model"
 COLUMNS = (
     "", "pairs", "score", "localisation F1", "damage F1", *(grade.label for grade in GRADES),
     "kappa, footprints", "damaged F1", "macro F1", "by pixels", "most frequent",
@@ -100,6 +103,20 @@ class Event:
         self.tallies: list[Tally] = []
         self.by_pixels: list[BuildingScore] = []
         self.most_frequent: list[BuildingScore] = []
+
+    def figures(self) -> dict[str, Any]:
+        """Return what a card keeps of it."""
+        total, ends = add_up(self.tallies), intervals(self.tallies, RESAMPLINGS)
+        return {
+            "pairs": total.pairs,
+            "xview2_score": round(total.official.score, 4),
+            "xview2_score_95": ends["score"],
+            "pixel_f1_building": round(total.official.localisation.f1, 4),
+            "pixel_f1_damage": round(total.official.damage_f1, 4),
+            "footprints_quadratic_kappa": total.footprints.kappa,
+            "footprints_quadratic_kappa_95": ends["footprints_quadratic_kappa"],
+            "by_pixel_difference_kappa": summed(self.by_pixels).kappa,
+        }
 
     def row(self, name: str) -> str:
         """Return its line in Markdown."""
@@ -173,17 +190,20 @@ def table(options: argparse.Namespace) -> Iterator[str]:
     """Yield the lines of the report."""
     yield f"| {' | '.join(COLUMNS)} |"
     yield "|---|" + "--:|" * (len(COLUMNS) - 1)
-    together = Event()
+    together, told_of = Event(), dict[str, Any]()
     for fold in FOLDS:
         if not is_done(options.runs / fold):
             continue
         for name, event in measure(fold, options).items():
             yield event.row(name)
+            told_of[name] = event.figures()
             together.tallies += event.tallies
             together.by_pixels += event.by_pixels
             together.most_frequent += event.most_frequent
     if together.tallies:
         yield together.row("all of them")
+        for path in options.facts:
+            add_facts(path, "events_not_learnt_from", {"note": NOTE, **told_of})
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -198,6 +218,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/events"))
     parser.add_argument("--steps", type=positive, default=2500, help="of each fold")
     parser.add_argument("--threads", type=positive, default=1)
+    parser.add_argument(
+        "--facts", type=Path, action="append", default=[],
+        help="facts of training.calibrate, to be added to",
+    )  # fmt: skip
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     try:

@@ -2,6 +2,7 @@ r"""Measure how a model stands shift, coarser pixels and mirror images, on place
 
     python -m benchmarks.robustness accurate training/recipes/compact.csv --data ../shared/data/xbd
 
+`--facts` adds the figures to those of `training.calibrate`, for the card of the model.
 Each row sees the same pairs. A shift moves the image after against the labels and the image
 before, along each of the four axes in turn, by pair; what it uncovers is mirrored. A coarser sensor
 averages both images to its pixels: near the model's own GSD it sees those, beyond they are drawn
@@ -10,11 +11,13 @@ thresholds are those of its card; nothing is chosen here.
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -27,7 +30,10 @@ from geodamage.errors import GeodamageError
 from geodamage.evaluation import EvaluationJob, choose_pairs, official_masks, read_truth
 from geodamage.lattice import coarsest_kept
 from geodamage.model import Ensemble, Model, Predictor, load_model, with_flips
+from geodamage.output import output_errors
 from geodamage.tallies import Drawing, Tally, Truth, add_up, count_pair
+from training.export import read_facts
+from training.records import replace_text
 
 SHIFTS = (4, 8, 16, 32)
 GSDS = (0.6, 0.8, 1.0, 1.2)
@@ -114,14 +120,22 @@ class Row:
     look: Look
     tallies: list[Tally]
 
-    def text(self) -> str:
-        """Return the row in Markdown."""
+    def figures(self) -> dict[str, float | None]:
+        """Return what its columns say, by the names that cards have."""
         total = add_up(self.tallies)
         given = total.footprints
-        values = (
-            total.official.score, total.official.localisation.f1, total.official.damage_f1,
-            total.buildings.detection.recall, given.kappa, given.matched(*GRADES[1:]).f1,
-        )  # fmt: skip
+        return {
+            "xview2_score": total.official.score,
+            "pixel_f1_building": total.official.localisation.f1,
+            "pixel_f1_damage": total.official.damage_f1,
+            "recall_iou50": total.buildings.detection.recall,
+            "footprints_quadratic_kappa": given.kappa,
+            "footprints_binary_damaged_f1": given.matched(*GRADES[1:]).f1,
+        }
+
+    def text(self) -> str:
+        """Return the row in Markdown."""
+        values = self.figures().values()
         told = ["n/a" if value is None else f"{value:.3f}" for value in values]
         return f"| {' | '.join([self.name, *told])} |"
 
@@ -138,6 +152,26 @@ def measure(job: EvaluationJob, model: Model | Ensemble, rows: Sequence[Row]) ->
         yield pair.name
 
 
+def add_facts(path: Path, key: str, figures: dict[str, Any]) -> None:
+    """Put figures among the scores of a file of facts for `training.export`.
+
+    Raises
+    ------
+    OptionError, OutputError
+        If it is no file of facts, or cannot be written.
+    """
+    facts = read_facts(path)
+    scores = facts.setdefault("scores", {})
+    scores[key] = {"date": datetime.now(UTC).date().isoformat(), **figures}
+    with output_errors(path):
+        replace_text(path, json.dumps(facts, indent=2) + "\n")
+
+
+def rounded(figures: dict[str, float | None]) -> dict[str, float | None]:
+    """Return figures as cards keep them."""
+    return {name: None if value is None else round(value, 4) for name, value in figures.items()}
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table in Markdown."""
     parser = argparse.ArgumentParser(
@@ -147,14 +181,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("split", type=Path)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--part", default="test")
+    parser.add_argument("--facts", type=Path, help="facts of training.calibrate, to be added to")
     options = parser.parse_args(arguments)
     job = EvaluationJob(folder=options.data, split=options.split, part=options.part)
     try:
+        if options.facts is not None:
+            read_facts(options.facts)  # before minutes of work
         model = load_model(options.model)
         rows = [Row(name, look, []) for name, look in looks(model)]
         for name in measure(job, model, rows):
             if sys.stderr.isatty():
                 print(f"\r{name}\x1b[K", end="", file=sys.stderr, flush=True)
+        if options.facts is not None:
+            figures = {row.name: rounded(row.figures()) for row in rows}
+            add_facts(options.facts, "robustness", figures)
     except GeodamageError as error:
         parser.exit(error.exit_code, f"benchmarks.robustness: error: {error}\n")
     print(

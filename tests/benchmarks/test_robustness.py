@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -54,6 +56,23 @@ def test_the_table_has_a_row_for_every_condition(tmp_path, model, capsys):
     # Where the houses of post lie elsewhere, they are found as before and graded worse.
     assert float(rows["shift of 32 pixels"][1]) == located
     assert float(rows["shift of 32 pixels"][2]) < 0.7
+
+
+def test_the_figures_are_added_to_the_facts_of_a_card(tmp_path, model, capsys):
+    write_pair(tmp_path, "storm_1")
+    split, facts = tmp_path / "split.csv", tmp_path / "facts.json"
+    split.write_text("pair,part\nstorm_1,test\n")
+    facts.write_text('{"threshold": 0.4, "scores": {"test": {"pairs": 1}}}')
+    main([str(model), str(split), "--data", str(tmp_path), "--facts", str(facts)])
+    content = json.loads(facts.read_text())
+    assert (content["threshold"], content["scores"]["test"]) == (0.4, {"pairs": 1})
+    told = content["scores"]["robustness"]
+    assert told["as it is"]["xview2_score"] > 0.95
+    assert len(told) == 1 + 2 + len(SHIFTS) + len(GSDS)
+    facts.write_text("[")
+    with pytest.raises(SystemExit):
+        main([str(model), str(split), "--data", str(tmp_path), "--facts", str(facts)])
+    assert "no JSON of facts" in capsys.readouterr().err
 
 
 def test_a_wrong_model_is_an_error_of_one_line(tmp_path, capsys):
