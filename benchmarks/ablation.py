@@ -284,7 +284,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of xBD pairs")
     for name in ("half", "masked", "aerial", "unlabelled"):
         parser.add_argument(f"--{name}", type=Path, help="folder that some arms learn from")
-    parser.add_argument("--init", default="", help="run or checkpoint that `second` starts from")
+    parser.add_argument("--init", default="", help="run or checkpoint that all arms start from")
     parser.add_argument("--runs", type=Path, default=Path("runs/ablation"))
     parser.add_argument("--steps", type=positive, default=1500, help="of each run")
     parser.add_argument("--seeds", type=positive, default=3)

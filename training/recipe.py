@@ -63,7 +63,8 @@ class Recipe:
     pretrained: bool = False
     """Start the encoder from ImageNet, by timm."""
     init: str = ""
-    """Run or checkpoint whose weights come first; the head `res` may differ."""
+    """Run below `--runs`, path of a run, or checkpoint whose weights come first; the head `res` may
+    differ."""
     network_options: tuple[str, ...] = ()
     """What else `create_network` takes, each `name=value` with the value in TOML, such as
     `"drop_connect=0.5"`."""

@@ -428,7 +428,8 @@ def take_weights(network: nn.Module, source: str, runs: Path) -> str:
     OptionError
         If there is no such run or file, or anything but a head does not fit.
     """
-    path = runs / source / "best" if (runs / source / "best").exists() else Path(source)
+    named = (runs / source / "best", Path(source) / "best", Path(source))
+    path = next((path for path in named if path.exists()), Path(source))
     if not path.exists():
         raise OptionError(
             f"init = {source!r}: no run of that name with a best checkpoint in {runs}, and no such "

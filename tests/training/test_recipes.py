@@ -79,7 +79,7 @@ STANDING_IN = [
     )
 ]  # fmt: skip
 OTHERS = ["meta_learning", "siamese_resnet50", "siamese_resnet50_skips", "compact"]
-OTHERS += ["accurate", "fast"]
+OTHERS += ["accurate", "fast", "accurate_second", "fast_second"]
 OTHERS += ["kd_compact", "kd_compact_small", "kd_ensemble", "cross_modal_assess"]
 #: Published with 16 bit arithmetic (apex O1, or a scaler); these are not.
 IN_FULL = [
@@ -269,7 +269,8 @@ def small(recipe):
     """Return overrides: small crops, and the smallest batch that the recipe can do with."""
     batch = f"batch={recipe.meta.size if recipe.algorithm == 'maml' else 2}"
     if recipe.network in COMPACT:
-        alone = ["chips_generated=0", "chips_half_share=0.0", "chips_masked_share=0.0"]
+        kinds = ("half", "masked", "unlabelled")
+        alone = ["chips_generated=0", *(f"chips_{kind}_share=0.0" for kind in kinds)]
         return [*SMALL, batch, "chips_crop=64", *alone]
     return [*SMALL, batch, "augmentation_crop=64"]
 

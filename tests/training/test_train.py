@@ -686,6 +686,7 @@ def test_damage_starts_from_localisation_but_for_its_head(runs):
     assert torch.equal(network.res.weight, head)
     tuned = create_network("res34_unet", task="localisation")
     assert "new: none" in take_weights(tuned, str(runs / "located" / "best"), runs)
+    assert "new: none" in take_weights(tuned, str(runs / "located"), runs / "elsewhere")
     assert torch.equal(tuned.res.weight, located["res.weight"])
 
 
