@@ -131,6 +131,18 @@ SERIES = {
         ("validate_every=1000000", "validate_on=2"),
         (
             Arm("longer", "more steps alone", (*WITHOUT_MORE, *AS_EASY), ("half", "masked")),
+            Arm(
+                "unmasked",
+                "without masked images",
+                (*WITHOUT_MORE, *AS_EASY, "chips_masked_share=0.0"),
+                ("half",),
+            ),
+            Arm(
+                "unhalved",
+                "without half-size pairs",
+                (*WITHOUT_MORE, *AS_EASY, "chips_half_share=0.0"),
+                ("masked",),
+            ),
             Arm("unlabelled", "a tenth pairs without labels", AS_EASY, ALL),
             Arm("harder", "haze, lean, coarse pixels", WITHOUT_MORE, ("half", "masked")),
             Arm(

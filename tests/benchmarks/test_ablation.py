@@ -54,6 +54,8 @@ def test_the_second_series_starts_from_a_checkpoint_and_adds_to_it(tmp_path):
     assert told == {
         "longer": set(),
         "unlabelled": {"chips_unlabelled_share"},
+        "unmasked": {"chips_masked_share"},
+        "unhalved": {"chips_half_share"},
         "harder": harder,
         "small": {"chips_small_weight"},
         "all": harder | {"chips_unlabelled_share"},
