@@ -311,3 +311,14 @@ def test_a_signal_mid_run_leaves_no_file(model, tmp_path, number):
 def test_the_default_of_min_area_is_that_of_the_library():
     (option,) = (p for p in assess_file.command.params if p.name == "min_area")
     assert option.default == DEFAULT_MIN_AREA
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a pipe that is closed is EPIPE elsewhere")
+def test_a_reader_that_has_seen_enough_is_no_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    words = [sys.executable, "-m", "geodamage", "models", "show", "fast", "--json"]
+    done = subprocess.run(words, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert done.stderr == b""
+    assert done.returncode == 1

@@ -57,6 +57,8 @@ class Program(click.Group):
             _fail(ctx, f"{error.format_message()}; see {where} --help", error.exit_code)
         except (click.ClickException, click.exceptions.Exit):
             raise
+        except BrokenPipeError:
+            raise  # the reader of stdout, such as `head`, has seen enough; click ends quietly
         except (KeyboardInterrupt, click.Abort):
             _fail(ctx, "interrupted; no result was written", INTERRUPTED)
         except GeodamageError as error:
