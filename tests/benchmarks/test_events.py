@@ -21,7 +21,7 @@ NAMES = [f"{event}_{n:08d}" for fold in FOLDS.values() for event in fold for n i
 @pytest.fixture
 def options(tmp_path):
     folders = {name: tmp_path / name for name in ("data", "half", "masked", "runs")}
-    return argparse.Namespace(steps=10, threads=1, **folders)
+    return argparse.Namespace(steps=10, threads=1, folds="", set=[], **folders)
 
 
 def test_every_event_is_left_out_once():
@@ -71,6 +71,31 @@ def test_a_fold_is_measured_event_by_event(options, monkeypatch):
         row = event.row("x")
         assert row.count("n/a (3)") == 4  # three buildings of each grade give no rate
         assert row.endswith("0.000, 0.100 |")  # one of four right: F1 of one grade is 0.4
+
+
+def test_known_places_are_split_as_the_recipe_says(options):
+    assert "--split" in command("michael", options)
+    assert "--split" not in command("known", options)
+
+
+def test_one_change_goes_into_the_folds_that_are_asked_for(options):
+    options.folds, options.set = "santa-rosa,michael", ["chips_haze=0.25"]
+    assert events.chosen(options) == ["michael", "santa-rosa"]
+    assert "chips_haze=0.25" in command("michael", options)
+    options.folds = "michael,moon"
+    with pytest.raises(OptionError, match="--folds moon: none of michael"):
+        events.chosen(options)
+
+
+def test_known_places_stand_apart(options, monkeypatch, tmp_path):
+    monkeypatch.setattr(events, "is_done", Path.exists)
+    write_xbd(options.data, NAMES)
+    run = write_run(options.runs / "known", "compact_small", sampling="chips")
+    rows = [f"{name},{'test' if name.endswith('0') else 'train'}" for name in NAMES]
+    (run / "split.csv").write_text("\n".join(["pair,part", *rows]) + "\n")
+    options.folds, options.facts = "known", [tmp_path / "no.json"]
+    told = [line.split(" |")[0] for line in events.table(options)][2:]
+    assert told == [f"| {name}, known" for name in sorted({*itertools.chain(*FOLDS.values())})]
 
 
 def test_a_figure_has_its_interval():
