@@ -131,10 +131,10 @@ class Event:
         total, ends = add_up(self.tallies), intervals(self.tallies, RESAMPLINGS)
         return {
             "pairs": total.pairs,
-            "xview2_score": round(total.official.score, 4),
+            "xview2_score": total.official.score,
             "xview2_score_95": ends["score"],
-            "pixel_f1_building": round(total.official.localisation.f1, 4),
-            "pixel_f1_damage": round(total.official.damage_f1, 4),
+            "pixel_f1_building": total.official.localisation.f1,
+            "pixel_f1_damage": total.official.damage_f1,
             "footprints_quadratic_kappa": total.footprints.kappa,
             "footprints_quadratic_kappa_95": ends["footprints_quadratic_kappa"],
             "by_pixel_difference_kappa": summed(self.by_pixels).kappa,

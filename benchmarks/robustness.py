@@ -32,6 +32,7 @@ from geodamage.lattice import coarsest_kept
 from geodamage.model import Ensemble, Model, Predictor, load_model, with_flips
 from geodamage.output import output_errors
 from geodamage.tallies import Drawing, Tally, Truth, add_up, count_pair
+from training.calibrate import rounded
 from training.export import read_facts
 from training.records import replace_text
 
@@ -162,14 +163,9 @@ def add_facts(path: Path, key: str, figures: dict[str, Any]) -> None:
     """
     facts = read_facts(path)
     scores = facts.setdefault("scores", {})
-    scores[key] = {"date": datetime.now(UTC).date().isoformat(), **figures}
+    scores[key] = {"date": datetime.now(UTC).date().isoformat(), **rounded(figures)}
     with output_errors(path):
         replace_text(path, json.dumps(facts, indent=2) + "\n")
-
-
-def rounded(figures: dict[str, float | None]) -> dict[str, float | None]:
-    """Return figures as cards keep them."""
-    return {name: None if value is None else round(value, 4) for name, value in figures.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -193,7 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if sys.stderr.isatty():
                 print(f"\r{name}\x1b[K", end="", file=sys.stderr, flush=True)
         if options.facts is not None:
-            figures = {row.name: rounded(row.figures()) for row in rows}
+            figures = {row.name: row.figures() for row in rows}
             add_facts(options.facts, "robustness", figures)
     except GeodamageError as error:
         parser.exit(error.exit_code, f"benchmarks.robustness: error: {error}\n")

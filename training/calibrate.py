@@ -283,8 +283,8 @@ def score(tallies: Sequence[Tally]) -> dict[str, Any]:
         "footprints_f1_per_grade": {g.label: _f1(given.matched(g)) for g in GRADES},
         "footprints_binary_damaged_f1": _f1(given.matched(*GRADES[1:])),
     }
-    rounded: dict[str, Any] = _rounded(figures)
-    return rounded
+    kept: dict[str, Any] = rounded(figures)
+    return kept
 
 
 def _f1(counts: Counts) -> float | None:
@@ -292,11 +292,12 @@ def _f1(counts: Counts) -> float | None:
     return counts.f1 if sum(counts) else None
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
+    """Return figures, nested as they may be, with the four digits that a card keeps."""
     if isinstance(value, dict):
-        return {k: _rounded(v) for k, v in value.items()}
+        return {k: rounded(v) for k, v in value.items()}
     if isinstance(value, list):
-        return [_rounded(v) for v in value]
+        return [rounded(v) for v in value]
     return round(value, 4) if isinstance(value, float) else value
 
 
