@@ -1,0 +1,97 @@
+r"""Measure damaged or not of the buildings that models find: by grade, and by threshold.
+
+    python -m benchmarks.damaged training/recipes/compact.csv fast accurate \
+        --data ../shared/data/xbd --events hurricane-michael,santa-rosa-wildfire
+
+A building is damaged by its grade where that is not no-damage, and by the threshold of the card
+(`damaged_threshold`) where the field `damaged` of a result says so. Several seeds of a model can
+be given; the last line is their mean.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from geodamage.buildings import Grading
+from geodamage.errors import GeodamageError, OptionError
+from geodamage.evaluation import EvaluationJob, choose_pairs
+from geodamage.metrics import Counts
+from geodamage.model import load_model
+from geodamage.tallies import Drawing
+from geodamage.xbd import Pair
+from training.calibrate import Trial, predict_pairs
+
+
+def of_events(pairs: Sequence[Pair], events: str) -> list[Pair]:
+    """Return the pairs of a comma-separated list of events; all where it is empty.
+
+    Raises
+    ------
+    OptionError
+        If there is no pair of one of them.
+    """
+    wanted = {name.strip() for name in events.split(",") if name.strip()}
+    missing = sorted(wanted - {pair.event for pair in pairs})
+    if missing:
+        raise OptionError(f"--events {', '.join(missing)}: no such pairs in this part")
+    return [pair for pair in pairs if not wanted or pair.event in wanted]
+
+
+def counts(truth: np.ndarray, said: np.ndarray) -> Counts:
+    """Count which buildings are damaged and said to be."""
+    return Counts(
+        tp=int((truth & said).sum()), fn=int((truth & ~said).sum()), fp=int((~truth & said).sum())
+    )
+
+
+def measure(source: str, pairs: Sequence[Pair], minimum_area: float) -> tuple[int, float, float]:
+    """Return how many graded buildings a model finds, and both F1 of damaged or not."""
+    model = load_model(source)
+    drawing, grading = Drawing.of(model.card, minimum_area), Grading.of(model.card)
+    trial = Trial()
+    for predicted in predict_pairs(model, pairs):
+        trial.add(predicted, drawing)
+    found = trial.matched
+    truth, columns = found.grades > 1, grading.columns(found.votes)
+    by_grade, by_threshold = columns["damage_class"] > 1, columns["damaged"]
+    return len(truth), counts(truth, by_grade).f1, counts(truth, by_threshold).f1
+
+
+def table(options: argparse.Namespace) -> Iterator[str]:
+    """Yield the lines of the report."""
+    job = EvaluationJob(folder=options.data, split=options.split, part=options.part)
+    pairs = of_events(choose_pairs(job), options.events)
+    yield f"part {options.part}: {len(pairs)} pairs\n"
+    yield "| | graded buildings found | F1 by grade | F1 by threshold |"
+    yield "|---|--:|--:|--:|"
+    rows = []
+    for source in options.models:
+        number, *scores = measure(source, pairs, job.min_area)
+        yield f"| {Path(source).stem} | {number:,} | {scores[0]:.3f} | {scores[1]:.3f} |"
+        rows.append(scores)
+    by_grade, by_threshold = np.mean(rows, 0)
+    yield f"| mean | | {by_grade:.3f} | {by_threshold:.3f} |"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table in Markdown."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("split", type=Path)
+    parser.add_argument("models", nargs="+")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--part", default="test")
+    parser.add_argument("--events", default="", help="comma-separated; all unless given")
+    options = parser.parse_args(arguments)
+    try:
+        for line in table(options):
+            print(line, flush=True)
+    except GeodamageError as error:
+        parser.exit(error.exit_code, f"benchmarks.damaged: error: {error}\n")
+
+
+if __name__ == "__main__":
+    main()

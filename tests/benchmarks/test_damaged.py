@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+
+from benchmarks.damaged import counts, main, of_events
+from geodamage.errors import OptionError
+from geodamage.metrics import Counts
+from geodamage.xbd import Pair
+from tests.labelled_pairs import write_pair
+
+
+def test_what_is_said_is_counted_against_what_is():
+    truth, said = np.array([1, 1, 1, 0, 0], bool), np.array([1, 0, 0, 1, 0], bool)
+    assert counts(truth, said) == Counts(tp=1, fn=2, fp=1)
+
+
+def test_pairs_of_the_events_that_are_asked_for(tmp_path):
+    pairs = [Pair("storm_1", tmp_path), Pair("flood_2", tmp_path)]
+    assert of_events(pairs, "") == pairs
+    assert of_events(pairs, "flood") == pairs[1:]
+    with pytest.raises(OptionError, match="--events fire"):
+        of_events(pairs, "flood,fire")
+
+
+def test_the_table_has_each_model_and_the_mean(tmp_path, model, capsys):
+    for name in ("storm_1", "storm_2"):
+        write_pair(tmp_path, name)
+    split = tmp_path / "split.csv"
+    split.write_text("pair,part\nstorm_1,test\nstorm_2,test\n")
+    main([str(split), str(model), str(model), "--data", str(tmp_path)])
+    rows = [line.split("|") for line in capsys.readouterr().out.splitlines() if "|" in line][2:]
+    assert len(rows) == 3
+    assert rows[0] == rows[1]
+    assert int(rows[0][2]) > 0
+    assert rows[2][1].strip() == "mean"
+    assert rows[2][3:] == rows[0][3:]
+
+
+def test_an_event_that_is_not_there_is_named(tmp_path, model, capsys):
+    write_pair(tmp_path, "storm_1")
+    split = tmp_path / "split.csv"
+    split.write_text("pair,part\nstorm_1,test\n")
+    with pytest.raises(SystemExit):
+        main([str(split), str(model), "--data", str(tmp_path), "--events", "fire"])
+    assert "--events fire" in capsys.readouterr().err
