@@ -31,6 +31,7 @@ from benchmarks.distillation import (
     differences,
     is_done,
     mean_figures,
+    named,
     places,
     read_counts,
     say,
@@ -94,11 +95,8 @@ class Series:
         OptionError
             If there is no such arm.
         """
-        known = {arm.name: arm for arm in self.arms}
-        wanted = [name.strip() for name in names.split(",")] if names else [*known]
-        unknown = sorted({*wanted} - known.keys())
-        if unknown:
-            raise OptionError(f"--arms {', '.join(unknown)}: none of {', '.join(known)}")
+        known = [arm.name for arm in self.arms]
+        wanted = named("--arms", names, known) if names else known
         return [arm for arm in self.arms if arm.name in wanted]
 
 

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.distillation import named
 from geodamage.buildings import Grading
-from geodamage.errors import GeodamageError, OptionError
+from geodamage.errors import GeodamageError
 from geodamage.evaluation import EvaluationJob, choose_pairs
-from geodamage.metrics import Counts
+from geodamage.metrics import pixel_counts
 from geodamage.model import load_model
 from geodamage.tallies import Drawing
 from geodamage.xbd import Pair
@@ -32,18 +33,9 @@ def of_events(pairs: Sequence[Pair], events: str) -> list[Pair]:
     OptionError
         If there is no pair of one of them.
     """
-    wanted = {name.strip() for name in events.split(",") if name.strip()}
-    missing = sorted(wanted - {pair.event for pair in pairs})
-    if missing:
-        raise OptionError(f"--events {', '.join(missing)}: no such pairs in this part")
-    return [pair for pair in pairs if not wanted or pair.event in wanted]
-
-
-def counts(truth: np.ndarray, said: np.ndarray) -> Counts:
-    """Count which buildings are damaged and said to be."""
-    return Counts(
-        tp=int((truth & said).sum()), fn=int((truth & ~said).sum()), fp=int((~truth & said).sum())
-    )
+    known = sorted({pair.event for pair in pairs})
+    wanted = named("--events", events, known) if events else known
+    return [pair for pair in pairs if pair.event in wanted]
 
 
 def measure(source: str, pairs: Sequence[Pair], minimum_area: float) -> tuple[int, float, float]:
@@ -56,7 +48,7 @@ def measure(source: str, pairs: Sequence[Pair], minimum_area: float) -> tuple[in
     found = trial.matched
     truth, columns = found.grades > 1, grading.columns(found.votes)
     by_grade, by_threshold = columns["damage_class"] > 1, columns["damaged"]
-    return len(truth), counts(truth, by_grade).f1, counts(truth, by_threshold).f1
+    return len(truth), pixel_counts(by_grade, truth).f1, pixel_counts(by_threshold, truth).f1
 
 
 def table(options: argparse.Namespace) -> Iterator[str]:

@@ -427,12 +427,23 @@ def chosen(names: str) -> list[Arm]:
     OptionError
         If there is no such arm.
     """
-    wanted = [name.strip() for name in names.split(",")]
-    known = [arm.name for arm in ARMS]
-    unknown = sorted({*wanted} - {*known})
-    if unknown:
-        raise OptionError(f"--arms {', '.join(unknown)}: none of {', '.join(known)}")
+    wanted = named("--arms", names, [arm.name for arm in ARMS])
     return [arm for arm in ARMS if arm.name in wanted]
+
+
+def named(option: str, names: str, known: Sequence[str]) -> list[str]:
+    """Return what a comma-separated list names, in the order in which it is known.
+
+    Raises
+    ------
+    OptionError
+        If a name is not known.
+    """
+    wanted = {name.strip() for name in names.split(",")}
+    unknown = sorted(wanted - {*known})
+    if unknown:
+        raise OptionError(f"{option} {', '.join(unknown)}: none of {', '.join(known)}")
+    return [name for name in known if name in wanted]
 
 
 def report(bench: Bench, options: argparse.Namespace) -> None:

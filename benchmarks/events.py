@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from benchmarks.baselines import choose_thresholds, differences, grades_of, macro_f1
-from benchmarks.distillation import RECIPES, is_done, say
+from benchmarks.distillation import RECIPES, is_done, named, say
 from benchmarks.networks import positive
 from benchmarks.robustness import add_facts
 from geodamage.arrays import predict_pair
@@ -39,6 +39,7 @@ from training import prepare, train
 from training.predictor import load_predictor, read_trained
 
 #: Events that are left out together. Two floods are in two folds: one is learnt from for the other.
+#: Where none is, it is places that are left out.
 FOLDS: Mapping[str, tuple[str, ...]] = {
     "michael": ("hurricane-michael",),
     "santa-rosa": ("santa-rosa-wildfire",),
@@ -101,11 +102,7 @@ def chosen(options: argparse.Namespace) -> list[str]:
     OptionError
         If there is no such fold.
     """
-    wanted = options.folds.split(",") if options.folds else [*FOLDS]
-    unknown = sorted({*wanted} - FOLDS.keys())
-    if unknown:
-        raise OptionError(f"--folds {', '.join(unknown)}: none of {', '.join(FOLDS)}")
-    return [fold for fold in FOLDS if fold in wanted]
+    return named("--folds", options.folds, [*FOLDS]) if options.folds else [*FOLDS]
 
 
 def train_all(options: argparse.Namespace) -> Iterator[str]:
