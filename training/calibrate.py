@@ -274,7 +274,7 @@ def score(tallies: Sequence[Tally]) -> dict[str, Any]:
         "recall_by_size_m2": {f"{r['low']:.0f}+": r["recall"] for r in total.sizes.figures()},
         "graded_buildings_found": int(buildings.confusion.sum()),
         "quadratic_kappa": buildings.kappa,
-        "quadratic_kappa_95": list(ends),
+        "quadratic_kappa_95": ends,
         "building_f1_per_grade": {g.label: _f1(buildings.matched(g)) for g in GRADES},
         "binary_damaged_f1": _f1(buildings.matched(*GRADES[1:])),
         "ece": total.calibration.ece,
@@ -296,7 +296,7 @@ def rounded(value: Any) -> Any:
     """Return figures, nested as they may be, with the four digits that a card keeps."""
     if isinstance(value, dict):
         return {k: rounded(v) for k, v in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [rounded(v) for v in value]
     return round(value, 4) if isinstance(value, float) else value
 

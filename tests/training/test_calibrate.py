@@ -152,3 +152,10 @@ def test_a_split_without_the_parts_is_one_line(split, model, tmp_path, capsys):
     assert caught.value.code == 4
     assert "no pair in part 'validation'" in capsys.readouterr().err
     assert not output.exists()
+
+
+def test_a_card_keeps_four_digits_of_figures_and_of_the_ends_of_their_intervals():
+    figures = {"kappa": 0.123456, "ends": (0.111111, None), "of": {"f1": [2 / 3, 7]}}
+    assert calibrate.rounded(figures) == {
+        "kappa": 0.1235, "ends": [0.1111, None], "of": {"f1": [0.6667, 7]},
+    }  # fmt: skip
