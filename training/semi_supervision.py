@@ -206,7 +206,7 @@ class Guard:
             raise CollapseError(
                 f"soft labels: the student finds buildings on {found:.1%} of the pixels and its "
                 f"teachers on {said:.1%}, over the last {len(self.shares)} steps with them; it "
-                f"has collapsed: {advice}"
+                f"has collapsed: {advice}; if it has only begun, raise soft_guard_after"
             )
 
 

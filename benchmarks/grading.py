@@ -1,0 +1,155 @@
+r"""Compare ways to choose the weights by which a building gets its grade.
+
+    python -m benchmarks.grading fast accurate runs/events/michael \
+        --split training/recipes/compact.csv --data ../shared/data/xbd
+
+Weights and temperature are chosen on the buildings found in the validation part, and scored on the
+label polygons of the test part. A model file follows `--split`, a run its own split: runs of
+`benchmarks.events` tell what a choice is worth in an event that was never seen. Ways are: none, all
+grades weigh alike; kappa and mean F1 of the grades, added; likelihood, which is what
+`training.calibrate` does. The temperature is the likeliest in each.
+"""
+
+import argparse
+import itertools
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.baselines import macro_f1
+from benchmarks.distillation import say
+from geodamage.arrays import predict_pair
+from geodamage.buildings import Grading
+from geodamage.damage import GRADES
+from geodamage.errors import GeodamageError, ModelError
+from geodamage.evaluation import EvaluationJob, choose_pairs, read_truth
+from geodamage.metrics import BuildingScore, Calibration, grading_score
+from geodamage.model import Predictor, load_model
+from geodamage.tallies import Drawing, MatchedVotes, count_footprints
+from training.calibrate import WEIGHTS, Trial, choose_grading, likeliest, predict_pairs
+from training.predictor import load_predictor, read_trained
+
+
+def alike(found: MatchedVotes) -> Grading:
+    """Let all grades weigh alike."""
+    return likeliest(Grading(), found)[0]
+
+
+def by_agreement(found: MatchedVotes) -> Grading:
+    """Choose weights by kappa and mean F1, those nearest to one where that is nearly the same."""
+
+    def agreement(weights: tuple[float, ...]) -> float:
+        named = Grading(weights=weights).columns(found.votes)["damage_class"]
+        score = grading_score(found.grades, named)
+        far = float(np.abs(np.log(weights)).sum())
+        return (score.kappa or 0.0) + macro_f1(score) - 0.02 * far
+
+    best = max(itertools.product((1.0,), WEIGHTS, WEIGHTS, WEIGHTS), key=agreement)
+    return likeliest(Grading(weights=best), found)[0]
+
+
+WAYS: Mapping[str, Callable[[MatchedVotes], Grading]] = {
+    "none": alike,
+    "kappa and F1": by_agreement,
+    "likelihood": choose_grading,
+}
+COLUMNS = (
+    "", "weights by", "weights", "temperature", "kappa", "macro F1",
+    *(grade.label for grade in GRADES), "damaged F1", "Brier skill",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model with the split that says what it has not learnt from."""
+
+    name: str
+    model: Predictor
+    split: Path
+
+    @classmethod
+    def of(cls, name: str, split: Path) -> "Source":
+        """Read a model file, a bundled model or a run folder."""
+        run = Path(name)
+        if not run.is_dir():
+            return cls(run.stem, load_model(name), split)
+        trained = load_predictor([read_trained(run)], device="cpu")
+        return cls(run.name, trained, run / "split.csv")
+
+    def job(self, data: Path, part: str) -> EvaluationJob:
+        """Return the pairs of a part."""
+        return EvaluationJob(folder=data, split=self.split, part=part)
+
+
+def found_votes(source: Source, data: Path) -> MatchedVotes:
+    """Return the votes of the buildings that are found in the validation part.
+
+    Raises
+    ------
+    ModelError
+        If there is none that has a grade.
+    """
+    job, trial = source.job(data, "validation"), Trial()
+    drawing = Drawing.of(source.model.card, job.min_area)
+    for predicted in predict_pairs(source.model, choose_pairs(job)):
+        trial.add(predicted, drawing)
+    found = trial.matched
+    if not len(found.grades):
+        raise ModelError(f"{source.name}: finds no graded building to choose by; train it longer")
+    return found
+
+
+def rows(source: Source, data: Path) -> Iterator[str]:
+    """Yield a line in Markdown for each way, scored on the test part."""
+    found = found_votes(source, data)
+    gradings = {way: choose(found) for way, choose in WAYS.items()}
+    counts: dict[str, tuple[BuildingScore, Calibration]] = {}
+    for pair in choose_pairs(source.job(data, "test")):
+        say(f"{source.name}: {pair.name}")
+        truth = read_truth(pair)
+        damage = predict_pair(source.model, truth.pre, truth.post).damage
+        for way, grading in gradings.items():
+            score, calibration = count_footprints(truth, damage, grading)
+            if way in counts:
+                score, calibration = counts[way][0].plus(score), counts[way][1].plus(calibration)
+            counts[way] = score, calibration
+    for way, (score, calibration) in counts.items():
+        grading, skill = gradings[way], calibration.brier_skill
+        grades = [score.matched(grade) for grade in GRADES]
+        cells = [source.name, way, ", ".join(f"{w:g}" for w in grading.weights)]
+        cells += [f"{grading.temperature:.2f}", told(score.kappa), told(macro_f1(score))]
+        cells += [told(count.f1 if count.defined else None) for count in grades]
+        cells += [told(score.matched(*GRADES[1:]).f1), told(skill)]
+        yield f"| {' | '.join(cells)} |"
+
+
+def told(value: float | None) -> str:
+    """Return a figure as it stands in the table."""
+    return "n/a" if value is None else f"{value:.3f}"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table in Markdown."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("sources", nargs="+", help="model files, bundled models or run folders")
+    parser.add_argument("--split", type=Path, required=True, help="of model files")
+    parser.add_argument("--data", type=Path, required=True)
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    print(f"| {' | '.join(COLUMNS)} |\n|---|---|---|" + "--:|" * (len(COLUMNS) - 3))
+    try:
+        for name in options.sources:
+            for line in rows(Source.of(name, options.split), options.data):
+                print(line, flush=True)
+    except GeodamageError as error:
+        sys.exit(f"Error: {error}")
+
+
+if __name__ == "__main__":
+    main()
