@@ -55,6 +55,16 @@ def test_the_damaged_threshold_parts_damaged_from_not():
     assert 0.3 < choose_damaged(found(votes, [1, 1, 2, 4]), Grading()) <= 0.7
 
 
+def test_where_thresholds_part_alike_it_is_one_half():
+    sure = found([[99, 1, 0, 0], [1, 1, 1, 97]], [1, 4])
+    assert choose_damaged(sure, Grading()) == 0.5
+
+
+def test_weights_follow_how_often_a_grade_occurs_not_how_often_it_is_voted():
+    votes = [[55, 45, 0, 0]] * 20 + [[1, 9, 0, 0]] * 5
+    assert choose_grading(found(votes, [1] * 19 + [2] * 6)).weights[1] < 1
+
+
 @pytest.fixture
 def split(tmp_path, monkeypatch):
     """Return a split of three pairs of two events; of one the labels lie."""
