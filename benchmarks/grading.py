@@ -1,13 +1,13 @@
 r"""Compare ways to choose the weights by which a building gets its grade.
 
-    python -m benchmarks.grading fast accurate runs/events/michael \
-        --split training/recipes/compact.csv --data ../shared/data/xbd
+    python -m benchmarks.grading training/recipes/compact.csv fast runs/events/michael \
+        --data ../shared/data/xbd
 
 Weights and temperature are chosen on the buildings found in the validation part, and scored on the
-label polygons of the test part. A model file follows `--split`, a run its own split: runs of
+label polygons of the test part. A model file follows the split that is named, a run its own: runs of
 `benchmarks.events` tell what a choice is worth in an event that was never seen. Ways are: none, all
-grades weigh alike; kappa and mean F1 of the grades, added; likelihood, which is what
-`training.calibrate` does. The temperature is the likeliest in each.
+grades weigh alike; kappa and mean F1 of the grades, added; likelihood, of weights down to one half,
+or to 0.7, which is what `training.calibrate` does. The temperature is the likeliest in each.
 """
 
 import argparse
@@ -30,8 +30,11 @@ from geodamage.evaluation import EvaluationJob, choose_pairs, read_truth
 from geodamage.metrics import BuildingScore, Calibration, grading_score
 from geodamage.model import Predictor, load_model
 from geodamage.tallies import Drawing, MatchedVotes, count_footprints
-from training.calibrate import WEIGHTS, Trial, choose_grading, likeliest, predict_pairs
+from training.calibrate import Trial, choose_grading, likeliest, predict_pairs
 from training.predictor import load_predictor, read_trained
+
+#: Weights that are tried beside those of `training.calibrate`.
+WIDE = (0.5, 0.7, 1.0, 1.4, 2.0)
 
 
 def alike(found: MatchedVotes) -> Grading:
@@ -48,13 +51,19 @@ def by_agreement(found: MatchedVotes) -> Grading:
         far = float(np.abs(np.log(weights)).sum())
         return (score.kappa or 0.0) + macro_f1(score) - 0.02 * far
 
-    best = max(itertools.product((1.0,), WEIGHTS, WEIGHTS, WEIGHTS), key=agreement)
+    best = max(itertools.product((1.0,), WIDE, WIDE, WIDE), key=agreement)
     return likeliest(Grading(weights=best), found)[0]
+
+
+def down_to_half(found: MatchedVotes) -> Grading:
+    """Choose weights by likelihood, of more of them."""
+    return choose_grading(found, WIDE)
 
 
 WAYS: Mapping[str, Callable[[MatchedVotes], Grading]] = {
     "none": alike,
     "kappa and F1": by_agreement,
+    "likelihood, to 0.5": down_to_half,
     "likelihood": choose_grading,
 }
 COLUMNS = (
@@ -137,8 +146,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("split", type=Path, help="of model files")
     parser.add_argument("sources", nargs="+", help="model files, bundled models or run folders")
-    parser.add_argument("--split", type=Path, required=True, help="of model files")
     parser.add_argument("--data", type=Path, required=True)
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)

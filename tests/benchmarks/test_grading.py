@@ -23,7 +23,7 @@ def test_the_table_has_each_way_of_each_model(tmp_path, model, capsys):
         write_pair(tmp_path, name)
     split = tmp_path / "split.csv"
     split.write_text("pair,part\nstorm_1,validation\nstorm_2,test\n")
-    main([str(model), "--split", str(split), "--data", str(tmp_path)])
+    main([str(split), str(model), "--data", str(tmp_path)])
     rows = [line.split("|") for line in capsys.readouterr().out.splitlines() if "|" in line][2:]
     assert [row[2].strip() for row in rows] == [*WAYS]
     assert all(float(row[5]) == float(row[6]) == 1 for row in rows)
@@ -34,7 +34,7 @@ def test_a_run_is_split_as_it_was_trained_and_finds_something(tmp_path):
         write_pair(tmp_path, name)
     run = write_run(tmp_path / "untrained", "compact_small", sampling="chips")
     with pytest.raises(SystemExit, match="untrained: finds no graded building"):
-        main([str(run), "--split", "not-there.csv", "--data", str(tmp_path)])
+        main(["not-there.csv", str(run), "--data", str(tmp_path)])
 
 
 def test_what_is_not_there_is_named(tmp_path, model):
@@ -42,4 +42,4 @@ def test_what_is_not_there_is_named(tmp_path, model):
     split = tmp_path / "split.csv"
     split.write_text("pair,part\nstorm_1,test\n")
     with pytest.raises(SystemExit, match="validation"):
-        main([str(model), "--split", str(split), "--data", str(tmp_path)])
+        main([str(split), str(model), "--data", str(tmp_path)])
