@@ -4,10 +4,10 @@ r"""Compare ways to choose the weights by which a building gets its grade.
         --data ../shared/data/xbd
 
 Weights and temperature are chosen on the buildings found in the validation part, and scored on the
-label polygons of the test part. A model file follows the split that is named, a run its own: runs of
-`benchmarks.events` tell what a choice is worth in an event that was never seen. Ways are: none, all
-grades weigh alike; kappa and mean F1 of the grades, added; likelihood, of weights down to one half,
-or to 0.7, which is what `training.calibrate` does. The temperature is the likeliest in each.
+label polygons of the test part. A model file follows the split that is named, a run its own: runs
+of `benchmarks.events` tell what a choice is worth in an event that was never seen. Ways are: none,
+all grades weigh alike; kappa and mean F1 of the grades, added; likelihood, of weights down to one
+half, or to 0.7, which is what `training.calibrate` does. The temperature is the likeliest in each.
 """
 
 import argparse
