@@ -368,7 +368,7 @@ def test_people_are_told_in_words(tmp_path, image, model):
 @pytest.mark.parametrize(
     ("image", "options", "pixel"),
     [
-        ("open_cities/images/665946_tile_920.tif", (), 0.47),
+        ("open_cities/images/665946_tile_921.tif", (), 0.47),
         ("spacenet/sample_geotiff.tif", ("--bands", "1,1,1"), 0.5),
     ],
 )

@@ -153,6 +153,6 @@ def test_two_halves_of_a_real_pair_overlap_in_one_event(tmp_path):
     twice = int((buildings["looks"] == 2).sum())
     assert twice > 5
     assert len(looks) == len(buildings) + twice
-    # No two buildings lie on one another.
+    # Hardly a building lies on another: what one half splits and the other does not is in both.
     shapes = buildings.to_crs(32616).geometry
-    assert shapes.union_all().area > 0.97 * shapes.area.sum()
+    assert shapes.union_all().area > 0.95 * shapes.area.sum()
