@@ -20,9 +20,8 @@ from geodamage.errors import GeodamageError
 from geodamage.evaluation import EvaluationJob, choose_pairs
 from geodamage.metrics import pixel_counts
 from geodamage.model import load_model
-from geodamage.tallies import Drawing
 from geodamage.xbd import Pair
-from training.calibrate import Trial, predict_pairs
+from training.calibrate import found_votes
 
 
 def of_events(pairs: Sequence[Pair], events: str) -> list[Pair]:
@@ -38,15 +37,11 @@ def of_events(pairs: Sequence[Pair], events: str) -> list[Pair]:
     return [pair for pair in pairs if pair.event in wanted]
 
 
-def measure(source: str, pairs: Sequence[Pair], minimum_area: float) -> tuple[int, float, float]:
+def measure(source: str, pairs: Sequence[Pair], min_area: float) -> tuple[int, float, float]:
     """Return how many graded buildings a model finds, and both F1 of damaged or not."""
     model = load_model(source)
-    drawing, grading = Drawing.of(model.card, minimum_area), Grading.of(model.card)
-    trial = Trial()
-    for predicted in predict_pairs(model, pairs):
-        trial.add(predicted, drawing)
-    found = trial.matched
-    truth, columns = found.grades > 1, grading.columns(found.votes)
+    found = found_votes(model, pairs, min_area)
+    truth, columns = found.grades > 1, Grading.of(model.card).columns(found.votes)
     by_grade, by_threshold = columns["damage_class"] > 1, columns["damaged"]
     return len(truth), pixel_counts(by_grade, truth).f1, pixel_counts(by_threshold, truth).f1
 

@@ -11,17 +11,16 @@ half, or to 0.7, which is what `training.calibrate` does. The temperature is the
 """
 
 import argparse
-import itertools
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from benchmarks.baselines import macro_f1
 from benchmarks.distillation import say
+from benchmarks.events import told
 from geodamage.arrays import predict_pair
 from geodamage.buildings import Grading
 from geodamage.damage import GRADES
@@ -29,8 +28,8 @@ from geodamage.errors import GeodamageError, ModelError
 from geodamage.evaluation import EvaluationJob, choose_pairs, read_truth
 from geodamage.metrics import BuildingScore, Calibration, grading_score
 from geodamage.model import Predictor, load_model
-from geodamage.tallies import Drawing, MatchedVotes, count_footprints
-from training.calibrate import Trial, choose_grading, likeliest, predict_pairs
+from geodamage.tallies import MatchedVotes, count_footprints
+from training.calibrate import choose_grading, choose_weights, found_votes, likeliest
 from training.predictor import load_predictor, read_trained
 
 #: Weights that are tried beside those of `training.calibrate`.
@@ -43,16 +42,13 @@ def alike(found: MatchedVotes) -> Grading:
 
 
 def by_agreement(found: MatchedVotes) -> Grading:
-    """Choose weights by kappa and mean F1, those nearest to one where that is nearly the same."""
+    """Choose weights by kappa and mean F1, then the likeliest temperature."""
 
-    def agreement(weights: tuple[float, ...]) -> float:
-        named = Grading(weights=weights).columns(found.votes)["damage_class"]
-        score = grading_score(found.grades, named)
-        far = float(np.abs(np.log(weights)).sum())
-        return (score.kappa or 0.0) + macro_f1(score) - 0.02 * far
+    def agreement(grading: Grading) -> float:
+        score = grading_score(found.grades, grading.columns(found.votes)["damage_class"])
+        return (score.kappa or 0.0) + macro_f1(score)
 
-    best = max(itertools.product((1.0,), WIDE, WIDE, WIDE), key=agreement)
-    return likeliest(Grading(weights=best), found)[0]
+    return likeliest(choose_weights(agreement, WIDE), found)[0]
 
 
 def down_to_half(found: MatchedVotes) -> Grading:
@@ -94,7 +90,7 @@ class Source:
         return EvaluationJob(folder=data, split=self.split, part=part)
 
 
-def found_votes(source: Source, data: Path) -> MatchedVotes:
+def validation_votes(source: Source, data: Path) -> MatchedVotes:
     """Return the votes of the buildings that are found in the validation part.
 
     Raises
@@ -102,11 +98,8 @@ def found_votes(source: Source, data: Path) -> MatchedVotes:
     ModelError
         If there is none that has a grade.
     """
-    job, trial = source.job(data, "validation"), Trial()
-    drawing = Drawing.of(source.model.card, job.min_area)
-    for predicted in predict_pairs(source.model, choose_pairs(job)):
-        trial.add(predicted, drawing)
-    found = trial.matched
+    job = source.job(data, "validation")
+    found = found_votes(source.model, choose_pairs(job), job.min_area)
     if not len(found.grades):
         raise ModelError(f"{source.name}: finds no graded building to choose by; train it longer")
     return found
@@ -114,7 +107,7 @@ def found_votes(source: Source, data: Path) -> MatchedVotes:
 
 def rows(source: Source, data: Path) -> Iterator[str]:
     """Yield a line in Markdown for each way, scored on the test part."""
-    found = found_votes(source, data)
+    found = validation_votes(source, data)
     gradings = {way: choose(found) for way, choose in WAYS.items()}
     counts: dict[str, tuple[BuildingScore, Calibration]] = {}
     for pair in choose_pairs(source.job(data, "test")):
@@ -134,11 +127,6 @@ def rows(source: Source, data: Path) -> Iterator[str]:
         cells += [told(count.f1 if count.defined else None) for count in grades]
         cells += [told(score.matched(*GRADES[1:]).f1), told(skill)]
         yield f"| {' | '.join(cells)} |"
-
-
-def told(value: float | None) -> str:
-    """Return a figure as it stands in the table."""
-    return "n/a" if value is None else f"{value:.3f}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -138,19 +138,33 @@ def choose_drawing(trials: dict[Drawing, Trial]) -> Drawing:
     return max(trials, key=lambda drawing: trials[drawing].found.f1)
 
 
+def found_votes(model: Predictor, pairs: Sequence[Pair], min_area: float) -> MatchedVotes:
+    """Return the votes of the graded buildings that a model finds, drawn as its card says."""
+    drawing, trial = Drawing.of(model.card, min_area), Trial()
+    for predicted in predict_pairs(model, pairs):
+        trial.add(predicted, drawing)
+    return trial.matched
+
+
+def choose_weights(worth: Callable[[Grading], float], weights: Sequence[float]) -> Grading:
+    """Choose the most worthy weights, of those that are tried for each grade but no-damage."""
+
+    def standing(grading: Grading) -> float:
+        # On a tie, and nearly so, the weights nearest to one: few buildings decide here.
+        return worth(grading) - 0.02 * float(np.abs(np.log(grading.weights)).sum())
+
+    tried = itertools.product((1.0,), weights, weights, weights)
+    return max((Grading(weights=each) for each in tried), key=standing)
+
+
 def choose_grading(found: MatchedVotes, weights: Sequence[float] = WEIGHTS) -> Grading:
     """Choose weights, of those that are tried for each grade, and temperature by likelihood.
 
     Training shows the rare grades more often than they occur, so that votes call more buildings
     damaged than are. `training/EXPERIMENTS.md` compares this with kappa and F1.
     """
-    best = (-np.inf, Grading())
-    for tried in itertools.product((1.0,), weights, weights, weights):
-        grading, loss = likeliest(Grading(weights=tried), found)
-        # On a tie, and nearly so, the weights nearest to one: few buildings decide here.
-        score = -loss - 0.02 * float(np.abs(np.log(tried)).sum())
-        best = max(best, (score, grading), key=lambda item: item[0])
-    return best[1]
+    chosen = choose_weights(lambda grading: -likeliest(grading, found)[1], weights)
+    return likeliest(chosen, found)[0]
 
 
 def likeliest(grading: Grading, found: MatchedVotes) -> tuple[Grading, float]:
