@@ -133,12 +133,15 @@ def test_what_is_assessed_becomes_an_event(pair, model, tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(not DATA.exists(), reason="GEODAMAGE_DATA is not here")
 def test_two_halves_of_a_real_pair_overlap_in_one_event(tmp_path):
-    """Columns 0-623 and 400-1023: houses in the common strip are seen twice and come out once."""
-    for name, first in (("west", 0), ("east", 400)):
+    """Columns 0-703 and 320-1023: houses in the common strip are seen twice and come out once.
+
+    The strip is wider than two halos, so that both halves see its middle alike.
+    """
+    for name, first in (("west", 0), ("east", 320)):
         for date in ("pre", "post"):
             image = DATA / "xbd_geotiff" / f"hurricane-michael_00000031_{date}_disaster.tif"
             with rasterio.open(image) as source:
-                pixels = source.read(window=Window(first, 0, 624, 1024))
+                pixels = source.read(window=Window(first, 0, 704, 1024))
                 transform = source.transform @ Affine.translation(first, 0)
                 make_raster(
                     tmp_path / f"{name}_{date}.tif", pixels, crs=source.crs, transform=transform
@@ -153,6 +156,6 @@ def test_two_halves_of_a_real_pair_overlap_in_one_event(tmp_path):
     twice = int((buildings["looks"] == 2).sum())
     assert twice > 5
     assert len(looks) == len(buildings) + twice
-    # Hardly a building lies on another: what one half splits and the other does not is in both.
+    # No two buildings lie on one another.
     shapes = buildings.to_crs(32616).geometry
-    assert shapes.union_all().area > 0.95 * shapes.area.sum()
+    assert shapes.union_all().area > 0.97 * shapes.area.sum()
