@@ -49,6 +49,15 @@ def write_pair(folder, name, drawn=FOUR, labelled=None, **options):
     return folder
 
 
+def write_split(folder, **parts):
+    """Write pairs by their names, and the split that says which part each is in."""
+    for name in parts:
+        write_pair(folder, name)
+    split = folder / "split.csv"
+    split.write_text("pair,part\n" + "".join(f"{name},{part}\n" for name, part in parts.items()))
+    return split
+
+
 def graded(roof, grade):
     return roof._replace(grade=grade)
 

@@ -13,7 +13,15 @@ from geodamage.evaluation import EvaluationJob, evaluate, read_truth
 from geodamage.metrics import OfficialScore, official_score
 from geodamage.xbd import Pair, find_pairs
 from tests.conftest import Roof, listing
-from tests.labelled_pairs import DEGREES, FOUR, graded, shrunk, write_labels, write_pair
+from tests.labelled_pairs import (
+    DEGREES,
+    FOUR,
+    graded,
+    shrunk,
+    write_labels,
+    write_pair,
+    write_split,
+)
 
 
 def run(folder, model, **options):
@@ -84,10 +92,7 @@ def test_events_add_up_to_the_total(tmp_path, model):
 
 
 def test_a_split_chooses_pairs(tmp_path, model):
-    write_pair(tmp_path, "storm_1")
-    write_pair(tmp_path, "storm_2")
-    split = tmp_path / "split.csv"
-    split.write_text("pair,part\nstorm_1,train\nstorm_2,test\n")
+    split = write_split(tmp_path, storm_1="train", storm_2="test")
     result = run(tmp_path, model, split=split, part="test")
     assert [pair.name for pair in result.tallies] == ["storm_2"]
 

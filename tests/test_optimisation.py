@@ -12,7 +12,7 @@ from geodamage.timings import Memory
 from tests.conftest import listing
 from tests.convolutions import write_convolutions
 from tests.fakes import make_card
-from tests.labelled_pairs import write_pair
+from tests.labelled_pairs import write_split
 
 
 @pytest.fixture(autouse=True)
@@ -24,10 +24,7 @@ def no_process(monkeypatch):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
-    for number in range(1, 5):
-        write_pair(folder, f"storm_{number}")
-    rows = "storm_1,train\nstorm_2,validation\nstorm_3,test\nstorm_4,train\n"
-    (folder / "split.csv").write_text("pair,part\n" + rows)
+    write_split(folder, storm_1="train", storm_2="validation", storm_3="test", storm_4="train")
     return folder
 
 

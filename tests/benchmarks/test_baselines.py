@@ -13,7 +13,7 @@ from benchmarks.baselines import (
 from geodamage.evaluation import read_truth
 from geodamage.metrics import grading_score
 from geodamage.xbd import Pair
-from tests.labelled_pairs import write_pair
+from tests.labelled_pairs import write_pair, write_split
 
 
 def test_what_did_not_change_differs_by_nothing(tmp_path):
@@ -41,10 +41,7 @@ def test_a_grade_that_does_not_occur_is_not_in_the_mean():
 
 
 def test_the_table_has_the_model_beside_both(tmp_path, model, capsys):
-    for name in ("storm_1", "storm_2", "storm_3"):
-        write_pair(tmp_path, name)
-    split = tmp_path / "split.csv"
-    split.write_text("pair,part\nstorm_1,train\nstorm_2,test\nstorm_3,test\n")
+    split = write_split(tmp_path, storm_1="train", storm_2="test", storm_3="test")
     main([str(model), str(split), "--data", str(tmp_path)])
     rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if "|" in line][2:]
     assert [row[0] for row in rows] == [

@@ -3,7 +3,7 @@ import pytest
 from benchmarks.damaged import main, of_events
 from geodamage.errors import OptionError
 from geodamage.xbd import Pair
-from tests.labelled_pairs import write_pair
+from tests.labelled_pairs import write_split
 
 
 def test_pairs_of_the_events_that_are_asked_for(tmp_path):
@@ -15,10 +15,7 @@ def test_pairs_of_the_events_that_are_asked_for(tmp_path):
 
 
 def test_the_table_has_each_model_and_the_mean(tmp_path, model, capsys):
-    for name in ("storm_1", "storm_2"):
-        write_pair(tmp_path, name)
-    split = tmp_path / "split.csv"
-    split.write_text("pair,part\nstorm_1,test\nstorm_2,test\n")
+    split = write_split(tmp_path, storm_1="test", storm_2="test")
     main([str(split), str(model), str(model), "--data", str(tmp_path)])
     rows = [line.split("|") for line in capsys.readouterr().out.splitlines() if "|" in line][2:]
     assert len(rows) == 3
@@ -30,9 +27,7 @@ def test_the_table_has_each_model_and_the_mean(tmp_path, model, capsys):
 
 
 def test_an_event_that_is_not_there_is_named(tmp_path, model, capsys):
-    write_pair(tmp_path, "storm_1")
-    split = tmp_path / "split.csv"
-    split.write_text("pair,part\nstorm_1,test\n")
+    split = write_split(tmp_path, storm_1="test")
     with pytest.raises(SystemExit):
         main([str(split), str(model), "--data", str(tmp_path), "--events", "fire"])
     assert "--events fire" in capsys.readouterr().err

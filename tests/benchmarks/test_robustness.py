@@ -6,7 +6,7 @@ import pytest
 from benchmarks.robustness import GSDS, SHIFTS, brought_back, coarse, main, moved
 from geodamage.arrays import Prediction
 from geodamage.model import load_model
-from tests.labelled_pairs import write_pair
+from tests.labelled_pairs import write_split
 
 
 @pytest.mark.parametrize(
@@ -43,10 +43,7 @@ def test_an_answer_comes_back_to_the_pixels_of_the_labels():
 
 
 def test_the_table_has_a_row_for_every_condition(tmp_path, model, capsys):
-    for name in ("storm_1", "storm_2"):
-        write_pair(tmp_path, name)
-    split = tmp_path / "split.csv"
-    split.write_text("pair,part\nstorm_1,test\nstorm_2,test\n")
+    split = write_split(tmp_path, storm_1="test", storm_2="test")
     main([str(model), str(split), "--data", str(tmp_path)])
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")][1:]
     assert len(lines) == 2 + len(SHIFTS) + len(GSDS)
@@ -59,9 +56,7 @@ def test_the_table_has_a_row_for_every_condition(tmp_path, model, capsys):
 
 
 def test_the_figures_are_added_to_the_facts_of_a_card(tmp_path, model, capsys):
-    write_pair(tmp_path, "storm_1")
-    split, facts = tmp_path / "split.csv", tmp_path / "facts.json"
-    split.write_text("pair,part\nstorm_1,test\n")
+    split, facts = write_split(tmp_path, storm_1="test"), tmp_path / "facts.json"
     facts.write_text('{"threshold": 0.4, "scores": {"test": {"pairs": 1}}}')
     main([str(model), str(split), "--data", str(tmp_path), "--facts", str(facts)])
     content = json.loads(facts.read_text())
