@@ -24,9 +24,9 @@ import numpy as np
 import rasterio
 from affine import Affine
 
-from geodamage.model import find_model, load_model
-from geodamage.predict import default_threads, make_plan
-from geodamage.scene import Scene, SceneOptions
+from geodamage.model.onnx import find_model, load_model
+from geodamage.prediction import default_threads, make_plan
+from geodamage.scene.scene import Scene, SceneOptions
 from geodamage.windows import Window
 
 SAMPLE = Path(__file__).parents[1] / "sample_data"

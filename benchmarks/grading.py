@@ -22,13 +22,13 @@ from benchmarks.baselines import macro_f1
 from benchmarks.distillation import say
 from benchmarks.events import told
 from geodamage.arrays import predict_pair
-from geodamage.buildings import Grading
+from geodamage.buildings.finding import Grading
 from geodamage.damage import GRADES
 from geodamage.errors import GeodamageError, ModelError
-from geodamage.evaluation import EvaluationJob, choose_pairs, read_truth
-from geodamage.metrics import BuildingScore, Calibration, grading_score
-from geodamage.model import Predictor, load_model
-from geodamage.tallies import MatchedVotes, count_footprints
+from geodamage.scores.evaluation import EvaluationJob, choose_pairs, read_truth
+from geodamage.scores.metrics import BuildingScore, Calibration, grading_score
+from geodamage.model.onnx import Predictor, load_model
+from geodamage.scores.tallies import MatchedVotes, count_footprints
 from training.calibrate import choose_grading, choose_weights, found_votes, likeliest
 from training.predictor import load_predictor, read_trained
 

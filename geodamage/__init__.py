@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING, Any
 from geodamage._version import __version__
 
 if TYPE_CHECKING:
-    from geodamage.assess import Job, Progress, Summary, assess
-    from geodamage.buildings import find_buildings
-    from geodamage.card import Card
+    from geodamage.assessment import Job, Progress, Summary, assess
+    from geodamage.buildings.finding import find_buildings
+    from geodamage.model.card import Card
     from geodamage.damage import DamageGrade
     from geodamage.errors import GeodamageError
-    from geodamage.footprints import grade_footprints, read_footprints
+    from geodamage.buildings.footprints import grade_footprints, read_footprints
     from geodamage.grid import Grid
-    from geodamage.model import load_model
-    from geodamage.predict import predict
-    from geodamage.scene import Scene, SceneOptions
-    from geodamage.vectors import write_buildings
+    from geodamage.model.onnx import load_model
+    from geodamage.prediction import predict
+    from geodamage.scene.scene import Scene, SceneOptions
+    from geodamage.output.vectors import write_buildings
 
 _MODULES = {
     "Card": "card",

@@ -4,11 +4,11 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from geodamage.card import Card
+from geodamage.model.card import Card
 from geodamage.errors import ModelError, SceneError
-from geodamage.model import Heads, Predictor, probabilities
-from geodamage.predict import make_plan, run_plan
-from geodamage.scene import OUTSIDE, Pixels, Scene
+from geodamage.model.onnx import Heads, Predictor, probabilities
+from geodamage.prediction import make_plan, run_plan
+from geodamage.scene.scene import OUTSIDE, Pixels, Scene
 from geodamage.windows import Window, mirror, round_up
 
 #: Channels of an image in memory, in order.

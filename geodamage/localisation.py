@@ -1,6 +1,6 @@
 """The job of finding buildings: one image in, footprints out, with every file that belongs to them.
 
-It is the work of `geodamage.assess` without a second date: the same scene, windows, bands and
+It is the work of `geodamage.assessment` without a second date: the same scene, windows, bands and
 writers.
 """
 
@@ -16,24 +16,24 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 
-from geodamage.assess import STATEMENT, Coverage, Progress, Source, scene_options, versions
-from geodamage.buildings import (
+from geodamage.assessment import STATEMENT, Coverage, Progress, Source, scene_options, versions
+from geodamage.buildings.finding import (
     BuildingCounts,
     BuildingOptions,
     count_seen,
     find_footprints,
     pixel_area,
 )
-from geodamage.card import Card
+from geodamage.model.card import Card
 from geodamage.errors import ModelError, OptionError
 from geodamage.fields import FOOTPRINT_FIELDS
-from geodamage.model import DEFAULT_MODEL, Ensemble, Model, load_model
-from geodamage.output import RASTER_EXTENSIONS, Publication, check_output
-from geodamage.predict import UNSEEN, Band, close, make_plan, run_plan
-from geodamage.rasters import BuildingProbabilityRaster, MaskRaster, raster_bytes
-from geodamage.scene import Scene, SceneOptions
+from geodamage.model.onnx import DEFAULT_MODEL, Ensemble, Model, load_model
+from geodamage.output.publication import RASTER_EXTENSIONS, Publication, check_output
+from geodamage.prediction import UNSEEN, Band, close, make_plan, run_plan
+from geodamage.output.rasters import BuildingProbabilityRaster, MaskRaster, raster_bytes
+from geodamage.scene.scene import Scene, SceneOptions
 from geodamage.sources import find
-from geodamage.vectors import vector_writer
+from geodamage.output.vectors import vector_writer
 
 
 @dataclass(frozen=True, kw_only=True)

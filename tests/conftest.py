@@ -13,7 +13,7 @@ from affine import Affine
 from click.testing import CliRunner, Result
 from onnx import TensorProto, helper, numpy_helper
 
-from geodamage.card import Card, with_card
+from geodamage.model.card import Card, with_card
 from geodamage.cli import main
 
 UTM = "EPSG:32616"

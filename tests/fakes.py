@@ -15,12 +15,12 @@ from hypothesis import settings
 from onnx import TensorProto, helper, numpy_helper
 from pyproj import CRS
 
-from geodamage.card import Card, with_card
+from geodamage.model.card import Card, with_card
 from geodamage.grid import Grid
-from geodamage.model import Heads
-from geodamage.postprocessing import PixelRules
-from geodamage.predict import Band
-from geodamage.scene import OUTSIDE, OUTSIDE_AOI, Pixels
+from geodamage.model.onnx import Heads
+from geodamage.model.rules import PixelRules
+from geodamage.prediction import Band
+from geodamage.scene.scene import OUTSIDE, OUTSIDE_AOI, Pixels
 from geodamage.windows import Window, mirror
 
 #: How often a property is tried.
@@ -53,7 +53,7 @@ def make_card(**facts: object) -> Card:
 
 
 class FakeScene:
-    """A scene of arrays, with the contract of `geodamage.scene.Scene`.
+    """A scene of arrays, with the contract of `geodamage.scene.scene.Scene`.
 
     `missing` holds the flags of the extent; `inside` says which pixels an area of interest holds.
     """

@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 import shapely
 
-from geodamage.buildings import find_buildings
-from geodamage.model import load_model
-from geodamage.predict import predict
-from geodamage.scene import Scene
+from geodamage.buildings.finding import find_buildings
+from geodamage.model.onnx import load_model
+from geodamage.prediction import predict
+from geodamage.scene.scene import Scene
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("GEODAMAGE_DATA", ROOT.parent / "shared" / "data"))

@@ -20,14 +20,14 @@ from typing import Any
 
 import numpy as np
 
-from geodamage.assess import scene_options
-from geodamage.averaging import MAP_STEPS
-from geodamage.building_scoring import draw, pair_files
+from geodamage.assessment import scene_options
+from geodamage.model.averaging import MAP_STEPS
+from geodamage.scores.footprints import draw, pair_files
 from geodamage.errors import GeodamageError, ModelError, OutputExistsError, ScoringError
-from geodamage.model import Ensemble, load_model
-from geodamage.output import output_errors
-from geodamage.predict import UNSEEN, make_plan, run_plan
-from geodamage.scene import Scene, SceneOptions
+from geodamage.model.onnx import Ensemble, load_model
+from geodamage.output.publication import output_errors
+from geodamage.prediction import UNSEEN, make_plan, run_plan
+from geodamage.scene.scene import Scene, SceneOptions
 
 #: The least gain in Jaccard that one more member is worth.
 LEAST_GAIN = 1e-4

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from geodamage.card import Card
+from geodamage.model.card import Card
 from geodamage.errors import CheckpointError, DeviceError, OptionError, ResourceError
-from geodamage.model import Ensemble, Heads, Member, Predictor, with_flips
+from geodamage.model.onnx import Ensemble, Heads, Member, Predictor, with_flips
 from geodamage.networks import importing
 from geodamage.networks.checkpoints import Checkpoint, build_network, read_checkpoint
 from geodamage.networks.conventions import Exported, convention_of
 from geodamage.networks.registry import network_facts
-from geodamage.postprocessing import PixelRules
+from geodamage.model.rules import PixelRules
 from training.recipe import Recipe
 
 

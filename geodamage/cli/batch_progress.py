@@ -14,7 +14,7 @@ from geodamage.cli.progress import LINE_EVERY, Reporter
 from geodamage.damage import GRADES
 
 if TYPE_CHECKING:
-    from geodamage.batch import BatchPlan, BatchProgress, BatchSummary
+    from geodamage.batch.running import BatchPlan, BatchProgress, BatchSummary
 
 
 class BatchReporter(Reporter):

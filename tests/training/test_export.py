@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pytest
 
-from geodamage import optimisation
-from geodamage.card import read_card
+from geodamage.optimise import variants as optimisation
+from geodamage.model.card import read_card
 from geodamage.errors import ModelError, OptionError, OutputExistsError
-from geodamage.model import Ensemble, Member, Model
+from geodamage.model.onnx import Ensemble, Member, Model
 from geodamage.networks import importing
 from geodamage.networks.export import pattern_windows
 from tests.conftest import listing
