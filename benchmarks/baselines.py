@@ -23,9 +23,10 @@ from geodamage.arrays import predict_pair
 from geodamage.buildings.finding import Grading
 from geodamage.damage import GRADES
 from geodamage.errors import GeodamageError
+from geodamage.model.heads import Predictor
+from geodamage.model.loading import load_model
+from geodamage.scores.buildings import BuildingScore, grading_score
 from geodamage.scores.evaluation import EvaluationJob, choose_pairs, read_truth
-from geodamage.scores.metrics import BuildingScore, grading_score
-from geodamage.model.onnx import Predictor, load_model
 from geodamage.scores.tallies import Tally, Truth, add_up, count_footprints, intervals
 
 RESAMPLINGS = 2000

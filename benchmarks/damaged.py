@@ -17,9 +17,9 @@ import numpy as np
 from benchmarks.distillation import named
 from geodamage.buildings.finding import Grading
 from geodamage.errors import GeodamageError
+from geodamage.model.loading import load_model
 from geodamage.scores.evaluation import EvaluationJob, choose_pairs
-from geodamage.scores.metrics import pixel_counts
-from geodamage.model.onnx import load_model
+from geodamage.scores.pixels import pixel_counts
 from geodamage.xbd.folders import Pair
 from training.calibrate import found_votes
 

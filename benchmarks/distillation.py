@@ -26,14 +26,16 @@ import torch
 
 from benchmarks.networks import MEGAPIXEL, make_tiles, milliseconds, positive, torch_runner
 from geodamage.errors import GeodamageError, InputError, OptionError
-from geodamage.scores.evaluation import EvaluationJob, choose_pairs, evaluate_model
-from geodamage.scores.metrics import BuildingScore, Counts
-from geodamage.model.onnx import Ensemble, Predictor
+from geodamage.model.ensemble import Ensemble
+from geodamage.model.heads import Predictor
 from geodamage.networks import create_network
 from geodamage.networks.conventions import Exported
 from geodamage.networks.export import pattern_windows, to_onnx
 from geodamage.networks.registry import SIDE, network_facts
 from geodamage.optimise.precision import KEPT_FLOAT, quantise
+from geodamage.scores.buildings import BuildingScore
+from geodamage.scores.evaluation import EvaluationJob, choose_pairs, evaluate_model
+from geodamage.scores.pixels import Counts
 from training import train
 from training.predictor import load_predictor, read_trained
 from training.runs.records import RecordError, Status, replace_text

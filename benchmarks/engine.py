@@ -24,9 +24,11 @@ import numpy as np
 import rasterio
 from affine import Affine
 
-from geodamage.model.onnx import find_model, load_model
-from geodamage.prediction import default_threads, make_plan
-from geodamage.scene.scene import Scene, SceneOptions
+from geodamage.model.loading import find_model, load_model
+from geodamage.model.session import default_threads
+from geodamage.plan import make_plan
+from geodamage.scene.options import SceneOptions
+from geodamage.scene.scene import Scene
 from geodamage.windows import Window
 
 SAMPLE = Path(__file__).parents[1] / "sample_data"

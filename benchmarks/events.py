@@ -32,8 +32,8 @@ from geodamage.arrays import predict_pair
 from geodamage.buildings.finding import Grading
 from geodamage.damage import GRADES
 from geodamage.errors import GeodamageError, OptionError
+from geodamage.scores.buildings import MINIMUM_BUILDINGS, BuildingScore, grading_score
 from geodamage.scores.evaluation import EvaluationJob, choose_pairs, official_masks, read_truth
-from geodamage.scores.metrics import MINIMUM_BUILDINGS, BuildingScore, grading_score
 from geodamage.scores.tallies import Drawing, Tally, add_up, count_pair, intervals
 from training import prepare, train
 from training.predictor import load_predictor, read_trained

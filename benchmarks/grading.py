@@ -25,9 +25,11 @@ from geodamage.arrays import predict_pair
 from geodamage.buildings.finding import Grading
 from geodamage.damage import GRADES
 from geodamage.errors import GeodamageError, ModelError
+from geodamage.model.heads import Predictor
+from geodamage.model.loading import load_model
+from geodamage.scores.buildings import BuildingScore, grading_score
+from geodamage.scores.calibration import Calibration
 from geodamage.scores.evaluation import EvaluationJob, choose_pairs, read_truth
-from geodamage.scores.metrics import BuildingScore, Calibration, grading_score
-from geodamage.model.onnx import Predictor, load_model
 from geodamage.scores.tallies import MatchedVotes, count_footprints
 from training.calibrate import choose_grading, choose_weights, found_votes, likeliest
 from training.predictor import load_predictor, read_trained

@@ -24,13 +24,16 @@ import numpy as np
 
 from geodamage.arrays import Prediction, predict_pair
 from geodamage.buildings.finding import Grading
-from geodamage.model.card import Card
 from geodamage.damage import GRADES
 from geodamage.errors import GeodamageError
-from geodamage.scores.evaluation import EvaluationJob, choose_pairs, official_masks, read_truth
-from geodamage.scene.lattice import coarsest_kept
-from geodamage.model.onnx import Ensemble, Model, Predictor, load_model, with_flips
+from geodamage.model.card import Card
+from geodamage.model.ensemble import Ensemble, with_flips
+from geodamage.model.heads import Predictor
+from geodamage.model.loading import load_model
+from geodamage.model.onnx import Model
 from geodamage.output.publication import output_errors
+from geodamage.scene.lattice import coarsest_kept
+from geodamage.scores.evaluation import EvaluationJob, choose_pairs, official_masks, read_truth
 from geodamage.scores.tallies import Drawing, Tally, Truth, add_up, count_pair
 from training.calibrate import rounded
 from training.export import read_facts

@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 
 from geodamage.buildings.finding import DEFAULT_MIN_AREA
-from geodamage.scores.metrics import match
-from geodamage.model.onnx import load_model
 from geodamage.buildings.splitting import split_touching
+from geodamage.model.loading import load_model
+from geodamage.scores.buildings import match
 from geodamage.xbd.folders import read_split
 from training.calibrate import Predicted, predict_pairs
 

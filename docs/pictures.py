@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from geodamage.damage import COLOURS, DamageGrade
-from geodamage.model.onnx import load_model
+from geodamage.model.loading import load_model
 from geodamage.scene.scene import Scene
 
 ROOT = Path(__file__).parents[1]

@@ -4,10 +4,11 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from geodamage.model.card import Card
 from geodamage.errors import ModelError, SceneError
-from geodamage.model.onnx import Heads, Predictor, probabilities
-from geodamage.prediction import make_plan, run_plan
+from geodamage.model.card import Card
+from geodamage.model.heads import Heads, Predictor, probabilities
+from geodamage.plan import make_plan
+from geodamage.prediction import run_plan
 from geodamage.scene.scene import OUTSIDE, Pixels, Scene
 from geodamage.windows import Window, mirror, round_up
 

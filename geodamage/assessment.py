@@ -20,6 +20,7 @@ import pyproj
 import rasterio
 
 from geodamage._version import __version__
+from geodamage.ahead import close
 from geodamage.buildings.finding import (
     BuildingCounts,
     BuildingOptions,
@@ -27,23 +28,27 @@ from geodamage.buildings.finding import (
     find_buildings,
     pixel_area,
 )
-from geodamage.model.card import Card
+from geodamage.buildings.footprints import Footprints, grade_footprints, read_footprints
+from geodamage.buildings.votes import VOTES, count_pixels, count_pixels_within, plain
 from geodamage.damage import GRADES
 from geodamage.errors import ModelError, OptionError, SceneError
-from geodamage.report.findings import STATEMENT
-from geodamage.buildings.footprints import Footprints, grade_footprints, read_footprints
+from geodamage.model.card import Card
+from geodamage.model.ensemble import Ensemble, SavedMap
+from geodamage.model.loading import DEFAULT_MODEL, load_model
+from geodamage.model.onnx import Model
 from geodamage.output.layers import read_layer
-from geodamage.model.onnx import DEFAULT_MODEL, Ensemble, Model, SavedMap, load_model
 from geodamage.output.publication import RASTER_EXTENSIONS, Publication, check_output
-from geodamage.report.pictures import imagery_of
-from geodamage.prediction import UNSEEN, Band, close, make_plan, run_plan
 from geodamage.output.rasters import GradeRaster, ProbabilityRaster, raster_bytes
-from geodamage.report.writing import add_page, check_page
-from geodamage.scene.scene import Scene, SceneOptions
-from geodamage.sources import find
 from geodamage.output.vectors import vector_writer
+from geodamage.plan import make_plan
+from geodamage.prediction import UNSEEN, Band, run_plan
+from geodamage.report.findings import STATEMENT
+from geodamage.report.pictures import imagery_of
 from geodamage.report.view import make_view
-from geodamage.buildings.votes import VOTES, count_pixels, count_pixels_within, plain
+from geodamage.report.writing import add_page, check_page
+from geodamage.scene.options import SceneOptions
+from geodamage.scene.scene import Scene
+from geodamage.sources import find
 
 __all__ = ["STATEMENT", "Job", "Progress", "Source", "Summary", "assess"]
 

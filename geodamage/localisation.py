@@ -16,6 +16,7 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 
+from geodamage.ahead import close
 from geodamage.assessment import STATEMENT, Coverage, Progress, Source, scene_options, versions
 from geodamage.buildings.finding import (
     BuildingCounts,
@@ -24,16 +25,20 @@ from geodamage.buildings.finding import (
     find_footprints,
     pixel_area,
 )
-from geodamage.model.card import Card
 from geodamage.errors import ModelError, OptionError
 from geodamage.fields import FOOTPRINT_FIELDS
-from geodamage.model.onnx import DEFAULT_MODEL, Ensemble, Model, load_model
+from geodamage.model.card import Card
+from geodamage.model.ensemble import Ensemble
+from geodamage.model.loading import DEFAULT_MODEL, load_model
+from geodamage.model.onnx import Model
 from geodamage.output.publication import RASTER_EXTENSIONS, Publication, check_output
-from geodamage.prediction import UNSEEN, Band, close, make_plan, run_plan
 from geodamage.output.rasters import BuildingProbabilityRaster, MaskRaster, raster_bytes
-from geodamage.scene.scene import Scene, SceneOptions
-from geodamage.sources import find
 from geodamage.output.vectors import vector_writer
+from geodamage.plan import make_plan
+from geodamage.prediction import UNSEEN, Band, run_plan
+from geodamage.scene.options import SceneOptions
+from geodamage.scene.scene import Scene
+from geodamage.sources import find
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,11 +10,10 @@ import pyogrio
 import shapely
 from pyproj import CRS, Transformer
 
-from geodamage.buildings.finding import identity
 from geodamage.damage import GRADES, LABELS
-from geodamage.event.merging import EventSummary, merge_event
-from geodamage.fields import NAMES, empty_frame
 from geodamage.event.looks import Look, SceneLooks, scene_looks
+from geodamage.event.merging import EventSummary, merge_event
+from geodamage.fields import NAMES, empty_frame, identity
 from geodamage.output.publication import Publication, sidecar_path
 from geodamage.output.vectors import vector_writer
 

@@ -15,9 +15,9 @@ from hypothesis import settings
 from onnx import TensorProto, helper, numpy_helper
 from pyproj import CRS
 
-from geodamage.model.card import Card, with_card
 from geodamage.grid import Grid
-from geodamage.model.onnx import Heads
+from geodamage.model.card import Card, with_card
+from geodamage.model.heads import Heads
 from geodamage.model.rules import PixelRules
 from geodamage.prediction import Band
 from geodamage.scene.scene import OUTSIDE, OUTSIDE_AOI, Pixels

@@ -525,7 +525,7 @@ def test_the_tile_of_a_global_ensemble_is_refused_with_the_reason(pair, tmp_path
 
 def test_an_ensemble_too_large_for_the_memory_says_what_it_needs(pair, tmp_path, monkeypatch):
     path = write_first_place(tmp_path / "m")
-    monkeypatch.setattr("geodamage.model.onnx.Ensemble.resident_bytes", 5_600_000_000)
+    monkeypatch.setattr("geodamage.model.ensemble.Ensemble.resident_bytes", 5_600_000_000)
     result = run_command("assess", *pair, "-o", tmp_path / "b.gpkg", "--model", path)
     assert result.exit_code == 7
     (needed,) = re.findall(r"raise --memory to ([\d.]+GB) or more", result.stderr)

@@ -7,7 +7,7 @@ import pytest
 import shapely
 
 from geodamage.buildings.finding import find_buildings
-from geodamage.model.onnx import load_model
+from geodamage.model.loading import load_model
 from geodamage.prediction import predict
 from geodamage.scene.scene import Scene
 

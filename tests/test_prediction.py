@@ -8,22 +8,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from geodamage.ahead import ahead
 from geodamage.errors import ModelError, OptionError, ResourceError, SceneReadError
-from geodamage.model.onnx import probabilities
+from geodamage.model.heads import probabilities
 from geodamage.model.rules import PixelRules
-from geodamage.prediction import (
-    BAND_BYTES,
-    BASE_BYTES,
-    BASE_MODEL_BYTES,
-    BLIND,
-    NEAR_MISSING,
-    READ_BYTES,
-    UNSEEN,
-    ahead,
-    make_plan,
-    predict,
-    run_plan,
-)
+from geodamage.plan import BAND_BYTES, BASE_BYTES, BASE_MODEL_BYTES, READ_BYTES, make_plan
+from geodamage.prediction import BLIND, NEAR_MISSING, UNSEEN, predict, run_plan
 from geodamage.scene.scene import MISSING_POST, MISSING_PRE, OUTSIDE, OUTSIDE_AOI
 from geodamage.windows import Window, round_up
 from tests.fakes import SMALL, BoxModel, FakeScene, box_sum, make_card, random_images

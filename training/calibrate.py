@@ -24,9 +24,14 @@ import numpy as np
 
 from geodamage.arrays import predict_pair
 from geodamage.buildings.finding import Grading
-from geodamage.model.card import Card
 from geodamage.damage import GRADES
 from geodamage.errors import GeodamageError, ModelError
+from geodamage.model.card import Card
+from geodamage.model.ensemble import Ensemble, Member
+from geodamage.model.heads import Predictor
+from geodamage.model.loading import load_model
+from geodamage.output.publication import output_errors
+from geodamage.scores.buildings import building_score
 from geodamage.scores.evaluation import (
     Evaluation,
     EvaluationJob,
@@ -35,9 +40,7 @@ from geodamage.scores.evaluation import (
     evaluate_model,
     read_truth,
 )
-from geodamage.scores.metrics import Counts, building_score, pixel_counts
-from geodamage.model.onnx import Ensemble, Member, Predictor, load_model
-from geodamage.output.publication import output_errors
+from geodamage.scores.pixels import Counts, pixel_counts
 from geodamage.scores.tallies import (
     Drawing,
     MatchedVotes,

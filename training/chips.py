@@ -27,6 +27,9 @@ import numpy as np
 import torch
 
 from geodamage.errors import GeodamageError, OptionError, OutputError, OutputExistsError
+from training.runs.display import Display
+from training.runs.pictures import draw_curve
+from training.runs.records import Status, StepTable, ValidationLog, replace_text
 from training.sensors.chip_folders import (
     SENSORS,
     ChipFile,
@@ -46,11 +49,8 @@ from training.sensors.chip_networks import (
 from training.sensors.chip_recipe import ChipRecipe
 from training.sensors.chip_samples import load_pairs, split_pairs
 from training.sensors.chip_scores import ChipScores, table
-from training.runs.display import Display
 from training.sensors.modalities import ChipWork, inverse_counts, phases_of, resume, train_chips
-from training.runs.pictures import draw_curve
 from training.sensors.quotas import Assignment, assign_by_quota, parse_quotas
-from training.runs.records import Status, StepTable, ValidationLog, replace_text
 from training.train import Report, commit, stop_between_steps
 
 #: What may differ when a run goes on.

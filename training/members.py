@@ -21,13 +21,16 @@ from typing import Any
 import numpy as np
 
 from geodamage.assessment import scene_options
-from geodamage.model.averaging import MAP_STEPS
-from geodamage.scores.footprints import draw, pair_files
+from geodamage.codes import MAP_STEPS
 from geodamage.errors import GeodamageError, ModelError, OutputExistsError, ScoringError
-from geodamage.model.onnx import Ensemble, load_model
+from geodamage.model.ensemble import Ensemble
+from geodamage.model.loading import load_model
 from geodamage.output.publication import output_errors
-from geodamage.prediction import UNSEEN, make_plan, run_plan
-from geodamage.scene.scene import Scene, SceneOptions
+from geodamage.plan import make_plan
+from geodamage.prediction import UNSEEN, run_plan
+from geodamage.scene.options import SceneOptions
+from geodamage.scene.scene import Scene
+from geodamage.scores.footprints import draw, pair_files
 
 #: The least gain in Jaccard that one more member is worth.
 LEAST_GAIN = 1e-4

@@ -35,8 +35,8 @@ from training.data.building_images import (
 )
 from training.data.building_sources import LAYOUTS, OpenTile, Tile, check_bands, find_tiles
 from training.data.index import METRES_PER_DEGREE
-from training.runs.records import replace_text
 from training.data.splits import LEAST_OVERLAP
+from training.runs.records import replace_text
 
 #: Quality of the crops' JPEG: high enough for edges of a pixel's width.
 QUALITY = 95

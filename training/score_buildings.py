@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from geodamage.errors import GeodamageError, LabelError, OptionError, OutputExistsError
-from training.data.building_images import HALF, TEST, BuildingImage, in_folds, read_building_index
 from training.building_predictor import SYMMETRIES, BuildingEnsemble
+from training.data.building_images import HALF, TEST, BuildingImage, in_folds, read_building_index
 from training.predictor import Trained, read_trained
 from training.runs.records import replace_text
 

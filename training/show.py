@@ -23,8 +23,8 @@ from training.data.augmentation import Sample
 from training.data.augmentation_presets import augmentation_options
 from training.data.building_images import in_folds, read_building_index
 from training.data.crops import Chips, draw_generated, load_pair
-from training.recipe import Recipe
 from training.data.samples import ChipSamples, Labelled, PairSamples, Samples
+from training.recipe import Recipe
 
 #: Rows and columns of one picture on the sheet, pixels.
 SIZE = 224

@@ -31,20 +31,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 from geodamage.damage import GRADES, NOT_ASSESSED
 from geodamage.errors import GeodamageError, LabelError, OptionError
-from geodamage.xbd.labels import read_label_file
 from geodamage.networks import create_network
 from geodamage.networks.checkpoints import read_checkpoint, save_checkpoint
 from geodamage.xbd.folders import Pair, read_image, read_split
+from geodamage.xbd.labels import read_label_file
 from training.data.augmentation import Sample
 from training.data.building_images import HALF, BuildingImage, in_folds, read_building_index
 from training.data.crops import Chips, draw_generated, load_pair
-from training.teaching.objective import projections_of, teachers_of, with_teachers
-from training.extras import optional
 from training.data.masked import More, add_more, more_of
-from training.meta import EpisodeSamples
-from training.objectives import Batch, Objective, exported, make_objective
-from training.recipe import Recipe, as_toml, as_values
-from training.runs.records import replace_text
 from training.data.samples import (
     UNCLASSIFIED,
     ChipSamples,
@@ -55,10 +49,16 @@ from training.data.samples import (
     stack,
 )
 from training.data.sampling import epoch_places, sample_weights
-from training.schedules import learning_rate
-from training.teaching.semi_supervision import SoftBatches, read_soft
-from training.runs.tracking import Tracker
 from training.data.two_sensors import LAYOUTS, SensorPair, draw_two_sensors
+from training.extras import optional
+from training.meta import EpisodeSamples
+from training.objectives import Batch, Objective, exported, make_objective
+from training.recipe import Recipe, as_toml, as_values
+from training.runs.records import replace_text
+from training.runs.tracking import Tracker
+from training.schedules import learning_rate
+from training.teaching.objective import projections_of, teachers_of, with_teachers
+from training.teaching.semi_supervision import SoftBatches, read_soft
 from training.validation import Validation, padded, validate
 
 #: What may differ when a run goes on: how long it is, and what does not touch its numbers.

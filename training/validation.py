@@ -9,8 +9,8 @@ from torch import Tensor, distributed
 from torch.nn import functional
 
 from geodamage.damage import NOT_ASSESSED
-from geodamage.scores.metrics import Counts, official_score
 from geodamage.networks.conventions import Exported
+from geodamage.scores.pixels import Counts, official_score
 from training.data.augmentation import Sample
 from training.data.samples import Labelled, sample_of
 

@@ -16,17 +16,21 @@ from typing import Any
 
 from geodamage._version import __version__
 from geodamage.assessment import Job, scene_options
+from geodamage.batch.executors import Event, Outcome, Task, follow_task
 from geodamage.errors import (
     InputError,
     MissingExtraError,
     OptionError,
     ResourceError,
 )
-from geodamage.batch.executors import Event, Outcome, Task, follow_task
 from geodamage.grid import Grid
-from geodamage.model.onnx import Ensemble, Model, load_model
-from geodamage.prediction import Band, Plan, run_plan
-from geodamage.scene.scene import Scene, SceneOptions
+from geodamage.model.ensemble import Ensemble
+from geodamage.model.loading import load_model
+from geodamage.model.onnx import Model
+from geodamage.plan import Plan
+from geodamage.prediction import Band, run_plan
+from geodamage.scene.options import SceneOptions
+from geodamage.scene.scene import Scene
 from geodamage.windows import Window
 
 #: Seconds to wait for a scheduler to answer.

@@ -11,10 +11,10 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from geodamage.model.card import SENSORS
-from geodamage.errors import ManifestError, SceneReadError
-from geodamage.sources import check_file, is_remote
 from geodamage.buildings.votes import VOTES
+from geodamage.errors import ManifestError, SceneReadError
+from geodamage.grid import SENSORS
+from geodamage.sources import check_file, is_remote
 
 #: Between several files in one text; no spreadsheet uses it between columns.
 SEPARATOR = "|"

@@ -22,8 +22,8 @@ from typing import Any, Protocol
 
 from geodamage.assessment import Job, Progress, Summary, assess
 from geodamage.errors import GeodamageError, GeodamageWarning, OptionError, ResourceError
+from geodamage.model.session import default_threads
 from geodamage.output.publication import PARTIAL_NAME
-from geodamage.prediction import default_threads
 
 #: Seconds that a worker has to clean up when it is asked to stop, before it is killed.
 GRACE = 10.0

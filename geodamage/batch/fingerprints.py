@@ -18,7 +18,7 @@ from typing import Any
 
 from geodamage.assessment import Job
 from geodamage.errors import InputError, LedgerError, ModelError
-from geodamage.model.onnx import find_model
+from geodamage.model.loading import find_model
 from geodamage.sources import find, is_remote
 
 #: Facts of a sidecar that differ between two runs with one result.

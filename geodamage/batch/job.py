@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geodamage.assessment import Job
+from geodamage.batch.shard import Shard
 from geodamage.buildings.finding import BuildingOptions
-from geodamage.model.card import Card
 from geodamage.errors import ManifestError, OptionError, OutputExistsError
-from geodamage.batch.ledger import Shard
-from geodamage.model.onnx import load_model
+from geodamage.model.card import Card
+from geodamage.model.loading import load_model
 from geodamage.output.publication import sidecar_path
-from geodamage.scene.scene import CHOICES, with_choices
+from geodamage.scene.options import CHOICES, with_choices
 from geodamage.sources import is_remote
 
 if TYPE_CHECKING:

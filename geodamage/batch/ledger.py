@@ -8,22 +8,26 @@ were running, and never one that was done.
 
 import hashlib
 import json
-import os
-import re
 import secrets
-import socket
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from geodamage.errors import LedgerError, OptionError
-
-WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
+from geodamage.batch.owner import LOCAL_FILE_SYSTEMS, Owner, file_system
+from geodamage.batch.record import (
+    DONE,
+    FAILED,
+    RUNNING,
+    HistoryLine,
+    SceneIdentity,
+    SceneRecord,
+)
+from geodamage.errors import LedgerError
 
 #: Seconds after which the scene of an owner that says nothing any more may be taken over.
 LEASE = 120.0
@@ -34,11 +38,6 @@ BUSY = 30.0
 APPLICATION_ID = 0x47656F44
 VERSION = 1
 
-#: File systems of one machine, where processes share memory: a write-ahead log works on these
-#: only. Source: https://www.sqlite.org/wal.html, section 1.
-LOCAL_FILE_SYSTEMS = frozenset(
-    {"bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "tmpfs", "xfs", "zfs"}
-)
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS scenes (
@@ -77,200 +76,6 @@ CREATE TABLE IF NOT EXISTS history (
     pid INTEGER NOT NULL
 );
 """
-
-
-@dataclass(frozen=True)
-class SceneIdentity:
-    """A scene as a batch wants it: its name, and what its result depends on.
-
-    Attributes
-    ----------
-    name
-        Of the scene.
-    position
-        In the list: scenes are begun in this order.
-    inputs, model, options
-        Hashes; see `geodamage.batch.fingerprints`.
-    """
-
-    name: str
-    position: int
-    inputs: str
-    model: str
-    options: str
-
-
-@dataclass(frozen=True)
-class SceneRecord:
-    """What the ledger says of a scene.
-
-    Attributes
-    ----------
-    name
-        Of the scene.
-    position
-        Of the scene in the list.
-    state
-        `waiting`, `running`, `done` or `failed`.
-    inputs, model, options
-        Hashes of what the scene is made from.
-    version
-        Of geodamage, at the last run.
-    attempts
-        How often it was begun.
-    error, error_code
-        One line and the exit code, where it failed.
-    outputs
-        Size, time of change (ns) and hash of each result, by path below the folder of the batch.
-    output_hash
-        One hash of all results.
-    facts
-        Figures of the result: area, buildings, seconds.
-    started, ended
-        Seconds since 1970.
-    host, pid, expires
-        Who runs it, and until when that is believed.
-    """
-
-    name: str
-    position: int
-    state: str
-    inputs: str
-    model: str
-    options: str
-    version: str
-    attempts: int
-    error: str | None
-    error_code: int | None
-    outputs: dict[str, list[Any]]
-    output_hash: str | None
-    facts: dict[str, Any]
-    started: float | None
-    ended: float | None
-    host: str | None
-    pid: int | None
-    expires: float | None
-
-
-@dataclass(frozen=True)
-class HistoryLine:
-    """One thing that happened to a scene.
-
-    Attributes
-    ----------
-    time
-        Seconds since 1970.
-    name
-        Of the scene.
-    event
-        `added`, `reset`, `claimed`, `taken over`, `released`, `done`, `failed` or `adopted`.
-    note
-        Why, where there is something to say.
-    pid
-        Of the process that wrote it.
-    """
-
-    time: float
-    name: str
-    event: str
-    note: str | None
-    pid: int
-
-
-@dataclass(frozen=True)
-class Shard:
-    """A share of the scenes: the `k`-th of `n`, chosen by a hash of the name.
-
-    The share of a scene does not depend on the others, so the list may grow.
-    """
-
-    k: int
-    n: int
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.k <= self.n:
-            raise OptionError(f"--shard {self.k}/{self.n}: give K/N with K from 1 to N")
-
-    @classmethod
-    def parse(cls, text: str) -> "Shard":
-        """Read `K/N`.
-
-        Raises
-        ------
-        OptionError
-            If it is something else.
-        """
-        match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text.strip())
-        if match is None:
-            raise OptionError(f"--shard {text}: give K/N with K from 1 to N")
-        return cls(int(match[1]), int(match[2]))
-
-    def __contains__(self, name: str) -> bool:
-        digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
-        return int.from_bytes(digest, "big") % self.n == self.k - 1
-
-
-def ledger_path(folder: Path, shard: Shard | None = None) -> Path:
-    """Return where the ledger of a batch, or of a share of it, is."""
-    name = "ledger" if shard is None else f"ledger-{shard.k}-of-{shard.n}"
-    return folder / f"{name}.sqlite"
-
-
-@dataclass(frozen=True)
-class Owner:
-    """A process that may hold scenes.
-
-    Attributes
-    ----------
-    host
-        Name of the machine, with its boot and its process numbering (that of a container is its
-        own): a process number says something there only.
-    pid
-        Process number.
-    begun
-        When that process began, in the clock of the system; None where that cannot be known.
-    """
-
-    host: str
-    pid: int
-    begun: str | None
-
-    @classmethod
-    def this(cls) -> "Owner":
-        """Return this process."""
-        return cls(_host(), os.getpid(), _begun(os.getpid()))
-
-    def is_gone(self) -> bool:
-        """Say whether it is known to be dead; a process of another machine is not."""
-        if self.host != _host():
-            return False
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return True
-        except OSError:
-            return False
-        return _begun(self.pid) != self.begun
-
-
-def _host() -> str:
-    parts = [socket.gethostname()]
-    with suppress(OSError):
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8])
-    with suppress(OSError):
-        parts.append(str(Path("/proc/self/ns/pid").readlink()))
-    return " ".join(parts)
-
-
-def _begun(pid: int) -> str | None:
-    """Return when a process began; a zombie, which does nothing any more, never did."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    # Behind the command in brackets: state is the third field, the start time the twenty-second.
-    after = stat.rpartition(")")[2].split()
-    return "zombie" if after[0] in "ZX" else after[19]
 
 
 @dataclass
@@ -632,98 +437,3 @@ def _errors(path: Path) -> Iterator[None]:
             f"{path}: the ledger is damaged ({reason}); move it away and run the same command with "
             "--overwrite, which assesses its scenes again"
         ) from error
-
-
-def file_system(path: Path) -> str | None:
-    """Return the type of the file system a path is on; None where it cannot be known."""
-    try:
-        mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError:
-        return None
-    return _file_system(path.resolve(), mounts)
-
-
-def _file_system(path: Path, mounts: str) -> str | None:
-    found: tuple[int, str] | None = None
-    for line in mounts.splitlines():
-        _, point, kind, *_ = line.split(" ")
-        # Source: man 5 fstab: blanks, tabs, line ends and backslashes are octal there.
-        point = re.sub(r"\\(\d{3})", lambda match: chr(int(match[1], 8)), point)
-        if path.is_relative_to(point) and (found is None or len(point) >= found[0]):
-            found = len(point), kind
-    return None if found is None else found[1]
-
-
-def read_story(folder: Path) -> list[SceneRecord]:
-    """Return what all ledgers of a batch say together, one record a scene.
-
-    Where two of them know a scene, what is done counts more than what is not, and the later more
-    than the earlier.
-
-    Raises
-    ------
-    LedgerError
-        If there is no ledger, or one of them cannot be read.
-    """
-    story: dict[str, SceneRecord] = {}
-    for path in _ledgers(folder):
-        for record in read_ledger(path):
-            other = story.get(record.name)
-            if other is None or _weight(record) > _weight(other):
-                story[record.name] = record
-    return sorted(story.values(), key=lambda record: (record.position, record.name))
-
-
-def _weight(record: SceneRecord) -> tuple[bool, float]:
-    return record.state == DONE, record.ended or record.started or 0.0
-
-
-def _ledgers(folder: Path) -> list[Path]:
-    pattern = re.compile(r"ledger(-\d+-of-\d+)?\.sqlite")
-    found = []
-    if folder.is_dir():
-        found = sorted(path for path in folder.iterdir() if pattern.fullmatch(path.name))
-    if not found:
-        raise LedgerError(f"{folder}: no ledger here; give the output folder of geodamage batch")
-    return found
-
-
-def other_ledgers(path: Path) -> list[Path]:
-    """Return the ledgers beside one."""
-    return [other for other in _ledgers(path.parent) if other != path]
-
-
-def read_ledger(path: Path) -> list[SceneRecord]:
-    """Return the rows of a ledger without writing to it.
-
-    Raises
-    ------
-    LedgerError
-        If it cannot be read.
-    """
-    with _reading(path) as base:
-        return _records(base)
-
-
-def read_history(folder: Path) -> list[HistoryLine]:
-    """Return all that happened in a batch, oldest first.
-
-    Raises
-    ------
-    LedgerError
-        If there is no ledger, or one of them cannot be read.
-    """
-    lines = []
-    for path in _ledgers(folder):
-        with _reading(path) as base:
-            lines += _history(base)
-    return sorted(lines, key=lambda line: line.time)
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    address = f"{path.absolute().as_uri()}?mode=ro"
-    with _errors(path), closing(sqlite3.connect(address, uri=True, timeout=BUSY)) as base:
-        base.row_factory = sqlite3.Row
-        _check(base, path)
-        yield base

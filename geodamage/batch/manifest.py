@@ -20,6 +20,8 @@ from urllib.parse import urlsplit
 import shapely
 
 from geodamage.batch.entries import Entry, iso_time, read_csv, read_features, read_toml
+from geodamage.batch.pairing import Placed, ground_area, outline_of, pair_up
+from geodamage.batch.stac import EventTime, is_stac, read_document, read_stac
 from geodamage.errors import (
     GeodamageError,
     InputError,
@@ -30,12 +32,11 @@ from geodamage.errors import (
 )
 from geodamage.grid import GsdRange
 from geodamage.scene.image import Image
-from geodamage.batch.pairing import Placed, ground_area, outline_of, pair_up
-from geodamage.scene.scene import Scene, SceneOptions, with_choices
+from geodamage.scene.options import SceneOptions, with_choices
+from geodamage.scene.scene import Scene
 from geodamage.scene.sheets import lay_out
-from geodamage.sources import check_file, find, is_remote
-from geodamage.batch.stac import EventTime, is_stac, read_document, read_stac
 from geodamage.scene.tiles import Tile, open_tile
+from geodamage.sources import check_file, find, is_remote
 
 #: Bytes of a scene's name in UTF-8; file systems take 255, and files are named after it.
 LONGEST_NAME = 100

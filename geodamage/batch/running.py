@@ -11,15 +11,29 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from geodamage._version import __version__
 from geodamage.assessment import assess, scene_options
+from geodamage.batch.executors import (
+    Executor,
+    LocalExecutor,
+    Outcome,
+    Task,
+    Update,
+    clear_partials,
+    find_devices,
+    follow_task,
+)
+from geodamage.batch.fingerprints import (
+    input_bytes,
+    input_fingerprint,
+    model_fingerprint,
+    option_fingerprint,
+    output_record,
+    why_altered,
+)
 from geodamage.batch.job import (
     BUILDINGS,
     EVENT,
@@ -33,143 +47,25 @@ from geodamage.batch.job import (
     results_of,
     scene_job,
 )
-from geodamage.damage import GRADES
+from geodamage.batch.ledger import Ledger
+from geodamage.batch.manifest import plan_scenes
+from geodamage.batch.plan import _workers
+from geodamage.batch.progress import BatchProgress, BatchSummary
+from geodamage.batch.record import DONE, FAILED, RUNNING, SceneIdentity, SceneRecord
+from geodamage.batch.shard import ledger_path
+from geodamage.batch.story import other_ledgers, read_ledger, read_story
 from geodamage.errors import (
     GeodamageError,
     LedgerError,
     OutputError,
 )
-from geodamage.event.merging import merge_event
-from geodamage.batch.executors import (
-    Executor,
-    LocalExecutor,
-    Outcome,
-    Task,
-    Update,
-    clear_partials,
-    find_devices,
-    follow_task,
-    plan_workers,
-)
-from geodamage.batch.fingerprints import (
-    input_bytes,
-    input_fingerprint,
-    model_fingerprint,
-    option_fingerprint,
-    output_record,
-    why_altered,
-)
-from geodamage.batch.ledger import (
-    DONE,
-    FAILED,
-    RUNNING,
-    Ledger,
-    SceneIdentity,
-    SceneRecord,
-    ledger_path,
-    other_ledgers,
-    read_ledger,
-    read_story,
-)
 from geodamage.event.looks import Look
-from geodamage.batch.manifest import PlannedScene, plan_scenes
-from geodamage.model.onnx import Ensemble, Model, load_model
+from geodamage.event.merging import merge_event
+from geodamage.model.session import default_threads
 from geodamage.output.publication import sidecar_path
-from geodamage.prediction import default_threads
 
 #: Seconds between two looks at what the executor has to say.
 TICK = 0.5
-
-
-@dataclass(frozen=True)
-class BatchProgress:
-    """How far a batch is.
-
-    Attributes
-    ----------
-    stage
-        `open`, `assess`, `merge` or `done`.
-    done, failed, running, total
-        Scenes.
-    share
-        Of the work that is finished, 0-1, by the size of the images.
-    km2
-        Ground that was assessed, of all scenes that are done.
-    eta
-        Seconds that are left, as far as can be told.
-    scene
-        That the message is about.
-    message
-        A line for the user, or None; `warning` says that it is one.
-    """
-
-    stage: str
-    done: int = 0
-    failed: int = 0
-    running: int = 0
-    total: int = 0
-    share: float = 0.0
-    km2: float = 0.0
-    eta: float | None = None
-    scene: str | None = None
-    message: str | None = None
-    warning: bool = False
-
-
-@dataclass
-class BatchSummary:
-    """What a batch came to.
-
-    Attributes
-    ----------
-    done
-        Names of the scenes that are done, also by earlier runs.
-    assessed
-        How many of them this run did.
-    failed
-        One line for each scene that failed, by name.
-    elsewhere
-        Names of the scenes that another process is working on.
-    counts, areas
-        Buildings and m² by the name of their grade.
-    km2
-        Ground that was assessed; what two scenes show counts twice.
-    event, report
-        The layer of the event and its page, where they were written.
-    seconds
-        Of this run.
-    """
-
-    done: list[str] = field(default_factory=list)
-    assessed: int = 0
-    failed: dict[str, str] = field(default_factory=dict)
-    elsewhere: list[str] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=Counter)
-    areas: Counter[str] = field(default_factory=Counter)
-    km2: float = 0.0
-    event: Path | None = None
-    report: Path | None = None
-    seconds: float = 0.0
-
-    @property
-    def exit_code(self) -> int:
-        """0 if all is well, 3 if some scenes failed."""
-        return 3 if self.failed else 0
-
-    def facts(self) -> dict[str, Any]:
-        """Return the figures for programs."""
-        return {
-            "done": len(self.done),
-            "assessed": self.assessed,
-            "failed": self.failed,
-            "elsewhere": self.elsewhere,
-            "assessed_km2": round(self.km2, 6),
-            "buildings": sum(self.counts.values()),
-            "buildings_per_grade": {grade.label: self.counts[grade.label] for grade in GRADES},
-            "event": None if self.event is None else str(self.event),
-            "report": None if self.report is None else str(self.report),
-            "seconds": round(self.seconds, 2),
-        }
 
 
 def run_batch(job: BatchJob) -> Generator[BatchProgress, None, BatchSummary]:
@@ -196,72 +92,6 @@ def run_batch(job: BatchJob) -> Generator[BatchProgress, None, BatchSummary]:
         "done", len(summary.done), len(summary.failed), 0, batch.total, 1.0, summary.km2, 0.0
     )
     return summary
-
-
-@dataclass(frozen=True)
-class BatchPlan:
-    """What a batch will take.
-
-    Attributes
-    ----------
-    scenes
-        What each scene will take, in the order of the list.
-    workers
-        Scenes at a time.
-    speed
-        Megapixels a second of one of them, as measured.
-    """
-
-    scenes: tuple[PlannedScene, ...]
-    workers: int
-    speed: float
-
-    @property
-    def seconds(self) -> float:
-        """Expected time of all, without the time in which the last workers wait for each other."""
-        return sum(scene.seconds or 0.0 for scene in self.scenes) / self.workers
-
-
-def plan_batch(job: BatchJob) -> BatchPlan:
-    """Look at the headers of all images and say what the batch will take; nothing is written.
-
-    Raises
-    ------
-    GeodamageError
-        If the list or the default model cannot be used.
-    """
-    check_names(job.scenes)
-    defaults = job.defaults
-    workers = job.dask_local or _workers(job, len(find_devices(defaults.device)))
-    workers = min(workers, len(job.scenes))
-    threads = defaults.threads or max(1, default_threads() // workers)
-    model = load_model(defaults.model, device=defaults.device, threads=threads, tta=defaults.tta)
-    # Workers of one machine share its memory and its caches, so this is a bound, not a promise.
-    speed = _measure(model)
-    options = scene_options(defaults.scene, model.card)
-    wanted = [scene for scene in job.scenes if job.shard is None or scene.name in job.shard]
-    rows = plan_scenes(wanted, gsd=model.card.gsd, options=options, speed=speed)
-    return BatchPlan(tuple(rows), workers, speed)
-
-
-def _measure(model: Model | Ensemble) -> float:
-    """Return how many megapixels a model gets through in a second, without its halo."""
-    card = model.card
-    size, core = card.tile, card.tile - 2 * card.margin
-    pre, post = (
-        np.zeros((1, len(channels), size, size), np.uint8)
-        for channels in (card.pre_channels, card.post_channels)
-    )
-    model(pre, post)  # the first call prepares
-    started = time.perf_counter()
-    model(pre, post)
-    return core * core / 1e6 / (time.perf_counter() - started)
-
-
-def _workers(job: BatchJob, devices: int) -> int:
-    return plan_workers(
-        job.memory, scene_memory=job.defaults.memory, workers=job.workers, devices=devices
-    )
 
 
 class _Batch:

@@ -18,8 +18,8 @@ import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from geodamage.errors import ManifestError, MissingExtraError, OptionError, SceneReadError
 from geodamage.batch.pairing import Placed
+from geodamage.errors import ManifestError, MissingExtraError, OptionError, SceneReadError
 from geodamage.sources import check_file, is_remote
 
 if TYPE_CHECKING:

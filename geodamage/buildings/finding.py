@@ -1,6 +1,5 @@
 """Buildings: bands of probabilities in, one graded polygon per building out, as they finish."""
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,15 +13,16 @@ import shapely
 from pyproj import Proj, Transformer
 from rasterio.transform import Affine
 
-from geodamage.model.card import Card
+from geodamage.ahead import close
 from geodamage.buildings.components import Components, Patch
-from geodamage.damage import GRADES, LABELS
-from geodamage.errors import OptionError
-from geodamage.fields import FIELDS, FOOTPRINT_FIELDS, Field, empty_frame
-from geodamage.grid import Grid
-from geodamage.prediction import NEAR_MISSING, Band, close
 from geodamage.buildings.regularisation import regularise
 from geodamage.buildings.splitting import split_touching
+from geodamage.damage import GRADES, LABELS
+from geodamage.errors import OptionError
+from geodamage.fields import FIELDS, FOOTPRINT_FIELDS, Field, empty_frame, identity
+from geodamage.grid import Grid
+from geodamage.model.card import Card
+from geodamage.prediction import NEAR_MISSING, Band
 from geodamage.windows import Window
 
 #: m²; smaller things are cars and noise more often than buildings. On the validation places of
@@ -366,16 +366,6 @@ def polygonise(
     order = np.argsort(numbers, kind="stable")
     polygons: Any = shapely.polygons(rings, indices=owner)
     return np.array(numbers, np.int64)[order], shapely.normalize(polygons[order])
-
-
-def identity(lon: float, lat: float, area: float) -> str:
-    """Return a building's identity: a hash of its place and size.
-
-    The same building of the same scene has the same identity, whatever tile, thread or area of
-    interest it was found with.
-    """
-    text = f"{lon:.6f},{lat:.6f},{area:.1f}"
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def pixel_area(grid: Grid) -> float:

@@ -14,14 +14,15 @@ import shapely
 from pyproj import Transformer
 from rasterio.transform import Affine
 
-from geodamage.scene.aoi import check_vector_file
+from geodamage.ahead import close
 from geodamage.buildings.finding import Grading
-from geodamage.model.card import Card
 from geodamage.errors import FootprintError
 from geodamage.fields import NAMES
 from geodamage.grid import WGS84, Grid
-from geodamage.prediction import UNSEEN, Band, close
+from geodamage.model.card import Card
+from geodamage.prediction import UNSEEN, Band
 from geodamage.scene.scene import MISSING_POST, MISSING_PRE, OUTSIDE_AOI, Scene
+from geodamage.sources import check_vector_file
 from geodamage.windows import Window
 
 #: Rows and columns of sub-pixels a pixel is cut into to measure how much of it is covered.

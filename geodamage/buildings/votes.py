@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from geodamage.ahead import close
 from geodamage.model.card import Card
 from geodamage.model.rules import one_hot
-from geodamage.prediction import Band, close
+from geodamage.prediction import Band
 
 VOTES = ("probabilities", "pixels")
 

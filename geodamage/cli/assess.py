@@ -75,7 +75,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     # After the options are known to be good: these imports take a second.
     from geodamage.assessment import Job, assess
     from geodamage.buildings.finding import BuildingOptions
-    from geodamage.scene.scene import SceneOptions, choose_bands
+    from geodamage.scene.options import SceneOptions, choose_bands
 
     job = Job(
         pre=options["pre"],

@@ -94,7 +94,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     ctx.meta["geodamage.error"] = reporter.error
     job = _job(options, reporter)
     if options["dry_run"]:
-        from geodamage.batch.running import plan_batch
+        from geodamage.batch.plan import plan_batch
 
         print_plan(plan_batch(job), as_json=options["progress"] == "json")
         return
@@ -122,10 +122,10 @@ def _job(options: dict[str, Any], reporter: BatchReporter) -> Any:
     # After the options are known to be good: these imports take a second.
     from geodamage.assessment import Job
     from geodamage.batch.job import BatchJob
-    from geodamage.buildings.finding import BuildingOptions
-    from geodamage.batch.ledger import Shard
     from geodamage.batch.manifest import read_manifest
-    from geodamage.scene.scene import SceneOptions, choose_bands
+    from geodamage.batch.shard import Shard
+    from geodamage.buildings.finding import BuildingOptions
+    from geodamage.scene.options import SceneOptions, choose_bands
 
     scenes = read_manifest(
         options["manifest"],

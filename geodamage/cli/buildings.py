@@ -86,7 +86,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     # After the options are known to be good: these imports take a second.
     from geodamage.buildings.finding import BuildingOptions
     from geodamage.localisation import LocalisationJob, localise
-    from geodamage.scene.scene import SceneOptions
+    from geodamage.scene.options import SceneOptions
 
     job = LocalisationJob(
         scene=SceneOptions(

@@ -59,8 +59,8 @@ def command(
     if admin_name is not None and admin is None:
         raise OptionError("--admin-name needs --admin")
 
-    from geodamage.event.merging import merge_event
     from geodamage.event.looks import find_looks, read_dates
+    from geodamage.event.merging import merge_event
 
     looks = find_looks(sources, dates=None if dates is None else read_dates(dates))
     existing: Existing = "update" if update else "replace" if overwrite else "refuse"

@@ -97,13 +97,13 @@ def command(
 def _score_buildings(
     prediction: Path, truth: Path, *, as_json: bool, quiet: bool, **options: Any
 ) -> None:
+    from geodamage.cli.tables import print_footprint_scores
     from geodamage.scores.footprints import (
         FootprintScore,
         ScoringOptions,
         pair_files,
         score_files,
     )
-    from geodamage.cli.tables import print_footprint_scores
 
     how = ScoringOptions(**options)
     pairs = pair_files(prediction, truth)

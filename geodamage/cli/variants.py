@@ -12,8 +12,8 @@ from geodamage.cli.progress import LINE_EVERY
 from geodamage.errors import ModelError
 
 if TYPE_CHECKING:
-    from geodamage.optimise.variants import Variant
     from geodamage.optimise.timings import Timing
+    from geodamage.optimise.variants import Variant
 
 S = TypeVar("S")
 R = TypeVar("R")

@@ -18,7 +18,6 @@ import shapely
 from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
 
-from geodamage.scene.aoi import check_vector_file
 from geodamage.errors import (
     ManifestError,
     MissingExtraError,
@@ -29,6 +28,7 @@ from geodamage.errors import (
 from geodamage.fields import NAMES, conform, empty_frame
 from geodamage.output.publication import VECTOR_EXTENSIONS, read_sidecar, sidecar_path
 from geodamage.output.vectors import to_rfc7946
+from geodamage.sources import check_vector_file
 
 LONLAT = CRS.from_user_input("OGC:CRS84")
 

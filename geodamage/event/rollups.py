@@ -11,11 +11,11 @@ import pyogrio
 import shapely
 from pyproj import CRS, Transformer
 
-from geodamage.scene.aoi import check_vector_file
 from geodamage.damage import GRADES
 from geodamage.errors import OptionError, SceneError
 from geodamage.event.looks import LONLAT
 from geodamage.output.vectors import to_rfc7946
+from geodamage.sources import check_vector_file
 
 #: Cells outside these limits (metres) are a slip of the keyboard.
 SMALLEST_CELL, LARGEST_CELL = 10.0, 100_000.0

@@ -4,10 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-#: Steps of a saved map between 0 and 1, as in the rasters that geodamage writes; 1 byte a pixel.
-MAP_STEPS = 250
-#: Code of a pixel that a map says nothing about.
-MAP_UNKNOWN = 255
+from geodamage.codes import MAP_STEPS
 
 # Source: Open Cities AI challenge, third place, combine_images.py:65-71. Its maps have 8 bits, so
 # a positive pixel has 1/255 at least.

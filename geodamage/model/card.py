@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from geodamage.errors import ChecksumError, ModelError
-from geodamage.grid import GsdRange
+from geodamage.grid import SENSORS, GsdRange
 from geodamage.windows import round_up
 
 #: Key of the card in the metadata of an ONNX file.
@@ -19,7 +19,6 @@ _METADATA_PROPS, _ENTRY_KEY, _ENTRY_VALUE = 14, 1, 2
 
 TASKS = ("assess", "localisation", "damage")
 CONTEXTS = ("local", "global")
-SENSORS = ("optical", "sar")
 #: How the numbers of a graph are stored and computed: `fp32`; `fp16`, weights stored in half and
 #: computed in single; `half`, computed in half, too; `int8`, convolutions of 8-bit integers.
 PRECISIONS = ("fp32", "fp16", "half", "int8")

@@ -9,9 +9,10 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from geodamage.model.card import Card, read_card
 from geodamage.errors import ModelError, ModelNotFoundError
-from geodamage.model.onnx import LARGEST_MODEL, bundled_models, find_model
+from geodamage.model.card import Card, read_card
+from geodamage.model.loading import bundled_models, find_model
+from geodamage.model.onnx import LARGEST_MODEL
 
 
 @dataclass(frozen=True)

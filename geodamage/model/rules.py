@@ -8,9 +8,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from geodamage.model.card import Card
 from geodamage.damage import DamageGrade
 from geodamage.errors import ModelError
+from geodamage.model.card import Card
 
 #: Grades that the dilated region of minor damage overwrites, by the name of the rule.
 #: Source: xView2 first place, create_submission.py:65. It means to overwrite no-damage alone; as

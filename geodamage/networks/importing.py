@@ -13,8 +13,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from geodamage.model.card import Card, with_card
 from geodamage.errors import GeodamageWarning, MissingExtraError, OptionError
+from geodamage.model.card import Card, with_card
 from geodamage.model.onnx import Model
 from geodamage.networks.checkpoints import Checkpoint, build_network, read_checkpoint
 from geodamage.networks.conventions import Exported, convention_of

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from geodamage.ahead import ahead
 from geodamage.arrays import Prediction, predict_pair
 from geodamage.buildings.finding import Grading
 from geodamage.model.card import Card
-from geodamage.scores.evaluation import read_truth
-from geodamage.model.onnx import Heads, Predictor
+from geodamage.model.heads import Heads, Predictor
 from geodamage.model.rules import PixelRules
-from geodamage.prediction import ahead
+from geodamage.scores.evaluation import read_truth
 from geodamage.scores.tallies import Drawing, Masks, Tally, Truth, count_pair, sum_votes
 from geodamage.xbd.folders import Pair
 

@@ -10,10 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from geodamage.errors import DeviceError, ModelError, OptionError
 from geodamage.model.card import Card
 from geodamage.model.catalogue import Entry, read_model
-from geodamage.errors import DeviceError, ModelError, OptionError
-from geodamage.model.onnx import Ensemble, Model, available_devices, bundled_models, load_model
+from geodamage.model.ensemble import Ensemble
+from geodamage.model.loading import bundled_models, load_model
+from geodamage.model.onnx import Model
+from geodamage.model.session import available_devices
 
 #: Prints resident kilobytes: before a model is loaded, when it is, and the most while it answers.
 #: What reading the model left behind is given back first, where the C library can.
@@ -22,7 +25,7 @@ import ctypes
 import sys
 from pathlib import Path
 import numpy as np
-from geodamage.model.onnx import load_model
+from geodamage.model.loading import load_model
 path, size, device, threads = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 import onnxruntime
 def kilobytes(name):

@@ -1,7 +1,7 @@
 """Optimisation: of a model in single precision, variants that are smaller or faster.
 
-A variant is kept where it says what its parent says: see `geodamage.optimise.parity`. Its card names the
-parent and how far it is from it.
+A variant is kept where it says what its parent says: see `geodamage.optimise.parity`. Its card
+names the parent and how far it is from it.
 """
 
 import json
@@ -16,15 +16,17 @@ from typing import Any
 import numpy as np
 
 from geodamage.arrays import COLOURS
+from geodamage.errors import LabelError, ModelError, OptionError
 from geodamage.model.card import Card, read_card, with_card
 from geodamage.model.catalogue import Entry, read_model
-from geodamage.errors import LabelError, ModelError, OptionError
-from geodamage.scores.evaluation import EvaluationJob, choose_pairs
-from geodamage.model.onnx import DEFAULT_MODEL, Ensemble, Model, load_model
-from geodamage.output.publication import Publication, check_output, output_errors
+from geodamage.model.ensemble import Ensemble
+from geodamage.model.loading import DEFAULT_MODEL, load_model
+from geodamage.model.onnx import Model
 from geodamage.optimise.parity import Parity, compare
 from geodamage.optimise.precision import KEPT_FLOAT, Window, compute_half, quantise, store_half
 from geodamage.optimise.timings import measure_memory
+from geodamage.output.publication import Publication, check_output, output_errors
+from geodamage.scores.evaluation import EvaluationJob, choose_pairs
 from geodamage.windows import mirror, round_up
 from geodamage.xbd.folders import Pair, read_image, read_split
 

@@ -8,9 +8,9 @@ import geopandas as gpd
 import pyogrio
 import pyogrio.errors
 
-from geodamage.scene.aoi import check_vector_file
 from geodamage.errors import InputError, OutputError
 from geodamage.output.publication import final_path, read_sidecar
+from geodamage.sources import check_vector_file
 
 
 def read_facts(buildings: Path) -> dict[str, Any]:

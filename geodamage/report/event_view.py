@@ -11,8 +11,8 @@ import pandas as pd
 
 from geodamage.damage import GRADES
 from geodamage.errors import InputError
-from geodamage.report.findings import numbers
 from geodamage.output.layers import read_facts, read_layer
+from geodamage.report.findings import numbers
 from geodamage.report.view import Table, View, Words, make_view
 
 #: Rows of a table; an event of thousands of cells has more in its layers.

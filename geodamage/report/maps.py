@@ -17,8 +17,8 @@ import shapely
 
 from geodamage._version import __version__
 from geodamage.damage import COLOUR_NOT_ASSESSED, COLOURS, COLOURS_SAFE, GRADES, DamageGrade
-from geodamage.report.findings import codes
 from geodamage.output.publication import output_errors
+from geodamage.report.findings import codes
 from geodamage.report.view import (
     View,
     assessed_km2,

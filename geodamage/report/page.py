@@ -100,7 +100,7 @@ def render(view: View) -> str:
 
 @cache
 def _template(name: str) -> str:
-    return files("geodamage").joinpath("templates", name).read_text(encoding="utf-8")
+    return files("geodamage").joinpath("report", "templates", name).read_text(encoding="utf-8")
 
 
 @cache

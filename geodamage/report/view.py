@@ -14,9 +14,10 @@ import shapely
 from affine import Affine
 from pyproj import CRS, Transformer
 
-from geodamage.model.catalogue import list_models
 from geodamage.errors import InputError
 from geodamage.fields import empty_frame
+from geodamage.grid import Grid
+from geodamage.model.catalogue import list_models
 from geodamage.report.findings import (
     NEEDED,
     STATEMENT,
@@ -28,7 +29,6 @@ from geodamage.report.findings import (
     summarise,
     worst,
 )
-from geodamage.grid import Grid
 from geodamage.report.pictures import (
     MOST_PIXELS,
     Bounds,

@@ -8,19 +8,19 @@ from typing import Any
 
 from geodamage._version import __version__
 from geodamage.errors import OptionError
-from geodamage.report.event_view import is_event, view_event
 from geodamage.output.layers import read_facts, read_layer
-from geodamage.report.maps import MAP_EXTENSIONS, PDF_EXTENSIONS, write_sheet
 from geodamage.output.publication import (
     Publication,
     check_output,
     output_errors,
     sidecar_path,
 )
+from geodamage.report.event_view import is_event, view_event
+from geodamage.report.maps import MAP_EXTENSIONS, PDF_EXTENSIONS, write_sheet
 from geodamage.report.page import render, require_report_extra
 from geodamage.report.pictures import Source, imagery_of
-from geodamage.sources import find
 from geodamage.report.view import View, Words, make_view, statement
+from geodamage.sources import find
 
 PAGE_EXTENSIONS = (".html", ".htm")
 

@@ -8,7 +8,7 @@ from pyproj import CRS
 from shapely.geometry.base import BaseGeometry
 
 from geodamage.errors import SceneError
-from geodamage.sources import check_file
+from geodamage.sources import check_vector_file
 
 
 def read_aoi(path: Path, crs: CRS) -> BaseGeometry:
@@ -39,21 +39,3 @@ def read_aoi(path: Path, crs: CRS) -> BaseGeometry:
         raise SceneError(f"{path}: no polygon in it; an area of interest is made of polygons")
     area = shapely.union_all(shapely.make_valid(shapes.to_crs(crs).to_numpy()))
     return shapely.force_2d(area)
-
-
-def check_vector_file(path: Path) -> str:
-    """Return the absolute path of a vector file that names no other files; GDAL does not open it.
-
-    Raises
-    ------
-    SceneReadError
-        If it is no readable, regular file.
-    SceneError
-        If it is XML that makes GDAL open other files, whatever its name says.
-    """
-    name = check_file(str(path))
-    with path.open("rb") as file:
-        start = file.read(4096)
-    if b"<OGRVRT" in start:
-        raise SceneError(f"{path}: a virtual file that names others; give the vector file itself")
-    return name

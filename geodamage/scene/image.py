@@ -15,7 +15,6 @@ from geodamage.errors import SceneError
 from geodamage.scene.lattice import Lattice
 from geodamage.scene.scaling import Scaling, from_samples
 from geodamage.scene.sheets import Patch, Sheet, lay_out, lay_under, nothing, pixel_coordinates
-from geodamage.sources import Source, find, is_remote
 from geodamage.scene.tiles import Tile, open_tile
 from geodamage.scene.warp import (
     Bools,
@@ -27,6 +26,7 @@ from geodamage.scene.warp import (
     reduction,
     resample,
 )
+from geodamage.sources import Source, find, is_remote
 from geodamage.windows import Window, round_up, split
 
 #: Source pixels in memory at once.

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from geodamage.model.averaging import MAP_STEPS, MAP_UNKNOWN
+from geodamage.codes import MAP_STEPS, MAP_UNKNOWN
 from geodamage.errors import SceneError
 from geodamage.scene.image import Image, Shift, sample_tiles
 from geodamage.scene.lattice import Lattice
 from geodamage.scene.scaling import Scaling
 from geodamage.scene.sheets import lay_out
-from geodamage.sources import check_file
 from geodamage.scene.tiles import Tile, open_tile
+from geodamage.sources import check_file
 from geodamage.windows import Window
 
 #: Parts of a map that are looked at before it is used.

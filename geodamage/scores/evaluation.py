@@ -17,19 +17,22 @@ from typing import Any
 
 import numpy as np
 
+from geodamage.ahead import ahead
 from geodamage.arrays import Prediction, predict_pair
 from geodamage.buildings.finding import DEFAULT_MIN_AREA, Grading
-from geodamage.model.card import Card
 from geodamage.errors import LabelError, OptionError
 from geodamage.grid import WGS84
-from geodamage.xbd.labels import Label, fit_lonlat
-from geodamage.xbd.masks import burn_index, burn_labels
-from geodamage.model.onnx import DEFAULT_MODEL, Ensemble, Model, Predictor, load_model
-from geodamage.prediction import ahead
+from geodamage.model.card import Card
+from geodamage.model.ensemble import Ensemble
+from geodamage.model.heads import Predictor
+from geodamage.model.loading import DEFAULT_MODEL, load_model
+from geodamage.model.onnx import Model
 from geodamage.scores.scoring import OFFICIAL_SHAPE
 from geodamage.scores.submission import SubmissionFolder
 from geodamage.scores.tallies import Drawing, Masks, Tally, Truth, add_up, count_pair, intervals
 from geodamage.xbd.folders import DATES, DRIVERS, Pair, find_pairs, read_image, read_split
+from geodamage.xbd.labels import Label, fit_lonlat
+from geodamage.xbd.masks import burn_index, burn_labels
 
 #: Metres per pixel where a label file does not say where it lies: the median of xBD at hand.
 USUAL_GSD = 0.47

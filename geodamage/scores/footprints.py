@@ -24,12 +24,13 @@ from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.features import rasterize
 
-from geodamage.scene.aoi import check_vector_file, read_aoi
-from geodamage.errors import OptionError, ScoringError
 from geodamage.buildings.footprints import read_footprints
+from geodamage.errors import OptionError, ScoringError
 from geodamage.grid import Grid
-from geodamage.scores.metrics import MATCH_IOU, Counts, match, pixel_counts
-from geodamage.sources import check_file
+from geodamage.scene.aoi import read_aoi
+from geodamage.scores.buildings import MATCH_IOU, match
+from geodamage.scores.pixels import Counts, pixel_counts
+from geodamage.sources import check_file, check_vector_file
 
 #: Extensions of rasters; anything else is read as polygons.
 RASTERS = (".tif", ".tiff", ".png")

@@ -20,7 +20,9 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from geodamage.damage import GRADES
 from geodamage.errors import ScoringError
-from geodamage.scores.metrics import BuildingScore, OfficialScore, building_score, official_score, report
+from geodamage.scores.buildings import BuildingScore, building_score
+from geodamage.scores.metrics import report
+from geodamage.scores.pixels import OfficialScore, official_score
 from geodamage.xbd.folders import Pair
 
 #: Source: DIUx-xView/xView2_scoring, xview2_metrics.py: names, shape and values of the masks.

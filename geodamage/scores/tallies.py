@@ -7,25 +7,22 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from geodamage.arrays import Prediction
-from geodamage.buildings.finding import DEFAULT_MIN_AREA, Grading
-from geodamage.model.card import Card
 from geodamage.buildings.components import Components
-from geodamage.scores.metrics import (
+from geodamage.buildings.finding import DEFAULT_MIN_AREA, Grading
+from geodamage.buildings.splitting import split_touching
+from geodamage.model.card import Card
+from geodamage.prediction import Band
+from geodamage.scores.buildings import (
     BuildingScore,
-    Calibration,
-    Counts,
-    OfficialScore,
     SizeRecall,
     building_score,
-    calibration,
     grading_score,
     match,
-    official_score,
-    report,
     size_recall,
 )
-from geodamage.prediction import Band
-from geodamage.buildings.splitting import split_touching
+from geodamage.scores.calibration import Calibration, calibration
+from geodamage.scores.metrics import report
+from geodamage.scores.pixels import Counts, OfficialScore, official_score
 from geodamage.windows import Window
 from geodamage.xbd.folders import Pair
 

@@ -18,9 +18,16 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from geodamage.errors import InputError, LabelError, SceneReadError
 from geodamage.grid import WGS84, Grid
-from geodamage.xbd.labels import TIERS, Label, LabelFile, fit_lonlat, paired_vertices, read_label_file
 from geodamage.output.publication import Publication, check_output, output_errors
 from geodamage.xbd.folders import DATES, DRIVERS, Pair, read_image
+from geodamage.xbd.labels import (
+    TIERS,
+    Label,
+    LabelFile,
+    fit_lonlat,
+    paired_vertices,
+    read_label_file,
+)
 
 #: CRS of `features.lng_lat`, and of what is written.
 LONLAT = CRS.from_epsg(4326)

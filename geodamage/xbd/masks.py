@@ -14,9 +14,9 @@ import shapely
 
 from geodamage.damage import NOT_ASSESSED, DamageGrade
 from geodamage.errors import LabelError, OptionError
+from geodamage.output.publication import Publication, check_output, output_errors
 from geodamage.xbd.georeferencing import to_pixels
 from geodamage.xbd.labels import TIERS, Label, LabelFile, ToPixels, check_reach, read_label_file
-from geodamage.output.publication import Publication, check_output, output_errors
 
 #: Rows and columns of every xBD image, for a label file that does not say.
 XBD_SHAPE = (1024, 1024)

@@ -15,12 +15,19 @@ import numpy as np
 import pytest
 
 from geodamage.assessment import Job, scene_options
-from geodamage.batch.cluster import DaskExecutor, band_plan, connect, predict_on_cluster, run_on_worker
-from geodamage.errors import InputError, MissingExtraError, OptionError
+from geodamage.batch.cluster import (
+    DaskExecutor,
+    band_plan,
+    connect,
+    predict_on_cluster,
+    run_on_worker,
+)
 from geodamage.batch.executors import Outcome, Task
-from geodamage.batch.ledger import read_story
-from geodamage.model.onnx import load_model
-from geodamage.prediction import Plan, make_plan, run_plan
+from geodamage.batch.story import read_story
+from geodamage.errors import InputError, MissingExtraError, OptionError
+from geodamage.model.loading import load_model
+from geodamage.plan import Plan, make_plan
+from geodamage.prediction import run_plan
 from geodamage.scene.scene import Scene
 from geodamage.windows import Window
 from tests.batches import batch_of, contents, make_scenes, roofs, run

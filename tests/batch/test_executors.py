@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from geodamage.assessment import Job
-from geodamage.errors import OptionError, ResourceError
 from geodamage.batch.executors import (
     LocalExecutor,
     Outcome,
@@ -22,6 +21,7 @@ from geodamage.batch.executors import (
     plan_workers,
     run_task,
 )
+from geodamage.errors import OptionError, ResourceError
 from tests.conftest import listing, make_scene
 
 

@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 
 from geodamage.assessment import Job
-from geodamage.buildings.finding import BuildingOptions
-from geodamage.errors import ModelError
 from geodamage.batch.fingerprints import (
     input_fingerprint,
     model_fingerprint,
@@ -19,7 +17,9 @@ from geodamage.batch.fingerprints import (
     output_record,
     why_altered,
 )
-from geodamage.scene.scene import SceneOptions
+from geodamage.buildings.finding import BuildingOptions
+from geodamage.errors import ModelError
+from geodamage.scene.options import SceneOptions
 from tests.conftest import make_model, make_scene, run_command
 
 

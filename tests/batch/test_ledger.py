@@ -9,19 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from geodamage.batch.ledger import APPLICATION_ID, Ledger
+from geodamage.batch.owner import Owner, _file_system, file_system
+from geodamage.batch.record import SceneIdentity
+from geodamage.batch.shard import Shard, ledger_path
+from geodamage.batch.story import read_history, read_story
 from geodamage.errors import LedgerError, OptionError
-from geodamage.batch.ledger import (
-    APPLICATION_ID,
-    Ledger,
-    Owner,
-    SceneIdentity,
-    Shard,
-    _file_system,
-    file_system,
-    ledger_path,
-    read_history,
-    read_story,
-)
 from tests.batches import rows
 
 
@@ -251,7 +244,7 @@ def test_it_writes_ahead_on_a_local_file_system_only(path, monkeypatch):
     with Ledger(path):
         local = file_system(path) in ("ext4", "xfs", "btrfs", "tmpfs", "overlay")
         assert rows(path, "PRAGMA journal_mode") == [("wal" if local else "delete",)]
-    monkeypatch.setattr("geodamage.batch.ledger.file_system", lambda path: "nfs4")
+    monkeypatch.setattr("geodamage.batch.owner.file_system", lambda path: "nfs4")
     with Ledger(path) as ledger:
         ledger.enter(entries("a"))
         assert rows(path, "PRAGMA journal_mode") == [("delete",)]

@@ -10,8 +10,6 @@ from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geodamage.errors import ManifestError, OptionError
-from geodamage.grid import GsdRange
 from geodamage.batch.manifest import (
     LONGEST_NAME,
     BatchScene,
@@ -20,7 +18,10 @@ from geodamage.batch.manifest import (
     safe_name,
     unique_names,
 )
-from geodamage.scene.scene import Scene, SceneOptions
+from geodamage.errors import ManifestError, OptionError
+from geodamage.grid import GsdRange
+from geodamage.scene.options import SceneOptions
+from geodamage.scene.scene import Scene
 from tests.conftest import CORNER, make_pixels, make_raster
 from tests.test_real import DATA
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyproj import Transformer
 
-from geodamage.errors import SceneError, SceneReadError
 from geodamage.batch.pairing import LEAST_OVERLAP, Placed, ground_area, outline_of, pair_up
+from geodamage.errors import SceneError, SceneReadError
 from tests.conftest import CORNER, UTM, make_pixels, make_raster
 
 

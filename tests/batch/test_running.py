@@ -9,11 +9,13 @@ import geopandas as gpd
 import pytest
 
 from geodamage.assessment import Job
-from geodamage.batch.running import plan_batch, run_batch
 from geodamage.batch.job import BatchJob, scene_job
-from geodamage.errors import ManifestError, ModelNotFoundError, OptionError, OutputError
-from geodamage.batch.ledger import Shard, read_history, read_story
 from geodamage.batch.manifest import BatchScene
+from geodamage.batch.plan import plan_batch
+from geodamage.batch.running import run_batch
+from geodamage.batch.shard import Shard
+from geodamage.batch.story import read_history, read_story
+from geodamage.errors import ManifestError, ModelNotFoundError, OptionError, OutputError
 from geodamage.output.publication import read_sidecar
 from tests.batches import (
     batch_of,

@@ -8,7 +8,7 @@ import pytest
 from benchmarks import events
 from benchmarks.events import FOLDS, Event, command, main, measure, told, train_all
 from geodamage.errors import OptionError
-from geodamage.scores.metrics import grading_score
+from geodamage.scores.buildings import grading_score
 from geodamage.scores.tallies import Tally
 from geodamage.xbd.folders import read_split
 from tests.fakes import write_xbd

@@ -15,12 +15,11 @@ from geodamage.buildings.finding import (
     Grading,
     count_seen,
     find_buildings,
-    identity,
     pixel_area,
     polygonise,
 )
 from geodamage.errors import OptionError
-from geodamage.fields import NAMES, conform
+from geodamage.fields import NAMES, conform, identity
 from geodamage.grid import WGS84, Grid
 from geodamage.prediction import NEAR_MISSING, Band
 from geodamage.scene.scene import MISSING_PRE

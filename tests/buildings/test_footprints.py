@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely import MultiPolygon, Point, Polygon
 
+from geodamage.buildings.footprints import Footprints, coverage, grade_footprints, read_footprints
 from geodamage.errors import FootprintError, GeodamageError
 from geodamage.fields import NAMES, conform
-from geodamage.buildings.footprints import Footprints, coverage, grade_footprints, read_footprints
 from geodamage.grid import WGS84, Grid
-from geodamage.model.onnx import Heads, probabilities
+from geodamage.model.heads import Heads, probabilities
 from geodamage.prediction import Band
 from geodamage.scene.scene import MISSING_POST, MISSING_PRE, OUTSIDE_AOI
 from geodamage.windows import Window

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
+from tests.buildings.test_footprints import given_footprints
 
 from geodamage.buildings.finding import BuildingOptions, find_buildings
 from geodamage.buildings.footprints import grade_footprints
-from geodamage.grid import Grid
 from geodamage.buildings.votes import count_pixels, count_pixels_within, plain
+from geodamage.grid import Grid
 from tests.fakes import TRANSFORM, UTM, band_of, make_card, pixel_box, scene_of
-from tests.test_footprints import given_footprints
 
 
 def graded_band(grades, best=None):

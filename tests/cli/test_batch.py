@@ -7,7 +7,7 @@ import time
 import geopandas as gpd
 import pytest
 
-from geodamage.batch.ledger import read_story
+from geodamage.batch.story import read_story
 from tests.batches import begin_command, contents, kill_group, make_scenes, write_list
 from tests.conftest import listing, run_command
 

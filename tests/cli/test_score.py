@@ -5,7 +5,10 @@ import numpy as np
 import pytest
 
 from geodamage.cli.tables import print_scores
-from geodamage.scores.metrics import OfficialScore, calibration, grading_score, report
+from geodamage.scores.buildings import grading_score
+from geodamage.scores.calibration import calibration
+from geodamage.scores.metrics import report
+from geodamage.scores.pixels import OfficialScore
 from tests.conftest import run_command
 from tests.official_vectors import COUNTS, VECTORS
 

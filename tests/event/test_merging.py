@@ -20,10 +20,12 @@ from geodamage.errors import (
     SceneError,
     SceneReadError,
 )
-from geodamage.event.merging import add_scenes, best_looks, merge_event, no_record
-from geodamage.fields import NAMES
+from geodamage.event.layers import best_looks
 from geodamage.event.looks import order_key
+from geodamage.event.merging import add_scenes, merge_event
+from geodamage.event.record import no_record
 from geodamage.event.rollups import GRADE_FIELDS, TALLY_FIELDS, roll_up_by_grid
+from geodamage.fields import NAMES
 from geodamage.output.vectors import vector_writer
 from tests.conftest import listing
 from tests.event_scenes import (

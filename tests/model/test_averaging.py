@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from geodamage.model.averaging import MAP_UNKNOWN, WeightedMean, as_probability, find_outlier
+from geodamage.codes import MAP_UNKNOWN
+from geodamage.model.averaging import WeightedMean, as_probability, find_outlier
 from tests.fakes import SMALL
 
 

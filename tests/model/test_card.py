@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from geodamage.model.card import METADATA_KEY, Card, model_hash, read_card, with_card
 from geodamage.errors import ChecksumError, ModelError
+from geodamage.model.card import METADATA_KEY, Card, model_hash, read_card, with_card
 from tests.fakes import FACTS, SMALL, make_card, pointwise_bytes
 
 GRAPH = pointwise_bytes()

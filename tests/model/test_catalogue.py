@@ -3,8 +3,8 @@ import os
 
 import pytest
 
-from geodamage.model.catalogue import list_models, read_model
 from geodamage.errors import ChecksumError, ModelError, ModelNotFoundError
+from geodamage.model.catalogue import list_models, read_model
 from tests.conftest import make_model
 
 

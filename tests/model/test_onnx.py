@@ -6,26 +6,14 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from geodamage.model.card import with_card
 from geodamage.errors import DeviceError, ModelError, ModelNotFoundError, OptionError
-from geodamage.model.onnx import (
-    DEFAULT_MODEL,
-    FLIPS,
-    Ensemble,
-    Heads,
-    Member,
-    Model,
-    SavedMap,
-    building_probabilities,
-    bundled_models,
-    find_model,
-    load_model,
-    probabilities,
-    with_flips,
-    with_ways,
-)
+from geodamage.model.card import with_card
+from geodamage.model.ensemble import FLIPS, Ensemble, Member, SavedMap, with_flips, with_ways
+from geodamage.model.heads import Heads, building_probabilities, probabilities
+from geodamage.model.loading import DEFAULT_MODEL, bundled_models, find_model, load_model
+from geodamage.model.onnx import Model
 from geodamage.model.rules import PixelRules
-from geodamage.prediction import make_plan
+from geodamage.plan import make_plan
 from geodamage.windows import Window
 from tests.fakes import (
     CONSTANTS,

@@ -3,10 +3,11 @@ import dataclasses
 import numpy as np
 import pytest
 
+from geodamage.model.heads import Heads
+from geodamage.model.onnx import Model
 from geodamage.optimise import parity
-from geodamage.scores.evaluation import read_truth
-from geodamage.model.onnx import Heads, Model
 from geodamage.optimise.parity import Parity, ask, compare
+from geodamage.scores.evaluation import read_truth
 from geodamage.xbd.folders import Pair
 from tests.conftest import make_model
 from tests.fakes import write_pointwise

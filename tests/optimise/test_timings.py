@@ -2,8 +2,8 @@ import dataclasses
 
 import pytest
 
-from geodamage.optimise import timings
 from geodamage.errors import DeviceError, ModelNotFoundError, OptionError
+from geodamage.optimise import timings
 from geodamage.optimise.timings import Memory, TimingJob, best, measure_memory, time_models
 from tests.conftest import make_model
 from tests.convolutions import write_convolutions

@@ -3,13 +3,14 @@ import json
 import numpy as np
 import pytest
 
+from geodamage.errors import LabelError, ModelError, OptionError, OutputExistsError
+from geodamage.model.card import read_card
+from geodamage.model.ensemble import Ensemble
+from geodamage.model.loading import load_model
 from geodamage.optimise import parity
 from geodamage.optimise import variants as optimisation
-from geodamage.model.card import read_card
-from geodamage.errors import LabelError, ModelError, OptionError, OutputExistsError
-from geodamage.model.onnx import Ensemble, load_model
-from geodamage.optimise.variants import OptimisationJob, calibration_windows, choose_parts, optimise
 from geodamage.optimise.timings import Memory
+from geodamage.optimise.variants import OptimisationJob, calibration_windows, choose_parts, optimise
 from tests.conftest import listing
 from tests.convolutions import write_convolutions
 from tests.fakes import make_card

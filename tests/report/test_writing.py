@@ -11,15 +11,13 @@ import shapely
 from affine import Affine
 from pyproj import CRS
 
-from geodamage.report.writing import page, view
-from geodamage.report.writing import writing as report
 from geodamage.assessment import Job, assess
 from geodamage.errors import InputError, MissingExtraError, OptionError, OutputError
+from geodamage.event.looks import Look
 from geodamage.event.merging import merge_event
 from geodamage.grid import Grid
-from geodamage.event.looks import Look
-from geodamage.report.maps import scale_length, shorten
 from geodamage.output.publication import sidecar_path
+from geodamage.report.maps import scale_length, shorten
 from geodamage.report.pictures import (
     CHIP_SIDE,
     EMPTY,
@@ -30,9 +28,11 @@ from geodamage.report.pictures import (
     read_chips,
     read_dates,
 )
-from geodamage.report.writing import ReportOptions, write_event_report, write_report
-from geodamage.scene.scene import SceneOptions
 from geodamage.report.view import Words
+from geodamage.report import page, view
+from geodamage.report import writing as report
+from geodamage.report.writing import ReportOptions, write_event_report, write_report
+from geodamage.scene.options import SceneOptions
 from tests.conftest import (
     CORNER,
     GROUND,

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from geodamage.damage import GRADES
-from geodamage.xbd.labels import fit_lonlat
 from geodamage.xbd.folders import find_pairs, read_image
+from geodamage.xbd.labels import fit_lonlat
 from sample_data.pairs import EVENTS, make_pairs
 from training.data.index import Entry, index_pairs
 from training.data.splits import overlaps

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from geodamage.model.averaging import MAP_UNKNOWN
+from geodamage.codes import MAP_UNKNOWN
 from geodamage.errors import SceneError, SceneReadError
 from geodamage.scene.lattice import Lattice
 from geodamage.scene.probability_maps import open_map

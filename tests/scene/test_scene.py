@@ -16,14 +16,8 @@ from scipy import ndimage
 from geodamage.errors import GsdWarning, OptionError, SceneError, SceneReadError, SceneWarning
 from geodamage.grid import GsdRange
 from geodamage.scene.image import Image
-from geodamage.scene.scene import (
-    MISSING_POST,
-    MISSING_PRE,
-    OUTSIDE,
-    OUTSIDE_AOI,
-    Scene,
-    SceneOptions,
-)
+from geodamage.scene.options import SceneOptions
+from geodamage.scene.scene import MISSING_POST, MISSING_PRE, OUTSIDE, OUTSIDE_AOI, Scene
 from geodamage.windows import Window, mirror
 from tests.conftest import CORNER, UTM, make_pixels, make_raster
 

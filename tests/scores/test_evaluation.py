@@ -10,7 +10,7 @@ import pytest
 from geodamage.damage import LABELS
 from geodamage.errors import GeodamageError, LabelError, OptionError, OutputError, OutputExistsError
 from geodamage.scores.evaluation import EvaluationJob, evaluate, read_truth
-from geodamage.scores.metrics import OfficialScore, official_score
+from geodamage.scores.pixels import OfficialScore, official_score
 from geodamage.xbd.folders import Pair, find_pairs
 from tests.conftest import Roof, listing
 from tests.labelled_pairs import (

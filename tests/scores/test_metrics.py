@@ -8,21 +8,18 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from geodamage.damage import LABELS
-from geodamage.scores.metrics import (
+from geodamage.scores.buildings import (
     BuildingScore,
-    Calibration,
-    Counts,
-    OfficialScore,
     SizeRecall,
     building_score,
-    calibration,
     grading_score,
     match,
-    official_score,
     quadratic_kappa,
-    report,
     size_recall,
 )
+from geodamage.scores.calibration import Calibration, calibration
+from geodamage.scores.metrics import report
+from geodamage.scores.pixels import Counts, OfficialScore, official_score
 from tests.fakes import SMALL
 from tests.official_vectors import COUNTS, VECTORS
 

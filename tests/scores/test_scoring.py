@@ -8,7 +8,7 @@ import rasterio
 from scipy import ndimage
 
 from geodamage.errors import ScoringError
-from geodamage.scores.metrics import official_score
+from geodamage.scores.pixels import official_score
 from geodamage.scores.scoring import (
     ImageId,
     MaskScore,

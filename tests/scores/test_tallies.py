@@ -5,7 +5,9 @@ import pytest
 
 from geodamage.arrays import Prediction
 from geodamage.buildings.finding import BuildingOptions, Grading, find_buildings, pixel_area
-from geodamage.scores.metrics import BuildingScore, Calibration, Counts, OfficialScore, SizeRecall
+from geodamage.scores.buildings import BuildingScore, SizeRecall
+from geodamage.scores.calibration import Calibration
+from geodamage.scores.pixels import Counts, OfficialScore
 from geodamage.scores.tallies import (
     Drawing,
     Masks,

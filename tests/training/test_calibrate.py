@@ -5,8 +5,8 @@ import pytest
 
 from geodamage.buildings.finding import Grading
 from geodamage.errors import ModelError
+from geodamage.model.loading import load_model
 from geodamage.scores.evaluation import EvaluationJob
-from geodamage.model.onnx import load_model
 from geodamage.scores.tallies import Drawing, MatchedVotes
 from geodamage.xbd.folders import read_split
 from tests.fakes import write_pointwise

@@ -15,6 +15,8 @@ import training.chips
 import training.sensors.modalities
 from geodamage.errors import CheckpointError, OptionError
 from sample_data.modality_chips import make_chips
+from training.chips import main, parse, set_up
+from training.runs.records import Status
 from training.sensors.chip_networks import (
     ChipFacts,
     Trained,
@@ -23,9 +25,7 @@ from training.sensors.chip_networks import (
     save_trained,
 )
 from training.sensors.chip_recipe import ChipRecipe
-from training.chips import main, parse, set_up
 from training.sensors.modalities import begin, resume, train_chips
-from training.runs.records import Status
 
 ROOT = Path(__file__).parents[2]
 #: A network whose step takes milliseconds, and few chips.

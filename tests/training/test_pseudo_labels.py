@@ -4,8 +4,8 @@ import pytest
 from geodamage.errors import LabelError
 from tests.training.building_folders import write_masks
 from training import pseudo_labels
-from training.data.building_images import LEARNT, in_folds, read_building_index
 from training.building_predictor import Answer
+from training.data.building_images import LEARNT, in_folds, read_building_index
 from training.data.building_sources import image_tiles
 from training.prepare_buildings import CropOptions
 from training.prepare_buildings import main as prepare

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from geodamage.errors import LabelError
-from geodamage.scores.metrics import OfficialScore, official_score
 from geodamage.networks.conventions import Exported, convention_of
+from geodamage.scores.pixels import OfficialScore, official_score
 from geodamage.xbd.folders import find_pairs
 from sample_data.pairs import make_pairs
 from tests.fakes import SMALL

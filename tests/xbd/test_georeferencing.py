@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geodamage.errors import LabelError, OptionError, OutputExistsError, SceneReadError
+from geodamage.grid import WGS84
+from geodamage.xbd.folders import find_pairs, read_image
 from geodamage.xbd.georeferencing import (
     check_fit,
     find_image_pairs,
@@ -19,9 +21,7 @@ from geodamage.xbd.georeferencing import (
     georeference,
     to_pixels,
 )
-from geodamage.grid import WGS84
 from geodamage.xbd.labels import Label, fit_lonlat, read_xbd
-from geodamage.xbd.folders import find_pairs, read_image
 from tests.conftest import listing
 from tests.fakes import SMALL, write_xbd
 

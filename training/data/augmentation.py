@@ -15,8 +15,7 @@ import numpy as np
 
 from geodamage.damage import BACKGROUND, GRADES, NOT_ASSESSED, DamageGrade
 from geodamage.errors import LabelError, OptionError
-from training.data import distortion
-from training.data import radiometry
+from training.data import distortion, radiometry
 from training.data.radiometry import Bytes
 
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from geodamage.damage import GRADES, NOT_ASSESSED
 from geodamage.errors import LabelError
-from geodamage.xbd.masks import burn_index, burn_labels
 from geodamage.xbd.folders import Pair, read_image
+from geodamage.xbd.masks import burn_index, burn_labels
 from sample_data.scenes import DrawnScene, draw_scene
 
 #: Native pixels of 0.47 m are as large as 1.2 m then.
@@ -88,7 +88,7 @@ class LabelledPair:
     zoom: float = 1.0
     """What the pair is enlarged by before it is scaled at random: for pairs of coarser pixels."""
     teacher: np.ndarray | None = None
-    """uint8 (rows, columns, k): what a teacher says (`training.teaching.teachers.encode`); 0 is unknown."""
+    """uint8 (rows, columns, k): what a teacher says (`teachers.encode`); 0 is unknown."""
     shown: np.ndarray | None = None
     """uint8 (rows, columns, 3): what a teacher is shown for post, where post is of a radar."""
 

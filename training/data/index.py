@@ -16,9 +16,9 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from geodamage.damage import GRADES
 from geodamage.errors import InputError, LabelError
+from geodamage.xbd.folders import Pair, find_pairs, read_image
 from geodamage.xbd.labels import TIERS, Label, fit_lonlat
 from geodamage.xbd.masks import burn_labels
-from geodamage.xbd.folders import Pair, find_pairs, read_image
 
 # Images of xBD have no georeference, and threads share the filters of warnings.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)

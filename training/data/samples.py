@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from geodamage.damage import NOT_ASSESSED, DamageGrade
 from geodamage.errors import LabelError
+from geodamage.xbd.folders import Pair, read_image
 from geodamage.xbd.labels import Label
 from geodamage.xbd.masks import burn_index, burn_labels
-from geodamage.xbd.folders import Pair, read_image
 from training.data.augmentation import Augmentation, Sample, augment
 from training.data.building_images import BuildingImage
 from training.data.crops import Chips

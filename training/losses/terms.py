@@ -6,7 +6,7 @@ each channel; the other looks at all channels as one choice, and gives one value
     per channel   dice  softmax_dice  log_cosh_dice  focal  alpha_focal  bce  lovasz_hinge
     one choice    cross_entropy  softmax_focal  lovasz_softmax  ordinal_emd
 
-`LossOptions` names terms and weights, `build_loss` makes the module, `training.losses.presets` holds
+`LossOptions` names terms and weights, `build_loss` makes the module, `losses.presets` holds
 those of published recipes. Pixels of code 255 are left out of every term.
 """
 
@@ -22,8 +22,8 @@ from torch.nn import functional
 
 from geodamage.damage import GRADES, NOT_ASSESSED
 from geodamage.errors import OptionError
-from training.presets import near
 from training.data.sampling import inverse_frequency
+from training.presets import near
 
 #: Sums of one process, or of all of them; see `everywhere`.
 Total = Callable[[Tensor], Tensor]

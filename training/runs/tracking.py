@@ -20,12 +20,12 @@ from types import TracebackType
 from typing import Any
 
 from geodamage.errors import GeodamageError
+from training.extras import optional
+from training.recipe import Recipe, as_values
 from training.runs.database import Database, DatabaseError
 from training.runs.display import Display, duration
-from training.extras import optional
 from training.runs.notification import NotificationError, Notifier
 from training.runs.pictures import Answer, draw_curve, sample_sheet, write_png
-from training.recipe import Recipe, as_values
 from training.runs.records import Status, StepTable, ValidationLog
 
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from geodamage.errors import CheckpointError, OptionError
+from training.extras import optional
 from training.sensors.chip_folders import Bytes
 from training.sensors.chip_recipe import ChipRecipe
-from training.extras import optional
 
 #: What tells our files from others.
 FORMAT = "geodamage chip classifier 1"

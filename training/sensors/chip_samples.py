@@ -8,9 +8,9 @@ import numpy.typing as npt
 import torch
 
 from geodamage.errors import OptionError
+from training.extras import optional
 from training.sensors.chip_folders import SENSORS, Bytes, ChipPairs, Numbers, labels_of, load_chips
 from training.sensors.chip_recipe import ChipRecipe
-from training.extras import optional
 
 #: Side of the hole of `auto`, pixels. Source: system 002, KD2 cell 4 (Cutout).
 HOLE = 16

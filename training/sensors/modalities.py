@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from geodamage.errors import OptionError
+from training.data.samples import batches
 from training.sensors.chip_folders import SENSORS, Bytes, Numbers
 from training.sensors.chip_networks import (
     ChipFacts,
@@ -35,7 +36,6 @@ from training.sensors.chip_networks import (
 from training.sensors.chip_recipe import ChipRecipe
 from training.sensors.chip_samples import ChipSamples, LoadedChips
 from training.sensors.chip_scores import ChipScores
-from training.data.samples import batches
 from training.train import Report, TrainingError
 
 
@@ -136,7 +136,7 @@ def divergence(
 ) -> Tensor:
     """Return T² times KL(teacher, student), both softened by the temperature T.
 
-    With `mean = "chips"` and no weights it is `training.losses.distillation.forward_kl` of one pixel.
+    With `mean = "chips"` and no weights it is `distillation.forward_kl` of one pixel.
 
     Parameters
     ----------

@@ -26,7 +26,8 @@ from geodamage.damage import GRADES, NOT_ASSESSED
 from geodamage.errors import OptionError
 from geodamage.networks.conventions import Exported
 from training.data.crops import Chips, LabelledPair, by_grade
-from training.teaching.soft_labels import DistilOptions
+from training.data.masked import parts
+from training.data.samples import ChipSamples, Samples
 from training.losses.distillation import (
     building_logit,
     feature,
@@ -35,11 +36,10 @@ from training.losses.distillation import (
     reverse_kl,
     two_classes,
 )
-from training.data.masked import parts
 from training.objectives import Batch, Objective, exported
 from training.recipe import Recipe
-from training.data.samples import ChipSamples, Samples
 from training.teaching.semi_supervision import Guard
+from training.teaching.soft_labels import DistilOptions
 from training.teaching.teachers import (
     Answer,
     Panel,

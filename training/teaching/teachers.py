@@ -21,11 +21,12 @@ from torch.nn import functional
 
 from geodamage.arrays import predict_pair
 from geodamage.errors import InputError, ModelError, OptionError
-from geodamage.model.onnx import Heads, Predictor, find_model, load_model
+from geodamage.model.heads import Heads, Predictor
+from geodamage.model.loading import find_model, load_model
 from geodamage.networks.conventions import Convention, Exported
-from training.teaching.soft_labels import DistilOptions
 from training.losses.distillation import building_logit
 from training.predictor import EvenDamage, Trained, load_predictor, read_trained
+from training.teaching.soft_labels import DistilOptions
 
 #: Probabilities are kept from 0 and 1 by this, so that their logarithms are finite.
 LEAST = 1e-6

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from geodamage.errors import LabelError
 from geodamage.xbd.folders import Pair, read_split
 from tests.fakes import SMALL, write_xbd
-from training.data.crops import Chip, ChipOptions, Chips, assemble, cut, draw_generated, lean, load_pair
+from training.data.crops import (
+    Chip,
+    ChipOptions,
+    Chips,
+    assemble,
+    cut,
+    draw_generated,
+    lean,
+    load_pair,
+)
 
 OPTIONS = ChipOptions(crop=64, shift=8)
 

@@ -11,8 +11,6 @@ from geodamage.damage import NOT_ASSESSED
 from geodamage.errors import LabelError, OptionError, SceneReadError
 from sample_data.pairs import make_pairs
 from training.data.crops import ChipOptions, Chips, cut
-from training.teaching.objective import add_answers
-from training.recipe import Recipe
 from training.data.two_sensors import (
     BrightPair,
     RadarPair,
@@ -21,6 +19,8 @@ from training.data.two_sensors import (
     find_bright_pairs,
     read_radar,
 )
+from training.recipe import Recipe
+from training.teaching.objective import add_answers
 
 OPTIONS = ChipOptions(crop=64, shift=8)
 VALUES = {

@@ -8,6 +8,7 @@ from torch import distributed, multiprocessing, nn
 from torch.nn import functional
 
 from geodamage.errors import OptionError
+from training.data.sampling import inverse_frequency
 from training.losses.presets import LOSSES, loss_options
 from training.losses.terms import (
     TERMS,
@@ -29,7 +30,6 @@ from training.losses.terms import (
     softmax_focal,
     targets,
 )
-from training.data.sampling import inverse_frequency
 
 ONES = torch.ones(4)
 

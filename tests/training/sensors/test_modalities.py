@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from training.sensors.chip_recipe import ChipRecipe
 from training.losses.distillation import forward_kl
+from training.sensors.chip_recipe import ChipRecipe
 from training.sensors.modalities import Mixing, divergence, inverse_counts, phases_of
 
 #: Class counts and rounded weights. Source: system 002, KD1 cell 25.

@@ -15,7 +15,10 @@ from tests.conftest import make_model
 from tests.run_folders import write_run, write_weights
 from tests.training.small_runs import options_of
 from training.data.crops import ChipOptions, Chips, cut, draw_generated
-from training.teaching.soft_labels import DistilOptions
+from training.data.samples import stack
+from training.losses.distillation import building_logit, feature, forward_kl, response, two_classes
+from training.objectives import make_objective
+from training.recipe import Recipe
 from training.teaching.objective import (
     DistilObjective,
     add_answers,
@@ -25,11 +28,8 @@ from training.teaching.objective import (
     projections_of,
     shares,
 )
-from training.losses.distillation import building_logit, feature, forward_kl, response, two_classes
-from training.objectives import make_objective
-from training.recipe import Recipe
-from training.data.samples import stack
 from training.teaching.semi_supervision import CollapseError, Guard, SoftOptions
+from training.teaching.soft_labels import DistilOptions
 from training.teaching.teachers import Answer, Panel, TeacherError, decode, encode
 from training.train import set_up, train
 

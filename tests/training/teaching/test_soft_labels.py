@@ -4,9 +4,9 @@ import pytest
 
 from geodamage.errors import OptionError
 from geodamage.xbd.folders import Pair
-from training.teaching.soft_labels import DistilOptions
 from training.export import training_data
 from training.recipe import Recipe
+from training.teaching.soft_labels import DistilOptions
 
 COMPACT = {"name": "a", "network": "compact", "task": "assess", "sampling": "chips", "steps": 1}
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from geodamage.errors import InputError, OptionError
-from geodamage.model.onnx import Heads, load_model
+from geodamage.model.heads import Heads
+from geodamage.model.loading import load_model
 from geodamage.networks import create_network, importing
 from geodamage.networks.conventions import COMPACT, Exported, convention_of
 from geodamage.networks.export import pattern_windows

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "geodamage"
 
 #: Top-level modules of the packages that pyproject.toml names otherwise.
-MODULES = {"opencv-python-headless": "cv2"}
+MODULES = {"lazy-loader": "lazy_loader", "opencv-python-headless": "cv2"}
 
 #: Modules that come with an extra, and where they may be imported.
 EXTRAS = {
     "onnx": {"geodamage.optimise.precision"},
-    "onnxruntime": {"geodamage.model.onnx", "geodamage.optimise.precision"},
+    "onnxruntime": {"geodamage.model.session", "geodamage.optimise.precision"},
     "pyarrow": {"geodamage.output.vectors"},
     "bokeh": {"geodamage.report.page"},
     "distributed": {"geodamage.batch.cluster"},
@@ -67,10 +67,70 @@ GRAPH = {
 }
 
 
+#: What each room may import beside itself and the foundations. Docs: the table of rooms.
+ROOMS = {
+    "scene": set[str](),
+    "model": set[str](),
+    "output": set[str](),
+    "buildings": {"scene", "model", "output"},
+    "xbd": {"output"},
+    "report": {"output", "scene", "model"},
+    "event": {"output", "report"},
+    "scores": {"scene", "buildings", "xbd", "model", "output"},
+    "optimise": {"scores", "buildings", "xbd", "model", "output"},
+    "networks": {"model", "output"},
+}
+
+#: Modules of the root, from the lowest to the highest: the spine.
+FOUNDATIONS = {"_version", "codes", "damage", "errors", "fields", "grid", "sources", "windows"}
+MIDDLE = {"ahead", "plan", "prediction", "arrays"}
+#: Rooms that stand on predictions.
+UPPER_ROOMS = {"buildings", "scores", "optimise"}
+
+
+def place(name: str) -> str:
+    """Return the room of a module, or its own name where it stands in the root."""
+    return name.removeprefix("geodamage.").split(".")[0]
+
+
+def may_import(room: str, other: str) -> bool:
+    """Say whether a module of a room may import one of another place."""
+    if room in {"cli", "batch"}:
+        return room == "cli" or other not in {"cli", "__main__", "networks"}
+    if room in ROOMS:
+        allowed = ROOMS[room] | FOUNDATIONS | (MIDDLE if room in UPPER_ROOMS else set())
+        return other in allowed
+    if room in FOUNDATIONS:
+        return other in FOUNDATIONS
+    if room in MIDDLE:
+        return other in FOUNDATIONS | MIDDLE | {"scene", "model"}
+    return other not in {"cli", "batch", "event", "scores", "optimise", "networks"}
+
+
 def test_there_is_something_to_look_at():
     assert {"geodamage.errors", "geodamage.networks", "geodamage.cli.assess"} <= set(SOURCES)
     assert "geodamage.scene.scene" in GRAPH["geodamage.prediction"]
     assert "geodamage.assessment" in GRAPH["geodamage.cli.assess"]
+
+
+def test_every_folder_is_a_room():
+    folders = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()}
+    assert folders == {*ROOMS, "cli", "batch"}
+
+
+@pytest.mark.parametrize("name", sorted(set(SOURCES) - {"geodamage", "geodamage.__main__"}))
+def test_nobody_reaches_over_a_wall(name):
+    room = place(name)
+    over = {other for other in GRAPH[name] if place(other) != room}
+    assert not [other for other in over if not may_import(room, place(other))]
+
+
+@pytest.mark.parametrize("name", sorted(SOURCES))
+def test_modules_come_from_where_they_are_written(name):
+    # A name taken from a room itself would hide which of its modules is needed.
+    rooms = {f"geodamage.{room}" for room in ROOMS if room != "networks"}
+    taken = {full.rpartition(".")[0] for full in imports(SOURCES[name])}
+    assert not taken & rooms - {name}
 
 
 def test_imports_make_no_circle():
