@@ -4,8 +4,8 @@
 
     model = load_model("fast")
     with Scene.open("pre.tif", "post.tif", gsd=model.card.gsd) as scene:
-        bands = predict(scene, model)
-        buildings = find_buildings(bands, scene.grid, scene.region, model.card)
+        strips = predict(scene, model)
+        buildings = find_buildings(strips, scene.grid, scene.region, model.card)
         write_buildings(buildings, "buildings.geojson", scene.grid.crs)
 
 Importing the package is instant: a name's module is imported when the name is first used.

@@ -41,7 +41,7 @@ from geodamage.output.publication import RASTER_EXTENSIONS, Publication, check_o
 from geodamage.output.rasters import GradeRaster, ProbabilityRaster, raster_bytes
 from geodamage.output.vectors import vector_writer
 from geodamage.plan import make_plan
-from geodamage.prediction import UNSEEN, Band, run_plan
+from geodamage.prediction import UNSEEN, Strip, run_plan
 from geodamage.report.findings import STATEMENT
 from geodamage.report.pictures import imagery_of
 from geodamage.report.view import make_view
@@ -196,7 +196,7 @@ class Summary(Coverage):
 
 
 def assess(
-    job: Job, *, predict: Callable[..., Iterator[Band]] = run_plan
+    job: Job, *, predict: Callable[..., Iterator[Strip]] = run_plan
 ) -> Generator[Progress, None, Summary]:
     """Assess a scene and write its results; a generator of progress.
 
@@ -206,7 +206,7 @@ def assess(
     Parameters
     ----------
     predict
-        Called as `run_plan`, and yields the same bands: a cluster may compute them.
+        Called as `run_plan`, and yields the same strips: a cluster may compute them.
 
     Raises
     ------
@@ -316,7 +316,7 @@ def _run(
     scene: Scene,
     model: Model | Ensemble,
     footprints: Footprints | None,
-    predicted: Callable[..., Iterator[Band]],
+    predicted: Callable[..., Iterator[Strip]],
     started: float,
 ) -> Generator[Progress, None, Summary]:
     """Predict, grade and write; the results are published at the end."""
@@ -328,9 +328,9 @@ def _run(
         vector = stack.enter_context(vector_writer(partial, scene.grid.crs))
         rasters = _Rasters(job, scene, publication, stack, by_pixel=model.has_pixel_rules)
         with_grades = rasters.by_pixel or job.vote == "pixels"
-        bands = _counted(rasters.recorded(predicted(with_grades=with_grades)), summary)
-        frames = _graded(job, scene, model.card, footprints, bands, counts)
-        stack.callback(close, bands)
+        strips = _counted(rasters.recorded(predicted(with_grades=with_grades)), summary)
+        frames = _graded(job, scene, model.card, footprints, strips, counts)
+        stack.callback(close, strips)
         for frame in frames:
             if len(frame):
                 vector.append(frame)
@@ -374,15 +374,15 @@ def _graded(
     scene: Scene,
     card: Card,
     footprints: Footprints | None,
-    bands: Iterator[Band],
+    strips: Iterator[Strip],
     counts: BuildingCounts,
 ) -> Iterator[gpd.GeoDataFrame]:
-    """Return the graded buildings of the bands, in the way that the job asks for."""
+    """Return the graded buildings of the strips, in the way that the job asks for."""
     card, by_pixel = _grading_card(job, card), job.vote == "pixels"
     if footprints is not None:
-        voting = count_pixels_within(bands) if by_pixel else bands
+        voting = count_pixels_within(strips) if by_pixel else strips
         return grade_footprints(voting, scene, footprints, card)
-    voting = count_pixels(bands) if by_pixel else bands
+    voting = count_pixels(strips) if by_pixel else strips
     return find_buildings(
         voting, scene.grid, scene.region, card, options=job.buildings, counts=counts
     )
@@ -392,14 +392,14 @@ def _grading_card(job: Job, card: Card) -> Card:
     return plain(card) if job.vote == "pixels" else card
 
 
-def _counted(bands: Iterable[Band], summary: Summary) -> Iterator[Band]:
-    for band in bands:
-        summary.seen_pixels += count_seen(band)
-        yield band
+def _counted(strips: Iterable[Strip], summary: Summary) -> Iterator[Strip]:
+    for strip in strips:
+        summary.seen_pixels += count_seen(strip)
+        yield strip
 
 
 class _Rasters:
-    """The rasters that were asked for, written as bands and buildings pass."""
+    """The rasters that were asked for, written as strips and buildings pass."""
 
     def __init__(
         self,
@@ -425,25 +425,25 @@ class _Rasters:
                 ProbabilityRaster(partial, scene.grid, scene.region)
             )
 
-    def recorded(self, bands: Iterator[Band]) -> Iterator[Band]:
-        """Write each band on its way."""
+    def recorded(self, strips: Iterator[Strip]) -> Iterator[Strip]:
+        """Write each strip on its way."""
         try:
-            for band in bands:
-                seen = (band.missing & UNSEEN) == 0
+            for strip in strips:
+                seen = (strip.missing & UNSEEN) == 0
                 if self.grades is not None:
-                    self._write_grades(self.grades, band, seen)
+                    self._write_grades(self.grades, strip, seen)
                 if self.probabilities is not None:
-                    self.probabilities.write(band.window, band.probabilities, seen)
-                self.done += band.window.size
-                yield band
+                    self.probabilities.write(strip.window, strip.probabilities, seen)
+                self.done += strip.window.size
+                yield strip
         finally:
-            close(bands)
+            close(strips)
 
-    def _write_grades(self, raster: GradeRaster, band: Band, seen: np.ndarray) -> None:
-        if self.by_pixel and band.grades is not None:
-            raster.write(band.window, band.grades, seen)
+    def _write_grades(self, raster: GradeRaster, strip: Strip, seen: np.ndarray) -> None:
+        if self.by_pixel and strip.grades is not None:
+            raster.write(strip.window, strip.grades, seen)
         else:
-            raster.write_valid(band.window, seen)
+            raster.write_valid(strip.window, seen)
 
     def burn(self, frame: gpd.GeoDataFrame) -> None:
         """Paint graded buildings, where the pixels are not graded themselves."""

@@ -19,16 +19,16 @@ BASE_BYTES = 620_000_000
 BASE_MODEL_BYTES = 10_000_000
 
 
-#: Bytes of one read pixel: six of colour, one of flags, two copies while the next band is read.
+#: Bytes of one read pixel: six of colour, one of flags, two copies while the next strip is read.
 READ_BYTES = 16
 
 
-#: Bytes of one read pixel of a saved map: one, and two copies while the next band is read.
+#: Bytes of one read pixel of a saved map: one, and two copies while the next strip is read.
 MAP_BYTES = 3
 
 
-#: Bytes of one finished pixel: five float32 and a flag in four bands, labels, scratch.
-BAND_BYTES = 130
+#: Bytes of one finished pixel: five float32 and a flag in four strips, labels, scratch.
+STRIP_BYTES = 130
 
 
 @dataclass(frozen=True)
@@ -66,16 +66,16 @@ class Plan:
             yield left, left + count * step
             left += count * step
 
-    def bands(self) -> Iterator[Window]:
-        """Return the windows of all bands, whole cores, block by block from top to bottom."""
+    def strips(self) -> Iterator[Window]:
+        """Return the windows of all strips, whole cores, block by block from top to bottom."""
         for left, right in self.blocks():
             for top in range(self.origin[0], self.region.bottom, self.core[0]):
                 yield Window(top, left, self.core[0], right - left)
 
-    def cores(self, band: Window) -> Iterator[Window]:
-        """Return the cores of a band, left to right."""
-        for left in range(band.column, band.right, self.core[1]):
-            yield Window(band.row, left, *self.core)
+    def cores(self, strip: Window) -> Iterator[Window]:
+        """Return the cores of a strip, left to right."""
+        for left in range(strip.column, strip.right, self.core[1]):
+            yield Window(strip.row, left, *self.core)
 
     @property
     def window(self) -> tuple[int, int]:
@@ -177,4 +177,4 @@ def _plan(region: Window, card: Card, size: int, halo: int, batch: int) -> Plan:
 def _column_bytes(plan: Plan, maps: int) -> float:
     """Return the bytes that one more column of cores in a block needs."""
     read = plan.window[0] * plan.window[1] * (READ_BYTES + MAP_BYTES * maps)
-    return float(read + plan.core[0] * plan.core[1] * BAND_BYTES)
+    return float(read + plan.core[0] * plan.core[1] * STRIP_BYTES)

@@ -1,8 +1,8 @@
-"""Prediction: a scene and a model in, finished bands of probabilities out.
+"""Prediction: a scene and a model in, finished strips of probabilities out.
 
-Reading, inference and whatever the caller does with a band run at the same time, each in a thread
-of its own, with at most one band waiting between two of them. A band is a block of finished rows
-of one column block; together the bands tile the region, and no pixel comes twice.
+Reading, inference and whatever the caller does with a strip run at the same time, each in a thread
+of its own, with at most one strip waiting between two of them. A strip is a block of finished rows
+of one column block; together the strips tile the region, and no pixel comes twice.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ BLIND = MISSING_PRE | MISSING_POST | OUTSIDE
 
 
 @dataclass(frozen=True)
-class Band:
+class Strip:
     """A finished block of a scene.
 
     Attributes
@@ -58,12 +58,12 @@ class Band:
 
 
 class _Answers(NamedTuple):
-    """What the model said of the cores of a band, before it is joined.
+    """What the model said of the cores of a strip, before it is joined.
 
-    The heads and the flags in `around` reach as far beyond a core and the band as the rules look.
+    The heads and the flags in `around` reach as far beyond a core and the strip as the rules look.
     """
 
-    band: Window
+    strip: Window
     missing: np.ndarray
     around: np.ndarray
     groups: list[list[Window]]
@@ -78,8 +78,8 @@ def predict(
     batch: int = 1,
     memory: float = 1.5e9,
     with_grades: bool = False,
-) -> Iterator[Band]:
-    """Predict a scene, band by band.
+) -> Iterator[Strip]:
+    """Predict a scene, strip by strip.
 
     Stopping the iteration stops the work. Where neither date shows a pixel of a core, the model is
     not asked.
@@ -97,7 +97,7 @@ def predict(
 
     Yields
     ------
-    Band
+    Strip
         Finished; together they tile `scene.region`.
     """
     plan = make_plan(
@@ -118,13 +118,13 @@ def run_plan(
     *,
     with_grades: bool = False,
     localisation_only: bool = False,
-) -> Iterator[Band]:
+) -> Iterator[Strip]:
     """Predict a scene as planned; see `predict`.
 
     Parameters
     ----------
     localisation_only
-        Give bands of two channels: background and building. Then the model needs no damage head.
+        Give strips of two channels: background and building. Then the model needs no damage head.
 
     Raises
     ------
@@ -145,10 +145,10 @@ def run_plan(
 
 
 def _read(scene: Scene, plan: Plan) -> Iterator[tuple[Window, Pixels]]:
-    """Read each band with its halo; rows that the last band has read are not read again."""
+    """Read each strip with its halo; rows that the last strip has read are not read again."""
     last: tuple[Window, Pixels] | None = None
-    for band in plan.bands():
-        wanted = band.buffer(plan.halo)
+    for strip in plan.strips():
+        wanted = strip.buffer(plan.halo)
         if last is not None and last[0].column == wanted.column and last[0].bottom > wanted.row:
             kept = last[0].bottom - wanted.row
             fresh = Window(last[0].bottom, wanted.column, wanted.height - kept, wanted.width)
@@ -156,7 +156,7 @@ def _read(scene: Scene, plan: Plan) -> Iterator[tuple[Window, Pixels]]:
         else:
             pixels = scene.read(wanted)
         last = wanted, pixels
-        yield band, pixels
+        yield strip, pixels
 
 
 def _stack(above: Pixels, below: Pixels, kept: int) -> Pixels:
@@ -175,7 +175,7 @@ def _infer(
 ) -> Iterator[_Answers]:
     # An error of the model keeps this frame alive; the reader shall not live as long as that.
     with contextlib.closing(read):
-        for band, pixels in read:
+        for strip, pixels in read:
             if isinstance(model, Ensemble) and not model.members and pixels.maps is not None:
                 # Where no map says anything, no image helps.
                 silent = (pixels.maps == MAP_UNKNOWN).all(0)
@@ -187,10 +187,10 @@ def _infer(
             missing[near[inner] > 0] |= np.uint8(NEAR_MISSING)
             around = pixels.missing[_inside(pixels.missing.shape, plan.halo - reach)].copy()
             seen = ~unseen[inner]
-            cores = [core for core in plan.cores(band) if seen[_within(core, band)].any()]
+            cores = [core for core in plan.cores(strip) if seen[_within(core, strip)].any()]
             groups = [cores[n : n + plan.batch] for n in range(0, len(cores), plan.batch)]
-            heads = [_ask(model, plan, band, pixels, group, reach) for group in groups]
-            yield _Answers(band, missing, around, groups, heads)
+            heads = [_ask(model, plan, strip, pixels, group, reach) for group in groups]
+            yield _Answers(strip, missing, around, groups, heads)
 
 
 def _assemble(
@@ -198,16 +198,16 @@ def _assemble(
     rules: PixelRules | None,
     asked: Generator[_Answers, None, None],
     join: Callable[[Heads], np.ndarray],
-) -> Iterator[Band]:
+) -> Iterator[Strip]:
     """Join both heads of every core and lay the cores side by side."""
     with contextlib.closing(asked):
         for answers in asked:
             joined = _join(answers, 0 if rules is None else rules.reach, join)
             grades = None if rules is None else _grade(answers, rules)
-            band = answers.band
-            clipped = band & plan.region
-            index = _within(clipped, band)
-            yield Band(
+            strip = answers.strip
+            clipped = strip & plan.region
+            index = _within(clipped, strip)
+            yield Strip(
                 clipped,
                 joined[(slice(None), *index)],
                 answers.missing[index],
@@ -216,31 +216,31 @@ def _assemble(
 
 
 def _join(answers: _Answers, reach: int, join: Callable[[Heads], np.ndarray]) -> np.ndarray:
-    """Return the probabilities of a band, float32 (channels, rows, columns)."""
-    band = answers.band
+    """Return the probabilities of a strip, float32 (channels, rows, columns)."""
+    strip = answers.strip
     channels = 5 if join is probabilities else 2
-    result = np.zeros((channels, *band.shape), np.float32)
+    result = np.zeros((channels, *strip.shape), np.float32)
     result[0] = 1
     seen = (answers.missing & UNSEEN) == 0
     for group, said in zip(answers.groups, answers.heads, strict=True):
         inner = _cropped(said, reach)
         for core, found in zip(group, join(inner), strict=True):
-            index = _within(core, band)
+            index = _within(core, strip)
             np.copyto(result[(slice(None), *index)], found, where=seen[index])
     return result
 
 
 def _grade(answers: _Answers, rules: PixelRules) -> np.ndarray:
-    """Return the grade of each pixel of a band by the rules, uint8 (rows, columns)."""
-    band, reach = answers.band, rules.reach
-    result = np.zeros(band.shape, np.uint8)
+    """Return the grade of each pixel of a strip by the rules, uint8 (rows, columns)."""
+    strip, reach = answers.strip, rules.reach
+    result = np.zeros(strip.shape, np.uint8)
     # What no image shows was mirrored: nothing grows from there. An area of interest hides only.
     shown = (answers.around & BLIND) == 0
     for group, (localisation, damage) in zip(answers.groups, answers.heads, strict=True):
         if localisation is None or damage is None:  # `probabilities` has refused it by name
             continue
         for n, core in enumerate(group):
-            rows, columns = _within(core, band)
+            rows, columns = _within(core, strip)
             wider = slice(rows.start, rows.stop + 2 * reach)
             known = shown[wider, columns.start : columns.stop + 2 * reach]
             found = rules.grades(np.where(known, localisation[n, 0], np.float32(0)), damage[n])
@@ -259,16 +259,16 @@ def _cropped(heads: Heads, margin: int) -> Heads:
     return Heads(*(h if h is None else h[(..., *_inside(h.shape[2:], margin))] for h in heads))
 
 
-def _within(window: Window, band: Window) -> tuple[slice, slice]:
-    return window.shift(-band.row, -band.column).slices
+def _within(window: Window, strip: Window) -> tuple[slice, slice]:
+    return window.shift(-strip.row, -strip.column).slices
 
 
 def _ask(
-    model: Predictor, plan: Plan, band: Window, pixels: Pixels, cores: list[Window], reach: int
+    model: Predictor, plan: Plan, strip: Window, pixels: Pixels, cores: list[Window], reach: int
 ) -> Heads:
     """Return the heads of some cores, with no more of their halo than the rules reach."""
     rows, columns = plan.window
-    lefts = [core.column - band.column for core in cores]
+    lefts = [core.column - strip.column for core in cores]
 
     def windows(image: np.ndarray) -> np.ndarray:
         return np.stack([image[:, :rows, left : left + columns] for left in lefts])

@@ -39,8 +39,8 @@ WAYS = [
 def find(pair: tuple[Path, Path], threads: int, **how: float) -> gpd.GeoDataFrame:
     model = load_model(device="cpu", threads=threads)
     with Scene.open(*pair, gsd=model.card.gsd) as scene:
-        bands = predict(scene, model, **how)
-        frames = list(find_buildings(bands, scene.grid, scene.region, model.card))
+        strips = predict(scene, model, **how)
+        frames = list(find_buildings(strips, scene.grid, scene.region, model.card))
     found = pd.concat([frame for frame in frames if len(frame)])
     return found.sort_values("building_id", ignore_index=True)
 

@@ -12,7 +12,7 @@ from geodamage.ahead import ahead
 from geodamage.errors import ModelError, OptionError, ResourceError, SceneReadError
 from geodamage.model.heads import probabilities
 from geodamage.model.rules import PixelRules
-from geodamage.plan import BAND_BYTES, BASE_BYTES, BASE_MODEL_BYTES, READ_BYTES, make_plan
+from geodamage.plan import BASE_BYTES, BASE_MODEL_BYTES, READ_BYTES, STRIP_BYTES, make_plan
 from geodamage.prediction import BLIND, NEAR_MISSING, UNSEEN, predict, run_plan
 from geodamage.scene.scene import MISSING_POST, MISSING_PRE, OUTSIDE, OUTSIDE_AOI
 from geodamage.windows import Window, round_up
@@ -29,17 +29,17 @@ def workers():
     return [thread for thread in threading.enumerate() if thread.name == "geodamage"]
 
 
-def assemble(bands, shape):
-    """Put bands together; say how often each pixel was written."""
+def assemble(strips, shape):
+    """Put strips together; say how often each pixel was written."""
     found = np.full((5, *shape), np.nan, np.float32)
     missing = np.zeros(shape, np.uint8)
     times = np.zeros(shape, int)
-    for band in bands:
-        assert band.probabilities.shape == (5, *band.window.shape)
-        assert band.missing.shape == band.window.shape
-        found[:, *band.window.slices] = band.probabilities
-        missing[band.window.slices] = band.missing
-        times[band.window.slices] += 1
+    for strip in strips:
+        assert strip.probabilities.shape == (5, *strip.window.shape)
+        assert strip.missing.shape == strip.window.shape
+        found[:, *strip.window.slices] = strip.probabilities
+        missing[strip.window.slices] = strip.missing
+        times[strip.window.slices] += 1
     return found, missing, times
 
 
@@ -57,7 +57,7 @@ def enough(card, batch, columns, tile=None):
     """Return bytes that suffice for so many columns of the largest windows."""
     window = (tile or card.tile) ** 2
     own = card.bytes_per_pixel * window * batch
-    return BASE_BYTES + own + columns * window * (READ_BYTES + BAND_BYTES)
+    return BASE_BYTES + own + columns * window * (READ_BYTES + STRIP_BYTES)
 
 
 def memory_for(scene, model, *, tile, batch, columns):
@@ -65,7 +65,7 @@ def memory_for(scene, model, *, tile, batch, columns):
     plan = make_plan(scene.region, model.card, tile=tile, batch=batch, memory=1e12)
     window, core = np.prod(plan.window), np.prod(plan.core)
     own = model.card.bytes_per_pixel * window * batch
-    return BASE_BYTES + own + columns * (window * READ_BYTES + core * BAND_BYTES)
+    return BASE_BYTES + own + columns * (window * READ_BYTES + core * STRIP_BYTES)
 
 
 @st.composite
@@ -142,11 +142,11 @@ class GradedModel(BoxModel):
         return heads._replace(damage=np.stack(damage, 1).astype(np.float32))
 
 
-def assemble_grades(bands, shape):
+def assemble_grades(strips, shape):
     found = np.full(shape, 9, np.uint8)
-    for band in bands:
-        assert band.grades.dtype == np.uint8
-        found[band.window.slices] = band.grades
+    for strip in strips:
+        assert strip.grades.dtype == np.uint8
+        found[strip.window.slices] = strip.grades
     return found
 
 
@@ -230,9 +230,9 @@ def test_blocks_of_columns_do_not_change_the_result():
     expected = direct(scene, model)
     for columns in (1, 2, 3):
         memory = memory_for(scene, model, tile=None, batch=2, columns=columns)
-        bands = list(predict(scene, model, batch=2, memory=memory))
-        assert {band.window.width for band in bands} >= {12 * columns}
-        found, _, times = assemble(bands, scene.grid.shape)
+        strips = list(predict(scene, model, batch=2, memory=memory))
+        assert {strip.window.width for strip in strips} >= {12 * columns}
+        found, _, times = assemble(strips, scene.grid.shape)
         assert (times == 1).all()
         assert np.array_equal(found, expected)
 
@@ -355,7 +355,7 @@ def test_a_plan_keeps_within_its_memory(
     core = plan.core[0] * plan.core[1]
     width = plan.columns * plan.core[1] + 2 * plan.halo
     need = BASE_BYTES + card.bytes_per_pixel * window * plan.batch
-    need += plan.window[0] * width * READ_BYTES + core * plan.columns * BAND_BYTES
+    need += plan.window[0] * width * READ_BYTES + core * plan.columns * STRIP_BYTES
     assert need <= memory
     assert 1 <= plan.batch <= batch
     assert plan.halo >= halo
@@ -377,13 +377,13 @@ def test_a_plan_keeps_within_its_memory(
     st.integers(0, 9),
     st.integers(1, 4),
 )
-def test_bands_hold_whole_cores_and_tile_the_region(region, stride, halo, columns):
+def test_strips_hold_whole_cores_and_tile_the_region(region, stride, halo, columns):
     card = make_card(stride=stride, halo=halo, tile=64)
     plan = make_plan(region, card, memory=enough(card, 1, columns))
     times = np.zeros((region.bottom + 128, region.right + 128), int)
-    for band in plan.bands():
-        cores = list(plan.cores(band))
-        assert sum(core.size for core in cores) == band.size
+    for strip in plan.strips():
+        cores = list(plan.cores(strip))
+        assert sum(core.size for core in cores) == strip.size
         for core in cores:
             assert core.row % stride == core.column % stride == 0
             times[core.slices] += 1
@@ -474,9 +474,9 @@ class FailingScene(FakeScene):
 
 def test_an_error_of_the_reader_arrives_at_the_caller():
     scene = FailingScene(*random_images(80, 20, 0))
-    bands = predict(scene, BoxModel(1, tile=24))
+    strips = predict(scene, BoxModel(1, tile=24))
     with pytest.raises(SceneReadError, match="block"):
-        list(bands)
+        list(strips)
     assert not workers()
 
 
@@ -489,9 +489,9 @@ class FailingModel(BoxModel):
 
 def test_an_error_of_the_model_arrives_at_the_caller_and_ends_the_reader():
     scene = FakeScene(*random_images(200, 20, 0))
-    bands = predict(scene, FailingModel(1, tile=24))
+    strips = predict(scene, FailingModel(1, tile=24))
     with pytest.raises(ModelError, match="it broke") as caught:
-        list(bands)
+        list(strips)
     # Even while someone holds the error with its traceback.
     assert caught.value is not None
     assert not workers()
@@ -499,10 +499,10 @@ def test_an_error_of_the_model_arrives_at_the_caller_and_ends_the_reader():
 
 def test_stopping_in_the_middle_ends_both_threads():
     scene = FakeScene(*random_images(200, 20, 0))
-    bands = predict(scene, BoxModel(1, tile=24))
-    next(bands)
+    strips = predict(scene, BoxModel(1, tile=24))
+    next(strips)
     assert workers()
-    bands.close()
+    strips.close()
     assert not workers()
     read = len(scene.read_windows)
     time.sleep(0.2)

@@ -1,4 +1,4 @@
-"""Dask: the scenes of a batch, or the bands of one huge scene, as tasks of a cluster.
+"""Dask: the scenes of a batch, or the strips of one huge scene, as tasks of a cluster.
 
 The workers compute and write results; the client alone keeps the ledger. A task of a worker that
 dies is run again by another one.
@@ -28,7 +28,7 @@ from geodamage.model.ensemble import Ensemble
 from geodamage.model.loading import load_model
 from geodamage.model.onnx import Model
 from geodamage.plan import Plan
-from geodamage.prediction import Band, run_plan
+from geodamage.prediction import Strip, run_plan
 from geodamage.scene.options import SceneOptions
 from geodamage.scene.scene import Scene
 from geodamage.windows import Window
@@ -224,11 +224,11 @@ def predict_on_cluster(
     plan: Plan,
     *,
     with_grades: bool = False,
-) -> Iterator[Band]:
-    """Predict the bands of one scene on a cluster; they arrive in the order of the plan.
+) -> Iterator[Strip]:
+    """Predict the strips of one scene on a cluster; they arrive in the order of the plan.
 
-    So whoever joins buildings across bands does the same as with `run_plan`, and finds the same.
-    No more bands are asked for than the workers compute at a time and one for each of them.
+    So whoever joins buildings across strips does the same as with `run_plan`, and finds the same.
+    No more strips are asked for than the workers compute at a time and one for each of them.
 
     Parameters
     ----------
@@ -244,17 +244,17 @@ def predict_on_cluster(
     Raises
     ------
     GeodamageError
-        If a band cannot be predicted.
+        If a strip cannot be predicted.
     """
     view = _View(job, scene_options(job.scene, model.card), scene.grid, scene.region)
     waiting: deque[Any] = deque()
-    parts = [band_plan(plan, band) for band in plan.bands()]
+    parts = [strip_plan(plan, strip) for strip in plan.strips()]
     try:
         for part in parts:
             while len(waiting) >= 1 + _threads(client):
                 yield _gathered(waiting)
             waiting.append(
-                client.submit(predict_band, view, part, with_grades, __version__, pure=False)
+                client.submit(predict_strip, view, part, with_grades, __version__, pure=False)
             )
         while waiting:
             yield _gathered(waiting)
@@ -262,28 +262,28 @@ def predict_on_cluster(
         client.cancel(list(waiting), force=True)
 
 
-def _gathered(waiting: deque[Any]) -> Band:
+def _gathered(waiting: deque[Any]) -> Strip:
     from distributed.scheduler import KilledWorker
 
     future = waiting.popleft()
     try:
-        band: Band = future.result()
+        strip: Strip = future.result()
     except KilledWorker as error:
         raise ResourceError(
-            f"the workers that predicted a band died ({_line(error)}); give them more memory or "
+            f"the workers that predicted a strip died ({_line(error)}); give them more memory or "
             "lower --scene-memory"
         ) from error
     future.release()
-    return band
+    return strip
 
 
-def band_plan(plan: Plan, band: Window) -> Plan:
-    """Return the plan of one band of a plan: the same windows, and no others."""
-    return replace(plan, region=band & plan.region, origin=(band.row, band.column))
+def strip_plan(plan: Plan, strip: Window) -> Plan:
+    """Return the plan of one strip of a plan: the same windows, and no others."""
+    return replace(plan, region=strip & plan.region, origin=(strip.row, strip.column))
 
 
-def predict_band(view: _View, plan: Plan, with_grades: bool, version: str) -> Band:
-    """Predict one band on a worker.
+def predict_strip(view: _View, plan: Plan, with_grades: bool, version: str) -> Strip:
+    """Predict one strip on a worker.
 
     Raises
     ------
@@ -297,11 +297,11 @@ def predict_band(view: _View, plan: Plan, with_grades: bool, version: str) -> Ba
             f"a worker has geodamage {__version__}, and the client {version}; install the same"
         )
     scene, model = _opened(view)
-    (band,) = run_plan(scene, model, plan, with_grades=with_grades)
-    return band
+    (strip,) = run_plan(scene, model, plan, with_grades=with_grades)
+    return strip
 
 
-#: The last scene that this worker has seen; opening it costs more than a band.
+#: The last scene that this worker has seen; opening it costs more than a strip.
 _last: dict[str, tuple[Scene, Model | Ensemble]] = {}
 _opening = threading.Lock()
 

@@ -292,13 +292,13 @@ class _Batch:
         return plan.megapixels is not None and plan.megapixels * 1e6 > self.job.split
 
     def _run_split(self, task: Task) -> Iterator[BatchProgress]:
-        """Run a scene here, and let the cluster predict its bands."""
+        """Run a scene here, and let the cluster predict its strips."""
         from geodamage.batch.cluster import predict_on_cluster
 
         predict = partial(predict_on_cluster, self._client, task.job)
         work: Callable[..., Any] = partial(assess, predict=predict)
         steps = follow_task(task, work)
-        yield self.progress("assess", task.name, "its bands are the tasks")
+        yield self.progress("assess", task.name, "its strips are the tasks")
         while True:
             try:
                 yield from self._note(next(steps))

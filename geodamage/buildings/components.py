@@ -1,6 +1,6 @@
-"""Connected components of a scene that arrives in bands.
+"""Connected components of a scene that arrives in strips.
 
-Each band is labelled on its own. A component that reaches an open side of its band waits as a
+Each strip is labelled on its own. A component that reaches an open side of its strip waits as a
 list of pixels and is joined with its other parts by union-find; when the last row and column that
 could belong to it have passed, it leaves whole, on its own box. Memory is that of the waiting
 components, not of the scene.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from geodamage.prediction import UNSEEN, Band
+from geodamage.prediction import UNSEEN, Strip
 from geodamage.windows import Window
 
 #: Pixels above which a component is no building and is cut on a fixed grid.
@@ -36,9 +36,9 @@ class Patch:
     count
         Number of components.
     probabilities
-        float32 (channels, rows, columns), as in `Band`.
+        float32 (channels, rows, columns), as in `Strip`.
     missing
-        uint8 (rows, columns): flags, as in `Band`.
+        uint8 (rows, columns): flags, as in `Strip`.
     """
 
     window: Window
@@ -59,7 +59,7 @@ class _Piece:
 
 
 class Components:
-    """Joins the components of bands that arrive block by block, from top to bottom.
+    """Joins the components of strips that arrive block by block, from top to bottom.
 
     Attributes
     ----------
@@ -81,29 +81,29 @@ class Components:
         self._seam_right = np.zeros(region.height, np.int64)
         self._column = region.column
 
-    def add(self, band: Band) -> Iterator[Patch]:
-        """Take the next band; yield what it finishes."""
-        window = band.window
+    def add(self, strip: Strip) -> Iterator[Patch]:
+        """Take the next strip; yield what it finishes."""
+        window = strip.window
         if window.column != self._column:  # the next column block begins
             self._column = window.column
             self._seam_left, self._seam_right = self._seam_right, np.zeros_like(self._seam_left)
         if window.row == self._region.row:
             self._above = np.zeros(window.width, np.int64)
-        seen = (band.missing & UNSEEN) == 0
-        mask = (band.probabilities[0] < 1 - self._threshold) & seen
+        seen = (strip.missing & UNSEEN) == 0
+        mask = (strip.probabilities[0] < 1 - self._threshold) & seen
         count, labels, stats, _ = cv2.connectedComponentsWithStats(
             mask.view(np.uint8), connectivity=4, ltype=cv2.CV_32S
         )
         waiting = self._reach_open_side(labels, window)
         waiting |= _too_large(stats)
         waiting[0] = False
-        ids = self._keep(band, labels, stats, np.flatnonzero(waiting))
+        ids = self._keep(strip, labels, stats, np.flatnonzero(waiting))
         self._join(ids, labels, window)
-        yield _finished_patch(band, labels, waiting, count)
+        yield _finished_patch(strip, labels, waiting, count)
         yield from self._release(window)
 
     def _reach_open_side(self, labels: np.ndarray, window: Window) -> np.ndarray:
-        """Say of each label whether it may go on beyond its band, bool (count,)."""
+        """Say of each label whether it may go on beyond its strip, bool (count,)."""
         reach = np.zeros(int(labels.max(initial=0)) + 1, bool)
         region = self._region
         if window.row > region.row:
@@ -117,7 +117,7 @@ class Components:
         return reach
 
     def _keep(
-        self, band: Band, labels: np.ndarray, stats: np.ndarray, numbers: np.ndarray
+        self, strip: Strip, labels: np.ndarray, stats: np.ndarray, numbers: np.ndarray
     ) -> np.ndarray:
         """Keep the pixels of waiting labels; return the identity of each label, int64 (count,)."""
         ids = np.zeros(len(stats), np.int64)
@@ -127,10 +127,10 @@ class Components:
             rows, columns = np.nonzero(labels[box] == number)
             rows, columns = rows + top, columns + left
             piece = _Piece(
-                (rows + band.window.row).astype(np.int32),
-                (columns + band.window.column).astype(np.int32),
-                band.probabilities[:, rows, columns],
-                band.missing[rows, columns],
+                (rows + strip.window.row).astype(np.int32),
+                (columns + strip.window.column).astype(np.int32),
+                strip.probabilities[:, rows, columns],
+                strip.missing[rows, columns],
             )
             ids[number] = self._next
             self._parent[self._next] = self._next
@@ -230,7 +230,7 @@ class Components:
 
 
 def _too_large(stats: np.ndarray) -> np.ndarray:
-    """Say of each label of a band whether it must be cut, bool (count,)."""
+    """Say of each label of a strip whether it must be cut, bool (count,)."""
     box = stats[:, cv2.CC_STAT_WIDTH].astype(np.int64) * stats[:, cv2.CC_STAT_HEIGHT]
     large: np.ndarray = (stats[:, cv2.CC_STAT_AREA] > LARGEST_COMPONENT) | (
         box > LARGEST_BOX * LARGEST_COMPONENT
@@ -238,13 +238,13 @@ def _too_large(stats: np.ndarray) -> np.ndarray:
     return large
 
 
-def _finished_patch(band: Band, labels: np.ndarray, waiting: np.ndarray, count: int) -> Patch:
-    """Return the components that lie inside their band, numbered anew."""
+def _finished_patch(strip: Strip, labels: np.ndarray, waiting: np.ndarray, count: int) -> Patch:
+    """Return the components that lie inside their strip, numbered anew."""
     numbers = np.cumsum(~waiting, dtype=np.int32) - 1  # label 0 never waits and stays 0
     numbers[waiting] = 0
     left = int(count - 1 - waiting.sum())
     labels = numbers[labels] if waiting.any() else labels
-    return Patch(band.window, labels, left, band.probabilities, band.missing)
+    return Patch(strip.window, labels, left, strip.probabilities, strip.missing)
 
 
 def _merge(pieces: list[_Piece]) -> _Piece:

@@ -1,4 +1,4 @@
-"""Buildings: bands of probabilities in, one graded polygon per building out, as they finish."""
+"""Buildings: strips of probabilities in, one graded polygon per building out, as they finish."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ from geodamage.errors import OptionError
 from geodamage.fields import FIELDS, FOOTPRINT_FIELDS, Field, empty_frame, identity
 from geodamage.grid import Grid
 from geodamage.model.card import Card
-from geodamage.prediction import NEAR_MISSING, Band
+from geodamage.prediction import NEAR_MISSING, Strip
 from geodamage.windows import Window
 
 #: m²; smaller things are cars and noise more often than buildings. On the validation places of
@@ -229,7 +229,7 @@ class _Finder:
 
 
 def find_buildings(
-    bands: Iterable[Band],
+    strips: Iterable[Strip],
     grid: Grid,
     region: Window,
     card: Card,
@@ -241,7 +241,7 @@ def find_buildings(
 
     Parameters
     ----------
-    bands
+    strips
         From `predict`, in its order.
     grid, region
         Of the scene.
@@ -255,25 +255,25 @@ def find_buildings(
     Yields
     ------
     GeoDataFrame
-        The buildings that each band finished (often none), in the grid's CRS, with the columns of
+        The buildings that each strip finished (often none), in the grid's CRS, with the columns of
         `geodamage.fields.FIELDS`.
     """
     counts = counts if counts is not None else BuildingCounts()
-    yield from _found(_Finder(grid, region, card, options or BuildingOptions(), counts), bands)
+    yield from _found(_Finder(grid, region, card, options or BuildingOptions(), counts), strips)
 
 
-def _found(finder: _Finder, bands: Iterable[Band]) -> Iterator[gpd.GeoDataFrame]:
+def _found(finder: _Finder, strips: Iterable[Strip]) -> Iterator[gpd.GeoDataFrame]:
     try:
-        for band in bands:
-            yield finder.frame(list(finder.components.add(band)))
+        for strip in strips:
+            yield finder.frame(list(finder.components.add(strip)))
             finder.counts.cut_components = finder.components.cut
     finally:
-        close(bands)
+        close(strips)
 
 
 @dataclass
 class _FootprintFinder(_Finder):
-    """The same of bands without grades: a building has its probability."""
+    """The same of strips without grades: a building has its probability."""
 
     fields: tuple[Field, ...] = FOOTPRINT_FIELDS
     right_angled: bool = False
@@ -291,7 +291,7 @@ class _FootprintFinder(_Finder):
 
 
 def find_footprints(
-    bands: Iterable[Band],
+    strips: Iterable[Strip],
     grid: Grid,
     region: Window,
     card: Card,
@@ -304,7 +304,7 @@ def find_footprints(
 
     Parameters
     ----------
-    bands
+    strips
         From `run_plan` with `localisation_only`, in its order.
     grid, region, card, options, counts
         As in `find_buildings`.
@@ -315,13 +315,13 @@ def find_footprints(
     Yields
     ------
     GeoDataFrame
-        The buildings that each band finished (often none), in the grid's CRS, with the columns of
+        The buildings that each strip finished (often none), in the grid's CRS, with the columns of
         `geodamage.fields.FOOTPRINT_FIELDS`.
     """
     counts = counts if counts is not None else BuildingCounts()
     finder = _FootprintFinder(grid, region, card, options or BuildingOptions(), counts)
     finder.right_angled = right_angled
-    yield from _found(finder, bands)
+    yield from _found(finder, strips)
 
 
 def polygonise(
@@ -374,6 +374,6 @@ def pixel_area(grid: Grid) -> float:
     return across * down
 
 
-def count_seen(band: Band) -> int:
-    """Return the number of pixels of a band that both images show."""
-    return int(band.missing.size - cv2.countNonZero(band.missing & ~np.uint8(NEAR_MISSING)))
+def count_seen(strip: Strip) -> int:
+    """Return the number of pixels of a strip that both images show."""
+    return int(strip.missing.size - cv2.countNonZero(strip.missing & ~np.uint8(NEAR_MISSING)))

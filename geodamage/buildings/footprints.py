@@ -20,7 +20,7 @@ from geodamage.errors import FootprintError
 from geodamage.fields import NAMES
 from geodamage.grid import WGS84, Grid
 from geodamage.model.card import Card
-from geodamage.prediction import UNSEEN, Band
+from geodamage.prediction import UNSEEN, Strip
 from geodamage.scene.scene import MISSING_POST, MISSING_PRE, OUTSIDE_AOI, Scene
 from geodamage.sources import check_vector_file
 from geodamage.windows import Window
@@ -153,7 +153,7 @@ def _text(value: object) -> str:
 
 
 class _Grader:
-    """Sums what the pixels say of each footprint as the bands pass."""
+    """Sums what the pixels say of each footprint as the strips pass."""
 
     def __init__(self, scene: Scene, footprints: Footprints, card: Card) -> None:
         self.scene, self.source = scene, footprints.source
@@ -179,30 +179,30 @@ class _Grader:
         self.tallest = max((box.height for box in self.boxes), default=0)
 
     def unmet(self) -> gpd.GeoDataFrame:
-        """Return the footprints that no band will reach."""
+        """Return the footprints that no strip will reach."""
         return self.graded(np.flatnonzero(self.remaining == 0))
 
-    def add(self, band: Band) -> gpd.GeoDataFrame:
-        """Take the next band; return the footprints that it finishes."""
-        first = np.searchsorted(self.tops, band.window.row - self.tallest)
-        last = np.searchsorted(self.tops, band.window.bottom)
+    def add(self, strip: Strip) -> gpd.GeoDataFrame:
+        """Take the next strip; return the footprints that it finishes."""
+        first = np.searchsorted(self.tops, strip.window.row - self.tallest)
+        last = np.searchsorted(self.tops, strip.window.bottom)
         done = []
         for i in self.order[first:last]:
-            window = self.boxes[i] & band.window
+            window = self.boxes[i] & strip.window
             if window.size:
-                self._sum(i, window, band)
+                self._sum(i, window, strip)
                 self.remaining[i] -= window.size
                 if self.remaining[i] == 0:
                     done.append(i)
         return self.graded(np.array(sorted(done), np.int64))
 
-    def _sum(self, i: int, window: Window, band: Band) -> None:
+    def _sum(self, i: int, window: Window, strip: Strip) -> None:
         fine = 1 if self.boxes[i].size > LARGE else FINENESS
         cover = coverage(self.shapes[i], self.scene.grid.crop(window).transform, window.shape, fine)
-        place = window.shift(-band.window.row, -band.window.column).slices
-        missing = band.missing[place]
+        place = window.shift(-strip.window.row, -strip.window.column).slices
+        missing = strip.missing[place]
         weight = cover * ((missing & UNSEEN) == 0)
-        damage = band.probabilities[(slice(1, None), *place)].astype(np.float64)
+        damage = strip.probabilities[(slice(1, None), *place)].astype(np.float64)
         damage /= np.maximum(damage.sum(0), 1e-30)  # the damage head alone
         self.votes[i] += (damage * weight).sum((1, 2))
         self.covered[i] += cover.sum()
@@ -281,7 +281,7 @@ LARGE = 250_000
 
 
 def grade_footprints(
-    bands: Iterable[Band], scene: Scene, footprints: Footprints, card: Card
+    strips: Iterable[Strip], scene: Scene, footprints: Footprints, card: Card
 ) -> Iterator[gpd.GeoDataFrame]:
     """Grade given footprints while a scene is predicted.
 
@@ -289,7 +289,7 @@ def grade_footprints(
 
     Parameters
     ----------
-    bands
+    strips
         From `predict`.
     scene
         Open.
@@ -301,16 +301,16 @@ def grade_footprints(
     Yields
     ------
     GeoDataFrame
-        First the footprints outside the region, then those that each band finished (often none).
+        First the footprints outside the region, then those that each strip finished (often none).
         All together they are the footprints given, each once.
     """
     grader = _Grader(scene, footprints, card)
     try:
         yield grader.unmet()
-        for band in bands:
-            yield grader.add(band)
+        for strip in strips:
+            yield grader.add(strip)
     finally:
-        close(bands)
+        close(strips)
 
 
 def coverage(

@@ -81,7 +81,7 @@ def _deep(labels: np.ndarray, depth: int) -> np.ndarray:
     Other components count as outside, so that a component does not depend on its neighbours.
     """
     square = np.ones((2 * depth + 1, 2 * depth + 1), np.uint8)
-    exact = labels.astype(np.float32)  # labels of a band stay far below 2**24
+    exact = labels.astype(np.float32)  # labels of a strip stay far below 2**24
     lowest, highest = (
         operation(exact, square, borderType=cv2.BORDER_CONSTANT, borderValue=0.0)
         for operation in (cv2.erode, cv2.dilate)

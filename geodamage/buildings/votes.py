@@ -3,7 +3,7 @@
 By default the probabilities of a building's pixels are summed. Here each pixel is graded first, by
 the rules of the model, and then counts once: what rasters of pixel grades say, as polygons.
 
-Votes are written over the probabilities of their band: memory is planned for one of the two.
+Votes are written over the probabilities of their strip: memory is planned for one of the two.
 """
 
 import dataclasses
@@ -14,33 +14,33 @@ import numpy as np
 from geodamage.ahead import close
 from geodamage.model.card import Card
 from geodamage.model.rules import one_hot
-from geodamage.prediction import Band
+from geodamage.prediction import Strip
 
 VOTES = ("probabilities", "pixels")
 
 
-def count_pixels(bands: Iterable[Band]) -> Iterator[Band]:
+def count_pixels(strips: Iterable[Strip]) -> Iterator[Strip]:
     """Write grades over the probabilities, for `find_buildings`.
 
     Parameters
     ----------
-    bands
+    strips
         With grades.
 
     Yields
     ------
-    Band
+    Strip
         Its probabilities are 1 for the grade of each pixel, background included.
     """
     try:
-        for band in bands:
-            one_hot(_grades(band), out=band.probabilities)
-            yield band
+        for strip in strips:
+            one_hot(_grades(strip), out=strip.probabilities)
+            yield strip
     finally:
-        close(bands)
+        close(strips)
 
 
-def count_pixels_within(bands: Iterable[Band]) -> Iterator[Band]:
+def count_pixels_within(strips: Iterable[Strip]) -> Iterator[Strip]:
     """Write grades over the probabilities, for `grade_footprints`.
 
     A footprint says itself where a building is. So a pixel that the rules leave to the background
@@ -48,28 +48,28 @@ def count_pixels_within(bands: Iterable[Band]) -> Iterator[Band]:
 
     Parameters
     ----------
-    bands
+    strips
         With grades.
 
     Yields
     ------
-    Band
+    Strip
         Its probabilities are 1 for one of the four grades of each pixel.
     """
     try:
-        for band in bands:
-            best = (band.probabilities[1:].argmax(0) + 1).astype(np.uint8)
-            grades = _grades(band)
-            one_hot(np.where(grades > 0, grades, best), out=band.probabilities)
-            yield band
+        for strip in strips:
+            best = (strip.probabilities[1:].argmax(0) + 1).astype(np.uint8)
+            grades = _grades(strip)
+            one_hot(np.where(grades > 0, grades, best), out=strip.probabilities)
+            yield strip
     finally:
-        close(bands)
+        close(strips)
 
 
-def _grades(band: Band) -> np.ndarray:
-    if band.grades is None:
-        raise ValueError("the bands hold no grades; predict with_grades=True")
-    return band.grades
+def _grades(strip: Strip) -> np.ndarray:
+    if strip.grades is None:
+        raise ValueError("the strips hold no grades; predict with_grades=True")
+    return strip.grades
 
 
 def plain(card: Card) -> Card:

@@ -11,7 +11,7 @@ from geodamage.buildings.components import Components
 from geodamage.buildings.finding import DEFAULT_MIN_AREA, Grading
 from geodamage.buildings.splitting import split_touching
 from geodamage.model.card import Card
-from geodamage.prediction import Band
+from geodamage.prediction import Strip
 from geodamage.scores.buildings import (
     BuildingScore,
     SizeRecall,
@@ -125,7 +125,7 @@ def draw_buildings(probabilities: np.ndarray, drawing: Drawing, pixel_area: floa
         0 nothing, each building its own positive number.
     """
     region = Window(0, 0, *probabilities.shape[1:])
-    whole = Band(region, probabilities, np.zeros(region.shape, np.uint8))
+    whole = Strip(region, probabilities, np.zeros(region.shape, np.uint8))
     index = np.zeros(region.shape, np.int32)
     for patch in Components(region, drawing.threshold, (0, 0)).add(whole):
         labels, count = split_touching(

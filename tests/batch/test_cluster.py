@@ -17,10 +17,10 @@ import pytest
 from geodamage.assessment import Job, scene_options
 from geodamage.batch.cluster import (
     DaskExecutor,
-    band_plan,
     connect,
     predict_on_cluster,
     run_on_worker,
+    strip_plan,
 )
 from geodamage.batch.executors import Outcome, Task
 from geodamage.batch.story import read_story
@@ -48,7 +48,7 @@ def client() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    """Return a pair of many bands, buildings across their borders."""
+    """Return a pair of many strips, buildings across their borders."""
     shape = 640, 800
     return make_scene(tmp_path_factory.mktemp("large"), shape, roofs(shape))
 
@@ -81,19 +81,19 @@ def kill_a_busy_worker(client: Any, executor_is_busy: threading.Event) -> None:
 
 
 @pytest.mark.parametrize("columns", [1, 3, 100])
-def test_the_plan_of_a_band_is_that_band(columns):
+def test_the_plan_of_a_strip_is_that_strip(columns):
     plan = Plan(Window(5, 70, 200, 300), (0, 64), (48, 64), 8, columns, 2)
-    bands = list(plan.bands())
-    for band in bands:
-        part = band_plan(plan, band)
-        assert list(part.bands()) == [band]
-        assert list(part.cores(band)) == list(plan.cores(band))
+    strips = list(plan.strips())
+    for strip in strips:
+        part = strip_plan(plan, strip)
+        assert list(part.strips()) == [strip]
+        assert list(part.cores(strip)) == list(plan.cores(strip))
         assert part.window == plan.window
-    assert sum((band & plan.region).size for band in bands) == plan.region.size
+    assert sum((strip & plan.region).size for strip in strips) == plan.region.size
 
 
 @pytest.mark.parametrize("memory", [0.625e9, 1.5e9])
-def test_bands_from_a_cluster_are_those_of_one_process(client, large, model, memory, tmp_path):
+def test_strips_from_a_cluster_are_those_of_one_process(client, large, model, memory, tmp_path):
     job = job_of(large, model, tmp_path / "b.gpkg")
     loaded = load_model(model, threads=1)
     options = scene_options(job.scene, loaded.card)
@@ -109,15 +109,15 @@ def test_bands_from_a_cluster_are_those_of_one_process(client, large, model, mem
         assert np.array_equal(one.grades, other.grades)
 
 
-def test_stopping_the_bands_takes_back_what_is_left(client, large, model, tmp_path):
+def test_stopping_the_strips_takes_back_what_is_left(client, large, model, tmp_path):
     job = job_of(large, model, tmp_path / "b.gpkg")
     loaded = load_model(model, threads=1)
     options = scene_options(job.scene, loaded.card)
     with Scene.open(*large, gsd=loaded.card.gsd, options=options) as scene:
         plan = make_plan(scene.region, loaded.card, tile=64)
-        bands = predict_on_cluster(client, job, scene, loaded, plan)
-        next(bands)
-        bands.close()
+        strips = predict_on_cluster(client, job, scene, loaded, plan)
+        next(strips)
+        strips.close()
     until = time.monotonic() + 20
     while any(client.processing().values()) and time.monotonic() < until:
         time.sleep(0.05)
@@ -131,9 +131,9 @@ def test_a_worker_that_sees_another_grid_is_refused(client, large, model, tmp_pa
     with Scene.open(*large, gsd=loaded.card.gsd, options=options) as scene:
         plan = make_plan(scene.region, loaded.card, tile=64)
         scene.grid = scene.grid.crop(Window(0, 0, 64, 64))
-        bands = predict_on_cluster(client, job, scene, loaded, plan)
+        strips = predict_on_cluster(client, job, scene, loaded, plan)
         with pytest.raises(InputError, match="another grid"):
-            next(bands)
+            next(strips)
 
 
 def test_tasks_run_on_a_cluster(client, pair, model, tmp_path):
@@ -225,5 +225,5 @@ def test_a_split_scene_is_what_one_process_makes_also_when_a_worker_dies(tmp_pat
     killer.join()
     assert killed.is_set()
     assert summary.done == ["s0", "s1"], summary.failed
-    assert any(step.message == "its bands are the tasks" for step in steps)
+    assert any(step.message == "its strips are the tasks" for step in steps)
     assert contents(out) == undisturbed

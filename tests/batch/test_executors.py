@@ -33,7 +33,7 @@ def task(tmp_path: Path, pair, model) -> Task:
 
 
 def slow_task(folder: Path, model: Path, name: str = "slow") -> Task:
-    """Return a task of many bands."""
+    """Return a task of many strips."""
     pair = make_scene(folder / f"{name}_images", (2048, 2048))
     (folder / name).mkdir()
     output = folder / name / "b.gpkg"

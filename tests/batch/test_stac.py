@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 import shapely
-from tests.batch.test_manifest import names, tile
 
 from geodamage.batch.manifest import plan_scenes, read_manifest
 from geodamage.batch.pairing import outline_of
 from geodamage.batch.stac import EventTime
 from geodamage.errors import ManifestError, MissingExtraError, OptionError
 from geodamage.grid import GsdRange
+from tests.batch.test_manifest import names, tile
 
 EVENT = "2026-02-06"
 COG = "image/tiff; application=geotiff; profile=cloud-optimized"

@@ -21,19 +21,19 @@ from geodamage.buildings.finding import (
 from geodamage.errors import OptionError
 from geodamage.fields import NAMES, conform, identity
 from geodamage.grid import WGS84, Grid
-from geodamage.prediction import NEAR_MISSING, Band
+from geodamage.prediction import NEAR_MISSING, Strip
 from geodamage.scene.scene import MISSING_PRE
-from tests.fakes import SMALL, TRANSFORM, UTM, band_of, cut_bands, make_card, pixel_box
+from tests.fakes import SMALL, TRANSFORM, UTM, cut_strips, make_card, pixel_box, strip_of
 
 ALL = BuildingOptions(min_area=0.0)
 
 
 def find(whole, rows=(), columns=(), *, options=ALL, counts=None, **card):
-    """Find the buildings of a band that is cut; return one frame in order of place."""
+    """Find the buildings of a strip that is cut; return one frame in order of place."""
     grid = Grid(UTM, TRANSFORM, whole.window.shape)
     frames = list(
         find_buildings(
-            cut_bands(whole, rows, columns),
+            cut_strips(whole, rows, columns),
             grid,
             whole.window,
             make_card(**card),
@@ -63,7 +63,7 @@ def houses(*boxes, shape=(40, 60)):
 
 
 def test_a_building_of_10_by_20_pixels_has_the_area_of_200():
-    frame = find(band_of(houses((5, 7, 10, 20))))
+    frame = find(strip_of(houses((5, 7, 10, 20))))
     assert len(frame) == 1
     shape = frame.geometry[0]
     assert shape.area == 200 * 0.25
@@ -76,7 +76,7 @@ def test_holes_are_kept():
     p = houses((5, 5, 20, 20))
     p[10:15, 10:14] = 0.1
     p[20, 20] = 0.1
-    shape = find(band_of(p), [12], [11]).geometry[0]
+    shape = find(strip_of(p), [12], [11]).geometry[0]
     assert shape.area == (400 - 20 - 1) * 0.25
     assert len(shape.interiors) == 2
 
@@ -85,12 +85,12 @@ def test_a_house_in_a_courtyard_is_its_own():
     p = houses((5, 5, 20, 20))
     p[8:22, 8:22] = 0.1
     p[12:16, 12:16] = 0.9
-    frame = find(band_of(p), [14], [13])
+    frame = find(strip_of(p), [14], [13])
     assert sorted(frame.geometry.area * 4) == [16, 400 - 196]
 
 
 def test_pixels_that_meet_at_a_corner_are_two_buildings():
-    assert len(find(band_of(houses((5, 5, 4, 4), (9, 9, 4, 4))), [9])) == 2
+    assert len(find(strip_of(houses((5, 5, 4, 4), (9, 9, 4, 4))), [9])) == 2
 
 
 @SMALL
@@ -105,7 +105,7 @@ def test_buildings_are_the_same_however_the_scene_is_cut(seed, rows, columns):
     p = ((noise - noise.min()) / np.ptp(noise)).astype(np.float32)
     missing = np.where(rng.random(p.shape) < 0.02, MISSING_PRE, 0).astype(np.uint8)
     missing[ndimage.binary_dilation(missing, np.ones((3, 3)))] |= NEAR_MISSING
-    whole = band_of(p, rng.integers(1, 5, p.shape), missing)
+    whole = strip_of(p, rng.integers(1, 5, p.shape), missing)
     card = {"threshold": 0.55, "seed_threshold": 0.7}
     counts, cut_counts = BuildingCounts(), BuildingCounts()
     plain = find(whole, options=BuildingOptions(min_area=2), counts=counts, **card)
@@ -155,7 +155,7 @@ def test_simplified_polygons_stay_near_and_grades_do_not_change():
     rows, columns = np.indices(p.shape)
     p[np.abs(rows - 30) + np.abs(columns - 30) < 20] = 0.9
     plain, simple = (
-        find(band_of(p), options=BuildingOptions(0, simplify)) for simplify in (0.0, 0.5)
+        find(strip_of(p), options=BuildingOptions(0, simplify)) for simplify in (0.0, 0.5)
     )
     assert len(shapely.get_coordinates(simple.geometry)) < 12
     assert len(shapely.get_coordinates(plain.geometry)) > 70
@@ -169,7 +169,7 @@ def test_simplified_polygons_stay_near_and_grades_do_not_change():
 
 
 def test_what_is_too_small_is_left_out_and_counted():
-    whole = band_of(houses((2, 2, 4, 4), (10, 10, 6, 8), (20, 20, 7, 7)))
+    whole = strip_of(houses((2, 2, 4, 4), (10, 10, 6, 8), (20, 20, 7, 7)))
     counts = BuildingCounts()
     frame = find(whole, [12], options=BuildingOptions(min_area=12.1), counts=counts)
     assert sorted(frame.geometry.area * 4) == [49]
@@ -181,8 +181,8 @@ def test_what_is_too_small_is_left_out_and_counted():
 def test_touching_buildings_are_split_when_the_card_says_so():
     p = houses((10, 5, 12, 40))
     p[11:21, 6:20] = p[11:21, 30:44] = 0.99
-    assert len(find(band_of(p))) == 1
-    frame = find(band_of(p), [15], [25], seed_threshold=0.95)
+    assert len(find(strip_of(p))) == 1
+    frame = find(strip_of(p), [15], [25], seed_threshold=0.95)
     assert len(frame) == 2
     assert frame.geometry.area.sum() == 12 * 40 / 4
 
@@ -194,7 +194,7 @@ def test_options_that_make_no_sense_are_refused(bad):
 
 
 def test_a_scene_without_buildings_has_every_field():
-    frame = find(band_of(houses()))
+    frame = find(strip_of(houses()))
     assert len(frame) == 0
     assert list(frame.columns) == [*NAMES, "geometry"]
 
@@ -203,7 +203,7 @@ def test_huge_components_are_counted(monkeypatch):
     monkeypatch.setattr("geodamage.buildings.components.LARGEST_COMPONENT", 50)
     monkeypatch.setattr("geodamage.buildings.components.CELL", 7)
     counts = BuildingCounts()
-    frame = find(band_of(houses((5, 5, 20, 20), (30, 50, 3, 3))), [8], counts=counts)
+    frame = find(strip_of(houses((5, 5, 20, 20), (30, 50, 3, 3))), [8], counts=counts)
     assert counts.cut_components == 1
     assert frame.geometry.area.sum() * 4 == 400 + 9
 
@@ -215,7 +215,7 @@ def test_one_building_has_one_grade_across_grades_and_tiles():
     p = houses((5, 5, 10, 20))
     grades = np.full(p.shape, 1)
     grades[:, 12:] = 4
-    frame = find(band_of(p, grades), [9], [13])
+    frame = find(strip_of(p, grades), [9], [13])
     assert len(frame) == 1
     row = frame.iloc[0]
     # 7 of 20 columns say no damage with 0.7 (else 0.1), 13 destroyed.
@@ -281,8 +281,8 @@ def test_the_card_says_how_to_grade():
     assert Grading.of(card) == Grading(2.0, (1.0, 1.0, 3.0, 1.0), 0.1)
     p = houses((5, 5, 10, 20))
     grades = np.full(p.shape, 3)
-    plain = find(band_of(p, grades)).iloc[0]
-    warm = find(band_of(p, grades), temperature=2.0).iloc[0]
+    plain = find(strip_of(p, grades)).iloc[0]
+    warm = find(strip_of(p, grades), temperature=2.0).iloc[0]
     assert warm.p_major < plain.p_major == pytest.approx(0.7)
 
 
@@ -294,14 +294,14 @@ def test_a_building_beside_missing_pixels_is_partial(near):
     p = houses((0, 7, 10, 20))
     missing = np.zeros(p.shape, np.uint8)
     missing[0, 7 : 7 + near] = NEAR_MISSING
-    frame = find(band_of(p, missing=missing), [4])
+    frame = find(strip_of(p, missing=missing), [4])
     partial = near / 200 > CUT_SHARE
     assert frame.status.tolist() == ["partial" if partial else "assessed"]
     assert frame.status_reason.tolist() == ["cut_by_edge_or_nodata" if partial else None]
 
 
 def test_all_fields_are_given():
-    frame = conform(find(band_of(houses((5, 5, 10, 20), (20, 20, 5, 5)))), UTM)
+    frame = conform(find(strip_of(houses((5, 5, 10, 20), (20, 20, 5, 5)))), UTM)
     assert frame.drop(columns="status_reason").notna().all().all()
     assert frame.valid_fraction.tolist() == [1, 1]
     assert set(frame.source) == {"model"}
@@ -318,13 +318,13 @@ def test_an_identity_is_of_place_and_size():
 
 def test_an_identity_does_not_depend_on_the_region():
     p = houses((15, 25, 10, 20))
-    whole = find(band_of(p)).building_id.tolist()
+    whole = find(strip_of(p)).building_id.tolist()
     grid = Grid(UTM, TRANSFORM, p.shape)
-    band = band_of(p)
-    small = Band(
-        band.window.__class__(10, 20, 20, 30),
-        band.probabilities[:, 10:30, 20:50],
-        band.missing[10:30, 20:50],
+    strip = strip_of(p)
+    small = Strip(
+        strip.window.__class__(10, 20, 20, 30),
+        strip.probabilities[:, 10:30, 20:50],
+        strip.missing[10:30, 20:50],
     )
     (frame,) = find_buildings([small], grid, small.window, make_card(), options=ALL)
     assert frame.building_id.tolist() == whole
@@ -334,7 +334,7 @@ def test_seen_pixels_are_counted():
     missing = np.zeros((4, 5), np.uint8)
     missing[0] = MISSING_PRE
     missing[1] = NEAR_MISSING
-    assert count_seen(band_of(np.zeros((4, 5), np.float32), missing=missing)) == 15
+    assert count_seen(strip_of(np.zeros((4, 5), np.float32), missing=missing)) == 15
 
 
 def test_the_area_of_a_pixel_is_that_on_the_ground():

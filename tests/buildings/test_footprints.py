@@ -15,10 +15,10 @@ from geodamage.errors import FootprintError, GeodamageError
 from geodamage.fields import NAMES, conform
 from geodamage.grid import WGS84, Grid
 from geodamage.model.heads import Heads, probabilities
-from geodamage.prediction import Band
+from geodamage.prediction import Strip
 from geodamage.scene.scene import MISSING_POST, MISSING_PRE, OUTSIDE_AOI
 from geodamage.windows import Window
-from tests.fakes import SMALL, TRANSFORM, UTM, band_of, cut_bands, make_card, pixel_box, scene_of
+from tests.fakes import SMALL, TRANSFORM, UTM, cut_strips, make_card, pixel_box, scene_of, strip_of
 
 SHAPE = (40, 60)
 GRID = Grid(UTM, TRANSFORM, SHAPE)
@@ -32,10 +32,10 @@ def given_footprints(*shapes):
 
 
 def grade(footprints, whole, rows=(), columns=(), scene=None, **card):
-    """Grade footprints on a band that is cut; return them by name."""
+    """Grade footprints on a strip that is cut; return them by name."""
     scene = scene or scene_of(whole)
-    bands = cut_bands(whole, rows, columns)
-    frames = list(grade_footprints(bands, scene, footprints, make_card(**card)))
+    strips = cut_strips(whole, rows, columns)
+    frames = list(grade_footprints(strips, scene, footprints, make_card(**card)))
     for frame in frames:
         assert list(frame.columns) == [*NAMES, "geometry"]
     found = pd.concat([conform(frame, UTM) for frame in frames], ignore_index=True)
@@ -45,7 +45,7 @@ def grade(footprints, whole, rows=(), columns=(), scene=None, **card):
 
 
 def town(value=0.9, grades=None, missing=None):
-    return band_of(np.full(SHAPE, value, np.float32), grades, missing)
+    return strip_of(np.full(SHAPE, value, np.float32), grades, missing)
 
 
 # coverage
@@ -90,7 +90,7 @@ def test_the_vote_is_that_of_the_damage_head_alone(localisation):
     damage[:, 3, :, :25] = 8
     damage[:, 1, :, :25] = 2
     damage[:, 0, :, 25:] = 0.5
-    whole = Band(
+    whole = Strip(
         Window(0, 0, *SHAPE), probabilities(Heads(located, damage))[0], np.zeros(SHAPE, np.uint8)
     )
     found = grade(given_footprints(pixel_box(10, 20, 10, 8)), whole).iloc[0]
@@ -164,7 +164,7 @@ def test_every_footprint_comes_out_once_and_the_same_however_it_is_cut(some, row
     rng = np.random.default_rng(seed)
     missing = np.zeros(SHAPE, np.uint8)
     missing[: seed % 20] = MISSING_PRE
-    whole = band_of(rng.random(SHAPE).astype(np.float32), rng.integers(1, 5, SHAPE), missing)
+    whole = strip_of(rng.random(SHAPE).astype(np.float32), rng.integers(1, 5, SHAPE), missing)
     footprints = given_footprints(*some)
     plain, cut = grade(footprints, whole), grade(footprints, whole, rows, columns)
     texts = ["damage", "damage_class", "damaged", "status", "status_reason"]
@@ -359,7 +359,7 @@ def test_what_lies_beyond_the_area_of_interest_is_told():
     scene = scene_of(whole)
     scene.region = Window(0, 0, 40, 20)
     scene.aoi = shapely.box(*GRID.window_bounds(scene.region))
-    part = Band(scene.region, whole.probabilities[:, :, :20], whole.missing[:, :20])
+    part = Strip(scene.region, whole.probabilities[:, :, :20], whole.missing[:, :20])
     boxes = pixel_box(5, 15, 10, 10), pixel_box(5, 40, 10, 10), pixel_box(5, 5, 10, 10)
     found = grade(given_footprints(*boxes), part, scene=scene)
     assert found.status.tolist() == ["partial", "not_assessed", "assessed"]

@@ -2,10 +2,10 @@ import json
 
 import pytest
 import rasterio
-from tests.xbd.test_georeferencing import edit, no_degrees
 
 from tests.conftest import listing, run_command
 from tests.fakes import write_xbd
+from tests.xbd.test_georeferencing import edit, no_degrees
 
 
 @pytest.fixture

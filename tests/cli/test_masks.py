@@ -1,9 +1,9 @@
 import cv2
 import numpy as np
-from tests.xbd.test_masks import POST, PRE, write_labels
 
 from tests.conftest import listing, run_command
 from tests.fakes import write_xbd
+from tests.xbd.test_masks import POST, PRE, write_labels
 
 
 def fails(result, code, *words):

@@ -5,9 +5,9 @@ import onnxruntime
 import pytest
 
 from geodamage.errors import DeviceError
+from geodamage.model import session as models
 from geodamage.model.card import with_card
 from geodamage.model.onnx import Model
-from geodamage.model import session as models
 from geodamage.model.session import available_devices
 from geodamage.optimise.precision import compute_half
 from tests.convolutions import convolution_bytes, write_convolutions

@@ -17,6 +17,8 @@ from geodamage.event.looks import Look
 from geodamage.event.merging import merge_event
 from geodamage.grid import Grid
 from geodamage.output.publication import sidecar_path
+from geodamage.report import page, view
+from geodamage.report import writing as report
 from geodamage.report.maps import scale_length, shorten
 from geodamage.report.pictures import (
     CHIP_SIDE,
@@ -29,8 +31,6 @@ from geodamage.report.pictures import (
     read_dates,
 )
 from geodamage.report.view import Words
-from geodamage.report import page, view
-from geodamage.report import writing as report
 from geodamage.report.writing import ReportOptions, write_event_report, write_report
 from geodamage.scene.options import SceneOptions
 from tests.conftest import (

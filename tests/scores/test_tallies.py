@@ -21,7 +21,7 @@ from geodamage.scores.tallies import (
     sum_votes,
 )
 from geodamage.xbd.folders import Pair
-from tests.fakes import TRANSFORM, UTM, Grid, band_of, make_card
+from tests.fakes import TRANSFORM, UTM, Grid, make_card, strip_of
 
 
 def bumps(seed):
@@ -38,15 +38,15 @@ def bumps(seed):
 def test_buildings_are_drawn_as_assess_draws_them(seed, depth):
     card = make_card(threshold=0.4, seed_threshold=0.7, seed_depth=depth)
     grades = np.random.default_rng(seed).integers(1, 5, (80, 100))
-    band = band_of(bumps(seed), grades)
+    strip = strip_of(bumps(seed), grades)
     grid = Grid(UTM, TRANSFORM, (80, 100))
-    (frame,) = find_buildings([band], grid, band.window, card, options=BuildingOptions(12))
-    index = draw_buildings(band.probabilities, Drawing.of(card, 12), pixel_area(grid))
+    (frame,) = find_buildings([strip], grid, strip.window, card, options=BuildingOptions(12))
+    index = draw_buildings(strip.probabilities, Drawing.of(card, 12), pixel_area(grid))
     pixels = np.bincount(index.ravel())[1:]
     assert len(frame) > 5
     assert sorted(pixels[pixels > 0] * 0.25) == pytest.approx(sorted(frame.area))
     # Each polygon is one building of the index, with the same grade.
-    graded = Grading.of(card).columns(sum_votes(index, band.probabilities[1:]))
+    graded = Grading.of(card).columns(sum_votes(index, strip.probabilities[1:]))
     points = frame.representative_point()
     rows = ((TRANSFORM.f - points.y) / 0.5).astype(int)
     columns = ((points.x - TRANSFORM.c) / 0.5).astype(int)
@@ -57,7 +57,7 @@ def test_buildings_are_drawn_as_assess_draws_them(seed, depth):
 
 
 def test_nothing_is_drawn_of_nothing():
-    empty = band_of(np.zeros((8, 8), np.float32)).probabilities
+    empty = strip_of(np.zeros((8, 8), np.float32)).probabilities
     assert not draw_buildings(empty, Drawing(), 1).any()
 
 
@@ -91,11 +91,11 @@ def test_footprints_are_graded_by_the_damage_head_alone():
 
 def test_a_pair_without_labels_adds_only_what_was_drawn():
     truth = truth_of(np.zeros((16, 6), np.int32), {})
-    band = band_of((striped(0, 1, 1, 0) > 0).astype(np.float32))
-    heads = band.probabilities[1:]
+    strip = strip_of((striped(0, 1, 1, 0) > 0).astype(np.float32))
+    heads = strip.probabilities[1:]
     grades = striped(0, 1, 1, 0).astype(np.uint8)
     masks = Masks(grades, grades, truth.localisation, truth.damage)
-    prediction = Prediction(1 - band.probabilities[0], heads, band.probabilities)
+    prediction = Prediction(1 - strip.probabilities[0], heads, strip.probabilities)
     tally = count_pair(truth, prediction, masks, Grading(), Drawing(min_area=1))
     assert tally.buildings.detection == Counts(0, 0, 1)
     assert tally.sizes == SizeRecall.empty()

@@ -3,9 +3,9 @@ import socket
 import sys
 
 import pytest
-from tests.training.runs.test_tracking import RECIPE
 
 from geodamage.errors import MissingExtraError
+from tests.training.runs.test_tracking import RECIPE
 from training.runs.database import Database, DatabaseError
 from training.runs.records import Status
 from training.runs.tracking import Tracker

@@ -5,9 +5,9 @@ import cv2
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tests.training.runs.test_pictures import make_answer
 
 from geodamage.errors import MissingExtraError, OptionError
+from tests.training.runs.test_pictures import make_answer
 from training.recipe import Recipe
 from training.runs.notification import NotificationError, Notifier
 from training.runs.records import Status
