@@ -12,7 +12,6 @@ import pytest
 import torch
 from torch import nn
 
-import training.train
 from geodamage.networks import create_network
 from geodamage.networks.compact import CompactSiamese
 from geodamage.networks.two_sensors import CompactTwoSensors
@@ -20,11 +19,13 @@ from geodamage.xbd.folders import find_pairs
 from sample_data.pairs import make_pairs
 from training.data.samples import stack
 from training.data.splits import SCHEMES
+from training.examples import count_pixels, make_samples, read_parts
 from training.losses.terms import parse_term
 from training.objectives import make_objective
 from training.recipe import COMPACT, TWO_SENSORS, Recipe
 from training.schedules import learning_rate
-from training.train import count_pixels, make_samples, read_parts, set_up, train
+from training.steps import train
+from training.train import set_up
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "training" / "recipes"
@@ -311,7 +312,7 @@ def write_split(path, names):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_recipe_trains_two_steps_on_drawn_pairs(name, drawn, tmp_path, monkeypatch):
-    monkeypatch.setattr(training.train, "create_network", tiny_network)
+    monkeypatch.setattr("training.state.create_network", tiny_network)
     shutil.copyfile(drawn / "split.csv", tmp_path / "split.csv")
     train_two_steps(name, drawn, tmp_path / "runs", small(read(name)))
     run = tmp_path / "runs" / name
@@ -323,7 +324,7 @@ def test_a_recipe_trains_two_steps_on_drawn_pairs(name, drawn, tmp_path, monkeyp
 @pytest.mark.skipif(not (DATA / "xbd").exists(), reason="GEODAMAGE_DATA is not here")
 @pytest.mark.parametrize("name", ["meta_learning", *REPRESENTATIVES])
 def test_a_recipe_trains_two_steps_on_real_pairs(name, tmp_path, monkeypatch):
-    monkeypatch.setattr(training.train, "create_network", tiny_network)
+    monkeypatch.setattr("training.state.create_network", tiny_network)
     pairs = find_pairs(DATA / "xbd")
     events = ("hurricane-michael", "santa-rosa-wildfire")
     chosen = [[pair.name for pair in pairs if pair.event == event][:2] for event in events]

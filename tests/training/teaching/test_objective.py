@@ -19,6 +19,7 @@ from training.data.samples import stack
 from training.losses.distillation import building_logit, feature, forward_kl, response, two_classes
 from training.objectives import make_objective
 from training.recipe import Recipe
+from training.steps import train
 from training.teaching.objective import (
     DistilObjective,
     add_answers,
@@ -31,7 +32,7 @@ from training.teaching.objective import (
 from training.teaching.semi_supervision import CollapseError, Guard, SoftOptions
 from training.teaching.soft_labels import DistilOptions
 from training.teaching.teachers import Answer, Panel, TeacherError, decode, encode
-from training.train import set_up, train
+from training.train import set_up
 
 DAMAGE = Exported(nn.Identity(), convention_of("first_place", "seresnext50_unet", "damage"))
 LOCALISATION = Exported(
