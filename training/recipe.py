@@ -1,6 +1,6 @@
 """What to train: one frozen dataclass, read from a flat TOML that holds only what differs.
 
-Six groups of keys belong together and share a prefix: `loss` (see `training.losses.terms`),
+Six groups of keys belong together and share a prefix: `loss` (see `training.losses.options`),
 `augmentation` (`training.data.augmentation`), `chips` (`training.data.crops`, only for the compact
 network), `meta` (`training.meta`, only for meta-learning), `distil`
 (`training.teaching.soft_labels`, teachers)
@@ -21,8 +21,8 @@ from geodamage.errors import OptionError
 from training.data.augmentation import Augmentation
 from training.data.augmentation_presets import augmentation_options
 from training.data.crops import ChipOptions
+from training.losses.options import LossOptions
 from training.losses.presets import loss_options
-from training.losses.terms import LossOptions
 from training.meta import MetaOptions
 from training.presets import converted, near, resolve
 from training.teaching.semi_supervision import SoftOptions

@@ -16,7 +16,7 @@ from tests.training.building_folders import write_masks
 from tests.training.small_runs import options_of
 from training.data.building_images import read_building_index
 from training.export import building_origin
-from training.losses.terms import OpenCitiesLoss
+from training.losses.networks import OpenCitiesLoss
 from training.objectives import make_objective, reduced
 from training.prepare_buildings import main as prepare
 from training.recipe import Recipe

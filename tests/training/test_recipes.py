@@ -20,7 +20,7 @@ from sample_data.pairs import make_pairs
 from training.data.samples import stack
 from training.data.splits import SCHEMES
 from training.examples import count_pixels, make_samples, read_parts
-from training.losses.terms import parse_term
+from training.losses.options import parse_term
 from training.objectives import make_objective
 from training.recipe import COMPACT, TWO_SENSORS, Recipe
 from training.schedules import learning_rate
