@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from geodamage.damage import NOT_ASSESSED
 from geodamage.networks.checkpoints import save_checkpoint
-from training.data.augmentation import Sample
+from training.data.labelled import Sample
 from training.data.samples import (
     UNCLASSIFIED,
     Labelled,

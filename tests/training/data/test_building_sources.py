@@ -15,14 +15,8 @@ from tests.training.building_folders import (
     write_open_cities,
     write_tif,
 )
-from training.data.building_sources import (
-    OpenTile,
-    Tile,
-    check_bands,
-    find_tiles,
-    image_tiles,
-    scene_of,
-)
+from training.data.building_sources import find_tiles, image_tiles, scene_of
+from training.data.building_tiles import OpenTile, Tile, check_bands
 
 DATA = Path(os.environ.get("GEODAMAGE_DATA", Path(__file__).parents[3].parent / "shared" / "data"))
 needs_data = pytest.mark.skipif(not (DATA / "spacenet").exists(), reason="no data at hand")
