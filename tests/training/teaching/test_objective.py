@@ -20,6 +20,7 @@ from training.losses.distillation import building_logit, feature, forward_kl, re
 from training.objectives import make_objective
 from training.recipe import Recipe
 from training.steps import train
+from training.teaching.answers import Answer, TeacherError, decode, encode
 from training.teaching.objective import (
     DistilObjective,
     add_answers,
@@ -29,9 +30,9 @@ from training.teaching.objective import (
     projections_of,
     shares,
 )
+from training.teaching.panel import Panel
 from training.teaching.semi_supervision import CollapseError, Guard, SoftOptions
 from training.teaching.soft_labels import DistilOptions
-from training.teaching.teachers import Answer, Panel, TeacherError, decode, encode
 from training.train import set_up
 
 DAMAGE = Exported(nn.Identity(), convention_of("first_place", "seresnext50_unet", "damage"))
