@@ -11,7 +11,7 @@ from torch import nn
 import training.train
 from geodamage.errors import LabelError, OptionError
 from geodamage.networks.checkpoints import save_checkpoint
-from geodamage.networks.efficient_fpn import FpnOutputs
+from geodamage.networks.feature_pyramid import FpnOutputs
 from tests.training.building_folders import write_masks
 from tests.training.small_runs import options_of
 from training.data.building_images import read_building_index
