@@ -17,6 +17,7 @@ from geodamage.networks.compact import CompactSiamese
 from geodamage.networks.two_sensors import CompactTwoSensors
 from geodamage.xbd.folders import find_pairs
 from sample_data.pairs import make_pairs
+from tests.data_folder import DATA, needs
 from training.data.samples import stack
 from training.data.splits import SCHEMES
 from training.examples import count_pixels, make_samples, read_parts
@@ -29,7 +30,6 @@ from training.train import set_up
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "training" / "recipes"
-DATA = Path(os.environ.get("GEODAMAGE_DATA", ROOT.parent / "shared" / "data"))
 #: Recipes of other data, which are tried where that is: images with masks in test_open_cities,
 #: chips of two sensors in test_chips.
 APART = ("open_cities_", "cross_modal_chips_")
@@ -321,7 +321,7 @@ def test_a_recipe_trains_two_steps_on_drawn_pairs(name, drawn, tmp_path, monkeyp
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not (DATA / "xbd").exists(), reason="GEODAMAGE_DATA is not here")
+@needs("xbd")
 @pytest.mark.parametrize("name", ["meta_learning", *REPRESENTATIVES])
 def test_a_recipe_trains_two_steps_on_real_pairs(name, tmp_path, monkeypatch):
     monkeypatch.setattr("training.state.create_network", tiny_network)
