@@ -65,9 +65,9 @@ def _click_option(option: Option) -> Callable[[F], F]:
     names = [option.flag, option.key] if option.short is None else [
         option.short, option.flag, option.key
     ]  # fmt: skip
-    told: dict[str, Any] = {
-        "help": option.help, "default": option.default, "show_default": option.says_default,
-    }  # fmt: skip
+    told: dict[str, Any] = {"help": option.help}
+    if option.default is not None:  # a default of None counts as given where one is required
+        told |= {"default": option.default, "show_default": option.says_default}
     if isinstance(option.kind, Flag):
         if option.default:
             names[-2] += f"/--no-{option.flag.removeprefix('--')}"
