@@ -64,7 +64,9 @@ def test_help_and_import_are_light():
         "import sys, geodamage\n"
         "first = sorted(sys.modules)\n"
         "from geodamage.cli import main\n"
-        "for arguments in (['--help'], ['assess', '--help'], ['--version']):\n"
+        "from geodamage.cli import COMMANDS\n"
+        "asked = [[name, '--help'] for name in COMMANDS]\n"
+        "for arguments in (*asked, ['--help'], ['--version'], ['options', '--json']):\n"
         "    main(arguments, standalone_mode=False)\n"
         "print(first, sorted(sys.modules), sep='\\n')\n"
     )
