@@ -287,7 +287,7 @@ class Photographer:
         dock.close()
 
     def _diagnose(self) -> None:
-        from geodamage_qgis.diagnostics_page import DiagnosticsPage
+        from geodamage_qgis.gui.diagnostics_page import DiagnosticsPage
 
         page = DiagnosticsPage(self.iface.mainWindow())
         page.resize(760, 470)

@@ -12,9 +12,9 @@ from qgis.core import Qgis, QgsApplication, QgsMessageLog
 from qgis.PyQt.QtGui import QIcon
 from qgis.PyQt.QtWidgets import QAction, QFileDialog
 
-from .background import end_all
-from .errors import PluginError
-from .provider import GeodamageProvider
+from geodamage_qgis.errors import PluginError
+from geodamage_qgis.gui.background import end_all
+from geodamage_qgis.processing.provider import GeodamageProvider
 
 MENU = "GeoDamage"
 ICON = Path(__file__).parent / "icon.svg"
@@ -75,7 +75,7 @@ class GeodamagePlugin:
     def open_dialog(self) -> None:
         """Show the dialog, as it was left."""
         if self.dialog is None:
-            from .dialog import AssessDialog
+            from geodamage_qgis.gui.dialog import AssessDialog
 
             self.dialog = AssessDialog(self.iface, self)
         _raise(self.dialog)
@@ -87,19 +87,19 @@ class GeodamagePlugin:
         path, _ = QFileDialog.getOpenFileName(window, "Open a result", "", kinds)
         if path:
             with self.telling_errors():
-                from .layers import load_result
+                from geodamage_qgis.results.layers import load_result
 
                 self.iface.setActiveLayer(load_result(path))
 
     def open_review(self, layer: Any = None) -> None:
         """Step through the buildings of a layer, the active one unless given."""
-        from .layers import is_result
+        from geodamage_qgis.results.layers import is_result
 
         layer = layer or self.iface.activeLayer()
         with self.telling_errors():
             if not is_result(layer):
                 raise PluginError("choose a result of geodamage in the layers panel to review it")
-            from .review import ReviewDock
+            from geodamage_qgis.review.dock import ReviewDock
 
             self._close_review()
             self.review = ReviewDock(self.iface, layer)
@@ -108,13 +108,13 @@ class GeodamagePlugin:
 
     def open_assistant(self) -> None:
         """Show the assistant that finds or installs the program."""
-        from .assistant import Assistant
+        from geodamage_qgis.gui.assistant import Assistant
 
         _raise(Assistant(self.iface.mainWindow()))
 
     def open_diagnostics(self) -> None:
         """Show what was found, and what runs."""
-        from .diagnostics_page import DiagnosticsPage
+        from geodamage_qgis.gui.diagnostics_page import DiagnosticsPage
 
         _raise(DiagnosticsPage(self.iface.mainWindow()))
 

@@ -70,7 +70,7 @@ def qgis_app(profile):
 @pytest.fixture
 def provider(qgis_app):
     """Return the plugin's provider, registered while a test runs."""
-    from geodamage_qgis.provider import GeodamageProvider
+    from geodamage_qgis.processing.provider import GeodamageProvider
     from qgis.core import QgsApplication
 
     registry = QgsApplication.processingRegistry()

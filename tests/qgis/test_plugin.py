@@ -84,7 +84,7 @@ def test_a_review_without_a_result_is_refused_in_the_message_bar(plugin, iface, 
 
 
 def test_the_review_of_a_result_opens(plugin, iface, sample_result):
-    from geodamage_qgis.layers import load_result
+    from geodamage_qgis.results.layers import load_result
 
     iface.active = load_result(sample_result)
     plugin.open_review()
