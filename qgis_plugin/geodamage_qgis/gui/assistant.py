@@ -32,9 +32,9 @@ from geodamage_qgis import settings
 from geodamage_qgis.errors import CancelledError, MissingError, PluginError
 from geodamage_qgis.gui.background import Workers
 from geodamage_qgis.gui.signs import BAD, GOOD, MISSING, WAITING, Sign
+from geodamage_qgis.program.events import Event
 from geodamage_qgis.program.executable import Executable, find_executable
 from geodamage_qgis.program.proxy import without_logins
-from geodamage_qgis.program.runner import Event
 from geodamage_qgis.setup.environment import (
     SPACE,
     Cancellation,

@@ -15,7 +15,8 @@ from qgis.core import (
 from qgis.PyQt.QtCore import Qt
 
 from geodamage_qgis.errors import CancelledError, PluginError
-from geodamage_qgis.program.runner import Event, Outcome, Run
+from geodamage_qgis.program.events import Event
+from geodamage_qgis.program.runner import Outcome, Run
 
 #: Seconds between two lines that say the same stage of a work.
 LINE_EVERY = 10.0

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geodamage_qgis.errors import MissingError, PluginError
-from geodamage_qgis.program.runner import environment_for, process_group
+from geodamage_qgis.program.processes import environment_for, process_group
 
 #: Oldest geodamage that has every option the plugin uses.
 OLDEST = (0, 1, 0)

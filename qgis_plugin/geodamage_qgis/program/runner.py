@@ -7,13 +7,11 @@ Nothing here imports QGIS, and nothing of geodamage runs inside QGIS's Python.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,60 +20,15 @@ from pathlib import Path
 from typing import IO, Any
 
 from geodamage_qgis.errors import CancelledError, PluginError
+from geodamage_qgis.program.events import Event, Parser
+from geodamage_qgis.program.processes import environment_for, process_group
 
 #: Seconds that a cancelled program has for tidying up before it is killed.
 GRACE = 20.0
 #: Seconds that what a program left behind may still write into its pipes.
 LINGER = 2.0
-#: Share of the bar that is full when every window of the images is graded; the rest is writing.
-PREDICTED = 0.97
 #: Exit code of geodamage when some scenes of a batch failed, and when it was interrupted.
 SOME_FAILED, INTERRUPTED = 3, 130
-
-#: QGIS sets these for its own Python, GDAL and PROJ; another Python fails by them.
-OWN_TO_QGIS = frozenset(
-    [
-        "PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONEXECUTABLE", "PYTHONNOUSERSITE",
-        "PYTHONUSERBASE", "__PYVENV_LAUNCHER__", "VIRTUAL_ENV", "CONDA_PREFIX", "GDAL_DATA",
-        "GDAL_DRIVER_PATH", "PROJ_LIB", "PROJ_DATA",
-    ]
-)  # fmt: skip
-
-#: How the tool says warnings and errors where it does not speak JSON.
-_SAID = re.compile(r"geodamage: (?P<level>error|warning): (?P<text>.*)")
-#: How far `score` and `masks` are.
-_COUNTED = re.compile(r"(?P<done>[\d,]+) of (?P<total>[\d,]+) (?:images|masks)\b.*")
-
-_STAGES = {
-    "open": "Opening the images",
-    "predict": "Grading",
-    "assess": "Grading",
-    "write": "Writing",
-    "merge": "Merging the scenes",
-    "done": "Finished",
-}
-
-
-@dataclass(frozen=True)
-class Event:
-    """One thing that a running program said.
-
-    Attributes
-    ----------
-    kind
-        `progress`, `message`, `warning`, `error`, or `done` with the result of the program.
-    text
-        One line for people.
-    fraction
-        Of the work that is done, 0 to 1; None where the line does not say.
-    data
-        The JSON object as the program wrote it; empty for plain lines.
-    """
-
-    kind: str
-    text: str = ""
-    fraction: float | None = None
-    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -126,87 +79,6 @@ class Outcome:
         if not self.succeeded:
             raise PluginError(self.error or f"the program ended with code {self.code}", self.log)
         return self
-
-
-class Parser:
-    """Turns the lines of a program into events; what it says of progress never goes back."""
-
-    def __init__(self) -> None:
-        self._fraction = 0.0
-
-    def parse(self, line: str) -> Event | None:
-        """Return what a line says, or None for an empty one."""
-        line = line.strip()
-        if not line:
-            return None
-        values = _json_object(line)
-        return self._plain(line) if values is None else self._stage(values)
-
-    def _stage(self, values: dict[str, Any]) -> Event:
-        stage, message = str(values["stage"]), values.get("message")
-        if stage == "error":
-            return Event("error", str(message), data=values)
-        if stage == "result":
-            return Event("done", _describe_result(values), self._advance(1.0), values)
-        if message is not None:
-            scene = values.get("scene")
-            text = str(message) if scene is None else f"{scene}: {message}"
-            kind = "warning" if values.get("level") == "warning" else "message"
-            return Event(kind, text, data=values)
-        fraction = self._advance(_fraction(values))
-        return Event("progress", _describe_progress(values), fraction, values)
-
-    def _plain(self, line: str) -> Event:
-        said = _SAID.fullmatch(line)
-        if said is not None:
-            return Event(said["level"], said["text"])
-        counted = _COUNTED.fullmatch(line)
-        if counted is not None:
-            done, total = (int(counted[name].replace(",", "")) for name in ("done", "total"))
-            return Event("progress", line, self._advance(done / max(total, 1)))
-        return Event("message", line)
-
-    def _advance(self, fraction: float) -> float:
-        self._fraction = max(self._fraction, min(fraction, 1.0))
-        return self._fraction
-
-
-def _json_object(line: str) -> dict[str, Any] | None:
-    if not line.startswith("{"):
-        return None
-    try:
-        values = json.loads(line)
-    except ValueError:
-        return None
-    return values if isinstance(values, dict) and "stage" in values else None
-
-
-def _fraction(values: Mapping[str, Any]) -> float:
-    """Return the share of the work that a line of `--progress json` says is done."""
-    if values["stage"] == "done":
-        return 1.0
-    if "share" in values:  # of a batch, by the size of its images
-        return PREDICTED * float(values["share"])
-    total = float(values.get("total") or 0)
-    if values["stage"] == "write":
-        return PREDICTED
-    return PREDICTED * float(values.get("done") or 0) / total if total else 0.0
-
-
-def _describe_progress(values: Mapping[str, Any]) -> str:
-    text = _STAGES.get(str(values["stage"]), str(values["stage"]))
-    if values.get("buildings"):
-        return f"{text}: {values['buildings']:,} buildings"
-    if "share" in values and values.get("total"):
-        failed = f", {values['failed']:,} failed" if values.get("failed") else ""
-        return f"{text}: {values['done']:,} of {values['total']:,} scenes{failed}"
-    return text
-
-
-def _describe_result(values: Mapping[str, Any]) -> str:
-    buildings = values.get("buildings")
-    count = "" if not isinstance(buildings, int) else f"{buildings:,} buildings in "
-    return f"{count}{values.get('output', 'the result')}"
 
 
 class Run:
@@ -431,23 +303,6 @@ def _describe_end(program: str, code: int, log: Sequence[str]) -> str:
     return f"{name} ended with code {code}: {said}"
 
 
-def environment_for(
-    base: Mapping[str, str], variables: Mapping[str, str] | None = None
-) -> dict[str, str]:
-    """Return the environment variables of QGIS, fit for a Python of its own.
-
-    Parameters
-    ----------
-    base
-        Those of this process.
-    variables
-        Added to them.
-    """
-    kept = {name: value for name, value in base.items() if name.upper() not in OWN_TO_QGIS}
-    # Lines arrive when they are written, and in UTF-8 on Windows, too.
-    return {**kept, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1", **(variables or {})}
-
-
 def partials_of(output: str | os.PathLike[str], pid: int | None = None) -> list[Path]:
     """Return what a run of geodamage has begun to write of an output and of its sidecar.
 
@@ -466,91 +321,3 @@ def partials_of(output: str | os.PathLike[str], pid: int | None = None) -> list[
         return sorted(path for path in output.parent.iterdir() if name.fullmatch(path.name))
     except OSError:
         return []
-
-
-class PosixGroup:
-    """How a program and all that it starts are ended on Linux and macOS."""
-
-    #: For `subprocess.Popen`.
-    options: Mapping[str, Any] = {"start_new_session": True}
-    #: The process that is started is the one that writes.
-    keeps_pid = True
-
-    def ask(self, process: subprocess.Popen[str]) -> bool:
-        """Ask all of them to end; return whether they have been reached."""
-        return self._signal(process, signal.SIGTERM)
-
-    def kill(self, process: subprocess.Popen[str]) -> None:
-        """End what is left of them."""
-        self._signal(process, getattr(signal, "SIGKILL", 9))
-
-    def _signal(self, process: subprocess.Popen[str], number: int) -> bool:
-        try:
-            os.killpg(process.pid, number)
-        except (ProcessLookupError, PermissionError):  # macOS says the latter of zombies
-            return False
-        return True
-
-
-class WindowsGroup:
-    """How a program and all that it starts are ended on Windows.
-
-    It has a console of its own that nobody sees, on which Ctrl-C is pressed: Windows has no other
-    signal that a Python program can tidy up after.
-    """
-
-    #: CREATE_NO_WINDOW. Not CREATE_NEW_PROCESS_GROUP: such a group does not hear Ctrl-C.
-    options: Mapping[str, Any] = {"creationflags": 0x08000000}
-    #: geodamage.exe starts the Python that writes.
-    keeps_pid = False
-
-    def ask(self, process: subprocess.Popen[str]) -> bool:
-        """Press Ctrl-C on the program's console; return whether that was possible."""
-        return press_ctrl_c(process.pid)
-
-    def kill(self, process: subprocess.Popen[str]) -> None:
-        """End the program and all that it started."""
-        if process.poll() is not None:
-            return
-        argv = ["taskkill", "/T", "/F", "/PID", str(process.pid)]
-        try:
-            subprocess.run(argv, capture_output=True, check=False, timeout=30, **self.options)
-        except (OSError, subprocess.SubprocessError):
-            process.kill()
-
-
-def press_ctrl_c(pid: int, *, kernel: Any = None) -> bool:
-    """Press Ctrl-C on the console of another process.
-
-    Parameters
-    ----------
-    pid
-        A process that has a console of its own.
-    kernel
-        Windows' kernel32.
-
-    Returns
-    -------
-    Whether it was pressed: not where this process has a console itself, as in a terminal.
-    """
-    if kernel is None:
-        import ctypes
-
-        kernel = getattr(ctypes, "windll").kernel32  # noqa: B009 - only Windows has it
-    if not kernel.AttachConsole(pid):
-        return False
-    try:
-        # This process is on that console now, and must not end itself.
-        kernel.SetConsoleCtrlHandler(None, True)
-        pressed = bool(kernel.GenerateConsoleCtrlEvent(0, 0))
-        # It is heard in a thread of its own; who stops ignoring it too early hears it, too.
-        time.sleep(0.5)
-    finally:
-        kernel.FreeConsole()
-        kernel.SetConsoleCtrlHandler(None, False)
-    return pressed
-
-
-def process_group(platform: str = sys.platform) -> PosixGroup | WindowsGroup:
-    """Return how processes are started and ended on a platform, by its name in `sys.platform`."""
-    return WindowsGroup() if platform == "win32" else PosixGroup()

@@ -21,8 +21,6 @@ from qgis.PyQt.QtCore import QDateTime, Qt, QVariant
 from geodamage_qgis.errors import PluginError
 from geodamage_qgis.results.journal import Review, append_reviews, journal_path, read_journal
 from geodamage_qgis.results.results import output_path
-from geodamage_qgis.review.walk import ATTRIBUTES, Building
-from geodamage_qgis.scale import PROBABILITIES
 
 FIELDS = ("reviewed_damage", "reviewer", "reviewed_at")
 
@@ -60,14 +58,14 @@ def shown_reviews(layer: QgsVectorLayer) -> dict[str, Review]:
     """Return the reviews in the fields of a layer, by `building_id`."""
     if "reviewed_damage" not in layer.fields().names():
         return {}
-    request = _request(layer, ("building_id", *FIELDS))
+    request = request_fields(layer, ("building_id", *FIELDS))
     found = {}
     for feature in layer.getFeatures(request):
-        grade = text(_value(feature, "reviewed_damage"))
+        grade = text(field_value(feature, "reviewed_damage"))
         if grade:
-            name = text(_value(feature, "building_id"))
-            reviewer = text(_value(feature, "reviewer"))
-            moment = _moment(_value(feature, "reviewed_at"))
+            name = text(field_value(feature, "building_id"))
+            reviewer = text(field_value(feature, "reviewer"))
+            moment = _moment(field_value(feature, "reviewed_at"))
             found[name] = Review(name, grade, reviewer, moment)
     return found
 
@@ -76,15 +74,9 @@ def find_features(layer: QgsVectorLayer, names: set[str]) -> dict[str, int]:
     """Return the feature ids of buildings, by `building_id`."""
     if not names:
         return {}
-    request = _request(layer, ("building_id",))
+    request = request_fields(layer, ("building_id",))
     pairs = ((text(f["building_id"]), f.id()) for f in layer.getFeatures(request))
     return {name: feature_id for name, feature_id in pairs if name in names}
-
-
-def read_buildings(layer: QgsVectorLayer) -> list[Building]:
-    """Return the buildings of a layer that the model graded and its filter lets through."""
-    features = layer.getFeatures(_request(layer, ATTRIBUTES))
-    return [_building(feature) for feature in features if text(_value(feature, "damage"))]
 
 
 def why_read_only(layer: QgsVectorLayer) -> str | None:
@@ -192,7 +184,8 @@ def _values(layer: QgsVectorLayer, review: Review) -> tuple[Any, Any, Any]:
     return review.reviewed_damage, review.reviewer, moment
 
 
-def _request(layer: QgsVectorLayer, names: tuple[str, ...]) -> QgsFeatureRequest:
+def request_fields(layer: QgsVectorLayer, names: tuple[str, ...]) -> QgsFeatureRequest:
+    """Return a request of some fields, those that the layer has, without geometries."""
     known = [name for name in names if name in layer.fields().names()]
     request = QgsFeatureRequest()
     request.setFlags(QgsFeatureRequest.Flag.NoGeometry)
@@ -200,20 +193,8 @@ def _request(layer: QgsVectorLayer, names: tuple[str, ...]) -> QgsFeatureRequest
     return request
 
 
-def _building(feature: QgsFeature) -> Building:
-    return Building(
-        feature_id=feature.id(),
-        building_id=text(_value(feature, "building_id")),
-        damage=text(_value(feature, "damage")),
-        confidence=_number(_value(feature, "confidence")),
-        probabilities={g: _number(_value(feature, name)) for g, name in PROBABILITIES.items()},
-        status=text(_value(feature, "status")),
-        status_reason=text(_value(feature, "status_reason")),
-        area=_number(_value(feature, "area_m2")),
-    )
-
-
-def _value(feature: QgsFeature, name: str) -> Any:
+def field_value(feature: QgsFeature, name: str) -> Any:
+    """Return what a field holds; None where it is null, or the layer lacks the field."""
     index = feature.fields().lookupField(name)
     value = feature.attribute(index) if index >= 0 else None
     return None if value == NULL else value
@@ -222,10 +203,6 @@ def _value(feature: QgsFeature, name: str) -> Any:
 def text(value: Any) -> str:
     """Return a value as text, and null as an empty one."""
     return "" if value is None or value == NULL else str(value)
-
-
-def _number(value: Any) -> float:
-    return float(value) if value is not None else 0.0
 
 
 def _moment(value: Any) -> str:

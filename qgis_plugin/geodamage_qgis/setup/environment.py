@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from geodamage_qgis.errors import CancelledError, PluginError
+from geodamage_qgis.program.events import Event
 from geodamage_qgis.program.executable import Executable, python_in, question, script_in
-from geodamage_qgis.program.runner import Event, Run
+from geodamage_qgis.program.runner import Run
 from geodamage_qgis.setup.makers import OLDEST_PYTHON, Maker
 from geodamage_qgis.setup.reasons import reason
 from geodamage_qgis.setup.wheels import Package, read_package

@@ -38,7 +38,7 @@ def open_review(iface):
         docks.append(dock)
         iface.addDockWidget(dock.AREA, dock)
         iface.window.show()
-        dock.reviewer.setText("Ada")
+        dock.panel.reviewer.setText("Ada")
         return dock
 
     yield open_it
@@ -104,7 +104,7 @@ def test_keys_grade_and_go_on(open_review, result):
     grades = ["no-damage", "minor-damage", "major-damage", "destroyed"]
     assert reviewed(layer) == dict(zip(names[:4], grades, strict=True))
     assert current(dock) == names[4]
-    assert "4 reviewed" in dock.where.text()
+    assert "4 reviewed" in dock.panel.where.text()
     assert not layer.isEditable()
 
 
@@ -141,7 +141,7 @@ def test_undo_takes_back_and_shows_the_building_again(open_review, result):
     assert current(dock) == first
     assert reviewed(layer) == {}
     assert read_journal(result) == {}
-    assert not dock.undo_button.isEnabled()
+    assert not dock.panel.undo_button.isEnabled()
 
 
 def test_undo_gives_back_the_correction_before(open_review, result):
@@ -167,37 +167,37 @@ def test_next_previous_and_skipping(open_review, result):
     assert current(dock) == names[0]
     press(dock, Qt.Key.Key_Right)
     assert current(dock) == names[2]
-    dock.skip.setChecked(False)
+    dock.panel.skip.setChecked(False)
     press(dock, Qt.Key.Key_P)
     assert current(dock) == names[1]
-    assert "Reviewed by Ada: <b>minor damage</b>" in dock.said.text()
-    assert dock.rows["minor-damage"][0].isChecked()
+    assert "Reviewed by Ada: <b>minor damage</b>" in dock.panel.said.text()
+    assert dock.panel.rows["minor-damage"][0].isChecked()
 
 
 def test_buttons_do_what_keys_do(open_review, result):
     layer = load_result(result)
     dock = open_review(layer)
     first = current(dock)
-    dock.rows["major-damage"][0].click()
+    dock.panel.rows["major-damage"][0].click()
     assert reviewed(layer) == {first: "major-damage"}
-    dock.undo_button.click()
-    dock.accept_button.click()
+    dock.panel.undo_button.click()
+    dock.panel.accept_button.click()
     assert set(reviewed(layer)) == {first}
-    dock.previous_button.click()
+    dock.panel.previous_button.click()
     assert current(dock) == first
-    dock.next_button.click()
+    dock.panel.next_button.click()
     assert current(dock) != first
 
 
 def test_digits_in_the_name_of_the_reviewer_grade_nothing(open_review, result, wait):
     layer = load_result(result)
     dock = open_review(layer)
-    dock.reviewer.setFocus()
-    wait(dock.reviewer.hasFocus, 5)
-    QTest.keyClicks(dock.reviewer, "4")
-    QTest.keyClick(dock.reviewer, Qt.Key.Key_Return)
+    dock.panel.reviewer.setFocus()
+    wait(dock.panel.reviewer.hasFocus, 5)
+    QTest.keyClicks(dock.panel.reviewer, "4")
+    QTest.keyClick(dock.panel.reviewer, Qt.Key.Key_Return)
     assert reviewed(layer) == {}
-    assert dock.reviewer.text() == "Ada4"
+    assert dock.panel.reviewer.text() == "Ada4"
     assert QgsSettings().value("geodamage/reviewer") == "Ada4"
 
 
@@ -321,7 +321,7 @@ def test_the_main_map_follows_in_another_crs(open_review, project, iface, result
     centre = iface.canvas.extent().center()
     assert -88.02 < centre.x() < -88.01
     assert 30.22 < centre.y() < 30.24
-    dock.follow.setChecked(False)
+    dock.panel.follow.setChecked(False)
     press(dock, Qt.Key.Key_Right)
     assert iface.canvas.extent().center() == centre
 
