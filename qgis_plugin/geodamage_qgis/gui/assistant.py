@@ -10,27 +10,12 @@ from typing import Any
 
 from qgis.core import Qgis, QgsMessageLog
 from qgis.PyQt.QtCore import Qt, pyqtSignal
-from qgis.PyQt.QtWidgets import (
-    QCheckBox,
-    QDialog,
-    QDialogButtonBox,
-    QFileDialog,
-    QFormLayout,
-    QGroupBox,
-    QHBoxLayout,
-    QLabel,
-    QLineEdit,
-    QPlainTextEdit,
-    QProgressBar,
-    QPushButton,
-    QRadioButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qgis.PyQt.QtWidgets import QDialog, QDialogButtonBox, QFileDialog, QVBoxLayout, QWidget
 
 from geodamage_qgis import settings
 from geodamage_qgis.errors import CancelledError, MissingError, PluginError
 from geodamage_qgis.gui.background import Workers
+from geodamage_qgis.gui.setup_form import CHOOSE, SetupForm
 from geodamage_qgis.gui.signs import BAD, GOOD, MISSING, WAITING, Sign
 from geodamage_qgis.program.events import Event
 from geodamage_qgis.program.executable import Executable, find_executable
@@ -48,12 +33,6 @@ from geodamage_qgis.setup.makers import Maker, find_gpu, find_maker
 from geodamage_qgis.setup.wheels import Package, package_by_name, read_package
 
 LOG = "GeoDamage"
-
-_WHAT = (
-    "The plugin runs the program <b>geodamage</b> beside QGIS and installs nothing into QGIS "
-    "itself. Let it make an environment for the program, or name one that is installed."
-)
-_CHOOSE = "Choose the wheel of geodamage (geodamage-*.whl), or a folder with it."
 
 
 class Assistant(QDialog):
@@ -80,6 +59,7 @@ class Assistant(QDialog):
         self._folder = settings.environment_folder()
         self._workers = Workers()
         self._build()
+        self._connect()
         self._fill()
         self.look()
 
@@ -93,9 +73,9 @@ class Assistant(QDialog):
 
     def choose(self, path: str) -> None:
         """Read the wheel or folder that is to be installed, and show its hash."""
-        self.source.setText(path)
+        self.form.source.setText(path)
         self.package = None
-        self.hash.setText("Reading …" if path else _CHOOSE)
+        self.form.hash.setText("Reading …" if path else CHOOSE)
         self._update()
         if path:
             shown = partial(self._show_package, path)
@@ -130,12 +110,12 @@ class Assistant(QDialog):
 
     def cancel(self) -> None:
         """End the work that runs; nothing is left of it."""
-        self.step.setText("Cancelling …")
+        self.form.step.setText("Cancelling …")
         self._workers.cancel()
 
     def use(self) -> None:
         """Use the program that is named; none goes back to looking for it."""
-        path = self.program.text().strip()
+        path = self.form.program.text().strip()
         if not path:
             settings.set_executable(None)
             self.changed.emit()
@@ -154,7 +134,7 @@ class Assistant(QDialog):
     def _found(self, found: tuple[Any, Any, Any]) -> None:
         executable, maker, gpu = found
         self.maker = maker if isinstance(maker, Maker) else None
-        self.maker_label.setText(str(maker))
+        self.form.maker_label.setText(str(maker))
         self._offer(gpu)
         self._settle(executable)
 
@@ -169,28 +149,28 @@ class Assistant(QDialog):
         self._update()
 
     def _offer(self, gpu: str | None) -> None:
-        self.gpu.setEnabled(gpu is not None)
-        self.gpu_label.setText(gpu or "No NVIDIA GPU was found (nvidia-smi).")
-        if gpu is not None and not self.gpu.isChecked():
-            self.gpu.setChecked(True)
+        self.form.gpu.setEnabled(gpu is not None)
+        self.form.gpu_label.setText(gpu or "No NVIDIA GPU was found (nvidia-smi).")
+        if gpu is not None and not self.form.gpu.isChecked():
+            self.form.gpu.setChecked(True)
 
     def _show_package(self, path: str, package: Package | PluginError) -> None:
-        if path != self.source.text():
+        if path != self.form.source.text():
             return  # another one has been chosen meanwhile
         if isinstance(package, PluginError):
-            self.hash.setText(_capital(str(package)))
+            self.form.hash.setText(_capital(str(package)))
             self._update()
             return
         self.package = package
         settings.set_package(path)
-        self.hash.setText(f"geodamage {package.version}, sha256\n{package.sha256}")
+        self.form.hash.setText(f"geodamage {package.version}, sha256\n{package.sha256}")
         self._grow(620)
         self._update()
 
     def _made(self, executable: Executable) -> None:
         # It was made to be used.
         settings.set_executable(None)
-        self.program.clear()
+        self.form.program.clear()
         self._end_work("Done.")
         self._settle(executable)
         self.changed.emit()
@@ -218,48 +198,48 @@ class Assistant(QDialog):
 
     def _heard(self, event: Event) -> None:
         if event.kind != "progress":
-            self.log.appendPlainText(without_logins(event.text))
-            self.log.verticalScrollBar().setValue(self.log.verticalScrollBar().maximum())
+            self.form.log.appendPlainText(without_logins(event.text))
+            self.form.log.verticalScrollBar().setValue(self.form.log.verticalScrollBar().maximum())
             return
-        self.step.setText(event.text)
+        self.form.step.setText(event.text)
         if event.fraction is not None:
             # How many packages pip will find is not known before: the bar says that it works.
-            self.bar.setRange(0, 0 if 0.1 <= event.fraction < 0.9 else 100)
-            self.bar.setValue(round(100 * event.fraction))
+            self.form.bar.setRange(0, 0 if 0.1 <= event.fraction < 0.9 else 100)
+            self.form.bar.setValue(round(100 * event.fraction))
 
     # How it runs.
 
     def _plan(self) -> Plan:
         if self.maker is None:
-            raise PluginError(self.maker_label.text())
+            raise PluginError(self.form.maker_label.text())
         package = self.package
-        if self.by_name.isChecked():
+        if self.form.by_name.isChecked():
             package = package_by_name(allowed=settings.allow_registry())
         if package is None:
             raise PluginError("nothing to install is chosen; choose the wheel of geodamage")
         return Plan(
             package,
             self.maker,
-            extra="gpu" if self.gpu.isChecked() else "cpu",
-            report=self.report.isChecked(),
-            offline=self.offline.isChecked(),
+            extra="gpu" if self.form.gpu.isChecked() else "cpu",
+            report=self.form.report.isChecked(),
+            offline=self.form.offline.isChecked(),
             variables=settings.network_variables(),
         )
 
     def _work(self, job: Callable[[], Any], cancellation: Cancellation) -> None:
         self._say(WAITING, "Making the environment; you can go on working in QGIS.")
-        self.log.clear()
-        self.bar.setRange(0, 0)
-        self.bar.show()
-        self.cancel_button.show()
-        self.log.show()
+        self.form.log.clear()
+        self.form.bar.setRange(0, 0)
+        self.form.bar.show()
+        self.form.cancel_button.show()
+        self.form.log.show()
         self._grow(790)
         self._begin(job, self._made, self._stopped, cancel=cancellation.cancel)
 
     def _end_work(self, text: str) -> None:
-        self.step.setText(text)
-        self.bar.hide()
-        self.cancel_button.hide()
+        self.form.step.setText(text)
+        self.form.bar.hide()
+        self.form.cancel_button.hide()
 
     def _begin(
         self,
@@ -281,117 +261,39 @@ class Assistant(QDialog):
     # How it looks.
 
     def _build(self) -> None:
-        self.sign, self.verdict = QLabel(), QLabel()
-        self.verdict.setWordWrap(True)
-        self.verdict.setTextFormat(Qt.TextFormat.PlainText)
-        self.verdict.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        what = QLabel(_WHAT)
-        what.setWordWrap(True)
+        self.form = SetupForm(by_name=settings.allow_registry())
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
         buttons.button(QDialogButtonBox.StandardButton.Close).setAutoDefault(False)
         buttons.rejected.connect(self.reject)
         layout = QVBoxLayout(self)
-        layout.addLayout(_row(self.sign, self.verdict, wide=self.verdict))
-        layout.addWidget(what)
-        layout.addWidget(self._build_environment())
-        layout.addWidget(self._build_named())
-        layout.addStretch(1)
+        layout.addWidget(self.form, 1)
         layout.addWidget(buttons)
 
-    def _build_environment(self) -> QGroupBox:
-        box = QGroupBox("An environment of the plugin's own")
-        form = QFormLayout(box)
-        form.addRow("Install from", self._build_source())
-        form.addRow("", self.hash)
-        form.addRow("", self.by_name)
-        form.addRow("Made with", self._build_maker())
-        form.addRow("Runs on", self._build_devices())
-        self.report = QCheckBox("with what reports (HTML pages) need")
-        self.report.setChecked(True)
-        self.offline = QCheckBox("without a network: take all packages from the wheel's folder")
-        for choice in (self.offline, self.gpu):
+    def _connect(self) -> None:
+        form = self.form
+        form.source.editingFinished.connect(self._source_edited)
+        for choice in (form.by_name, form.offline, form.gpu):
             choice.toggled.connect(self._update)
-        form.addRow("", self.report)
-        form.addRow("", self.offline)
-        self.needs = _note()
-        form.addRow("", self.needs)
-        form.addRow("", self._build_buttons())
-        form.addRow("", self._build_progress())
-        self.log = QPlainTextEdit()
-        self.log.setReadOnly(True)
-        self.log.setMaximumBlockCount(5000)
-        self.log.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
-        self.log.setMinimumHeight(110)
-        self.log.hide()
-        form.addRow(self.log)
-        return box
-
-    def _build_source(self) -> QWidget:
-        self.source = QLineEdit()
-        self.source.setPlaceholderText("geodamage-*.whl")
-        self.source.editingFinished.connect(self._source_edited)
-        self.hash = _note()
-        self.hash.setText(_CHOOSE)
-        self.hash.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.by_name = QCheckBox("by its name from the package index, instead of a file")
-        self.by_name.setVisible(settings.allow_registry())
-        self.by_name.toggled.connect(self._update)
-        file, folder = _button("File …"), _button("Folder …")
-        file.clicked.connect(self._browse_file)
-        folder.clicked.connect(self._browse_folder)
-        return _widget(_row(self.source, file, folder, wide=self.source))
-
-    def _build_maker(self) -> QWidget:
-        self.maker_label = _note()
-        other = _button("Other …")
-        other.setToolTip("Name a Python of at least 3.11, or uv")
-        other.clicked.connect(self._browse_maker)
-        return _widget(_row(self.maker_label, other, wide=self.maker_label))
-
-    def _build_devices(self) -> QWidget:
-        self.cpu, self.gpu = QRadioButton("CPU"), QRadioButton("NVIDIA GPU")
-        self.cpu.setChecked(True)
-        self.gpu_label = _note()
-        return _widget(_row(self.cpu, self.gpu, self.gpu_label, wide=self.gpu_label))
-
-    def _build_buttons(self) -> QWidget:
-        self.make_button = QPushButton("Make environment")
-        self.make_button.setDefault(True)
-        self.make_button.clicked.connect(self.make)
-        self.repair_button, self.remove_button = _button("Repair"), _button("Remove")
-        self.repair_button.clicked.connect(self.repair)
-        self.remove_button.clicked.connect(self.remove)
-        row = _row(self.make_button, self.repair_button, self.remove_button)
-        row.addStretch(1)
-        return _widget(row)
-
-    def _build_progress(self) -> QWidget:
-        self.bar, self.step = QProgressBar(), _note()
-        self.cancel_button = _button("Cancel")
-        self.cancel_button.clicked.connect(self.cancel)
-        self.bar.hide()
-        self.cancel_button.hide()
-        layout = QVBoxLayout()
-        layout.addWidget(self.step)
-        layout.addLayout(_row(self.bar, self.cancel_button, wide=self.bar))
-        return _widget(layout)
-
-    def _build_named(self) -> QGroupBox:
-        box = QGroupBox("Or a geodamage that is installed")
-        self.program = QLineEdit()
-        self.program.setPlaceholderText("found by itself: the plugin's environment, then PATH")
-        browse, self.use_button = _button("File …"), _button("Use")
-        browse.clicked.connect(self._browse_program)
-        self.use_button.clicked.connect(self.use)
-        QVBoxLayout(box).addLayout(_row(self.program, browse, self.use_button, wide=self.program))
-        return box
+        for button, slot in (
+            (form.file_button, self._browse_file),
+            (form.folder_button, self._browse_folder),
+            (form.maker_button, self._browse_maker),
+            (form.program_button, self._browse_program),
+            (form.make_button, self.make),
+            (form.repair_button, self.repair),
+            (form.remove_button, self.remove),
+            (form.cancel_button, self.cancel),
+            (form.use_button, self.use),
+        ):
+            # `clicked` says whether the button is checked, which no slot asks.
+            button.clicked.connect(lambda checked=False, slot=slot: slot())
 
     def _fill(self) -> None:
         """Fill in what was chosen before."""
-        self.program.setText(settings.executable() or "")
+        self.form.program.setText(settings.executable() or "")
         package = settings.package()
         if package and Path(package).exists():
-            self.source.setText(package)
+            self.form.source.setText(package)
             try:
                 self._show_package(package, read_package(package))
             except PluginError as error:
@@ -403,29 +305,29 @@ class Assistant(QDialog):
         state = describe(self._folder)
         there = state in ("ready", "damaged")
         can_make = self.maker is not None
-        chosen = self.package is not None or self.by_name.isChecked()
-        self.needs.clear()
+        chosen = self.package is not None or self.form.by_name.isChecked()
+        self.form.needs.clear()
         if chosen:
             self._tell_needs()
-        self.make_button.setEnabled(idle and can_make and chosen and state == "none")
-        self.make_button.setVisible(not there)
-        self.repair_button.setEnabled(idle and can_make)
-        self.repair_button.setVisible(there)
-        self.remove_button.setEnabled(idle)
-        self.remove_button.setVisible(there)
-        self.use_button.setEnabled(idle)
+        self.form.make_button.setEnabled(idle and can_make and chosen and state == "none")
+        self.form.make_button.setVisible(not there)
+        self.form.repair_button.setEnabled(idle and can_make)
+        self.form.repair_button.setVisible(there)
+        self.form.remove_button.setEnabled(idle)
+        self.form.remove_button.setVisible(there)
+        self.form.use_button.setEnabled(idle)
 
     def _tell_needs(self) -> None:
         """Say what is installed with geodamage, from where, and how much room it takes."""
         names = self.package.requires if self.package is not None else ()
         needs = ", ".join(names) or "all that it names"
-        space = SPACE["gpu" if self.gpu.isChecked() else "cpu"]
+        space = SPACE["gpu" if self.form.gpu.isChecked() else "cpu"]
         where = (
             "They are taken from the wheel's folder."
-            if self.offline.isChecked()
+            if self.form.offline.isChecked()
             else "They are downloaded from the package index that pip uses on this computer."
         )
-        self.needs.setText(
+        self.form.needs.setText(
             f"Installed with it: {needs}, and what these need. {where} It takes up to "
             f"{space / 1e9:.1f} GB in {self._folder}."
         )
@@ -435,24 +337,24 @@ class Assistant(QDialog):
         self.resize(self.width(), max(self.height(), height))
 
     def _say(self, sign: Sign, text: str) -> None:
-        sign.show_in(self.sign)
-        self.verdict.setText(text)
+        sign.show_in(self.form.sign)
+        self.form.verdict.setText(text)
 
     def _source_edited(self) -> None:
-        path = self.source.text().strip()
+        path = self.form.source.text().strip()
         if path != (settings.package() or "") or (path and self.package is None):
             self.choose(path)
 
     def _browse_file(self) -> None:
         path, _ = QFileDialog.getOpenFileName(
-            self, "The wheel of geodamage", self.source.text(), "Wheels (*.whl)"
+            self, "The wheel of geodamage", self.form.source.text(), "Wheels (*.whl)"
         )
         if path:
             self.choose(path)
 
     def _browse_folder(self) -> None:
         path = QFileDialog.getExistingDirectory(
-            self, "A folder with the wheel, or with the sources", self.source.text()
+            self, "A folder with the wheel, or with the sources", self.form.source.text()
         )
         if path:
             self.choose(path)
@@ -464,9 +366,11 @@ class Assistant(QDialog):
             self.look()
 
     def _browse_program(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "The geodamage program", self.program.text())
+        path, _ = QFileDialog.getOpenFileName(
+            self, "The geodamage program", self.form.program.text()
+        )
         if path:
-            self.program.setText(path)
+            self.form.program.setText(path)
 
 
 def _look(setting: str | None, folder: Path, maker: str | None) -> tuple[Any, Any, str | None]:
@@ -484,32 +388,3 @@ def _capital(text: str) -> str:
     # A path keeps its first letter.
     word = text.split(" ", 1)[0]
     return text[:1].upper() + text[1:] if word.rstrip(",;:").isalpha() else text
-
-
-def _note() -> QLabel:
-    label = QLabel()
-    label.setWordWrap(True)
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    return label
-
-
-def _button(text: str) -> QPushButton:
-    button = QPushButton(text)
-    # Enter makes the environment, and presses nothing else.
-    button.setAutoDefault(False)
-    return button
-
-
-def _row(*widgets: QWidget, wide: QWidget | None = None) -> QHBoxLayout:
-    row = QHBoxLayout()
-    row.setContentsMargins(0, 0, 0, 0)
-    for widget in widgets:
-        row.addWidget(widget, 1 if widget is wide else 0)
-    return row
-
-
-def _widget(layout: Any) -> QWidget:
-    widget = QWidget()
-    layout.setContentsMargins(0, 0, 0, 0)
-    widget.setLayout(layout)
-    return widget

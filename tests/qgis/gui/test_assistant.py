@@ -43,12 +43,12 @@ def assistant(machine, wait):
 
 
 def test_it_says_what_it_found_and_what_is_missing(assistant):
-    assert "no geodamage on this computer yet" in assistant.verdict.text()
-    assert "Python 3.12.1" in assistant.maker_label.text()
-    assert "No NVIDIA GPU" in assistant.gpu_label.text()
-    assert not assistant.make_button.isEnabled()
-    assert not assistant.repair_button.isVisible()
-    assert not assistant.by_name.isVisible()
+    assert "no geodamage on this computer yet" in assistant.form.verdict.text()
+    assert "Python 3.12.1" in assistant.form.maker_label.text()
+    assert "No NVIDIA GPU" in assistant.form.gpu_label.text()
+    assert not assistant.form.make_button.isEnabled()
+    assert not assistant.form.repair_button.isVisible()
+    assert not assistant.form.by_name.isVisible()
 
 
 def test_a_wheel_is_shown_with_its_hash_and_what_it_needs(assistant, tmp_path, wait):
@@ -58,12 +58,12 @@ def test_a_wheel_is_shown_with_its_hash_and_what_it_needs(assistant, tmp_path, w
     wheel = make_wheel(tmp_path / "größe und blank")
     assistant.choose(str(wheel))
     wait(lambda: assistant._workers.idle)
-    assert read_package(wheel).sha256 in assistant.hash.text()
-    assert "numpy" in assistant.needs.text()
-    assert "downloaded" in assistant.needs.text()
-    assistant.offline.setChecked(True)
-    assert "downloaded" not in assistant.needs.text()
-    assert assistant.make_button.isEnabled()
+    assert read_package(wheel).sha256 in assistant.form.hash.text()
+    assert "numpy" in assistant.form.needs.text()
+    assert "downloaded" in assistant.form.needs.text()
+    assistant.form.offline.setChecked(True)
+    assert "downloaded" not in assistant.form.needs.text()
+    assert assistant.form.make_button.isEnabled()
     assert settings.package() == str(wheel)
 
 
@@ -71,14 +71,14 @@ def test_a_file_that_is_no_wheel_is_refused(assistant, tmp_path, wait):
     (tmp_path / "a.whl").write_text("no")
     assistant.choose(str(tmp_path / "a.whl"))
     wait(lambda: assistant._workers.idle)
-    assert "is not a wheel" in assistant.hash.text()
-    assert not assistant.make_button.isEnabled()
+    assert "is not a wheel" in assistant.form.hash.text()
+    assert not assistant.form.make_button.isEnabled()
 
 
 def make(assistant, tmp_path, wait):
     assistant.choose(str(make_wheel(tmp_path / "wheels")))
     wait(lambda: assistant._workers.idle)
-    assistant.make_button.click()
+    assistant.form.make_button.click()
 
 
 def test_one_click_makes_an_environment_that_is_used(assistant, machine, tmp_path, wait):
@@ -88,13 +88,13 @@ def test_one_click_makes_an_environment_that_is_used(assistant, machine, tmp_pat
     changes = []
     assistant.changed.connect(lambda: changes.append(True))
     make(assistant, tmp_path, wait)
-    assert not assistant.make_button.isEnabled()
-    assert assistant.cancel_button.isVisible()
+    assert not assistant.form.make_button.isEnabled()
+    assert assistant.form.cancel_button.isVisible()
     wait(lambda: assistant._workers.idle)
-    assert assistant.verdict.text().startswith("Ready: geodamage 0.1.0")
-    assert "Collecting numpy" in assistant.log.toPlainText()
-    assert assistant.repair_button.isVisible()
-    assert not assistant.cancel_button.isVisible()
+    assert assistant.form.verdict.text().startswith("Ready: geodamage 0.1.0")
+    assert "Collecting numpy" in assistant.form.log.toPlainText()
+    assert assistant.form.repair_button.isVisible()
+    assert not assistant.form.cancel_button.isVisible()
     assert changes
     assert settings.executable() is None
     assert settings.find().path.parent.parent == machine
@@ -105,13 +105,13 @@ def test_the_interface_goes_on_while_it_works_and_cancel_leaves_nothing(
 ):
     monkeypatch.setenv("FAKE_PIP", "wait")
     make(assistant, tmp_path, wait)
-    wait(lambda: assistant.step.text().startswith("Collecting"))
+    wait(lambda: assistant.form.step.text().startswith("Collecting"))
     assert machine.exists()
-    assistant.cancel_button.click()
+    assistant.form.cancel_button.click()
     wait(lambda: assistant._workers.idle)
-    assert assistant.verdict.text().startswith("Cancelled")
+    assert assistant.form.verdict.text().startswith("Cancelled")
     assert not machine.exists()
-    assert assistant.make_button.isEnabled()
+    assert assistant.form.make_button.isEnabled()
 
 
 def test_closing_the_window_cancels(assistant, machine, tmp_path, wait, monkeypatch):
@@ -119,7 +119,7 @@ def test_closing_the_window_cancels(assistant, machine, tmp_path, wait, monkeypa
 
     monkeypatch.setenv("FAKE_PIP", "wait")
     make(assistant, tmp_path, wait)
-    wait(lambda: assistant.step.text().startswith("Collecting"))
+    wait(lambda: assistant.form.step.text().startswith("Collecting"))
     assistant.reject()
     background.end_all()
     assert not machine.exists()
@@ -133,8 +133,8 @@ def test_a_failure_is_one_line_and_its_details_are_in_the_log(
     monkeypatch.setenv("FAKE_PIP", "fail")
     make(assistant, tmp_path, wait)
     wait(lambda: assistant._workers.idle)
-    assert "numpy was not found" in assistant.verdict.text()
-    assert "\n" not in assistant.verdict.text()
+    assert "numpy was not found" in assistant.form.verdict.text()
+    assert "\n" not in assistant.form.verdict.text()
     assert not machine.exists()
     wait(lambda: logged)
     assert any("No matching distribution" in str(given[0]) for given in logged)
@@ -146,32 +146,32 @@ def test_a_damaged_environment_is_repaired_and_removed(assistant, machine, tmp_p
     (machine / "bin" / "geodamage").unlink()
     assistant.look()
     wait(lambda: assistant._workers.idle)
-    assert "damaged" in assistant.verdict.text()
-    assistant.repair_button.click()
+    assert "damaged" in assistant.form.verdict.text()
+    assistant.form.repair_button.click()
     wait(lambda: assistant._workers.idle)
-    assert assistant.verdict.text().startswith("Ready")
-    assistant.remove_button.click()
+    assert assistant.form.verdict.text().startswith("Ready")
+    assistant.form.remove_button.click()
     wait(lambda: assistant._workers.idle)
     assert not machine.exists()
-    assert "no geodamage" in assistant.verdict.text()
+    assert "no geodamage" in assistant.form.verdict.text()
 
 
 def test_a_program_that_is_named_is_asked_before_it_is_used(assistant, tmp_path, wait):
     from geodamage_qgis import settings
 
     other = make_program(tmp_path / "other", "print('hello')")
-    assistant.program.setText(str(other))
-    assistant.use_button.click()
+    assistant.form.program.setText(str(other))
+    assistant.form.use_button.click()
     wait(lambda: assistant._workers.idle)
-    assert "is not geodamage" in assistant.verdict.text()
+    assert "is not geodamage" in assistant.form.verdict.text()
     assert settings.executable() is None
 
     real = make_geodamage(tmp_path / "geodamage", "0.2.0")
-    assistant.program.setText(str(real))
-    assistant.use_button.click()
+    assistant.form.program.setText(str(real))
+    assistant.form.use_button.click()
     wait(lambda: assistant._workers.idle)
     assert settings.executable() == str(real)
-    assert "geodamage 0.2.0, named in the settings" in assistant.verdict.text()
+    assert "geodamage 0.2.0, named in the settings" in assistant.form.verdict.text()
 
 
 def test_by_name_is_offered_only_where_the_setting_allows_it(machine, wait):
@@ -182,9 +182,9 @@ def test_by_name_is_offered_only_where_the_setting_allows_it(machine, wait):
     window = Assistant()
     window.show()
     wait(lambda: window._workers.idle)
-    assert window.by_name.isVisible()
-    window.by_name.setChecked(True)
-    assert window.make_button.isEnabled()
+    assert window.form.by_name.isVisible()
+    window.form.by_name.setChecked(True)
+    assert window.form.make_button.isEnabled()
     window.reject()
 
 
