@@ -10,6 +10,7 @@ from qgis.core import (
     QgsFieldProxyModel,
     QgsMapLayerProxyModel,
     QgsProcessingFeatureSourceDefinition,
+    QgsProject,
 )
 from qgis.gui import (
     QgsCollapsibleGroupBox,
@@ -40,6 +41,10 @@ from geodamage_qgis.processing import parameters
 from geodamage_qgis.program.commands import VECTOR_EXTENSIONS, VOTE_CHOICES
 
 RESULTS = "GeoPackage (*.gpkg);;GeoJSON (*.geojson);;FlatGeobuf (*.fgb)"
+
+#: Words in the names of layers of each date.
+BEFORE = ("pre", "predisaster", "preevent", "before", "vor", "vorher")
+AFTER = ("post", "postdisaster", "postevent", "after", "nach", "nachher")
 
 #: What may be written beside the result: parameter, title, and how its file is called.
 BESIDE = (
@@ -76,6 +81,8 @@ class AssessForm(QScrollArea):
             layout.addWidget(group)
         layout.addStretch()
         self.setWidget(inside)
+        # What was named for one project is not for another.
+        QgsProject.instance().cleared.connect(self._forget)
 
     def values(self) -> dict[str, Any]:
         """Return the parameters of `geodamage:assess`.
@@ -129,13 +136,18 @@ class AssessForm(QScrollArea):
 
     def guess(self) -> None:
         """Pick what the names of layers suggest, where nothing is picked."""
-        self.pre.guess()
-        before = self.pre.value()
-        self.post.guess(other=before[0] if before else None)
+        self.pre.guess(besides=self.post.value())
+        self.post.guess(besides=self.pre.value())
+
+    def _forget(self) -> None:
+        self.output.setFilePath("")
+        self.overwrite.setChecked(False)
 
     def _images(self) -> QGroupBox:
-        self.pre = ImagePicker(("pre", "before", "vor"), self)
-        self.post = ImagePicker(("post", "after", "nach"), self)
+        self.pre = ImagePicker(BEFORE, self)
+        self.post = ImagePicker(AFTER, self)
+        for picker in (self.pre, self.post):
+            picker.emptied.connect(self.guess)
         self.model = ModelPicker(self)
         group, form = _group("Images")
         form.addRow("Before", self.pre)

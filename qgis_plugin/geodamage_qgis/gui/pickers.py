@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from qgis.core import (
     QgsReferencedRectangle,
 )
 from qgis.gui import QgsMapCanvas, QgsMapLayerComboBox
-from qgis.PyQt.QtCore import Qt
+from qgis.PyQt.QtCore import Qt, pyqtSignal
 from qgis.PyQt.QtWidgets import (
     QComboBox,
     QDialog,
@@ -39,18 +40,32 @@ MODELS = "Models (*.onnx *.toml)"
 class ImagePicker(QWidget):
     """One raster layer, several, or files.
 
+    What is picked and goes from the project leaves the picker empty; QGIS's own box would show the
+    next layer instead. A new project leaves it empty, too.
+
+    Signals: `emptied`, when what was picked has gone.
+
     Parameters
     ----------
     words
-        Parts of names by which a layer of this date is guessed.
+        Words of names by which a layer of this date is guessed.
     parent
         The dialog.
     """
 
+    emptied = pyqtSignal()
+
     def __init__(self, words: Sequence[str], parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._words = tuple(words)
+        self._named = re.compile(rf"(?<![a-z])({'|'.join(words)})(?![a-z])")
         self._chosen: list[Any] = []
+        self._lost = False
+        project = QgsProject.instance()
+        # Before the box is made: it hears of layers that go in the order of connections, and has
+        # taken another by then.
+        project.layersWillBeRemoved["QStringList"].connect(self._lose)
+        project.layersRemoved.connect(self._tell_lost)
+        project.cleared.connect(self.clear)
         self.layers = QgsMapLayerComboBox(self)
         self.layers.setFilters(QgsMapLayerProxyModel.RasterLayer)
         self.layers.setAllowEmptyLayer(True, "choose a raster layer or files")
@@ -80,13 +95,23 @@ class ImagePicker(QWidget):
         else:
             self._pick(list(layers), [layer.name() for layer in layers])
 
-    def guess(self, *, other: Any = None) -> None:
-        """Pick the layer whose name is that of this date, if nothing is picked yet."""
+    def clear(self) -> None:
+        """Pick nothing."""
+        self._pick([], [])
+
+    def guess(self, *, besides: Sequence[Any] = ()) -> None:
+        """Pick the layer whose name is that of this date, if nothing is picked yet.
+
+        Parameters
+        ----------
+        besides
+            Layers that are of the other date.
+        """
         if self.value():
             return
         self.layers.setCurrentIndex(0)
         for layer in _rasters():
-            if layer is not other and any(word in layer.name().lower() for word in self._words):
+            if layer not in besides and self._named.search(layer.name().lower()):
                 self.layers.setLayer(layer)
                 return
 
@@ -112,6 +137,18 @@ class ImagePicker(QWidget):
         self.layers.setAdditionalItems([text])
         self.layers.setCurrentIndex(self.layers.findText(text))
         self.layers.setToolTip("\n".join(names))
+
+    def _lose(self, layer_ids: Sequence[str]) -> None:
+        """Pick nothing if a layer that is picked is among those that go."""
+        layers = [item for item in self.value() if isinstance(item, QgsMapLayer)]
+        if any(layer.id() in layer_ids for layer in layers):
+            self.clear()
+            self._lost = True
+
+    def _tell_lost(self) -> None:
+        if self._lost:
+            self._lost = False
+            self.emptied.emit()
 
     def _shows_chosen(self) -> bool:
         return self.layers.currentText() in self.layers.additionalItems()

@@ -14,7 +14,8 @@ from qgis.core import (
     QgsProcessingParameterFileDestination,
 )
 
-from geodamage_qgis.processing import parameters
+from geodamage_qgis.errors import PluginError
+from geodamage_qgis.processing import parameters, sources
 from geodamage_qgis.processing.scene import GradingAlgorithm, result_outputs
 from geodamage_qgis.processing.tool import Dresser, Values, scratch_folder
 from geodamage_qgis.program.commands import AssessParameters, assess_command
@@ -64,9 +65,22 @@ class Assess(GradingAlgorithm):
         self.addOutput(QgsProcessingOutputNumber("DAMAGED", "Buildings of a grade above no damage"))
 
     def check(self, values: Values, context: QgsProcessingContext) -> None:
-        """Refuse results that are no file, too."""
+        """Refuse results that are no file, and one image as both dates, too."""
         super().check(values, context)
         self.check_output(values, context)
+        self._check_dates(values, context)
+
+    def _check_dates(self, values: Values, context: QgsProcessingContext) -> None:
+        """Refuse an image that is of both dates: it would show no damage."""
+        places: dict[tuple[str, str], str] = {}
+        for name in self.images:
+            for layer in self.parameterAsLayerList(values, name, context):
+                source = sources.raster_source(layer)
+                if places.setdefault(source.place, name) != name:
+                    raise PluginError(
+                        f"{source.name}: given as the image before and as the image after; choose "
+                        "another for one of them"
+                    )
 
     def work(
         self, values: Values, context: QgsProcessingContext, feedback: QgsProcessingFeedback

@@ -65,6 +65,8 @@ class RasterSource:
         What reads the layer, where that is not a file of GDAL's; a copy of its own.
     special
         Why the file has to be exported whatever it is, in a few words; or None.
+    part
+        Name of the table or subdataset in the file; empty for a file that is one image.
     """
 
     name: str
@@ -72,6 +74,13 @@ class RasterSource:
     crs: str | None = None
     provider: QgsRasterDataProvider | None = None
     special: str | None = None
+    part: str = ""
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """What is read, the same for two layers of one image: file, and part of it."""
+        path = self.path if self.is_remote else os.path.realpath(self.path)
+        return path, self.part
 
     @property
     def is_remote(self) -> bool:
@@ -103,7 +112,8 @@ def raster_source(layer: QgsRasterLayer) -> RasterSource:
     crs = None
     if layer.crs().isValid() and layer.crs() != provider.crs():
         crs, special = layer.crs().toWkt(), "its CRS was set in the project, not in the file"
-    return RasterSource(layer.name(), path, crs, None, special)
+    part = str(decoded.get("layerName") or "")
+    return RasterSource(layer.name(), path, crs, None, special, part)
 
 
 def _foreign_source(layer: QgsRasterLayer, provider: QgsRasterDataProvider) -> RasterSource:

@@ -118,6 +118,33 @@ def test_a_run_loads_its_result_and_never_blocks(
     assert "geodamage assess --progress json" in dialog.log.toPlainText().replace("-- ", " ")
 
 
+def test_one_image_as_both_dates_is_refused(dialog, images, project, small_pair, tmp_path):
+    from qgis.core import QgsRasterLayer
+    from qgis.PyQt.QtCore import Qt
+    from qgis.PyQt.QtTest import QTest
+
+    twin = QgsRasterLayer(str(small_pair[0]), "another name")
+    project.addMapLayer(twin)
+    dialog.form.output.setFilePath(str(tmp_path / "b.gpkg"))
+    for after in ([twin], [images["pre"]]):
+        dialog.form.post.set_layers(after)
+        QTest.mouseClick(dialog.run_button, Qt.MouseButton.LeftButton)
+        assert "given as the image before and as the image after" in messages(dialog.bar)[0]
+    dialog.form.post.set_files([str(small_pair[0])])
+    QTest.mouseClick(dialog.run_button, Qt.MouseButton.LeftButton)
+    assert "given as the image before and as the image after" in messages(dialog.bar)[0]
+    assert dialog._task is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_layer_that_goes_stops_the_run_before_it_begins(dialog, images, project, tmp_path):
+    dialog.form.output.setFilePath(str(tmp_path / "b.gpkg"))
+    project.removeMapLayer(images["post"].id())
+    dialog.run()
+    assert "No image from after the disaster" in messages(dialog.bar)[0]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_refused_input_is_the_tools_line_in_the_message_bar(
     dialog, wait, raster_elsewhere, tmp_path
 ):

@@ -140,6 +140,17 @@ def test_wrong_values_are_refused_before_anything_runs(provider, pair, values, s
     assert said in why
 
 
+def test_one_image_as_both_dates_is_refused(run, small_pair, tmp_path):
+    from qgis.core import QgsProcessingException
+
+    (tmp_path / "link.tif").symlink_to(small_pair[0])
+    for after in (small_pair[0], tmp_path / "link.tif"):
+        with pytest.raises(QgsProcessingException, match="as the image before and as"):
+            run("assess", PRE=str(small_pair[0]), POST=[str(small_pair[1]), str(after)],
+                OUTPUT=str(tmp_path / "b.gpkg"))  # fmt: skip
+    assert [path.name for path in tmp_path.iterdir()] == ["link.tif"]
+
+
 def test_without_a_program_no_algorithm_can_run(provider):
     from geodamage_qgis import settings
 
