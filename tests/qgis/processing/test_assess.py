@@ -148,7 +148,7 @@ def test_one_image_as_both_dates_is_refused(run, small_pair, tmp_path):
         with pytest.raises(QgsProcessingException, match="as the image before and as"):
             run("assess", PRE=str(small_pair[0]), POST=[str(small_pair[1]), str(after)],
                 OUTPUT=str(tmp_path / "b.gpkg"))  # fmt: skip
-    assert [path.name for path in tmp_path.iterdir()] == ["link.tif"]
+    assert not list(tmp_path.glob("b.*"))
 
 
 def test_without_a_program_no_algorithm_can_run(provider):
