@@ -103,8 +103,7 @@ class GeodamagePlugin:
 
             self._close_review()
             self.review = ReviewDock(self.iface, layer)
-            self.iface.addDockWidget(self.review.AREA, self.review)
-            self.review.show()
+            self.review.begin()
 
     def open_assistant(self) -> None:
         """Show the assistant that finds or installs the program."""

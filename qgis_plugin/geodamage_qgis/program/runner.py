@@ -315,7 +315,7 @@ def partials_of(output: str | os.PathLike[str], pid: int | None = None) -> list[
     """
     output = Path(output)
     number = r"\d+" if pid is None else str(pid)
-    # Source: `PARTIAL_NAME` in geodamage/output/publication.py; drivers put working files beside them.
+    # Source: `PARTIAL_NAME` in geodamage/output/publication.py; drivers put their own beside them.
     name = re.compile(rf"\.{re.escape(output.name)}(\.json)?\.{number}-[0-9a-f]{{6}}\.partial.*")
     try:
         return sorted(path for path in output.parent.iterdir() if name.fullmatch(path.name))

@@ -41,6 +41,16 @@ def output_path(layer: QgsVectorLayer) -> Path | None:
     return Path(path) if path else None
 
 
+def file_stamp(layer: QgsVectorLayer) -> tuple[int, int] | None:
+    """Return which file on the disk a layer shows; another one has the same path after a run."""
+    path = output_path(layer)
+    try:
+        status = path.stat() if path is not None else None
+    except OSError:  # it is gone
+        return None
+    return None if status is None else (status.st_dev, status.st_ino)
+
+
 def _missing(layer: QgsVectorLayer) -> list[str]:
     names = set(layer.fields().names())
     return [name for name in NEEDED if name not in names]

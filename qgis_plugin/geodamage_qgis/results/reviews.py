@@ -79,6 +79,25 @@ def find_features(layer: QgsVectorLayer, names: set[str]) -> dict[str, int]:
     return {name: feature_id for name, feature_id in pairs if name in names}
 
 
+def find_feature(layer: QgsVectorLayer, name: str, *, near: int) -> QgsFeature | None:
+    """Return the feature of a building, by its `building_id`; None where there is none.
+
+    Parameters
+    ----------
+    layer
+        A result.
+    name
+        The `building_id`.
+    near
+        Feature id that it had: it is looked at first, and has another after a run.
+    """
+    feature = layer.getFeature(near)
+    if feature.isValid() and text(field_value(feature, "building_id")) == name:
+        return feature
+    found = find_features(layer, {name})
+    return layer.getFeature(found[name]) if name in found else None
+
+
 def why_read_only(layer: QgsVectorLayer) -> str | None:
     """Return in one line why corrections cannot be written to a layer; None where they can."""
     path = output_path(layer)

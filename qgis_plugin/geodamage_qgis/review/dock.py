@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from qgis.core import (
@@ -27,9 +27,15 @@ from qgis.PyQt.QtWidgets import (
 from geodamage_qgis.errors import PluginError
 from geodamage_qgis.program.facts import Facts, read_facts
 from geodamage_qgis.results.journal import Review, append_reviews
-from geodamage_qgis.results.layers import open_images, working_crs
-from geodamage_qgis.results.results import is_result, output_path
-from geodamage_qgis.results.reviews import now, restore, why_read_only, write_reviews
+from geodamage_qgis.results.layers import open_images, refresh, working_crs
+from geodamage_qgis.results.results import file_stamp, is_result, output_path
+from geodamage_qgis.results.reviews import (
+    find_feature,
+    now,
+    restore,
+    why_read_only,
+    write_reviews,
+)
 from geodamage_qgis.review.buildings import read_buildings
 from geodamage_qgis.review.panel import ReviewPanel
 from geodamage_qgis.review.view import DateView
@@ -75,8 +81,9 @@ def reviewable_layer(layer: Any) -> QgsVectorLayer:
 class ReviewDock(QDockWidget):
     """A dock that steps through the buildings of a result.
 
-    The caller adds it to the main window. Corrections go to the journal beside the result and to
-    fields of the layer as they are made; closing loses nothing.
+    The caller begins it. Corrections go to the journal beside the result and to fields of the layer
+    as they are made; closing loses nothing. A result that is replaced meanwhile is read again, and
+    a building is found in it by its `building_id`, for its feature may have another number.
 
     Parameters
     ----------
@@ -101,10 +108,9 @@ class ReviewDock(QDockWidget):
         self.facts = _facts(layer)
         self.crs = working_crs(self.facts, layer)
         self.walk = Walk(read_buildings(layer), restore(layer))
+        self._stamp = file_stamp(layer)
         if not len(self.walk):
-            raise PluginError(
-                f"layer {layer.name()} shows no building that was assessed; nothing to review"
-            )
+            raise PluginError(f"{_nothing_in(layer)}; nothing to review")
         self.before = DateView("Before", self._images("pre"))
         self.after = DateView("After", self._images("post"))
         self.panel = ReviewPanel()
@@ -112,6 +118,18 @@ class ReviewDock(QDockWidget):
         self._connect()
         self.show_building()
         self._say_if_read_only()
+
+    def begin(self) -> None:
+        """Add the dock to the main window, in front and with the keys."""
+        self.iface.addDockWidget(self.AREA, self)
+        self.show()
+        self.raise_()
+        self.window().activateWindow()
+        self.take_keys()
+
+    def take_keys(self) -> None:
+        """Let the review hear the keys."""
+        self.widget().setFocus(Qt.FocusReason.OtherFocusReason)
 
     # What a person does ----------------------------------------------------------------------
 
@@ -133,7 +151,7 @@ class ReviewDock(QDockWidget):
     def next(self) -> None:
         """Go to the next building that is to be reviewed."""
         if not self.walk.next():
-            self._say(_end(self.walk))
+            self._say(_last_words(self.walk))
         self.show_building()
 
     def previous(self) -> None:
@@ -163,8 +181,10 @@ class ReviewDock(QDockWidget):
         self._show_place(building)
 
     def _show_place(self, building: Building) -> None:
-        feature = self.layer.getFeature(building.feature_id)
-        geometry = _transformed(feature.geometry(), self.layer.crs(), self.crs)
+        feature = find_feature(self.layer, building.building_id, near=building.feature_id)
+        geometry = None
+        if feature is not None:
+            geometry = _transformed(feature.geometry(), self.layer.crs(), self.crs)
         for view in (self.before, self.after):
             view.outline(geometry)
         if geometry is None:
@@ -194,10 +214,23 @@ class ReviewDock(QDockWidget):
         try:
             if path is not None:
                 append_reviews(path, [review])
-            if why_read_only(self.layer) is None:
-                write_reviews(self.layer, {building.feature_id: review})
+            if file_stamp(self.layer) != self._stamp:
+                refresh(self.layer)  # the journal's corrections come with it
+            elif why_read_only(self.layer) is None:
+                self._write_to_layer(building, review)
         except PluginError as error:
             self._say(str(error), Qgis.MessageLevel.Critical)
+
+    def _write_to_layer(self, building: Building, review: Review) -> None:
+        feature = find_feature(self.layer, building.building_id, near=building.feature_id)
+        if feature is None:
+            raise PluginError(
+                f"building {building.building_id} is not in {self.layer.name()} any more; the "
+                "correction is in the journal"
+            )
+        write_reviews(self.layer, {feature.id(): review})
+        # Some formats are written as a new file.
+        self._stamp = file_stamp(self.layer)
 
     def _say_if_read_only(self) -> None:
         why = why_read_only(self.layer)
@@ -247,23 +280,58 @@ class ReviewDock(QDockWidget):
         self.panel.previous.connect(self.previous)
         self.panel.skip.toggled.connect(self._set_skip)
         self.dockLocationChanged.connect(self._turn)
-        self.layer.subsetStringChanged.connect(self.reload)
+        for view in (self.before, self.after):
+            view.choice.activated.connect(lambda _index: self.take_keys())
+            # These take keys for themselves when they have been clicked.
+            for widget in (view.canvas, view.canvas.viewport(), view.choice):
+                widget.installEventFilter(self)
+        self.layer.subsetStringChanged.connect(self.refilter)
+        self.layer.dataSourceChanged.connect(self.reload)
         QgsProject.instance().layersWillBeRemoved.connect(self._leave)
         QgsProject.instance().layersAdded.connect(self._fill_views)
         QgsProject.instance().layersRemoved.connect(self._fill_views)
 
     # Events ----------------------------------------------------------------------------------
 
-    def reload(self) -> None:
+    def refilter(self) -> None:
         """Read the buildings again, after the layer's filter has changed."""
-        skip = self.walk.skip_reviewed
-        walk = Walk(read_buildings(self.layer), self.walk.reviews)
-        if not len(walk):
+        if not self._take(self.walk.reviews):
             self._say("the layer's filter leaves no building to review", Qgis.MessageLevel.Warning)
+
+    def reload(self) -> None:
+        """Read everything again, after the layer's source has changed or was replaced."""
+        if not is_result(self.layer):
+            self._end(f"layer {self.layer.name()} is no result of geodamage any more")
             return
+        self._stamp = file_stamp(self.layer)
+        self.facts = _facts(self.layer)
+        self.crs = working_crs(self.facts, self.layer)
+        for view, date in ((self.before, "pre"), (self.after, "post")):
+            view.canvas.setDestinationCrs(self.crs)
+            view.set_images(self._images(date))
+        try:
+            reviews = restore(self.layer)
+        except PluginError as error:
+            self._say(str(error), Qgis.MessageLevel.Critical)
+            reviews = self.walk.reviews
+        if not self._take(reviews):
+            self._end(_nothing_in(self.layer))
+
+    def _take(self, reviews: Mapping[str, Review]) -> bool:
+        """Walk through the layer's buildings as they are now; return whether there are any."""
+        walk = Walk(read_buildings(self.layer), reviews)
+        if not len(walk):
+            return False
+        walk.skip_reviewed = self.walk.skip_reviewed
+        if self.walk.current is not None:
+            walk.go_to(self.walk.current.building_id)
         self.walk = walk
-        self.walk.skip_reviewed = skip
         self.show_building()
+        return True
+
+    def _end(self, why: str) -> None:
+        self._say(f"{why}; the review is closed", Qgis.MessageLevel.Warning)
+        self.finish()
 
     def finish(self) -> None:
         """Let go of the layer and the images, and close; once is enough."""
@@ -281,6 +349,14 @@ class ReviewDock(QDockWidget):
             event.accept()
             return True
         return bool(super().event(event))
+
+    def eventFilter(self, watched: Any, event: Any) -> bool:
+        """Take the review's keys before a view or its list of images does."""
+        action = self._action(event) if event.type() == QEvent.Type.KeyPress else None
+        if action is None:
+            return bool(super().eventFilter(watched, event))
+        action()
+        return True
 
     def keyPressEvent(self, event: Any) -> None:
         """Do what a key stands for."""
@@ -344,7 +420,8 @@ class ReviewDock(QDockWidget):
             view.fill()
 
     def _disconnect(self) -> None:
-        self.layer.subsetStringChanged.disconnect(self.reload)
+        self.layer.subsetStringChanged.disconnect(self.refilter)
+        self.layer.dataSourceChanged.disconnect(self.reload)
         QgsProject.instance().layersWillBeRemoved.disconnect(self._leave)
         QgsProject.instance().layersAdded.disconnect(self._fill_views)
         QgsProject.instance().layersRemoved.disconnect(self._fill_views)
@@ -380,7 +457,11 @@ def _around(box: QgsRectangle) -> QgsRectangle:
     return box.buffered(max(MARGIN, 0.8 * max(box.width(), box.height())))
 
 
-def _end(walk: Walk) -> str:
+def _nothing_in(layer: QgsVectorLayer) -> str:
+    return f"layer {layer.name()} shows no building that was assessed"
+
+
+def _last_words(walk: Walk) -> str:
     if walk.reviewed == len(walk):
         return f"all {len(walk)} buildings are reviewed; untick Skip reviewed to see them again"
     return "that was the last building"

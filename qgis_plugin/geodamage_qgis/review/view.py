@@ -32,10 +32,7 @@ class DateView(QWidget):
 
     def __init__(self, title: str, images: list[QgsRasterLayer]) -> None:
         super().__init__()
-        # A layer of the project may be removed at any time: only its id is kept. Another lives as
-        # long as it is kept here.
-        project = QgsProject.instance()
-        self._kept = [(i.id(), None if project.mapLayer(i.id()) else i) for i in images]
+        self._keep(images)
         self.canvas = QgsMapCanvas(self)
         self.canvas.setCanvasColor(QColor("#d9d9d9"))
         self.canvas.setMinimumSize(180, 160)
@@ -52,6 +49,17 @@ class DateView(QWidget):
         self.choice.currentIndexChanged.connect(self._show_choice)
         self._arrange(title)
         self.fill()
+
+    def set_images(self, images: list[QgsRasterLayer]) -> None:
+        """Show the images of another run."""
+        self._keep(images)
+        self.fill()
+
+    def _keep(self, images: list[QgsRasterLayer]) -> None:
+        # A layer of the project may be removed at any time: only its id is kept. Another lives as
+        # long as it is kept here.
+        project = QgsProject.instance()
+        self._kept = [(i.id(), None if project.mapLayer(i.id()) else i) for i in images]
 
     def fill(self) -> None:
         """List the images to choose from: those of the result, then rasters of the project."""

@@ -120,6 +120,11 @@ class Walk:
         """Go back to the building before, reviewed or not; return whether there was one."""
         return self._go(range(self._index - 1, -1, -1))
 
+    def go_to(self, building_id: str) -> bool:
+        """Go to a building; return whether it is there."""
+        places = range(len(self))
+        return self._go(place for place in places if self._id(place) == building_id)
+
     def say(self, review: Review) -> None:
         """Note what was said about the current building.
 
@@ -154,7 +159,10 @@ class Walk:
         return False
 
     def _wanted(self, index: int) -> bool:
-        return not self.skip_reviewed or self.buildings[index].building_id not in self.reviews
+        return not self.skip_reviewed or self._id(index) not in self.reviews
+
+    def _id(self, index: int) -> str:
+        return self.buildings[index].building_id
 
 
 #: Attributes of a feature that a `Building` is made of.

@@ -1,4 +1,6 @@
 import json
+import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -10,12 +12,15 @@ from graded import make_sample, reopen, reviewed
 from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsGeometry,
+    QgsProject,
     QgsRectangle,
     QgsSettings,
+    QgsVectorFileWriter,
     QgsVectorLayer,
 )
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtTest import QTest
+from qgis.PyQt.QtWidgets import QApplication
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +41,8 @@ def open_review(iface):
     def open_it(layer):
         dock = ReviewDock(iface, layer)
         docks.append(dock)
-        iface.addDockWidget(dock.AREA, dock)
         iface.window.show()
+        dock.begin()
         dock.panel.reviewer.setText("Ada")
         return dock
 
@@ -48,7 +53,17 @@ def open_review(iface):
 
 
 def press(dock, key, modifier=Qt.KeyboardModifier.NoModifier):
-    QTest.keyClick(dock.widget(), key, modifier)
+    """Press a key on the widget that has the focus, as a keyboard does."""
+    window = dock.window()
+    QTest.qWaitForWindowActive(window)
+    widget = QApplication.focusWidget()
+    assert widget is not None
+    assert dock.isAncestorOf(widget)
+    QTest.keyClick(widget, key, modifier)
+
+
+def click(widget):
+    QTest.mouseClick(widget, Qt.MouseButton.LeftButton)
 
 
 def current(dock):
@@ -460,3 +475,165 @@ def test_a_building_that_is_gone_from_the_layer_is_said(open_review, iface, resu
     press(dock, Qt.Key.Key_Right)
     assert "not in the layer any more" in iface.messages()[-1]
     assert isinstance(dock.before._outline.asGeometry(), QgsGeometry)
+
+
+# Where the keys go.
+
+
+def test_keys_work_when_the_review_opens(open_review, result):
+    layer = load_result(result)
+    dock = open_review(layer)
+    name = current(dock)
+    QTest.qWaitForWindowActive(dock.window())
+    assert QApplication.focusWidget() is dock.widget()
+    press(dock, Qt.Key.Key_4)
+    assert reviewed(layer) == {name: "destroyed"}
+
+
+@pytest.mark.parametrize("view", ["before", "after"])
+def test_keys_work_after_a_click_on_a_view(open_review, result, view):
+    layer = load_result(result)
+    dock = open_review(layer)
+    names = [building.building_id for building in dock.walk.buildings[:3]]
+    canvas = getattr(dock, view).canvas
+    click(canvas.viewport())
+    press(dock, Qt.Key.Key_Right)
+    assert current(dock) == names[1]
+    canvas.setFocus()  # as by the tabulator key
+    before = canvas.extent()
+    for key in (Qt.Key.Key_Left, Qt.Key.Key_Left):  # the second stays where it is
+        press(dock, key)
+    assert current(dock) == names[0]
+    assert canvas.extent() != before  # of another building
+    press(dock, Qt.Key.Key_3)
+    assert reviewed(layer) == {names[0]: "major-damage"}
+
+
+def test_keys_work_after_an_image_was_chosen(open_review, result):
+    layer = load_result(result)
+    dock = open_review(layer)
+    name = current(dock)
+    choice = dock.before.choice
+    click(choice)
+    choice.hidePopup()
+    choice.setFocus()
+    press(dock, Qt.Key.Key_2)
+    assert reviewed(layer) == {name: "minor-damage"}
+    assert choice.currentIndex() == 0
+
+
+def test_a_name_is_typed_into_its_field_and_enter_goes_back(open_review, result):
+    dock = open_review(load_result(result))
+    field = dock.panel.reviewer
+    click(field)
+    field.selectAll()
+    for key in (Qt.Key.Key_1, Qt.Key.Key_2):
+        press(dock, key)
+    assert field.text() == "12"
+    assert dock.walk.reviewed == 0
+    press(dock, Qt.Key.Key_Return)
+    assert QApplication.focusWidget() is dock.widget()
+    assert dock.walk.reviewed == 0
+
+
+# A result that is replaced while it is reviewed.
+
+
+def replace(path, source):
+    """Put another result in the place of one, as a run with `--overwrite` does."""
+    for ending in ("", ".json"):
+        copy = path.with_name(f".{path.name}{ending}.new")
+        shutil.copy(f"{source}{ending}", copy)
+        copy.replace(f"{path}{ending}")
+
+
+@pytest.fixture
+def reversed_result(result, tmp_path):
+    """Return a result of the same buildings whose features have other numbers."""
+    folder = tmp_path / "other"
+    folder.mkdir()
+    path = folder / result.name
+    layer = QgsVectorLayer(str(result), "buildings", "ogr")
+    features = sorted(layer.getFeatures(), key=lambda feature: -feature.id())
+    options = QgsVectorFileWriter.SaveVectorOptions()
+    options.driverName, options.layerName = "GPKG", "buildings"
+    writer = QgsVectorFileWriter.create(
+        str(path), layer.fields(), layer.wkbType(), layer.crs(),
+        QgsProject.instance().transformContext(), options,
+    )  # fmt: skip
+    for number, feature in enumerate(features, start=1):
+        feature.setAttribute("fid", number)
+        assert writer.addFeature(feature)
+    del writer
+    shutil.copy(f"{result}.json", f"{path}.json")
+    return path
+
+
+def test_a_correction_after_a_run_lands_on_the_building_that_is_shown(
+    open_review, result, reversed_result, wait
+):
+    layer = load_result(result)
+    dock = open_review(layer)
+    press(dock, Qt.Key.Key_1)
+    first = dock.walk.buildings[0].building_id
+    replace(result, reversed_result)
+    assert load_result(result) is layer
+    name = current(dock)
+    press(dock, Qt.Key.Key_4)
+    assert reviewed(layer) == {first: "no-damage", name: "destroyed"}
+    assert {n: r.reviewed_damage for n, r in read_journal(result).items()} == reviewed(layer)
+
+
+def test_a_result_that_was_replaced_behind_the_layer_is_read_again(
+    open_review, result, reversed_result
+):
+    layer = load_result(result)
+    dock = open_review(layer)
+    replace(result, reversed_result)  # in a terminal: QGIS hears nothing of it
+    name = current(dock)
+    press(dock, Qt.Key.Key_4)
+    fresh = QgsVectorLayer(str(result), "fresh", "ogr")
+    assert reviewed(fresh) == reviewed(layer) == {name: "destroyed"}
+    outlines = dock.before._outline.asGeometry().boundingBox()
+    shown = next(f for f in layer.getFeatures() if f["building_id"] == current(dock))
+    assert outlines == shown.geometry().boundingBox()
+
+
+def test_the_building_that_is_shown_stays_when_the_result_is_read_again(
+    open_review, result, reversed_result
+):
+    layer = load_result(result)
+    dock = open_review(layer)
+    for _ in range(3):
+        press(dock, Qt.Key.Key_Right)
+    name = current(dock)
+    replace(result, reversed_result)
+    load_result(result)
+    assert current(dock) == name
+
+
+def test_buildings_that_the_new_result_lacks_are_left_out(open_review, result, tmp_path):
+    layer = load_result(result)
+    dock = open_review(layer)
+    gone = current(dock)
+    connection = sqlite3.connect(result)
+    copy = tmp_path / "copy.gpkg"
+    with sqlite3.connect(copy) as target:
+        connection.backup(target)
+        target.execute("DROP TRIGGER IF EXISTS rtree_buildings_geom_delete")
+        target.execute("DELETE FROM buildings WHERE building_id = ?", (gone,))
+    connection.close()
+    copy.replace(result)
+    load_result(result)
+    assert gone not in {building.building_id for building in dock.walk.buildings}
+    assert current(dock) != gone
+
+
+def test_the_review_closes_when_its_source_is_no_result_any_more(
+    open_review, iface, result, sample
+):
+    layer = load_result(result)
+    dock = open_review(layer)
+    layer.setDataSource(str(sample.folder / "footprints.geojson"), "other", "ogr")
+    assert not dock.isVisible()
+    assert "no result" in iface.messages()[-1]
