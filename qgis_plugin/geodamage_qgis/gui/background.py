@@ -3,17 +3,19 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Callable, Generator
 from functools import partial
 from typing import Any
 
-from qgis.PyQt.QtCore import QThread, pyqtSignal
+from qgis.PyQt.QtCore import QCoreApplication, QEventLoop, QThread, pyqtSignal
 
 from geodamage_qgis.errors import PluginError
 
-#: Milliseconds that QGIS waits for work that was cancelled when the plugin is unloaded.
-PATIENCE = 30_000
+#: Seconds that QGIS waits for work that was cancelled when the plugin is unloaded: longer than a
+#: program has for ending by itself.
+PATIENCE = 25.0
 
 #: Qt ends QGIS if a thread is thrown away while it runs: they are held here until they end.
 _running: set[Worker] = set()
@@ -142,7 +144,28 @@ class Workers:
 
 def end_all() -> None:
     """Cancel what runs and wait for it; for the plugin's end."""
-    for worker in list(_running):
+    for worker in _running:
         worker.cancel()
-        worker.wait(PATIENCE)
+    wait_until(lambda: all(worker.isFinished() for worker in _running))
     _running.clear()
+
+
+def wait_until(condition: Callable[[], bool], patience: float = PATIENCE) -> bool:
+    """Wait while Qt and Python go on, and return whether it was not in vain.
+
+    Qt's own ways to wait for a thread keep the one of Python from running, for which it waits then.
+
+    Parameters
+    ----------
+    condition
+        What is waited for.
+    patience
+        Seconds.
+    """
+    ends = time.monotonic() + patience
+    while not condition():
+        if time.monotonic() > ends:
+            return False
+        QCoreApplication.processEvents(QEventLoop.ProcessEventsFlag.ExcludeUserInputEvents)
+        time.sleep(0.01)
+    return True

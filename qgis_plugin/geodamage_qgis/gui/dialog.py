@@ -37,7 +37,7 @@ from qgis.PyQt.QtWidgets import (
 
 from geodamage_qgis import settings
 from geodamage_qgis.errors import PluginError
-from geodamage_qgis.gui.background import Worker
+from geodamage_qgis.gui.background import Workers
 from geodamage_qgis.gui.form import AssessForm
 from geodamage_qgis.gui.task import AlgorithmTask, TaskFeedback
 from geodamage_qgis.processing.tool import ICON
@@ -78,8 +78,11 @@ class AssessDialog(QDialog):
         super().__init__(iface.mainWindow())
         self._iface, self._windows = iface, windows
         self._task: AlgorithmTask | None = None
-        self._models: Worker | None = None
+        self._lookers = Workers()
+        self._setup: QgsMessageBarItem | None = None
         self._output = ""
+        # Messages that may have to go before somebody closes them, and where they are.
+        self._told: list[tuple[QgsMessageBar, QgsMessageBarItem]] = []
         self.setWindowTitle("Assess building damage")
         self.setWindowIcon(QIcon(str(ICON)))
         self.bar = QgsMessageBar(self)
@@ -91,6 +94,7 @@ class AssessDialog(QDialog):
         self.progress.setRange(0, 1000)
         self._lay_out(self._make_buttons())
         self.resize(620, 650)
+        QgsProject.instance().cleared.connect(self._forget)
 
     def _make_tabs(self) -> QTabWidget:
         self.log = QPlainTextEdit(self)
@@ -134,7 +138,7 @@ class AssessDialog(QDialog):
 
     def run(self) -> None:
         """Start the assessment."""
-        self.bar.clearWidgets()
+        self._forget()
         try:
             values = self.form.values()
             self._task = self._make_task(values)
@@ -144,6 +148,7 @@ class AssessDialog(QDialog):
         self._output = values["OUTPUT"]
         settings.set_model(self.form.model.value())
         self._show_running(True)
+        self.tabs.setCurrentWidget(self.log)
         self._say("stage", "Starting")
         QgsApplication.taskManager().addTask(self._task)
 
@@ -154,24 +159,30 @@ class AssessDialog(QDialog):
             self.cancel_button.setEnabled(False)
             self._task.cancel()
 
+    def review(self, output: str) -> None:
+        """Review a result, which is loaded again if its layer has gone, and give way to it."""
+        try:
+            layer = layers.find_layer(output) or layers.load_result(output)
+        except PluginError as error:
+            self._tell(error)
+            return
+        self._windows.open_review(layer)
+
     def shut_down(self) -> None:
         """Close for good: a run that goes on is ended, and nothing is told of it."""
-        if self._task is not None:
-            self._task.ended.disconnect(self._end)
-            self._task.cancel()
-            self._task.waitForFinished(30_000)
-            self._task = None
+        task, self._task = self._task, None
+        self._lookers.forget()
+        if task is not None:
+            task.ended.disconnect(self._end)
+            task.end()
+        self._take_back()
         self.close()
         self.deleteLater()
 
     def look_for_models(self) -> None:
         """Offer the models of the program, as soon as it has named them."""
-        if self._models is not None and self._models.isRunning():
-            return
-        self._models = Worker(_list_models)
-        self._models.succeeded.connect(self._offer_models)
-        self._models.failed.connect(self._tell_setup)
-        self._models.begin()
+        self._lookers.forget()
+        self._lookers.begin(_list_models, succeeded=self._offer_models, failed=self._tell_setup)
 
     # -------------------------------------------------------------------------- what comes of it
 
@@ -184,12 +195,30 @@ class AssessDialog(QDialog):
         self._context.setProject(QgsProject.instance())
         self._feedback.said.connect(self._say)
         self._feedback.progressChanged.connect(self._show_progress)
-        self.log.clear()
         task = AlgorithmTask(algorithm, values, self._context, self._feedback)
         task.ended.connect(self._end)
         return task
 
+    def _forget(self) -> None:
+        """Show nothing of a run before, or of another project."""
+        self._take_back()
+        if self._task is not None:
+            return
+        self.log.clear()
+        self.summary.clear()
+        self.tabs.setTabEnabled(2, False)
+        self.status.clear()
+        self.progress.setValue(0)
+
+    def _take_back(self) -> None:
+        """Take back the messages that are still shown."""
+        told, self._told = self._told, []
+        for bar, item in told:
+            if item in bar.items():
+                bar.popWidget(item)
+
     def _offer_models(self, entries: list[dict[str, Any]]) -> None:
+        self._take_back_setup()
         self.form.model.set_bundled(entries)
         last = settings.model()
         if last and self.form.model.value() is None and self._knows(last):
@@ -200,9 +229,16 @@ class AssessDialog(QDialog):
 
     def _tell_setup(self, error: PluginError) -> None:
         """Say that there is no program that works, and offer to set one up."""
-        self.bar.clearWidgets()
+        self._take_back_setup()
+        self.form.model.set_bundled([])
         setup = ("Set up…", self._windows.open_assistant)
-        self._push(_capital(str(error)), Qgis.MessageLevel.Warning, setup)
+        self._setup = self._push(_capital(str(error)), Qgis.MessageLevel.Warning, setup)
+
+    def _take_back_setup(self) -> None:
+        """Take back what was said of a program that did not work."""
+        item, self._setup = self._setup, None
+        if item is not None and item in self.bar.items():
+            self.bar.popWidget(item)
 
     def _end(self, succeeded: bool) -> None:
         task, self._task = self._task, None
@@ -229,11 +265,12 @@ class AssessDialog(QDialog):
             return
         self.tabs.setTabEnabled(2, True)
         self._iface.setActiveLayer(layer)
-        self._tell_success(counts, layer)
+        self._tell_success(counts)
 
-    def _tell_success(self, text: str, layer: Any) -> None:
+    def _tell_success(self, text: str) -> None:
         summary = ("Summary", partial(self._show_tab, 2))
-        review = ("Review", partial(self._windows.open_review, layer))
+        # The layer may be gone when somebody presses the button.
+        review = ("Review", partial(self.review, self._output))
         self._push(text, Qgis.MessageLevel.Success, summary, review)
 
     def _tell(self, error: PluginError) -> None:
@@ -243,7 +280,9 @@ class AssessDialog(QDialog):
             self._say("detail", error.details)
         QgsMessageLog.logMessage(str(error), LOG, Qgis.MessageLevel.Critical, False)
 
-    def _push(self, text: str, level: Any, *buttons: tuple[str, Callable[[], None]]) -> None:
+    def _push(
+        self, text: str, level: Any, *buttons: tuple[str, Callable[[], None]]
+    ) -> QgsMessageBarItem:
         """Show a message in the bar that is seen: QGIS's where the dialog is closed."""
         bar = self.bar if self.isVisible() else self._iface.messageBar()
         row = QWidget(bar)
@@ -263,10 +302,13 @@ class AssessDialog(QDialog):
         item = QgsMessageBarItem(row, level)
         item.setProperty("text", text)
         bar.pushWidget(item, level)
+        self._told.append((bar, item))
+        return item
 
     def _say(self, kind: str, text: str) -> None:
         """Show what the run says; QGIS's log panel has it, too."""
-        if kind == "stage":
+        cancelled = self._task is not None and self._task.isCanceled()
+        if kind == "stage" and not cancelled:
             self.status.setText(text)
         level = Qgis.MessageLevel.Warning if kind == "warning" else Qgis.MessageLevel.Info
         # Errors are logged with their message; a stage is no news.

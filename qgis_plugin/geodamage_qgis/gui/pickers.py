@@ -246,6 +246,7 @@ class ModelPicker(QWidget):
         super().__init__(parent)
         self.models = QComboBox(self)
         self.models.addItem("the program's own choice", None)
+        self._bundled: set[str] = set()
         self.models.setMinimumContentsLength(24)
         _stretch(self.models)
         _lay_out(self, self.models, _menu_button(self, [("A model file…", self.choose_file)]))
@@ -264,11 +265,16 @@ class ModelPicker(QWidget):
             An object for each.
         """
         kept = self.value()
-        known = {self.models.itemData(row) for row in range(self.models.count())}
-        for entry in entries:
-            name = str(entry.get("name", ""))
-            if name and name not in known:
+        names = {str(entry["name"]): entry for entry in entries if entry.get("name")}
+        for gone in self._bundled - set(names) - {kept}:
+            self.models.removeItem(self.models.findData(gone))
+        for name, entry in names.items():
+            row = self.models.findData(name)
+            if row < 0:
                 self.models.addItem(describe_model(entry), name)
+            else:
+                self.models.setItemText(row, describe_model(entry))
+        self._bundled = set(names)
         self.set_value(kept)
 
     def set_value(self, model: str | None) -> None:

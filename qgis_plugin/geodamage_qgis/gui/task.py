@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from qgis.core import (
@@ -15,6 +16,7 @@ from qgis.core import (
 from qgis.PyQt.QtCore import pyqtSignal
 
 from geodamage_qgis.errors import PluginError
+from geodamage_qgis.gui.background import wait_until
 
 
 class TaskFeedback(QgsProcessingFeedback):
@@ -102,11 +104,12 @@ class AlgorithmTask(QgsTask):
         context: QgsProcessingContext,
         feedback: TaskFeedback,
     ) -> None:
-        super().__init__(algorithm.displayName(), QgsTask.CanCancel)
+        super().__init__(algorithm.displayName(), QgsTask.Flag.CanCancel)
         self.results: dict[str, Any] = {}
         self.error = ""
         self._values, self._context, self._feedback = values, context, feedback
         self._algorithm = algorithm.create()
+        self._over = threading.Event()
         self._prepare()
         feedback.progressChanged.connect(self.setProgress)
 
@@ -126,6 +129,18 @@ class AlgorithmTask(QgsTask):
 
     def run(self) -> bool:
         """Run the algorithm; QGIS calls this in another thread."""
+        try:
+            return self._run()
+        finally:
+            self._over.set()
+
+    def end(self) -> None:
+        """Cancel, and wait until nothing of it runs any more."""
+        self.cancel()
+        over = (QgsTask.TaskStatus.Complete, QgsTask.TaskStatus.Terminated)
+        wait_until(lambda: self._over.is_set() or self.status() in over)
+
+    def _run(self) -> bool:
         try:
             self.results = self._algorithm.runPrepared(self._values, self._context, self._feedback)
         except QgsProcessingException as error:

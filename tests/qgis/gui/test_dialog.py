@@ -32,7 +32,7 @@ def images(small_pair, project):
 def dialog(plugin, configured, images, wait):
     """Return the dialog, open, when it has heard of the models."""
     plugin.open_dialog()
-    wait(lambda: not plugin.dialog._models.isRunning())
+    wait(lambda: plugin.dialog._lookers.idle)
     return plugin.dialog
 
 
@@ -173,14 +173,94 @@ def test_cancelling_ends_the_run_and_leaves_no_half_file(dialog, wait, big_pair,
     assert dialog.run_button.isEnabled()
 
 
-def test_unloading_ends_the_run(plugin, dialog, wait, big_pair, tmp_path):
+def test_unloading_ends_the_run_and_qgis_goes_on(plugin, dialog, wait, big_pair, tmp_path):
+    from qgis.PyQt.QtCore import QTimer
+
     dialog.form.pre.set_files([str(big_pair[0])])
     dialog.form.post.set_files([str(big_pair[1])])
     dialog.form.output.setFilePath(str(tmp_path / "b.gpkg"))
     dialog.run()
+    task = dialog._task
     wait(lambda: list(tmp_path.glob(".b.gpkg.*partial*")))
+    ticks = []
+    timer = QTimer()
+    timer.timeout.connect(lambda: ticks.append(True))
+    timer.start(5)
+    plugin.unload()
+    timer.stop()
+    assert ticks  # Qt was not kept from its events
+    assert task._over.is_set()  # and the thread of the run has ended
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unloading_before_a_run_has_begun_waits_for_nothing(plugin, dialog, tmp_path):
+    dialog.form.output.setFilePath(str(tmp_path / "b.gpkg"))
+    dialog.run()
     plugin.unload()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_said_is_of_this_run(dialog, wait, raster_elsewhere, small_pair, tmp_path):
+    dialog.form.output.setFilePath(str(tmp_path / "b.gpkg"))
+    dialog.run()
+    finish(dialog, wait)
+    assert "damaged" in messages(dialog.bar)[0]
+    assert dialog.tabs.isTabEnabled(2)
+
+    dialog.form.post.set_files([str(raster_elsewhere)])
+    dialog.form.overwrite.setChecked(True)
+    dialog.run()
+    assert messages(dialog.bar) == []
+    assert not dialog.tabs.isTabEnabled(2)
+    assert dialog.summary.toPlainText() == ""
+    finish(dialog, wait)
+    assert len(messages(dialog.bar)) == 1
+    assert dialog.status.text() == "Failed"
+    assert dialog.progress.value() == 0
+    assert not dialog.tabs.isTabEnabled(2)
+
+
+def test_a_run_takes_back_what_the_last_one_told_in_qgis_own_bar(dialog, iface, wait, tmp_path):
+    dialog.form.output.setFilePath(str(tmp_path / "b.gpkg"))
+    dialog.run()
+    dialog.close()
+    finish(dialog, wait)
+    assert len(iface.bar.items()) == 1
+    dialog.show()
+    dialog.form.overwrite.setChecked(True)
+    dialog.run()
+    assert iface.bar.items() == []
+    dialog.cancel()
+    finish(dialog, wait)
+
+
+def test_review_after_the_project_was_closed_loads_the_result(
+    plugin, dialog, iface, project, wait, tmp_path
+):
+    from qgis.PyQt.QtCore import Qt
+    from qgis.PyQt.QtTest import QTest
+    from qgis.PyQt.QtWidgets import QPushButton
+
+    dialog.form.output.setFilePath(str(tmp_path / "b.gpkg"))
+    dialog.run()
+    dialog.close()
+    finish(dialog, wait)
+    (button,) = (b for b in iface.bar.findChildren(QPushButton) if b.text() == "Review")
+    project.removeAllMapLayers()
+    iface.active = None
+    QTest.mouseClick(button, Qt.MouseButton.LeftButton)
+    assert plugin.review.layer.name() == "b"
+    assert project.mapLayersByName("b") == [plugin.review.layer]
+
+
+def test_a_new_project_forgets_the_run_before(dialog, project, wait, tmp_path):
+    dialog.form.output.setFilePath(str(tmp_path / "b.gpkg"))
+    dialog.run()
+    finish(dialog, wait)
+    project.clear()
+    assert messages(dialog.bar) == []
+    assert dialog.status.text() == ""
+    assert not dialog.tabs.isTabEnabled(2)
 
 
 def test_a_closed_dialog_tells_the_end_in_qgis_own_bar(dialog, iface, wait, tmp_path):
