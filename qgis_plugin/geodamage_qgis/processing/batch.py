@@ -17,6 +17,7 @@ from qgis.core import (
     QgsProcessingParameterFolderDestination,
 )
 
+from geodamage_qgis.errors import PluginError
 from geodamage_qgis.processing import parameters
 from geodamage_qgis.processing.scene import GradingAlgorithm
 from geodamage_qgis.processing.tool import Dresser, Values, scratch_folder, write_page
@@ -38,8 +39,13 @@ class Batch(GradingAlgorithm):
         "scene: after an interruption, the same parameters do what is missing; a changed image, "
         "model or option redoes the scenes that it touches. A scene that fails does not stop the "
         "others.\n\n"
-        "The list is a .csv, .geojson or .toml that names scenes, a folder with pre/ and post/, or "
-        "a STAC catalogue."
+        "Give a folder with pre/ and post/, whose images are paired by where they lie, or a list "
+        "of scenes: a table (.csv), features (.geojson), a .toml, or a STAC catalogue.\n\n"
+        "A list has the columns pre and post: the images, as a file, a folder of tiles, a pattern "
+        "as post/*.tif, or @tiles.txt; several are parted by |. It may have name, date "
+        "(2026-02-07), and options of a scene alone: model, footprints, id_field, aoi, tta, vote, "
+        "tile, bands, scale, post_sensor, post_bands, post_scale, min_area, simplify. Paths are "
+        "relative to the list. Other columns are an error."
     )
 
     def initAlgorithm(self, configuration: Values | None = None) -> None:
@@ -48,13 +54,7 @@ class Batch(GradingAlgorithm):
             "ADMIN", "Administrative areas to sum up the event by", optional=True
         )
         declared = [
-            parameters.explained(
-                QgsProcessingParameterFile(
-                    "MANIFEST", "List of scenes, or folder with pre/ and post/"
-                ),
-                "A .csv, .geojson or .toml that names scenes, a folder with pre/ and post/, or a "
-                "STAC catalogue.",
-            ),
+            *_scenes(),
             parameters.model(),
             *parameters.footprints(),
             *parameters.areas(),
@@ -81,6 +81,20 @@ class Batch(GradingAlgorithm):
         self.addOutput(QgsProcessingOutputNumber("DONE", "Scenes that are done"))
         self.addOutput(QgsProcessingOutputNumber("FAILED", "Scenes that failed"))
 
+    def check(self, values: Values, context: QgsProcessingContext) -> None:
+        """Refuse a call without scenes, or with both ways to name them, too."""
+        super().check(values, context)
+        given = [name for name in ("FOLDER", "MANIFEST") if self._is_given(values, name)]
+        if len(given) != 1:
+            why = "no scenes" if not given else "a folder and a list of scenes"
+            raise PluginError(f"{why}: give a folder with pre/ and post/, or a list")
+        name = self.parameterAsFile(values, given[0], context)
+        place = Path(name)
+        if "://" not in name and not place.exists():
+            raise PluginError(f"{place}: no such file or folder; check the path")
+        if given[0] == "FOLDER" and not all((place / name).is_dir() for name in ("pre", "post")):
+            raise PluginError(f"{place}: has no folders pre and post; give the folder that has")
+
     def work(
         self, values: Values, context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> Values:
@@ -101,7 +115,8 @@ class Batch(GradingAlgorithm):
         feedback: QgsProcessingFeedback,
     ) -> BatchParameters:
         return BatchParameters(
-            manifest=self.parameterAsFile(values, "MANIFEST", context),
+            manifest=self.parameterAsFile(values, "FOLDER", context)
+            or self.parameterAsFile(values, "MANIFEST", context),
             output=self.parameterAsString(values, parameters.OUTPUT, context),
             raster=self.switch(values, "RASTERS", context),
             probabilities=self.switch(values, "PROBABILITY_RASTERS", context),
@@ -139,6 +154,23 @@ class Batch(GradingAlgorithm):
             if load and context.project() is not None:
                 _load_on_completion(str(event), context)
         return outputs
+
+
+def _scenes() -> Iterator[QgsProcessingParameterDefinition]:
+    yield parameters.explained(
+        QgsProcessingParameterFile(
+            "FOLDER",
+            "Folder with pre/ and post/",
+            QgsProcessingParameterFile.Behavior.Folder,
+            optional=True,
+        ),
+        "Its GeoTIFFs are paired by where they lie. Give this or a list.",
+    )
+    yield parameters.explained(
+        QgsProcessingParameterFile("MANIFEST", "List of scenes", optional=True),
+        "A .csv, .geojson or .toml with the columns pre and post, or a STAC catalogue. The help "
+        "names all columns. Give this or a folder.",
+    )
 
 
 def _batch_options() -> Iterator[QgsProcessingParameterDefinition]:

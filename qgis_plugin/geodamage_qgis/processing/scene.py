@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from qgis.core import (
+    QgsMapLayer,
     QgsProcessing,
     QgsProcessingContext,
     QgsProcessingException,
@@ -102,8 +102,10 @@ class SceneAlgorithm(ToolAlgorithm):
         parameters.read_bands(self.string(values, parameters.BANDS, context) or "")
         parameters.read_scale(self.string(values, parameters.SCALE, context) or "")
         for name in self.images:
-            for path in _paths_in(values.get(name)):
-                _check_image_file(path)
+            for item in _items_of(values.get(name)):
+                sources.check_image(_layer_of(item, context) or item)
+        for name in (parameters.AOI, parameters.FOOTPRINTS):
+            sources.check_vector(values.get(name))
 
     def check_output(self, values: Values, context: QgsProcessingContext) -> None:
         """Refuse a result that is no file, or is there and to be kept."""
@@ -240,20 +242,15 @@ def result_outputs(asked: AssessParameters | BuildingsParameters, facts: Facts) 
     }
 
 
-def _paths_in(value: Any) -> Iterator[str]:
-    """Yield the words among what was given for images; layers are left out."""
-    for item in value if isinstance(value, (list, tuple)) else [value]:
-        if isinstance(item, str) and ("/" in item or "\\" in item):
-            yield item
+def _items_of(value: Any) -> list[Any]:
+    """Return what was given for images, one by one."""
+    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
-def _check_image_file(path: str) -> None:
-    if path.startswith("/vsi") or "://" in path or "|" in path or ":" in path[2:]:
-        return  # a source of QGIS's, which says itself whether it can be opened
-    if not Path(path).exists():
-        raise PluginError(f"{path}: no such file; check the path")
-    if Path(path).is_dir():
-        raise PluginError(f"{path}: a folder; give its images, one by one or as a .vrt")
+def _layer_of(item: Any, context: QgsProcessingContext) -> QgsMapLayer | None:
+    """Return the layer of the project that has an id, broken ones, too."""
+    project = context.project()
+    return project.mapLayer(item) if project is not None and isinstance(item, str) else None
 
 
 def _destination_of(value: Any) -> str | None:

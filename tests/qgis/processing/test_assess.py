@@ -151,6 +151,40 @@ def test_one_image_as_both_dates_is_refused(run, small_pair, tmp_path):
     assert not list(tmp_path.glob("b.*"))
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("PRE", "cannot be read as an image"), ("FOOTPRINTS", "cannot be read as a file of polygons")],
+)
+def test_a_broken_file_is_named_with_the_reason(provider, pair, tmp_path, name, said):
+    from qgis.core import QgsProcessingContext
+
+    broken = tmp_path / "broken.tif"
+    broken.write_bytes(pair[0].read_bytes()[:100])
+    values = {"PRE": str(pair[0]), "POST": str(pair[1]), "OUTPUT": str(tmp_path / "b.gpkg")}
+    algorithm = provider.algorithm("assess")
+    good, why = algorithm.checkParameterValues(
+        {**values, name: str(broken)}, QgsProcessingContext()
+    )
+    assert not good
+    assert why.startswith(f"{broken}: {said}: ")
+    assert not why.endswith("no reason given")
+
+
+def test_a_broken_layer_is_named(provider, pair, project, tmp_path):
+    from qgis.core import QgsProcessingContext, QgsRasterLayer
+
+    layer = QgsRasterLayer("/nowhere/moved.tif", "the old place")
+    project.addMapLayer(layer)
+    context = QgsProcessingContext()
+    context.setProject(project)
+    values = {"POST": str(pair[1]), "OUTPUT": str(tmp_path / "b.gpkg")}
+    for given in (layer, layer.id(), [layer.id()]):
+        algorithm = provider.algorithm("assess")
+        good, why = algorithm.checkParameterValues({**values, "PRE": given}, context)
+        assert not good
+        assert why == "the old place: the layer is broken; repair its data source"
+
+
 def test_without_a_program_no_algorithm_can_run(provider):
     from geodamage_qgis import settings
 

@@ -1,6 +1,8 @@
 """The algorithms for many scenes and for labelled pairs."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,54 @@ def test_a_batch_of_two_scenes_is_one_layer(run, assess, small_pair, tmp_path):
 
     again = run("batch", **values, LOAD=False)
     assert (again["DONE"], again["FAILED"]) == (2, 0)
+
+
+def test_a_folder_of_images_is_a_batch(run, small_pair, tmp_path):
+    for date, path in zip(("pre", "post"), small_pair, strict=True):
+        (tmp_path / "event" / date).mkdir(parents=True)
+        shutil.copy(path, tmp_path / "event" / date / "one.tif")
+    output = tmp_path / "out"
+    found = run("batch", FOLDER=str(tmp_path / "event"), OUTPUT=str(output), LOAD=False)
+    assert (found["DONE"], found["FAILED"]) == (1, 0)
+
+
+def test_a_folder_is_picked_as_one(provider):
+    from qgis.core import QgsProcessingParameterFile
+
+    parameter = provider.algorithm("batch").parameterDefinition("FOLDER")
+    assert parameter.behavior() == QgsProcessingParameterFile.Behavior.Folder
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({}, "no scenes: give a folder"),
+        ({"FOLDER": "{here}", "MANIFEST": "{here}"}, "a folder and a list of scenes: give"),
+        ({"FOLDER": "{here}"}, "has no folders pre and post"),
+        ({"MANIFEST": "{here}/none.csv"}, "no such file or folder"),
+    ],
+)
+def test_wrong_scenes_are_refused_before_anything_runs(provider, tmp_path, values, said):
+    from qgis.core import QgsProcessingContext
+
+    given = {name: text.format(here=tmp_path) for name, text in values.items()}
+    algorithm = provider.algorithm("batch")
+    good, why = algorithm.checkParameterValues(
+        {"OUTPUT": str(tmp_path / "out"), **given}, QgsProcessingContext()
+    )
+    assert not good
+    assert said in why
+
+
+def test_the_help_names_every_column_of_a_list(provider):
+    from conftest import ROOT
+
+    documented = (ROOT / "docs" / "batch.md").read_text(encoding="utf-8")
+    rows = [line for line in documented.splitlines() if line.startswith("| `")]
+    columns = {name for row in rows[:4] for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+    assert {"pre", "post", "date", "simplify"} <= columns
+    shown = provider.algorithm("batch").shortHelpString()
+    assert [name for name in columns if not re.search(rf"\b{name}\b", shown)] == []
 
 
 def test_a_scene_that_fails_is_named_and_the_others_are_done(
