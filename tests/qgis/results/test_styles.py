@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from geodamage_qgis import scale
 from geodamage_qgis.results.layers import STYLE_FILES, STYLES
@@ -10,6 +12,7 @@ from qgis.core import (
     QgsGeometry,
     QgsMapRendererSequentialJob,
     QgsMapSettings,
+    QgsPalLayerSettings,
     QgsRectangle,
     QgsRuleBasedRenderer,
     QgsVectorLayer,
@@ -122,9 +125,9 @@ def test_the_picture_shows_the_colours(project):
     picture = render(layer)
     for place, grade in enumerate(GRADES):
         drawn, full = picture.pixelColor(40 * place + 20, 20), QColor(scale.COLOURS[grade])
-        # Nearly half of the colour lies over the black: the roof shows through.
+        # Three quarters of the colour lie over the black: the roof shows through.
         for part in ("red", "green", "blue"):
-            assert abs(getattr(drawn, part)() - 0.45 * getattr(full, part)()) < 4
+            assert abs(getattr(drawn, part)() - 0.75 * getattr(full, part)()) < 4
 
 
 def test_what_was_not_assessed_is_drawn_hatched(project):
@@ -150,7 +153,10 @@ def test_labels_say_how_sure_the_model_is(project):
         context.setFeature(feature)
         found.append(expression.evaluate(context))
         assert not expression.hasEvalError(), expression.evalErrorString()
-    assert found == ["70 %", ""]
+    assert found == ["sure 70 %", ""]
+    # Beside the building, and off other buildings.
+    assert settings.placement == QgsPalLayerSettings.OutsidePolygons
+    assert settings.obstacleSettings().isObstacle()
 
 
 @pytest.mark.parametrize("review", [False, True])
@@ -164,11 +170,43 @@ def test_map_tips_have_every_probability(project, review):
         context.setFeature(feature)
         tips.append(QgsExpression.replaceExpressionText(layer.mapTipTemplate(), context))
     assert "[%" not in "".join(tips)
-    assert tips[0].count("10 %") == 3
-    assert "70 %" in tips[0]
+    assert tips[0].count("10&nbsp;%") == 3
+    assert "70&nbsp;%" in tips[0]
     assert ("reviewed by Ada; the model said major damage" in tips[0]) == review
     assert "<b>not assessed</b>" in tips[1]
     assert "nodata post" in tips[1]
+
+
+def test_bars_of_map_tips_are_as_long_as_their_share_and_no_tables(project):
+    layer = apply(make_layer(assessed("major-damage")), "damage.qml")
+    context = QgsExpressionContext(QgsExpressionContextUtils.globalProjectLayerScopes(layer))
+    context.setFeature(next(layer.getFeatures()))
+    tip = QgsExpression.replaceExpressionText(layer.mapTipTemplate(), context)
+    assert "<table" not in tip  # drawn 20 pixels wide by builds without a browser
+    lengths = [len(blocks) for blocks in re.findall(r">(█*)</span>", tip)]
+    assert lengths == [2, 18, 2, 18, 14, 6, 2, 18]
+
+
+def test_colours_survive_a_filled_layer_below(project):
+    """A surface that lets half of another through made destroyed look like major damage."""
+    from geodamage_qgis.scale import COLOURS
+
+    def distance(one, other):
+        parts = ("red", "green", "blue")
+        return sum((getattr(one, p)() - getattr(other, p)()) ** 2 for p in parts)
+
+    colours = {grade: QColor(colour) for grade, colour in COLOURS.items()}
+    layer = apply(make_layer(), "damage.qml")
+    rules = layer.renderer().rootRule().children()
+    for below in (QColor("#ffd000"), QColor("#8bc34a"), QColor("#e8718d")):
+        for rule, grade in zip(rules, colours, strict=False):
+            fill = rule.symbol().symbolLayer(0).fillColor()
+            share = fill.alphaF()
+            mixed = QColor(*(
+                round(share * getattr(fill, p)() + (1 - share) * getattr(below, p)())
+                for p in ("red", "green", "blue")
+            ))  # fmt: skip
+            assert min(colours, key=lambda other: distance(mixed, colours[other])) == grade
 
 
 def test_the_form_is_in_groups_and_cannot_change_what_the_model_said(project):
