@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from data_folder import DATA
 
 try:
     import qgis.core  # noqa: F401
@@ -19,7 +20,6 @@ except ImportError:
 ROOT = Path(__file__).resolve().parents[2]
 PLUGIN = ROOT / "qgis_plugin" / "geodamage_qgis"
 SAMPLE = ROOT / "sample_data"
-DATA = Path(os.environ.get("GEODAMAGE_DATA", ROOT.parent / "shared" / "data"))
 
 _ended = {}
 
