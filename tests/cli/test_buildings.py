@@ -1,5 +1,4 @@
 import json
-import os
 from pathlib import Path
 
 import geopandas as gpd
@@ -22,8 +21,8 @@ from tests.conftest import (
     make_scene,
     run_command,
 )
+from tests.data_folder import DATA, needs
 
-DATA = Path(os.environ.get("GEODAMAGE_DATA", Path(__file__).parents[3] / "shared" / "data"))
 NAMES = [field.name for field in FOOTPRINT_FIELDS]
 
 
@@ -364,7 +363,7 @@ def test_people_are_told_in_words(tmp_path, image, model):
 
 @pytest.mark.data
 @pytest.mark.slow
-@pytest.mark.skipif(not DATA.exists(), reason="GEODAMAGE_DATA is not here")
+@needs()
 @pytest.mark.parametrize(
     ("image", "options", "pixel"),
     [
