@@ -63,7 +63,9 @@ def test_help_and_import_are_light():
         "import sys, geodamage\n"
         "first = sorted(sys.modules)\n"
         "from geodamage.cli import main\n"
-        "for arguments in (['--help'], ['assess', '--help'], ['--version']):\n"
+        "from geodamage.cli import COMMANDS\n"
+        "asked = [[name, '--help'] for name in COMMANDS]\n"
+        "for arguments in (*asked, ['--help'], ['--version'], ['options', '--json']):\n"
         "    main(arguments, standalone_mode=False)\n"
         "print(first, sorted(sys.modules), sep='\\n')\n"
     )
@@ -271,7 +273,7 @@ def test_a_keyboard_interrupt_leaves_no_file(command, monkeypatch, tmp_path):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("geodamage.fields.identity", interrupted)
+    monkeypatch.setattr("geodamage.buildings.finding.identity", interrupted)
     arguments, _ = command
     options = "--raster", tmp_path / "r.tif", "--probabilities", tmp_path / "p.tif"
     fails(run_command(*arguments, *options), 130, "interrupted", "no result")

@@ -302,7 +302,7 @@ def test_an_outlier_rule_or_a_width_fixes_the_window(tmp_path, image, ensemble):
     ("options", "code", "said"),
     [
         (("--threshold", "1"), 2, "--threshold 1: give 0 or more, and less than 1"),
-        (("--tta-scales", "1,x"), 2, "--tta-scales 1,x: not numbers"),
+        (("--tta-scales", "1,x"), 2, "--tta-scales 1,x: give numbers from 0.1 to 10"),
         (("--tta-scales", "0"), 2, "--tta-scales 0: give numbers from 0.1 to 10"),
         (("--regularise", "--simplify", "1"), 2, "give one of the two"),
         (("--tile", "40"), 2, "--tile 40: must be a multiple of 16"),

@@ -74,7 +74,7 @@ def test_an_event_grows_only_when_asked(batches, tmp_path):
     [
         (["--update", "--overwrite"], 2, "give one"),
         (["--admin-name", "x"], 2, "--admin-name needs --admin"),
-        (["--cell", "1"], 2, "--cell 1: not a size"),
+        (["--cell", "1"], 2, "--cell 1: give a number from 10 to 100,000"),
         (["--dates", "none.csv"], 4, "none.csv: cannot be read as CSV"),
     ],
 )
