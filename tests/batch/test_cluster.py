@@ -92,6 +92,7 @@ def test_the_plan_of_a_strip_is_that_strip(columns):
     assert sum((strip & plan.region).size for strip in strips) == plan.region.size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("memory", [0.625e9, 1.5e9])
 def test_strips_from_a_cluster_are_those_of_one_process(client, large, model, memory, tmp_path):
     job = job_of(large, model, tmp_path / "b.gpkg")

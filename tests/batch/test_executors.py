@@ -140,6 +140,7 @@ def test_gpus_are_dealt_out_where_there_are_some(monkeypatch):
     assert find_devices("cuda") == []
 
 
+@pytest.mark.slow
 def test_tasks_run_beside_each_other(tmp_path, task):
     executor = LocalExecutor(2)
     try:
@@ -159,6 +160,7 @@ def test_tasks_run_beside_each_other(tmp_path, task):
     assert found["a"].facts["buildings"] == found["b"].facts["buildings"] == 5
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_fails_its_scene_only_and_is_replaced(tmp_path, task, model):
     executor = LocalExecutor(1)
     try:
@@ -177,6 +179,7 @@ def test_a_worker_that_is_killed_fails_its_scene_only_and_is_replaced(tmp_path, 
         executor.close()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_closing_stops_what_runs_and_leaves_no_file(tmp_path, model):
     executor = LocalExecutor(1)

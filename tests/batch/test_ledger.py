@@ -156,6 +156,7 @@ def claim_all(path: Path, names: list[str], queue) -> None:
         queue.put(mine)
 
 
+@pytest.mark.slow
 def test_processes_never_claim_the_same_scene(path):
     names = [f"s{number}" for number in range(60)]
     with Ledger(path) as ledger:

@@ -59,6 +59,7 @@ def test_every_scene_is_assessed_and_merged(tmp_path, model):
     assert shares == sorted(shares)
 
 
+@pytest.mark.slow
 def test_a_second_run_does_nothing(tmp_path, model):
     scenes = make_scenes(tmp_path / "in", 2)
     job = batch_of(scenes, tmp_path / "out", model)
@@ -71,6 +72,7 @@ def test_a_second_run_does_nothing(tmp_path, model):
     assert attempts(tmp_path / "out") == {"s0": 1, "s1": 1}
 
 
+@pytest.mark.slow
 def test_exactly_what_changed_is_done_again(tmp_path, model):
     scenes = make_scenes(tmp_path / "in", 3)
     own = make_model(tmp_path / "own.onnx", version="1")
@@ -90,6 +92,7 @@ def test_exactly_what_changed_is_done_again(tmp_path, model):
     assert resets == ["changed: inputs", "changed: model", "changed: options"]
 
 
+@pytest.mark.slow
 def test_a_result_that_is_gone_or_altered_is_made_again(tmp_path, model):
     scenes = make_scenes(tmp_path / "in", 2)
     job = batch_of(scenes, tmp_path / "out", model, raster=True)

@@ -158,6 +158,7 @@ def whole(chips, runs):
     return work, [report.loss for report in train_chips(work, begin(work, 0, runs), runs)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [4, 6, 12])
 def test_a_stopped_run_goes_on_to_the_last_bit(chips, runs, whole, after):
     settings = ("iterations=2", "epochs=1", f'name="stopped{after}"')

@@ -234,6 +234,7 @@ def test_an_ensemble_answers_as_one(runs, images):
     assert torch.allclose(joined.building.sigmoid(), sum(apart) / 2, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_localisation_teacher_has_one_plane_and_a_dual_pair_six(runs, tmp_path, monkeypatch):
     monkeypatch.setattr(importing, "TILE", 320)  # a window of 1,024 pixels takes its time
     pre, post = pattern_windows(1, 64)[0].transpose(0, 2, 3, 1)
