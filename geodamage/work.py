@@ -1,9 +1,10 @@
 """Long work: iterated for its progress, asked for its result."""
 
 import functools
+import inspect
 from collections.abc import Callable, Generator
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar, get_args
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -103,4 +104,8 @@ def long_work(function: Callable[A, Generator[P, None, R]]) -> Callable[A, Work[
     def begun(*args: A.args, **options: A.kwargs) -> Work[P, R]:
         return Work(function(*args, **options), function.__name__)
 
+    signature = inspect.signature(function)
+    if types := get_args(signature.return_annotation):
+        signature = signature.replace(return_annotation=Work[types[0], types[2]])
+    begun.__signature__ = signature  # type: ignore[attr-defined]  # what `help` shows
     return begun

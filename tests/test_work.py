@@ -1,3 +1,6 @@
+import inspect
+from collections.abc import Generator
+
 import pytest
 
 from geodamage.errors import SceneError
@@ -5,7 +8,7 @@ from geodamage.work import Work, long_work
 
 
 @long_work
-def counted(end, closed):
+def counted(end: int, closed: list) -> Generator[int, None, str]:
     """Count to a number."""
     try:
         yield from range(end)
@@ -108,6 +111,7 @@ def test_an_error_reaches_the_place_where_the_work_stands():
 def test_it_keeps_name_and_documentation_and_says_how_far_it_is():
     assert counted.__name__ == "counted"
     assert counted.__doc__ == "Count to a number."
+    assert inspect.signature(counted).return_annotation == Work[int, str]
     work = counted(1, [])
     assert repr(work) == "<counted: not begun>"
     next(work)

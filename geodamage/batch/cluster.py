@@ -178,16 +178,11 @@ def run_on_worker(task: Task, version: str) -> Outcome:
             error_code=OptionError.exit_code,
         )
     is_wanted = _watch()
-    steps = follow_task(task)
-    with contextlib.closing(steps):
-        while True:
-            try:
-                next(steps)
-            except StopIteration as stop:
-                outcome: Outcome = stop.value
-                return outcome
+    with follow_task(task) as steps:
+        for _ in steps:
             if not is_wanted():
                 return Outcome(task.name, error="taken back", error_code=ResourceError.exit_code)
+    return steps.result()
 
 
 def _watch() -> Callable[[], bool]:

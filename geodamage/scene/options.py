@@ -1,13 +1,75 @@
 """How a scene is read: the options, and the bands that they choose."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from geodamage.errors import OptionError
-from geodamage.grid import SENSORS
+from geodamage.errors import ModelError, OptionError, SceneError
+from geodamage.grid import SENSORS, GsdRange
+
+
+class Needs(Protocol):
+    """What a model needs of the images: a part of its card."""
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Version of the model."""
+        ...
+
+    @property
+    def gsd(self) -> GsdRange:
+        """The ground sample distances that it was made for."""
+        ...
+
+    @property
+    def stride(self) -> int:
+        """Windows start at multiples of this, pixels."""
+        ...
+
+    @property
+    def pre_channels(self) -> tuple[str, ...]:
+        """Spectral channels of the pre image, in order."""
+        ...
+
+    @property
+    def post_channels(self) -> tuple[str, ...]:
+        """Spectral channels of the post image, in order."""
+        ...
+
+    @property
+    def pre_sensor(self) -> str:
+        """What takes the pre image: `optical` or `sar`."""
+        ...
+
+    @property
+    def post_sensor(self) -> str:
+        """What takes the post image: `optical` or `sar`."""
+        ...
+
+
+class HasCard(Protocol):
+    """A model: anything with a card."""
+
+    @property
+    def card(self) -> Needs:
+        """What it needs of the images."""
+        ...
+
+
+class HasPath(Protocol):
+    """A file that a model reads beside the images."""
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,3 +179,54 @@ def with_choices(options: SceneOptions, chosen: Mapping[str, Any]) -> SceneOptio
         post = None if post is None else tuple(post)
         own |= choose_bands(both, post, sensor)
     return replace(options, post_sensor=sensor, **own)
+
+
+def scene_options(
+    options: SceneOptions, card: Needs, *, maps: Sequence[HasPath] = ()
+) -> SceneOptions:
+    """Return the options as the model needs them: its channels, a grid that its stride fits.
+
+    Parameters
+    ----------
+    options
+        As the user gave them.
+    card
+        Of the model.
+    maps
+        Saved maps that it reads.
+    """
+    return replace(
+        options,
+        maps=tuple(saved.path for saved in maps),
+        pre_channels=len(card.pre_channels),
+        post_channels=len(card.post_channels),
+        snap=math.lcm(options.snap, card.stride),
+    )
+
+
+def check_sensors(options: SceneOptions, card: Needs) -> None:
+    """Check that a pair was taken by what the model was made for.
+
+    No image says of itself what took it: the user does, and the card says what it has to be.
+
+    Raises
+    ------
+    ModelError
+        If the model takes an image of a radar, and the user has not said that it is one.
+    SceneError
+        If it is one, and the model takes none.
+    """
+    model = f"model {card.name} {card.version}"
+    if card.pre_sensor != "optical":
+        raise ModelError(f"{model} takes a {card.pre_sensor} image before, which assess does not")
+    if card.post_sensor == options.post_sensor:
+        return
+    if options.post_sensor == "optical":
+        raise ModelError(
+            f"{model} takes a {card.post_sensor} image after; give --post-sensor "
+            f"{card.post_sensor} if post is one, else another --model"
+        )
+    raise SceneError(
+        f"--post-sensor {options.post_sensor}: {model} takes an {card.post_sensor} image after; "
+        f"give a --model whose card says {options.post_sensor}"
+    )
