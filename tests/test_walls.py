@@ -83,7 +83,8 @@ ROOMS = {
 
 #: Modules of the root, from the lowest to the highest: the spine.
 FOUNDATIONS = {
-    "_version", "codes", "damage", "errors", "fields", "grid", "sources", "windows", "work",
+    "_version", "codes", "damage", "errors", "fields", "grid", "options", "sources", "windows",
+    "work",
 }  # fmt: skip
 MIDDLE = {"ahead", "plan", "prediction", "arrays"}
 #: Rooms that stand on predictions.
@@ -117,7 +118,7 @@ def test_there_is_something_to_look_at():
 
 def test_every_folder_is_a_room():
     folders = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()}
-    assert folders == {*ROOMS, "cli", "batch"}
+    assert folders == {*ROOMS, "cli", "batch", "options"}
 
 
 @pytest.mark.parametrize("name", sorted(set(SOURCES) - {"geodamage", "geodamage.__main__"}))
@@ -130,7 +131,7 @@ def test_nobody_reaches_over_a_wall(name):
 @pytest.mark.parametrize("name", sorted(SOURCES))
 def test_modules_come_from_where_they_are_written(name):
     # A name taken from a room itself would hide which of its modules is needed.
-    rooms = {f"geodamage.{room}" for room in ROOMS if room != "networks"}
+    rooms = {f"geodamage.{room}" for room in {*ROOMS, "options"} - {"networks"}}
     taken = {full.rpartition(".")[0] for full in imports(SOURCES[name])}
     assert not taken & rooms - {name}
 
