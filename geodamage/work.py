@@ -106,6 +106,7 @@ def long_work(function: Callable[A, Generator[P, None, R]]) -> Callable[A, Work[
 
     signature = inspect.signature(function)
     if types := get_args(signature.return_annotation):
-        signature = signature.replace(return_annotation=Work[types[0], types[2]])
+        returned: Any = Work  # generic in what is known at run time alone
+        signature = signature.replace(return_annotation=returned[types[0], types[2]])
     begun.__signature__ = signature  # type: ignore[attr-defined]  # what `help` shows
     return begun

@@ -20,8 +20,9 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Protocol
 
-from geodamage.assessment import Job, Progress, Summary, assess
+from geodamage.assessment import Job, Summary, assess
 from geodamage.errors import GeodamageError, GeodamageWarning, OptionError, ResourceError
+from geodamage.job import Progress, Result
 from geodamage.model.session import default_threads
 from geodamage.output.publication import PARTIAL_NAME
 from geodamage.work import Work, long_work

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from geodamage._version import __version__
-from geodamage.assessment import assess, scene_options
+from geodamage.assessment import assess
 from geodamage.batch.executors import (
     Executor,
     LocalExecutor,
@@ -63,6 +63,7 @@ from geodamage.event.looks import Look
 from geodamage.event.merging import merge_event
 from geodamage.model.session import default_threads
 from geodamage.output.publication import sidecar_path
+from geodamage.scene.options import scene_options
 from geodamage.work import long_work
 
 #: Seconds between two looks at what the executor has to say.

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from geodamage.optimise.timings import Timing
     from geodamage.optimise.variants import Variant
 
+
 def print_variants(variants: "Sequence[Variant]") -> None:
     """Print what came of each precision, the loss of each F1 in points."""
     heads = ("variant", "MB", "agreement", "localisation", "damage", "official", "detection",
