@@ -198,23 +198,18 @@ def assess(
         Of the kind that fits; see `geodamage.errors`.
     TypeError
         If there is no such option.
-
-    Examples
-    --------
-    >>> result = assess("pre.tif", "post.tif", footprints="footprints.gpkg")  # doctest: +SKIP
-    >>> result.buildings.to_file("graded.gpkg")  # doctest: +SKIP
     """
     if isinstance(pre, Job):
         given = {"post": post, "output": output, "progress": progress, "date": date} | options
         refuse_beside_job(given)
-        return _assessed(pre, predict)
+        return _assessment(pre, predict)
     if post is None:
         raise TypeError("give post, the image after; buildings of one image are found by localise")
     values = read_options("assess", "Job", options)
 
     def begin(file: Path) -> Work[Progress, Result[Summary]]:
         job = Job(pre=pre, post=post, output=file, date=date, **_job_fields(values))
-        return _assessed(job, predict)
+        return _assessment(job, predict)
 
     return run_at_once(begin, output, progress)
 
@@ -230,7 +225,7 @@ def _job_fields(values: dict[str, Any]) -> dict[str, Any]:
 
 
 @long_work
-def _assessed(job: Job, predict: Predict) -> Generator[Progress, None, Result[Summary]]:
+def _assessment(job: Job, predict: Predict) -> Generator[Progress, None, Result[Summary]]:
     return (yield from _Assessment(job, predict).steps())
 
 

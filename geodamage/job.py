@@ -2,6 +2,7 @@
 
 import inspect
 import tempfile
+import textwrap
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -286,8 +287,15 @@ def with_options(command: str, job: str) -> Callable[[F], F]:
             for name, option in options.items()
         ]
         function.__signature__ = signature.replace(parameters=[*kept, *added])  # type: ignore[attr-defined]
-        rows = "\n".join(f"{name}\n    {option.help}" for name, option in options.items())
+        rows = "\n".join(map(_row, options.values()))
         function.__doc__ = inspect.cleandoc(function.__doc__ or "").replace("OPTIONS", rows)
         return function
 
     return documented
+
+
+def _row(option: Option) -> str:
+    """Return what numpydoc says of a parameter."""
+    about = option.kind.facts().get("choices") or [option.unit or ""]
+    head = f"{option.key} : {' or '.join(about)}" if any(about) else option.key
+    return "\n    ".join([head, *textwrap.wrap(option.help, 92)])

@@ -183,12 +183,12 @@ def localise(
     if isinstance(image, LocalisationJob):
         given = {"output": output, "progress": progress, "date": date} | options
         refuse_beside_job(given)
-        return _localised(image)
+        return _localisation(image)
     values = read_options("buildings", "LocalisationJob", options)
 
     def begin(file: Path) -> Work[Progress, Result[FootprintSummary]]:
         job = LocalisationJob(image=image, output=file, date=date, **_job_fields(values))
-        return _localised(job)
+        return _localisation(job)
 
     return run_at_once(begin, output, progress)
 
@@ -203,7 +203,7 @@ def _job_fields(values: dict[str, Any]) -> dict[str, Any]:
 
 
 @long_work
-def _localised(job: LocalisationJob) -> Generator[Progress, None, Result[FootprintSummary]]:
+def _localisation(job: LocalisationJob) -> Generator[Progress, None, Result[FootprintSummary]]:
     return (yield from _Localisation(job).steps())
 
 

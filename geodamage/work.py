@@ -35,7 +35,7 @@ class Work(Generator[P, None, R]):
     def __init__(self, steps: Generator[P, None, R], name: str = "work") -> None:
         self._steps = steps
         self._name = name
-        self._state = "not begun"
+        self._state = "has not begun"
         self._found: R | None = None
 
     def result(self) -> R:
@@ -50,7 +50,7 @@ class Work(Generator[P, None, R]):
         """
         for _ in self:
             pass
-        if self._state != "done":
+        if self._state != "is done":
             raise RuntimeError(f"{self._name} {self._state}, so it has no result; begin it again")
         return self._found  # type: ignore[return-value]  # R may be None itself
 
@@ -64,13 +64,13 @@ class Work(Generator[P, None, R]):
         return self._advance(lambda: self._steps.throw(error))
 
     def _advance(self, step: Callable[[], P]) -> P:
-        if self._state == "not begun":
+        if self._state == "has not begun":
             self._state = "is under way"
         try:
             return step()
         except StopIteration as stop:
             if self._state == "is under way":
-                self._state, self._found = "done", stop.value
+                self._state, self._found = "is done", stop.value
             raise StopIteration(self._found) from None
         except BaseException as error:
             self._state = f"has failed ({type(error).__name__})"
@@ -79,7 +79,7 @@ class Work(Generator[P, None, R]):
     def close(self) -> None:
         """Stop the work, if it is not done; it leaves no file."""
         self._steps.close()
-        if self._state in ("not begun", "is under way"):
+        if self._state in ("has not begun", "is under way"):
             self._state = "was closed before its end"
 
     def __enter__(self) -> Self:
@@ -94,7 +94,7 @@ class Work(Generator[P, None, R]):
         self.close()
 
     def __repr__(self) -> str:
-        return f"<{self._name}: {self._state}>"
+        return f"<Work: {self._name} {self._state}>"
 
 
 def long_work(function: Callable[A, Generator[P, None, R]]) -> Callable[A, Work[P, R]]:
@@ -102,7 +102,7 @@ def long_work(function: Callable[A, Generator[P, None, R]]) -> Callable[A, Work[
 
     @functools.wraps(function)
     def begun(*args: A.args, **options: A.kwargs) -> Work[P, R]:
-        return Work(function(*args, **options), function.__name__)
+        return Work(function(*args, **options), function.__name__.strip("_"))
 
     signature = inspect.signature(function)
     if types := get_args(signature.return_annotation):

@@ -113,8 +113,8 @@ def test_it_keeps_name_and_documentation_and_says_how_far_it_is():
     assert counted.__doc__ == "Count to a number."
     assert inspect.signature(counted).return_annotation == Work[int, str]
     work = counted(1, [])
-    assert repr(work) == "<counted: not begun>"
+    assert repr(work) == "<Work: counted has not begun>"
     next(work)
-    assert repr(work) == "<counted: is under way>"
+    assert repr(work) == "<Work: counted is under way>"
     work.result()
-    assert repr(work) == "<counted: done>"
+    assert repr(work) == "<Work: counted is done>"

@@ -221,7 +221,7 @@ class Scene:
         return scene
 
     def __repr__(self) -> str:
-        names = " + ".join(str(image.first.name) for image in self._images)
+        names = " + ".join(Path(image.first.name).name for image in self._images)
         state = ", closed" if self._is_closed else ""
         return f"<Scene {names}: {self.grid.summary}{state}>"
 
