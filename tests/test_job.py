@@ -21,7 +21,7 @@ from geodamage import (
 from geodamage.errors import DeviceError, InputError, OptionError, OutputExistsError
 from geodamage.fields import FOOTPRINT_FIELDS, NAMES
 from geodamage.job import call_options
-from tests.conftest import GROUND, ROOFS, UTM, listing, make_pixels, make_raster, run_command
+from tests.conftest import ROOFS, UTM, listing, make_scene, run_command
 
 
 def comparable(frame):
@@ -91,11 +91,9 @@ def test_a_result_needs_its_file_until_its_buildings_were_asked_for(pair, model,
 
 
 def test_a_scene_without_buildings_has_every_column(tmp_path, model):
-    ground = make_pixels(64, 64, seed=1)
-    ground[0] = GROUND
-    image = make_raster(tmp_path / "ground.tif", ground)
+    empty = make_scene(tmp_path, roofs=[])
     for output in (None, tmp_path / "b.geojson"):
-        found = assess(image, image, model=model, output=output).buildings
+        found = assess(*empty, model=model, output=output).buildings
         assert (len(found), [*found.columns]) == (0, [*NAMES, "geometry"])
         assert found.crs == UTM
 
