@@ -9,7 +9,7 @@ from typing import Any, overload
 
 import geopandas as gpd
 
-from geodamage.buildings.finding import BuildingOptions, find_buildings
+from geodamage.buildings.finding import find_buildings
 from geodamage.buildings.footprints import Footprints, grade_footprints, read_footprints
 from geodamage.buildings.votes import count_pixels, count_pixels_within, plain
 from geodamage.damage import GRADES
@@ -19,13 +19,13 @@ from geodamage.job import (
     Result,
     RunOptions,
     Source,
-    read_options,
+    call_values,
+    job_fields,
     refuse_beside_job,
     run_at_once,
     with_options,
 )
 from geodamage.model.card import Card
-from geodamage.options.lookup import taken
 from geodamage.output.layers import read_layer
 from geodamage.output.publication import Publication
 from geodamage.plan import Plan
@@ -35,7 +35,6 @@ from geodamage.report.pictures import imagery_of
 from geodamage.report.view import make_view
 from geodamage.report.writing import add_page, check_page
 from geodamage.run import Run
-from geodamage.scene.options import SceneOptions, with_choices
 from geodamage.work import Work, long_work
 
 __all__ = ["STATEMENT", "Job", "Progress", "Source", "Summary", "assess"]
@@ -205,23 +204,12 @@ def assess(
         return _assessment(pre, predict)
     if post is None:
         raise TypeError("give post, the image after; buildings of one image are found by localise")
-    values = read_options("assess", "Job", options)
+    values = job_fields("assess", "Job", call_values("assess", "Job", options))
 
     def begin(file: Path) -> Work[Progress, Result[Summary]]:
-        job = Job(pre=pre, post=post, output=file, date=date, **_job_fields(values))
-        return _assessment(job, predict)
+        return _assessment(Job(pre=pre, post=post, output=file, date=date, **values), predict)
 
     return run_at_once(begin, output, progress)
-
-
-def _job_fields(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of a job that options of a call fill."""
-    whole = {name: values[name] for name in ("aoi", "allow_remote") if name in values}
-    return {
-        **taken("Job", "assess", values),
-        "scene": with_choices(SceneOptions(**whole), values),
-        "buildings": BuildingOptions(**taken("BuildingOptions", "assess", values)),
-    }
 
 
 @long_work

@@ -5,7 +5,7 @@ import tempfile
 import textwrap
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cached_property
@@ -20,10 +20,10 @@ from geodamage.buildings.finding import BuildingOptions
 from geodamage.errors import OptionError
 from geodamage.fields import FIELDS, Field, conform, empty_frame
 from geodamage.model.loading import DEFAULT_MODEL
-from geodamage.options.lookup import check_fields, options_of
+from geodamage.options.lookup import check_fields, options_of, taken
 from geodamage.options.option import Option
 from geodamage.output.layers import read_layer
-from geodamage.scene.options import SceneOptions
+from geodamage.scene.options import SceneOptions, read_options
 from geodamage.work import Work
 
 Source = str | PathLike[str] | Sequence[str | PathLike[str]]
@@ -234,8 +234,15 @@ def call_options(command: str, job: str) -> dict[str, Option]:
     }
 
 
-def read_options(command: str, job: str, given: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of a call, each read as the command reads it.
+def call_values(command: str, job: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of all options of a call, read as the command reads them.
+
+    Parameters
+    ----------
+    command, job
+        As in `call_options`.
+    given
+        Values by name; of the other options the default is taken.
 
     Raises
     ------
@@ -250,7 +257,24 @@ def read_options(command: str, job: str, given: dict[str, Any]) -> dict[str, Any
             close = get_close_matches(name, known, 1)
             hint = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"
             raise TypeError(f"no option is called {name!r}{hint}")
-    return {name: known[name].check(value) for name, value in given.items()}
+    return {name: option.check(given.get(name, option.default)) for name, option in known.items()}
+
+
+def job_fields(command: str, job: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a job that the options of its command or a call fill.
+
+    Parameters
+    ----------
+    command, job
+        As in `call_options`.
+    values
+        Of all options, by name.
+    """
+    return {
+        **taken(job, command, values),
+        "scene": read_options(command, values),
+        "buildings": BuildingOptions(**taken("BuildingOptions", command, values)),
+    }
 
 
 def refuse_beside_job(given: dict[str, Any]) -> None:

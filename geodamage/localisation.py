@@ -12,7 +12,7 @@ from typing import Any, ClassVar, overload
 
 import geopandas as gpd
 
-from geodamage.buildings.finding import BuildingOptions, find_footprints
+from geodamage.buildings.finding import find_footprints
 from geodamage.errors import ModelError, OptionError
 from geodamage.fields import FOOTPRINT_FIELDS
 from geodamage.job import (
@@ -21,7 +21,8 @@ from geodamage.job import (
     Result,
     RunOptions,
     Source,
-    read_options,
+    call_values,
+    job_fields,
     refuse_beside_job,
     run_at_once,
     with_options,
@@ -30,12 +31,10 @@ from geodamage.model.card import Card
 from geodamage.model.ensemble import Ensemble
 from geodamage.model.loading import load_model
 from geodamage.model.onnx import Model
-from geodamage.options.lookup import taken
 from geodamage.output.rasters import BuildingProbabilityRaster, MaskRaster
 from geodamage.plan import Plan
 from geodamage.prediction import Strip, run_plan
 from geodamage.run import Run
-from geodamage.scene.options import SceneOptions
 from geodamage.work import Work, long_work
 
 
@@ -184,22 +183,13 @@ def localise(
         given = {"output": output, "progress": progress, "date": date} | options
         refuse_beside_job(given)
         return _localisation(image)
-    values = read_options("buildings", "LocalisationJob", options)
+    values = call_values("buildings", "LocalisationJob", options)
+    values = job_fields("buildings", "LocalisationJob", values)
 
     def begin(file: Path) -> Work[Progress, Result[FootprintSummary]]:
-        job = LocalisationJob(image=image, output=file, date=date, **_job_fields(values))
-        return _localisation(job)
+        return _localisation(LocalisationJob(image=image, output=file, date=date, **values))
 
     return run_at_once(begin, output, progress)
-
-
-def _job_fields(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of a job that options of a call fill."""
-    return {
-        **taken("LocalisationJob", "buildings", values),
-        "scene": SceneOptions(**taken("SceneOptions", "buildings", values)),
-        "buildings": BuildingOptions(**taken("BuildingOptions", "buildings", values)),
-    }
 
 
 @long_work

@@ -1,13 +1,13 @@
 """Imports point one way; nobody reaches over a wall."""
 
-import ast
 import graphlib
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.python_files import imports
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "geodamage"
@@ -36,22 +36,6 @@ def name_of(path: Path) -> str:
 
 
 SOURCES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
-
-
-def imports(path: Path) -> Iterator[str]:
-    """Yield the full name of all that a file imports, also inside functions; not for types only."""
-    waiting: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
-            waiting += node.orelse
-        elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        else:
-            waiting += ast.iter_child_nodes(node)
 
 
 def module_of(name: str) -> str | None:

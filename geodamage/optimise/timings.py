@@ -17,6 +17,7 @@ from geodamage.model.ensemble import Ensemble
 from geodamage.model.loading import bundled_models, load_model
 from geodamage.model.onnx import Model
 from geodamage.model.session import available_devices
+from geodamage.options.lookup import check_fields
 from geodamage.work import long_work
 
 #: Prints resident kilobytes: before a model is loaded, when it is, and the most while it answers.
@@ -115,8 +116,7 @@ class TimingJob:
     """Measure memory, too: a process for each model."""
 
     def __post_init__(self) -> None:
-        if self.rounds < 1:
-            raise OptionError(f"--rounds {self.rounds}: must be 1 or more")
+        check_fields(self)
 
 
 @dataclass

@@ -203,7 +203,7 @@ class Number(Kind):
     def wish(self, what: str) -> str:
         """Return what to give, in words."""
         if self.most is not None:
-            return f"{what} from {self.least or 0:g} to {self.most:g}"
+            return f"{what} from {self.least or 0:g} to {self.most:,.10g}"
         if self.below is not None:
             return f"{self.least or 0:g} or more, and less than {self.below:g}"
         return f"{what} that is not negative"

@@ -37,8 +37,7 @@ def columns() -> dict[str, Option]:
 
 def commands() -> list[str]:
     """Return the commands that take options."""
-    entries = [entry for row in TABLE for entry in row.commands]
-    return sorted({entry if isinstance(entry, str) else entry[0] for entry in entries})
+    return sorted({command for row in TABLE for command in row.where})
 
 
 def check(name: str, value: Any, command: str = "assess") -> Any:
@@ -74,14 +73,14 @@ def check_fields(job: Any) -> None:
         If a value makes no sense.
     """
     taker = type(job).__name__
-    there = {field.name: field.default for field in fields(job)}
+    there = {field.name: field.default for field in fields(job)}  # of most; others need a value
     for option in options_of(TAKERS[taker]):
         field = option.field_of(taker)
         if field is None:
             continue
         value = getattr(job, field)
         if value is not None or there[field] is not None:
-            object.__setattr__(job, field, option.check(value))
+            object.__setattr__(job, field, option.read(value))
 
 
 def taken(taker: str, command: str, values: Mapping[str, Any]) -> dict[str, Any]:

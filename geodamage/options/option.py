@@ -72,6 +72,16 @@ class Option:
         """What a command calls it."""
         return self.dest or self.name
 
+    @property
+    def says_default(self) -> bool:
+        """Whether the default is worth saying: nothing and no say themselves."""
+        return self.default is not None and self.default is not False
+
+    @property
+    def where(self) -> list[str]:
+        """The commands that take it."""
+        return [entry if isinstance(entry, str) else entry[0] for entry in self.commands]
+
     def at(self, command: str) -> "Option | None":
         """Return the option as a command has it; None where it has not."""
         for entry in self.commands:
@@ -89,9 +99,17 @@ class Option:
         return None
 
     def check(self, value: Any) -> Any:
-        """Return a value as those take it who use it; see `check`."""
-        if value is None and self.default is None:
-            return None
+        """Return a value as those take it who use it; None where nothing has to be given.
+
+        Raises
+        ------
+        OptionError
+            If it makes no sense, or what `error` says.
+        """
+        return None if value is None and self.default is None else self.read(value)
+
+    def read(self, value: Any) -> Any:
+        """Return a value that has to be there; see `check`."""
         try:
             if self.multiple:
                 return tuple(self.kind.read(part) for part in value)

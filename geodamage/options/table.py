@@ -268,8 +268,9 @@ TABLE: tuple[Option, ...] = (
         name="admin_name", kind=Text(), metavar="FIELD", commands=("event",),
         help="Field with their names; else `name`.",
     ),
+    # Larger and smaller cells are a slip of the keyboard.
     Option(
-        name="cell", kind=Number(), default=500.0, unit="metres", metavar="METRES",
+        name="cell", kind=Number(10, 100_000), default=500.0, unit="metres", metavar="METRES",
         commands=("event",), help="Side of the cells of the grid.",
     ),
     Option(

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -30,10 +30,13 @@ from geodamage.grid import WGS84, Grid, GsdRange
 from geodamage.scene.aoi import read_aoi
 from geodamage.scene.image import Image, Shift, crs_name, open_image
 from geodamage.scene.lattice import SLACK, working_lattice
-from geodamage.scene.options import HasCard, SceneOptions, check_sensors, scene_options
+from geodamage.scene.options import SceneOptions, check_sensors, scene_options
 from geodamage.scene.probability_maps import ProbabilityMap, open_map
 from geodamage.sources import Source
 from geodamage.windows import Window, mirror, round_down, round_up
+
+if TYPE_CHECKING:
+    from geodamage.model.heads import Predictor
 
 #: Flags of `Pixels.missing`.
 MISSING_PRE = 1
@@ -143,7 +146,7 @@ class Scene:
         pre: Source | Sequence[Source],
         post: Source | Sequence[Source] | None,
         *,
-        model: HasCard | None = None,
+        model: "Predictor | None" = None,
         gsd: GsdRange | None = None,
         options: SceneOptions = SceneOptions(),
     ) -> Self:
