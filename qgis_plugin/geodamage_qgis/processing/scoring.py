@@ -62,11 +62,11 @@ class Score(ToolAlgorithm):
             QgsProcessingParameterFile("PREDICTIONS", "Folder of predictions", folder),
             QgsProcessingParameterFile("TARGETS", "Folder of targets", folder),
             parameters.switch(
-                "PER_EVENT", "Show the scores of each event, too",
+                "PER_EVENT", "Scores per event",
                 "Needs names.csv with the columns id and pair among the targets.",
             ),
             parameters.switch(
-                "STRICT", "Refuse what is not 1024 x 1024", "As the official scorer does."
+                "STRICT", "Require masks of 1024 x 1024", "As the official scorer does."
             ),
             QgsProcessingParameterFileDestination(
                 parameters.OUTPUT, "Scores", "JSON (*.json)", None, True, False
