@@ -190,14 +190,14 @@ class AssessForm(QScrollArea):
 
     def _buildings(self, canvas: QgsMapCanvas) -> QGroupBox:
         self.footprints = QgsMapLayerComboBox(self)
-        self.footprints.setFilters(QgsMapLayerProxyModel.PolygonLayer)
+        self.footprints.setFilters(QgsMapLayerProxyModel.Filter.PolygonLayer)
         self.footprints.setAllowEmptyLayer(True, "detect them in the image before")
         self.footprints.setCurrentIndex(0)  # QGIS has taken the first layer
         self.footprints.setMinimumContentsLength(20)
         self.selected_only = QCheckBox("Selected features only", self)
         self.id_field = QgsFieldComboBox(self)
         self.id_field.setAllowEmptyFieldName(True)
-        self.id_field.setFilters(QgsFieldProxyModel.AllTypes)
+        self.id_field.setFilters(QgsFieldProxyModel.Filter.AllTypes)
         self.id_field.setMinimumWidth(150)
         self.area = AreaPicker(canvas, self)
         group, form = _group("Buildings")
@@ -217,7 +217,7 @@ class AssessForm(QScrollArea):
 
     def _result(self) -> QGroupBox:
         self.output: Any = QgsFileWidget(self)
-        self.output.setStorageMode(QgsFileWidget.SaveFile)
+        self.output.setStorageMode(QgsFileWidget.StorageMode.SaveFile)
         self.output.setFilter(RESULTS)
         # The dialog says whether a file is replaced: the box below does.
         self.output.setConfirmOverwrite(False)

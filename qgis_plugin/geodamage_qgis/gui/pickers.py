@@ -68,7 +68,7 @@ class ImagePicker(QWidget):
         project.layersRemoved.connect(self._tell_lost)
         project.cleared.connect(self.clear)
         self.layers = QgsMapLayerComboBox(self)
-        self.layers.setFilters(QgsMapLayerProxyModel.RasterLayer)
+        self.layers.setFilters(QgsMapLayerProxyModel.Filter.RasterLayer)
         self.layers.setAllowEmptyLayer(True, "choose a raster layer or files")
         self.layers.setCurrentIndex(0)  # QGIS has taken the first layer
         self.layers.setMinimumContentsLength(24)
@@ -212,7 +212,7 @@ class AreaPicker(QWidget):
         self.kind = QComboBox(self)
         self.kind.addItems(["Overlap of both images", "Current map view", "Polygons of layer"])
         self.layers = QgsMapLayerComboBox(self)
-        self.layers.setFilters(QgsMapLayerProxyModel.PolygonLayer)
+        self.layers.setFilters(QgsMapLayerProxyModel.Filter.PolygonLayer)
         self.layers.setMinimumContentsLength(16)
         _stretch(self.layers)
         _stretch(self.kind)

@@ -72,7 +72,7 @@ def explained(parameter: Parameter, text: str) -> Parameter:
 
 def advanced(parameter: Parameter) -> Parameter:
     """Fold a parameter away."""
-    parameter.setFlags(parameter.flags() | Parameter.FlagAdvanced)
+    parameter.setFlags(parameter.flags() | Parameter.Flag.FlagAdvanced)
     return parameter
 
 
@@ -92,7 +92,11 @@ def number(
     most: float | None = None,
 ) -> Parameter:
     """Make a parameter that takes a number and may be left empty."""
-    kind = QgsProcessingParameterNumber.Integer if whole else QgsProcessingParameterNumber.Double
+    kind = (
+        QgsProcessingParameterNumber.Type.Integer
+        if whole
+        else QgsProcessingParameterNumber.Type.Double
+    )
     limits = (least,) if most is None else (least, most)
     parameter = QgsProcessingParameterNumber(name, title, kind, None, True, *limits)
     return explained(parameter, help_text)
@@ -135,7 +139,7 @@ _IMAGE_HELP = (
 
 
 def _image(name: str, title: str, help_text: str) -> Parameter:
-    kind = QgsProcessing.TypeRaster
+    kind = QgsProcessing.SourceType.TypeRaster
     return explained(QgsProcessingParameterMultipleLayers(name, title, kind), help_text)
 
 
@@ -188,7 +192,7 @@ def areas() -> list[Parameter]:
 
 
 def _polygons(name: str, title: str) -> Parameter:
-    kinds = [QgsProcessing.TypeVectorPolygon]
+    kinds = [QgsProcessing.SourceType.TypeVectorPolygon]
     return QgsProcessingParameterFeatureSource(name, title, kinds, optional=True)
 
 
@@ -282,7 +286,7 @@ def overwrite() -> Parameter:
 
 def result() -> Parameter:
     """Return the parameter of the layer of buildings."""
-    kind = QgsProcessing.TypeVectorPolygon
+    kind = QgsProcessing.SourceType.TypeVectorPolygon
     return explained(
         QgsProcessingParameterVectorDestination(OUTPUT, "Buildings", kind),
         f"A file: {', '.join(VECTOR_EXTENSIONS)}. Its facts come beside it, in OUTPUT.json.",

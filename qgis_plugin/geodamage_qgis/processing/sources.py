@@ -176,7 +176,7 @@ def _is_made_here(layer: QgsVectorLayer, id_field: str | None) -> bool:
     index = layer.fields().indexOf(id_field)
     if index < 0:
         return False
-    if layer.fields().fieldOrigin(index) != QgsFields.OriginProvider:
+    if layer.fields().fieldOrigin(index) != QgsFields.FieldOrigin.OriginProvider:
         return True
     return index in layer.primaryKeyAttributes()
 
@@ -361,7 +361,7 @@ def _export_provider(
         progress,
     )
     why = f"QGIS's code {int(result)}"
-    _check_export(source, result == QgsRasterFileWriter.NoError, why, feedback)
+    _check_export(source, result == QgsRasterFileWriter.WriterError.NoError, why, feedback)
     return str(export)
 
 
@@ -432,7 +432,7 @@ def export_extent(
     """
     if extent.isEmpty() or not crs.isValid():
         raise PluginError("the extent of the area of interest has no area or no CRS; draw another")
-    writer = _writer(path, QgsFields(), QgsWkbTypes.Polygon, crs, transforms)
+    writer = _writer(path, QgsFields(), QgsWkbTypes.Type.Polygon, crs, transforms)
     feature = QgsFeature()
     feature.setGeometry(QgsGeometry.fromRect(extent))
     _write(writer, feature)
@@ -452,7 +452,7 @@ def _writer(
     # A field `fid` of the layer stays a field: it may be the identity of the buildings.
     options.layerOptions = ["FID=geodamage_key"]
     writer = QgsVectorFileWriter.create(os.fspath(path), fields, kind, crs, transforms, options)
-    if writer.hasError() != QgsVectorFileWriter.NoError:
+    if writer.hasError() != QgsVectorFileWriter.WriterError.NoError:
         raise PluginError(f"{path}: cannot be written ({writer.errorMessage()}); free some space")
     return writer
 

@@ -55,8 +55,8 @@ def test_the_contract_of_names_holds(provider):
     names = {p.name() for p in provider.algorithm("buildings").parameterDefinitions()}
     assert names == {
         "IMAGE", "MODEL", "MODEL_FILE", "AOI", "AOI_EXTENT", "DEVICE", "TTA", "THRESHOLD",
-        "REGULARISE", "BANDS", "SCALE", "MIN_AREA", "SIMPLIFY", "TILE", "BATCH_SIZE", "THREADS", "MEMORY", "ALLOW_REMOTE",
-        "OVERWRITE", "OUTPUT", "RASTER", "PROBABILITIES",
+        "REGULARISE", "BANDS", "SCALE", "MIN_AREA", "SIMPLIFY", "TILE", "BATCH_SIZE", "THREADS",
+        "MEMORY", "ALLOW_REMOTE", "OVERWRITE", "OUTPUT", "RASTER", "PROBABILITIES",
     }  # fmt: skip
 
 
