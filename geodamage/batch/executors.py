@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from geodamage.assessment import Job, Progress, Summary, assess
-from geodamage.errors import GeodamageError, GeodamageWarning, OptionError, ResourceError
+from geodamage.errors import GeodamageError, GeodamageWarning, OptionError, ResourceError, one_line
 from geodamage.model.session import default_threads
 from geodamage.output.publication import PARTIAL_NAME
 
@@ -145,13 +145,13 @@ def follow_task(
             warnings.simplefilter("ignore", GeodamageWarning)
             summary = yield from _updates(task.name, work(task.job))
     except GeodamageError as error:
-        return Outcome(task.name, error=_line(error), error_code=error.exit_code)
+        return Outcome(task.name, error=one_line(error), error_code=error.exit_code)
     except MemoryError as error:
-        text = f"out of memory ({_line(error)}); lower --scene-memory or --batch-size"
+        text = f"out of memory ({one_line(error)}); lower --scene-memory or --batch-size"
         return Outcome(task.name, error=text, error_code=ResourceError.exit_code)
     except Exception as error:
         # The border of a scene: whatever is left is our mistake, and the others go on.
-        text = f"internal error, {type(error).__name__}: {_line(error) or 'no message'}"
+        text = f"internal error, {type(error).__name__}: {one_line(error) or 'no message'}"
         return Outcome(task.name, error=text, error_code=GeodamageError.exit_code)
     return Outcome(task.name, facts={**summary.facts(), "seconds": round(summary.seconds, 2)})
 
@@ -167,10 +167,6 @@ def _updates(
                 summary: Summary = stop.value
                 return summary
             yield Update(name, step.done / max(step.total, 1), step.message, step.warning)
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())
 
 
 def clear_partials(folder: Path, *, dead_only: bool = False) -> None:

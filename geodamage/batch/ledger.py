@@ -27,7 +27,7 @@ from geodamage.batch.record import (
     SceneIdentity,
     SceneRecord,
 )
-from geodamage.errors import LedgerError
+from geodamage.errors import LedgerError, one_line
 
 #: Seconds after which the scene of an owner that says nothing any more may be taken over.
 LEASE = 120.0
@@ -432,7 +432,7 @@ def _errors(path: Path) -> Iterator[None]:
             "may be written to, and that the disk is not full"
         ) from error
     except sqlite3.DatabaseError as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise LedgerError(
             f"{path}: the ledger is damaged ({reason}); move it away and run the same command with "
             "--overwrite, which assesses its scenes again"

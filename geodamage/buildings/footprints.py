@@ -16,7 +16,7 @@ from rasterio.transform import Affine
 
 from geodamage.ahead import close
 from geodamage.buildings.finding import Grading
-from geodamage.errors import FootprintError
+from geodamage.errors import FootprintError, without_advice
 from geodamage.fields import NAMES
 from geodamage.grid import WGS84, Grid
 from geodamage.model.card import Card
@@ -85,7 +85,7 @@ def read_footprints(
     try:
         frame = pyogrio.read_dataframe(path, fid_as_index=True)
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError) as error:
-        why = str(error).partition(";")[0]  # then follows GDAL's advice, for GDAL's command line
+        why = without_advice(error)
         raise FootprintError(f"{path}: no vector file that GDAL reads ({why})") from error
     if not isinstance(frame, gpd.GeoDataFrame):
         raise FootprintError(f"{path}: a table without geometry; give polygons")

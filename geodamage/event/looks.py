@@ -24,6 +24,7 @@ from geodamage.errors import (
     OutputError,
     SceneError,
     SceneReadError,
+    without_advice,
 )
 from geodamage.fields import NAMES, conform, empty_frame
 from geodamage.output.publication import VECTOR_EXTENSIONS, read_sidecar, sidecar_path
@@ -303,7 +304,7 @@ def _read(path: Path) -> gpd.GeoDataFrame:
     try:
         frame = gpd.read_parquet(name) if extension == ".parquet" else pyogrio.read_dataframe(name)
     except (OSError, ValueError, RuntimeError) as error:
-        why = str(error).partition(";")[0]  # then follows GDAL's advice, for GDAL's command line
+        why = without_advice(error)
         raise SceneReadError(f"{path}: not a vector file that can be read ({why})") from error
     if not isinstance(frame, gpd.GeoDataFrame):
         raise SceneError(f"{path}: has no geometry; give a file that geodamage assess wrote")

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyogrio
 
-from geodamage.errors import OutputError
+from geodamage.errors import OutputError, without_advice
 from geodamage.event.looks import (
     LONLAT,
     Look,
@@ -95,7 +95,7 @@ def read_record(path: Path) -> Record:
         dtypes = blank.scenes.drop(columns="geometry").dtypes.to_dict()
         scenes = scenes[list(blank.scenes.columns)].astype(dtypes)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        why = str(error).partition(";")[0]
+        why = without_advice(error)
         raise OutputError(f"{path}: no event that can be added to ({why}); --overwrite it") from (
             error
         )

@@ -12,7 +12,7 @@ import shapely
 from pyproj import CRS, Transformer
 
 from geodamage.damage import GRADES
-from geodamage.errors import OptionError, SceneError
+from geodamage.errors import OptionError, SceneError, without_advice
 from geodamage.event.looks import LONLAT
 from geodamage.output.vectors import to_rfc7946
 from geodamage.sources import check_vector_file
@@ -191,7 +191,7 @@ def read_admin(path: Path, field: str | None = None) -> Admin:
     try:
         frame = pyogrio.read_dataframe(name)
     except (OSError, ValueError, RuntimeError) as error:
-        why = str(error).partition(";")[0]  # then follows GDAL's advice, for GDAL's command line
+        why = without_advice(error)
         raise SceneError(f"{path}: not a vector file that can be read ({why})") from error
     if not isinstance(frame, gpd.GeoDataFrame) or frame.crs is None:
         raise SceneError(f"{path}: the areas have no CRS; save them with one")

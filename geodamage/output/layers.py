@@ -8,7 +8,7 @@ import geopandas as gpd
 import pyogrio
 import pyogrio.errors
 
-from geodamage.errors import InputError, OutputError
+from geodamage.errors import InputError, OutputError, without_advice
 from geodamage.output.publication import final_path, read_sidecar
 from geodamage.sources import check_vector_file
 
@@ -50,7 +50,7 @@ def read_layer(path: Path, layer: str | None = None) -> gpd.GeoDataFrame:
         OSError,
         ValueError,
     ) as error:
-        why = str(error).partition(";")[0]  # then follows GDAL's advice, for GDAL's command line
+        why = without_advice(error)
         raise InputError(f"{path}: cannot be read ({why}); give a result of assess") from error
     if not isinstance(frame, gpd.GeoDataFrame):
         raise InputError(f"{path}: a table without geometry; give a result of `geodamage assess`")

@@ -7,7 +7,7 @@ import shapely
 from pyproj import CRS
 from shapely.geometry.base import BaseGeometry
 
-from geodamage.errors import SceneError
+from geodamage.errors import SceneError, without_advice
 from geodamage.sources import check_vector_file
 
 
@@ -30,7 +30,7 @@ def read_aoi(path: Path, crs: CRS) -> BaseGeometry:
     try:
         frame = gpd.read_file(name)
     except (OSError, ValueError, RuntimeError) as error:
-        why = str(error).partition(";")[0]  # then follows GDAL's advice, for GDAL's command line
+        why = without_advice(error)
         raise SceneError(f"{path}: not a vector file that can be read ({why})") from error
     if not isinstance(frame, gpd.GeoDataFrame) or frame.crs is None:
         raise SceneError(f"{path}: the area of interest has no CRS; save it with one")
