@@ -16,6 +16,7 @@ import shapely
 from rasterio.features import rasterize
 
 from geodamage._version import __version__
+from geodamage.codes import MAP_STEPS
 from geodamage.damage import BACKGROUND, COLOUR_NOT_ASSESSED, COLOURS, GRADES, NOT_ASSESSED, rgb
 from geodamage.errors import OutputError
 from geodamage.grid import Grid
@@ -28,9 +29,6 @@ TILE = 512
 CACHE_BYTES = 64 * 2**20
 #: Polygons are burnt in cells of this many pixels a side, so that memory is bounded.
 CELL = 2048
-
-#: Steps of a probability raster between 0 and 1.
-STEPS = 250
 
 #: What wins where buildings overlap, by code: any grade over not assessed, then the worse.
 SEVERITY = np.zeros(256, dtype=np.uint8)
@@ -325,7 +323,7 @@ class ProbabilityRaster(_WorkingRaster):
             return
         values = probabilities[:, rows, columns]
         known = assessed[rows, columns] & np.isfinite(values).all(axis=0)
-        steps = np.rint(np.clip(np.where(known, values, 0), 0, 1) * STEPS)
+        steps = np.rint(np.clip(np.where(known, values, 0), 0, 1) * MAP_STEPS)
         with _writing(self.path):
             self._dataset.write(
                 np.where(known, steps, NOT_ASSESSED).astype(np.uint8), window=self._in_file(inside)
@@ -333,9 +331,9 @@ class ProbabilityRaster(_WorkingRaster):
 
     def _describe(self, dataset: Any) -> None:
         dataset.descriptions = self.names
-        dataset.scales = (1 / STEPS,) * self.channels
+        dataset.scales = (1 / MAP_STEPS,) * self.channels
         dataset.update_tags(
-            legend=f"probability = value / {STEPS}, {NOT_ASSESSED} not assessed; channels: "
+            legend=f"probability = value / {MAP_STEPS}, {NOT_ASSESSED} not assessed; channels: "
             + ", ".join(self.names)
         )
 
