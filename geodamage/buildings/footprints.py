@@ -18,7 +18,7 @@ from geodamage.ahead import close
 from geodamage.buildings.finding import Grading
 from geodamage.errors import FootprintError, without_advice
 from geodamage.fields import NAMES
-from geodamage.grid import WGS84, Grid
+from geodamage.grid import Grid, geodesic_area
 from geodamage.model.card import Card
 from geodamage.prediction import UNSEEN, Strip
 from geodamage.scene.scene import MISSING_POST, MISSING_PRE, OUTSIDE_AOI, Scene
@@ -362,12 +362,5 @@ def _place(shapes: np.ndarray, grid: Grid) -> dict[str, np.ndarray]:
     area = np.full(len(shapes), np.nan)
     for n in np.flatnonzero(known):
         turned: Any = shapely.transform(shapes[n], to_lonlat.transform, interleaved=False)  # type: ignore[arg-type]
-        area[n] = _geodesic_area(turned)
+        area[n] = geodesic_area(turned)
     return {"area_m2": area, "lon": lon, "lat": lat}
-
-
-def _geodesic_area(shape: shapely.Geometry) -> float:
-    """Return the area of the polygons of a shape in degrees, m²; their rings may run either way."""
-    parts = shapely.get_parts(shape)
-    polygons = shapely.orient_polygons(parts[shapely.get_dimensions(parts) == 2])
-    return float(sum(abs(WGS84.geometry_area_perimeter(part)[0]) for part in polygons))

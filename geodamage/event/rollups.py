@@ -14,6 +14,7 @@ from pyproj import CRS, Transformer
 from geodamage.damage import GRADES
 from geodamage.errors import OptionError, SceneError, without_advice
 from geodamage.event.looks import LONLAT
+from geodamage.grid import utm_zone
 from geodamage.output.vectors import to_rfc7946
 from geodamage.sources import check_vector_file
 
@@ -148,15 +149,6 @@ def roll_up_by_grid(buildings: pd.DataFrame, cell: float) -> gpd.GeoDataFrame:
     table = tally(buildings, unit, len(distinct))
     table.insert(0, "cell_id", pd.Series(names, dtype="string"))
     return gpd.GeoDataFrame(table, geometry=_squares(distinct, cell), crs=LONLAT)
-
-
-def utm_zone(lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
-    """Return the EPSG code of the UTM zone (WGS 84) of each place; Norway has no exceptions here.
-
-    Source: EPSG dataset, 32601 to 32660 north and 32701 to 32760 south.
-    """
-    zone = np.clip(np.floor((lon + 180) / 6).astype(np.int64) + 1, 1, 60)
-    return np.where(lat < 0, 32700, 32600) + zone
 
 
 def _squares(cells: np.ndarray, cell: float) -> np.ndarray:

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import shapely
 
 from geodamage.ahead import ahead
 from geodamage.arrays import Prediction, predict_pair
 from geodamage.buildings.finding import DEFAULT_MIN_AREA, Grading
 from geodamage.errors import LabelError, OptionError
-from geodamage.grid import WGS84
+from geodamage.grid import geodesic_area
 from geodamage.model.card import Card
 from geodamage.model.ensemble import Ensemble
 from geodamage.model.heads import Predictor
@@ -158,8 +159,7 @@ def _pixel_area(labels: list[Label], shape: tuple[int, int]) -> float | None:
     lon, lat = affine @ np.stack([x, y, np.ones(4)])
     if not (np.isfinite(lon).all() and (np.abs(lat) <= 90).all()):
         return None
-    area, _ = WGS84.polygon_area_perimeter(lon, lat)
-    return abs(float(area)) or None
+    return geodesic_area(shapely.Polygon(np.column_stack([lon, lat]))) or None
 
 
 @dataclass
