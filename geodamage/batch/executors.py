@@ -5,7 +5,6 @@ came of it. A task that fails, or whose process dies, harms no other.
 """
 
 import contextlib
-import math
 import multiprocessing
 import os
 import signal
@@ -20,7 +19,10 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Protocol
 
+import psutil
+
 from geodamage.assessment import Job, Progress, Summary, assess
+from geodamage.batch.owner import is_alive
 from geodamage.errors import GeodamageError, GeodamageWarning, OptionError, ResourceError, one_line
 from geodamage.model.session import default_threads
 from geodamage.output.publication import PARTIAL_NAME
@@ -187,20 +189,14 @@ def clear_partials(folder: Path, *, dead_only: bool = False) -> None:
         # Working files of the drivers are named after the partial file.
         name = path.name.partition(".partial")[0] + ".partial"
         match = PARTIAL_NAME.fullmatch(name)
-        if match is not None and not (dead_only and _is_alive(name)):
+        if match is not None and not (dead_only and is_alive(_writer(name))):
             with contextlib.suppress(OSError):
                 path.unlink()
 
 
-def _is_alive(partial_name: str) -> bool:
-    pid = int(partial_name.split(".")[-2].partition("-")[0])
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+def _writer(partial_name: str) -> int:
+    """Return the number of the process that writes a partial file."""
+    return int(partial_name.split(".")[-2].partition("-")[0])
 
 
 def plan_workers(
@@ -245,10 +241,7 @@ def plan_workers(
 
 def free_memory() -> float:
     """Return the bytes that programs can still have, no more than a container's limit."""
-    free = math.inf
-    with contextlib.suppress(OSError, ValueError, StopIteration):
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        free = 1024.0 * int(next(x for x in lines if x.startswith("MemAvailable")).split()[1])
+    free = float(psutil.virtual_memory().available)
     for limit, used in (
         ("memory.max", "memory.current"),
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
@@ -257,9 +250,7 @@ def free_memory() -> float:
             group = Path("/sys/fs/cgroup")
             most = float((group / limit).read_text())
             free = min(free, most - float((group / used).read_text()))
-    if math.isinf(free) and hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        free = float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    return 4e9 if math.isinf(free) else free
+    return free
 
 
 def find_devices(device: str) -> list[str]:

@@ -388,7 +388,8 @@ def _packed(owner: Owner) -> str:
 
 def _unpacked(text: str, pid: int) -> Owner:
     host, begun = json.loads(text)
-    return Owner(host, pid, begun)
+    # Earlier ledgers hold a text there, in another unit.
+    return Owner(host, pid, begun if isinstance(begun, float) else None)
 
 
 def _record(row: sqlite3.Row) -> SceneRecord:
