@@ -14,7 +14,7 @@ from geodamage.cli.arguments import FILE, parse_memory
 from geodamage.cli.progress import LINE_EVERY
 
 if TYPE_CHECKING:
-    from geodamage.scores.evaluation import Evaluation, Progress
+    from geodamage.scores.evaluation import Evaluation, EvaluationProgress
 
 
 @click.command(name="evaluate")
@@ -72,7 +72,9 @@ def command(**options: Any) -> None:
     print_scores(figures)
 
 
-def _follow(work: "Generator[Progress, None, Evaluation]", *, quiet: bool) -> "Evaluation":
+def _follow(
+    work: "Generator[EvaluationProgress, None, Evaluation]", *, quiet: bool
+) -> "Evaluation":
     """Run an evaluation to its end and say how it goes; an interrupted one is closed first."""
     said = time.monotonic()
     with contextlib.closing(work):

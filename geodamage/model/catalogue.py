@@ -16,18 +16,18 @@ from geodamage.model.onnx import LARGEST_MODEL
 
 
 @dataclass(frozen=True)
-class Member:
-    """One model of an ensemble."""
+class MemberFile:
+    """One model of an ensemble, as its files describe it."""
 
-    entry: Mapping[str, Any]
+    table: Mapping[str, Any]
     """What the ensemble says about it: file, weight, flips, heads."""
     card: Card
     """The facts inside its file."""
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A model or an ensemble."""
+class ModelFile:
+    """A model or an ensemble, as its files describe it."""
 
     name: str
     """As it is called, by its card or its table."""
@@ -39,7 +39,7 @@ class Entry:
     """The facts inside a model file; None of an ensemble."""
     table: Mapping[str, Any]
     """What an ensemble says about itself."""
-    members: tuple[Member, ...]
+    members: tuple[MemberFile, ...]
     """Of an ensemble."""
 
     @property
@@ -52,16 +52,16 @@ class Entry:
         facts: dict[str, Any] = {"name": self.name, "path": str(self.path), "bytes": self.size}
         if self.card:
             return facts | {"card": dataclasses.asdict(self.card)}
-        members = [{**m.entry, "card": dataclasses.asdict(m.card)} for m in self.members]
+        members = [{**m.table, "card": dataclasses.asdict(m.card)} for m in self.members]
         return facts | {"ensemble": dict(self.table), "members": members}
 
 
-def list_models() -> list[Entry]:
+def list_models() -> list[ModelFile]:
     """Return the models that came with the package."""
     return [read_model(path) for path in bundled_models().values()]
 
 
-def read_model(source: str | PathLike[str]) -> Entry:
+def read_model(source: str | PathLike[str]) -> ModelFile:
     """Read the card of a model, or the table of an ensemble and the cards of its members.
 
     Parameters
@@ -81,10 +81,10 @@ def read_model(source: str | PathLike[str]) -> Entry:
     if path.suffix.lower() == ".toml":
         return _ensemble(path, blob)
     card = read_card(blob, str(path))
-    return Entry(card.name, path, len(blob), card, {}, ())
+    return ModelFile(card.name, path, len(blob), card, {}, ())
 
 
-def _ensemble(path: Path, blob: bytes) -> Entry:
+def _ensemble(path: Path, blob: bytes) -> ModelFile:
     try:
         table = tomllib.loads(blob.decode("utf-8"))
     except ValueError as error:
@@ -98,9 +98,9 @@ def _ensemble(path: Path, blob: bytes) -> Entry:
         if not isinstance(name, str) or Path(name).name != name:
             raise ModelError(f"{path}: a member names no file beside the ensemble; mend it")
         content = _read(path.with_name(name))
-        members.append(Member(entry, read_card(content, str(path.with_name(name)))))
+        members.append(MemberFile(entry, read_card(content, str(path.with_name(name)))))
         size += len(content)
-    return Entry(str(table.get("name", path.stem)), path, size, None, table, tuple(members))
+    return ModelFile(str(table.get("name", path.stem)), path, size, None, table, tuple(members))
 
 
 def _read(path: Path) -> bytes:

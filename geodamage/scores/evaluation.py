@@ -78,7 +78,7 @@ class EvaluationJob:
 
 
 @dataclass(frozen=True)
-class Progress:
+class EvaluationProgress:
     """How far an evaluation is.
 
     Attributes
@@ -217,7 +217,7 @@ class Evaluation:
         }
 
 
-def evaluate(job: EvaluationJob) -> Generator[Progress, None, Evaluation]:
+def evaluate(job: EvaluationJob) -> Generator[EvaluationProgress, None, Evaluation]:
     """Score a model over a folder of labelled pairs; a generator of progress.
 
     Closing it stops the work and leaves no file. Its return value is the result.
@@ -243,7 +243,7 @@ def evaluate_model(
     model: Model | Ensemble,
     pairs: list[Pair],
     folder: SubmissionFolder | None = None,
-) -> Generator[Progress, None, Evaluation]:
+) -> Generator[EvaluationProgress, None, Evaluation]:
     """Predict and count pair after pair with a model at hand; a generator of progress."""
     result = Evaluation(facts=_facts(job, model))
     grading, drawing = Grading.of(model.card), Drawing.of(model.card, job.min_area)
@@ -257,7 +257,7 @@ def evaluate_model(
             seen.add(truth)
             if folder is not None:
                 folder.add(truth.pair.name, masks)
-            yield Progress(truth.pair.name, done, len(pairs))
+            yield EvaluationProgress(truth.pair.name, done, len(pairs))
     result.notes = [*seen.notes(model.card), *_unlabelled(job)]
     result.official_reason = seen.official_reason()
     if job.bootstrap:
