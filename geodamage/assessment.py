@@ -70,7 +70,7 @@ class Job:
     device: str = "auto"
     """`auto`, `cpu`, `cuda` or `cuda:N`."""
     threads: int = 0
-    """Of inference; 0 takes every processor."""
+    """CPU threads for inference; 0 takes one for each processor."""
     tta: str = "none"
     """`none` or `flips`."""
     vote: str = "probabilities"
@@ -97,7 +97,7 @@ class Job:
     memory: float = 1.5e9
     """Bytes the whole process may take."""
     date: str | None = None
-    """Of the image after, as the sidecar shall say it; merging many scenes goes by it."""
+    """Date of the image after, as the sidecar shall say it; merging many scenes goes by it."""
     overwrite: bool = False
     """Replace results that are there already."""
 
@@ -211,7 +211,7 @@ def assess(
     Raises
     ------
     GeodamageError
-        Of the kind that fits; see `geodamage.errors`.
+        If something is refused or fails; which kind of it is raised, `geodamage.errors` says.
     """
     started = time.monotonic()
     _check_outputs(job)
@@ -252,9 +252,9 @@ def scene_options(
     Parameters
     ----------
     options
-        As the user gave them.
+        Options as the user gave them.
     card
-        Of the model.
+        Card of the model.
     maps
         Saved maps that it reads.
     """

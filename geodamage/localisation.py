@@ -54,7 +54,7 @@ class LocalisationJob:
     device: str = "auto"
     """`auto`, `cpu`, `cuda` or `cuda:N`."""
     threads: int = 0
-    """Of inference; 0 takes every processor."""
+    """CPU threads for inference; 0 takes one for each processor."""
     tta: str = "none"
     """`none`, `flips` or `full`."""
     scales: tuple[float, ...] = (1.0,)
@@ -78,7 +78,7 @@ class LocalisationJob:
     memory: float = 1.5e9
     """Bytes the whole process may take."""
     date: str | None = None
-    """Of the image, as the sidecar shall say it."""
+    """Date of the image, as the sidecar shall say it."""
     overwrite: bool = False
     """Replace results that are there already."""
 
@@ -103,7 +103,7 @@ class FootprintSummary(Coverage):
     Attributes
     ----------
     area
-        Of all buildings, m².
+        Area of all buildings, m².
     """
 
     area: float = 0.0
@@ -134,7 +134,7 @@ def localise(job: LocalisationJob) -> Generator[Progress, None, FootprintSummary
     Raises
     ------
     GeodamageError
-        Of the kind that fits; see `geodamage.errors`.
+        If something is refused or fails; which kind of it is raised, `geodamage.errors` says.
     """
     started = time.monotonic()
     _check_outputs(job)

@@ -43,7 +43,7 @@ def connect(stack: ExitStack, *, address: str | None = None, workers: int | None
     stack
         Closes the client, and a cluster that was begun here.
     address
-        Of a scheduler, `tcp://host:8786`, or the path of a scheduler file.
+        Address of a scheduler, `tcp://host:8786`, or the path of a scheduler file.
     workers
         Processes of this machine, where there is no address.
 
@@ -96,7 +96,7 @@ class DaskExecutor:
     client
         A `distributed.Client`.
     threads
-        Of inference of each task, where its job does not say; 0 takes all that the worker may use.
+        CPU threads for a task whose job names none; 0 takes all that the worker may use.
     """
 
     def __init__(self, client: Any, *, threads: int = 0) -> None:
@@ -228,7 +228,7 @@ def predict_on_cluster(
     job
         Says where the images are, and with what to predict.
     scene, model, plan
-        As the client has opened, loaded and made them.
+        Scene, model and plan that the client has opened, loaded and made.
     with_grades
         Grade each pixel by the rules of the model, too.
 

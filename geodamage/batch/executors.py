@@ -43,7 +43,7 @@ class Task:
     Attributes
     ----------
     name
-        Of the scene.
+        Scene name.
     job
         What to do; it may overwrite.
     """
@@ -59,9 +59,9 @@ class Update:
     Attributes
     ----------
     name
-        Of the scene.
+        Scene name.
     share
-        Of its pixels that are finished, 0-1.
+        Share of its pixels that are finished, 0-1.
     message
         A line for the user, or None; `warning` says that it is one.
     """
@@ -79,7 +79,7 @@ class Outcome:
     Attributes
     ----------
     name
-        Of the scene.
+        Scene name.
     facts
         Figures of the result, None if there is none.
     error, error_code

@@ -88,7 +88,7 @@ class Ledger:
     Attributes
     ----------
     path
-        Of the SQLite file.
+        Path of the SQLite file.
     token
         Marks what this process claims.
     """

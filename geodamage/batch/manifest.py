@@ -302,7 +302,7 @@ def unique_names(wanted: Iterable[tuple[str, str]]) -> list[str]:
     Parameters
     ----------
     wanted
-        Of each scene, what it is called, and what tells it from others of that name: the digits
+        What each scene is called, and what tells it from others of that name: the digits
         come from it, so they stay when scenes are added elsewhere.
 
     Raises

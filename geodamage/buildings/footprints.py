@@ -296,7 +296,7 @@ def grade_footprints(
     footprints
         From `read_footprints`, on the scene's grid.
     card
-        Of the model.
+        Card of the model.
 
     Yields
     ------

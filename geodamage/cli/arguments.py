@@ -84,7 +84,7 @@ threads = click.option(
     type=click.IntRange(min=0),
     default=0,
     metavar="N",
-    help="Of inference; all processors unless given.",
+    help="CPU threads for inference; all processors unless given.",
 )
 memory = click.option(
     "--memory",

@@ -18,7 +18,7 @@ INTERRUPTED = 130
               help="Folder of the results.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--event-date", metavar="DATE",
-              help="Of the event; sorts the images of a STAC catalogue.")  # fmt: skip
+              help="Date of the event; sorts the images of a STAC catalogue.")  # fmt: skip
 @click.option("--asset", metavar="KEY", help="The image among a STAC item's assets.")
 @arguments.model
 @click.option("--device", default="auto", show_default=True, metavar="NAME",
@@ -61,7 +61,7 @@ INTERRUPTED = 130
 @click.option("--scene-memory", default="1.5GB", show_default=True, metavar="SIZE",
               help="Memory that each scene is planned for.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(min=0), default=0, metavar="N",
-              help="Of each scene; the processors are dealt out unless given.")  # fmt: skip
+              help="CPU threads a scene; the processors are dealt out unless given.")  # fmt: skip
 @click.option("--shard", metavar="K/N",
               help="Do the K-th of N shares only, with a ledger of its own.")  # fmt: skip
 @click.option("--retry-failed", is_flag=True, help="Try the scenes again that failed.")

@@ -146,7 +146,7 @@ def import_command(files: tuple[Path, ...], output: Path, **options: Any) -> Non
 @click.option("--part", default="validation", show_default=True, metavar="NAME",
               help="Part of the split to compare on; others are calibrated on.")  # fmt: skip
 @click.option("--windows", type=click.IntRange(min=1), default=32, show_default=True,
-              metavar="N", help="Of calibration.")  # fmt: skip
+              metavar="N", help="Windows to calibrate on.")  # fmt: skip
 @click.option(
     "--device",
     default="cpu",

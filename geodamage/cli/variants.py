@@ -25,7 +25,7 @@ def follow(work: Generator[S, None, R], line_of: Callable[[S], str], *, quiet: b
     Parameters
     ----------
     work
-        Of steps; an interrupted one is closed first.
+        Generator of steps; an interrupted one is closed first.
     line_of
         Returns what to say of a step; what begins with `note:` stays.
     quiet

@@ -73,7 +73,7 @@ class SceneLooks:
     outline
         The ground that was assessed, in longitude and latitude; None where the sidecar lacks it.
     fingerprint
-        Of both files and the date: equal for equal results.
+        Hash of both files and the date: equal for equal results.
     statuses, grades
         Buildings of the scene by status, and by grade (1-4).
     """
@@ -248,7 +248,7 @@ def scene_looks(
     frame
         Every field, and a geometry, in any CRS and order.
     facts
-        Of the sidecar; without `scene` the ground stays unknown.
+        Facts of the sidecar; without `scene` the ground stays unknown.
     fingerprint
         Differs where the result does.
 

@@ -76,7 +76,7 @@ class Card:
     damaged_threshold: float = 0.5
     """A building is damaged where its minor, major and destroyed probabilities reach this."""
     temperature: float = 1.0
-    """Of the buildings' probabilities: above 1 makes them less certain."""
+    """Temperature of the buildings' probabilities: above 1 makes them less certain."""
     grade_weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
     """Weight of each grade in the decision for a building."""
     bytes_per_pixel: float = 1500.0

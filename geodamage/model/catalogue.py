@@ -30,7 +30,7 @@ class ModelFile:
     """A model or an ensemble, as its files describe it."""
 
     name: str
-    """As it is called, by its card or its table."""
+    """Name that its card or its table gives it."""
     path: Path
     """Its file."""
     size: int
@@ -40,7 +40,7 @@ class ModelFile:
     table: Mapping[str, Any]
     """What an ensemble says about itself."""
     members: tuple[MemberFile, ...]
-    """Of an ensemble."""
+    """Members of an ensemble; none of a model."""
 
     @property
     def cards(self) -> tuple[Card, ...]:

@@ -131,7 +131,7 @@ def load_checkpoint(path: str | PathLike[str]) -> nn.Module:
     Parameters
     ----------
     path
-        As for `read_checkpoint`.
+        Path that `read_checkpoint` takes.
 
     Raises
     ------

@@ -81,7 +81,7 @@ class PyramidDesign:
     context
         Whether the joined pyramid goes through a context block.
     planes
-        Of the context block: eight times the channels in its bottleneck.
+        Width of the context block: eight times the channels in its bottleneck.
     repeated
         Whether the convolution after the pyramid starts with a context block of its own.
     mish
@@ -280,9 +280,9 @@ class FeaturePyramid(nn.Module):
     Parameters
     ----------
     channels
-        Of the features at strides 4, 8, 16 and 32.
+        Channels of the features at strides 4, 8, 16 and 32.
     design
-        Of the decoder.
+        Design of the decoder.
     """
 
     stride = 32
@@ -421,11 +421,11 @@ class TimmFpn(FeaturePyramid):
     Parameters
     ----------
     encoder
-        Of timm, giving features `(n, c, h, w)` of all its stages.
+        Encoder of timm that gives features `(n, c, h, w)` of all its stages.
     places
-        Of the features at strides 4, 8, 16 and 32 among them.
+        Places of the features at strides 4, 8, 16 and 32 among them.
     design
-        Of the decoder.
+        Design of the decoder.
     """
 
     def __init__(self, encoder: Any, places: Sequence[int], design: PyramidDesign) -> None:

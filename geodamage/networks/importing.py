@@ -111,7 +111,7 @@ class Imported:
     halo: int
     """Pixels; measured, or the fixed overlap of a network of global context."""
     size: int
-    """Of the model file, bytes."""
+    """Size of the model file, bytes."""
     difference: float
     """Largest difference of a probability between the model file and the network."""
 
@@ -134,11 +134,11 @@ def import_checkpoints(
         Name without extension: NAME.onnx for one checkpoint, for several NAME.toml beside its
         members NAME-<network>-<task>-<number>.onnx.
     licence
-        Of the weights, instead of what is known of their family.
+        Licence of the weights, instead of what is known of their family.
     overwrite
         Replace files that are there already.
     tolerance
-        Of the halo; see `measure_halo`.
+        Tolerance of the halo; see `measure_halo`.
 
     Yields
     ------

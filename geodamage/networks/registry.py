@@ -31,7 +31,7 @@ class NetworkFacts:
     Attributes
     ----------
     name, family
-        As `create_network` takes it; whose it is.
+        Name that `create_network` takes, and whose network it is.
     task
         `"localisation"` of one image, `"damage"` of a pair, or `"assess"`: both at once.
     context
@@ -62,7 +62,7 @@ class Created:
     Attributes
     ----------
     name, options
-        As given to `create_network`.
+        Name and options that `create_network` was given.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Blueprint:
     Attributes
     ----------
     family, context
-        As of `NetworkFacts`.
+        Family and context, the same as of `NetworkFacts`.
     tasks
         Those that it is built for.
     build
@@ -238,20 +238,20 @@ def create_network(name: str, *, task: str, pretrained: bool = False, **options:
     Parameters
     ----------
     name
-        As `list_networks` gives it, such as `"res34_unet"`.
+        Name that `list_networks` gives, such as `"res34_unet"`.
     task
         `"localisation"`, `"damage"` or `"assess"`.
     pretrained
         Whether the encoder starts from ImageNet; the weights are fetched where they are missing.
     **options
-        Of the U-Nets `widths`, channels of the decoder at strides 1, 2, 4, 8 and 16. Of
-        `"compact"` those of `CompactSiamese`. Of the feature pyramids `drop_connect`, `context`
-        and `mish`, and of `"timm_fpn"` `encoder`, too: see `geodamage.networks.efficient_fpn`.
+        U-Nets take `widths`, channels of the decoder at strides 1, 2, 4, 8 and 16. `"compact"`
+        takes those of `CompactSiamese`. Feature pyramids take `drop_connect`, `context` and
+        `mish`, and `"timm_fpn"` takes `encoder`, too: see `geodamage.networks.efficient_fpn`.
 
     Returns
     -------
     torch.nn.Module
-        In training mode, on the default device of torch, with keys as published.
+        Network in training mode, on the default device of torch, with keys as published.
 
     Raises
     ------

@@ -57,7 +57,7 @@ class Memory(NamedTuple):
     Attributes
     ----------
     resident
-        Of the loaded model.
+        Bytes of the loaded model.
     working
         More while it answers one window.
     """
@@ -74,11 +74,11 @@ def measure_memory(
     Parameters
     ----------
     path
-        Of a model or an ensemble.
+        Path of a model or an ensemble.
     size
         Rows and columns of the window, pixels.
     device, threads
-        As in `load_model`.
+        The same as of `load_model`.
 
     Raises
     ------
@@ -103,11 +103,11 @@ class TimingJob:
     models: tuple[str | PathLike[str], ...] = ()
     """Names or paths; all bundled models unless given."""
     devices: tuple[str, ...] = ()
-    """As `load_model` takes them; every one that ONNX Runtime has a provider for unless given."""
+    """Devices for `load_model`; every one that ONNX Runtime has a provider for unless given."""
     tile: int | None = None
     """Window with its halo, pixels; None takes the card's."""
     threads: int = 0
-    """Of inference on the processor; 0 lets ONNX Runtime choose."""
+    """CPU threads for inference; 0 lets ONNX Runtime choose."""
     rounds: int = 5
     """How often each is asked; the first answer, for warming up, is not counted."""
     with_memory: bool = True
@@ -133,7 +133,7 @@ class Timing:
     tile
         Rows and columns of the window, pixels.
     seconds
-        Of each round.
+        Seconds of each round.
     ratio
         Rounds of the reference over those of this one, their median; None without reference.
     memory

@@ -51,19 +51,19 @@ class OptimisationJob:
     output: Path = Path()
     """Folder of the variants, `NAME-int8.onnx` and so on."""
     precisions: tuple[str, ...] = ("fp16", "int8")
-    """Of `VARIANTS`."""
+    """Which of `VARIANTS` to make."""
     split: Path | None = None
     """CSV with the columns `pair` and `part`; None takes every pair for everything."""
     part: str = "validation"
     """Part of the split that parent and variants are compared on."""
     windows: int = WINDOWS
-    """Of calibration."""
+    """Number of windows for calibration."""
     seed: int = 0
-    """Of the places of these windows."""
+    """Seed of the places of these windows."""
     device: str = "cpu"
     """Where parent and variants are compared."""
     threads: int = 0
-    """Of inference; 0 takes every processor."""
+    """CPU threads for inference; 0 takes one for each processor."""
     keep: bool = False
     """Write what fails the comparison, too; its card says so."""
     overwrite: bool = False
@@ -90,7 +90,7 @@ class OptimisationProgress:
     done, total
         Files that are rewritten, or pairs.
     name
-        Of the one just done.
+        Name of the one just done.
     """
 
     stage: str
@@ -106,13 +106,13 @@ class Variant:
     Attributes
     ----------
     precision
-        Of `VARIANTS`.
+        One of `VARIANTS`.
     path
         Where it is, or would have been.
     size, parent_size
         Bytes, with all members.
     kept_float
-        Of an int8 variant, what stayed in single precision; see `precision.KEPT_FLOAT`.
+        What of an int8 variant stayed in single precision; see `precision.KEPT_FLOAT`.
     parity
         How far it is from its parent.
     written

@@ -279,7 +279,7 @@ def open_image(
     allow_remote
         Whether URLs are let through.
     option
-        By which the user gives the channels, for messages.
+        Option by which the user gives the channels, for messages.
     speckled
         Whether it is of a radar; see `geodamage.scene.tiles.open_tile`.
 

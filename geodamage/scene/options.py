@@ -65,7 +65,7 @@ class SceneOptions:
 
     @property
     def bands_option(self) -> str:
-        """By which the channels of the post image are chosen: of two sensors it has its own."""
+        """Option that chooses the channels of the post image: of two sensors it has its own."""
         return "--bands" if self.post_sensor == "optical" else "--post-bands"
 
     @property
@@ -83,9 +83,9 @@ def choose_bands(
     Parameters
     ----------
     both
-        Of both images, where one sensor took them; of two sensors those of the pre image.
+        Channels of both images, where one sensor took them; of two sensors those of the pre image.
     post
-        Of the post image, where they are others.
+        Channels of the post image, where they are others.
     post_sensor
         `optical` or `sar`.
     """
@@ -103,7 +103,7 @@ def with_choices(options: SceneOptions, chosen: Mapping[str, Any]) -> SceneOptio
     Parameters
     ----------
     options
-        Of all scenes.
+        Options of all scenes.
     chosen
         Any of `CHOICES`; other keys are left alone.
     """

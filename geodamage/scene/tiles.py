@@ -111,7 +111,7 @@ def choose_channels(
     wanted
         How many the model takes.
     option
-        By which the user gives them, for messages.
+        Option by which the user gives them, for messages.
 
     Raises
     ------
@@ -368,7 +368,7 @@ def open_tile(
     Parameters
     ----------
     name
-        As `find` returns it.
+        Name that `find` returns.
     asked, wanted, option
         See `choose_channels`.
     speckled

@@ -54,7 +54,7 @@ class EvaluationJob:
     device: str = "auto"
     """`auto`, `cpu`, `cuda` or `cuda:N`."""
     threads: int = 0
-    """Of inference; 0 takes every processor."""
+    """CPU threads for inference; 0 takes one for each processor."""
     tta: str = "none"
     """`none` or `flips`."""
     min_area: float = DEFAULT_MIN_AREA
@@ -169,7 +169,7 @@ class Evaluation:
     Attributes
     ----------
     tallies
-        Of each pair.
+        Tally of each pair.
     facts
         What was evaluated on what: `model`, `data`, `date`.
     notes
@@ -225,7 +225,7 @@ def evaluate(job: EvaluationJob) -> Generator[EvaluationProgress, None, Evaluati
     Raises
     ------
     GeodamageError
-        Of the kind that fits; see `geodamage.errors`.
+        If something is refused or fails; which kind of it is raised, `geodamage.errors` says.
     """
     pairs = choose_pairs(job)
     with contextlib.ExitStack() as stack:

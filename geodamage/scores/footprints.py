@@ -80,9 +80,9 @@ class FootprintScore:
     images
         How many.
     pixels
-        Of the masks.
+        Counts over the pixels of the masks.
     buildings
-        Of buildings found, missed and spurious.
+        Counts of buildings found, missed and spurious.
     """
 
     images: int = 0
@@ -299,7 +299,7 @@ def draw(path: Path, grid: Grid | None, *, threshold: float | None = None) -> Dr
     grid
         None for the raster's own pixels.
     threshold
-        As in `ScoringOptions`.
+        The same as of `ScoringOptions`.
 
     Raises
     ------

@@ -84,9 +84,9 @@ class MaskScore:
     odd_shapes
         How many of them the official scorer would refuse for their shape.
     official
-        By pixel.
+        Official score, by pixel.
     buildings
-        By connected component.
+        Score by connected component.
     """
 
     images: int
@@ -358,7 +358,7 @@ def report_scores(
     submission
         Says the event of each image.
     scores
-        As of `score_images`; taken one at a time.
+        Scores from `score_images`; taken one at a time.
 
     Returns
     -------
