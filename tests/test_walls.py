@@ -82,7 +82,9 @@ ROOMS = {
 }
 
 #: Modules of the root, from the lowest to the highest: the spine.
-FOUNDATIONS = {"_version", "codes", "damage", "errors", "fields", "grid", "sources", "windows"}
+FOUNDATIONS = {
+    *("_version", "codes", "damage", "errors", "fields", "grid", "schema", "sources", "windows")
+}
 MIDDLE = {"ahead", "plan", "prediction", "arrays"}
 #: Rooms that stand on predictions.
 UPPER_ROOMS = {"buildings", "scores", "optimise"}
