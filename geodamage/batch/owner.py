@@ -94,7 +94,7 @@ def _begun(pid: int) -> float | None:
         process = psutil.Process(pid)
         if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
             raise psutil.ZombieProcess(pid)
-        return process.create_time() - (psutil.boot_time() if psutil.LINUX else 0.0)
+        return float(process.create_time()) - (psutil.boot_time() if psutil.LINUX else 0.0)
     except psutil.AccessDenied:
         return None
 

@@ -74,7 +74,7 @@ def show_command(model: str, as_json: bool) -> None:
         click.echo()
         _write_table((), [(key, _text(value)) for key, value in member.items()])
         shown = ("task", "context", "halo", "stride", "tile", "licence", "sha256")
-        _write_table((), [(f"  {key}", _text(card[key])) for key in shown])
+        _write_table((), [(f"  {key}", _text(card[key])) for key in shown if card])
 
 
 @command.command(name="networks")

@@ -206,6 +206,11 @@ def optimise(job: OptimisationJob) -> Generator[OptimisationProgress, None, list
 
 
 def _check_parents(original: ModelFile, job: OptimisationJob) -> None:
+    if original.card is None and not all(member.card for member in original.members):
+        raise ModelError(
+            f"{original.path}: holds saved maps, which know one scene alone; make variants of an "
+            "ensemble without them"
+        )
     for card in original.cards:
         for precision in job.precisions:
             if card.precision not in PARENTS or card.precision == precision:
