@@ -32,7 +32,7 @@ class PublishedObjective(nn.Module):
     task
         `localisation`, `damage` or `assess`.
     loss
-        Of `build_loss`.
+        Loss that `build_loss` makes.
     """
 
     def __init__(self, scaling: Exported, task: str, loss: nn.Module) -> None:

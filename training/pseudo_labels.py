@@ -42,13 +42,13 @@ class Crop:
     Attributes
     ----------
     name
-        For its files.
+        Name of its files.
     image
         uint8 (rows, columns, 3).
     answer
-        Of the ensemble.
+        Answer of the ensemble.
     scale, gsd
-        Of a `BuildingImage`.
+        Scale and GSD of a `BuildingImage`.
     """
 
     name: str

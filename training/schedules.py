@@ -13,7 +13,7 @@ def learning_rate(recipe: Recipe, step: int, steps: int, per_epoch: int) -> floa
     step
         Counted from 0.
     steps
-        Of the whole training.
+        Steps of the whole training.
     per_epoch
         Steps of an epoch.
     """

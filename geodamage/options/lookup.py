@@ -50,7 +50,7 @@ def check(name: str, value: Any, command: str = "assess") -> Any:
     value
         A text, as on a command line, or the value itself: `"2GB"` or `2e9`.
     command
-        Whose option it is; few differ.
+        Command of the option; few commands differ.
 
     Raises
     ------

@@ -41,9 +41,9 @@ class Tile:
     labels
         A mask, footprints, or a CSV of polygons in pixels; None where nobody labelled it.
     name
-        Of the image in its source, without odd characters.
+        Name of the image in its source, without odd characters.
     source
-        Of the data set.
+        Name of the data set.
     place
         Ground that it shows, as far as names tell.
     """

@@ -36,7 +36,7 @@ class IndexedPair:
     folder
         Holds `images/` and `labels/`; relative to the folder that all data share.
     rows, columns
-        Of its images, pixels.
+        Rows and columns of its images, pixels.
     buildings
         Buildings of each grade, no-damage to destroyed.
     unclassified

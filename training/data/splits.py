@@ -30,13 +30,13 @@ class SplitOptions:
     """What a split may be told."""
 
     seed: int = 0
-    """Of the permutation."""
+    """Seed of the permutation."""
     event: str = ""
     """Left out by `leave_one_out`; several with commas between them."""
     buffer: float = 100.0
     """Metres between two places."""
     shares: tuple[float, float, float] = (0.7, 0.1, 0.2)
-    """Of train, validation and test, by place."""
+    """Shares of train, validation and test, by place."""
     folds: int = 0
     """Number of folds by place; 0 for parts."""
 

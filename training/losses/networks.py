@@ -47,7 +47,8 @@ class WeightedLoss(nn.Module):
     options
         The terms and their numbers.
     channels
-        Of the output: 1 building or not, 5 background and grades, more or fewer for other systems.
+        Channels of the output: 1 building or not, 5 background and grades, others of other
+        systems.
     all_reduce
         Take every sum over all processes; see `everywhere`.
     """
@@ -202,7 +203,7 @@ def build_loss(
     Parameters
     ----------
     options
-        As `training.losses.presets.loss_options` gives them.
+        Options that `training.losses.presets.loss_options` gives.
     task
         "localisation" (one channel), "damage" (five), "assess" (two of pre and six of post).
     pixel_counts

@@ -36,7 +36,7 @@ def targets(codes: Tensor, *, channels: int, channel_0: str = "background") -> T
     Returns
     -------
     float (n, channels, h, w)
-        0 or 1; 0 where unknown.
+        Truth of each channel, 0 or 1; 0 where unknown.
     """
     # Source: xView2 first place, train34_cls.py and train50_cls_cce.py: the Res34 models have the
     # building in channel 0, the softmax-trained ones the background.

@@ -75,7 +75,7 @@ class ChipSamples:
     student
         Sensor of the student.
     seed
-        Of everything, such as seed and phase.
+        Seed of everything that is drawn, such as seed and phase.
     """
 
     def __init__(

@@ -104,7 +104,7 @@ class Mixing:
     partners: Tensor
     """int64 (n,): which chip each one is mixed with."""
     share: float
-    """Of the chip itself."""
+    """Share of the chip itself."""
 
     @classmethod
     def draw(cls, size: int, beta: float, seed: tuple[int, ...]) -> "Mixing":
@@ -216,7 +216,7 @@ class ChipState:
     teacher: Trained | None
     optimiser: torch.optim.Optimizer
     step: int = 0
-    """Of the phase."""
+    """Step of the phase."""
     phase_best: float = float("-inf")
     """Best figure of this phase."""
     best: dict[str, float] = field(default_factory=lambda: dict.fromkeys(SENSORS, float("-inf")))

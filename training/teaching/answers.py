@@ -64,9 +64,9 @@ def read_logits(output: Any, convention: Convention) -> Answer:
     Parameters
     ----------
     output
-        As the network gives it: one tensor, or the three of the compact network.
+        Output of the network: one tensor, or the three of the compact network.
     convention
-        Of the network.
+        Convention of the network.
 
     Raises
     ------

@@ -72,7 +72,8 @@ def asked_of(
     Parameters
     ----------
     taught
-        Of the first teacher: what it takes for a building weighs as one where no label is known.
+        Answer of the first teacher: what it takes for a building weighs as one where no label is
+        known.
     """
     if task == "localisation":
         drawn = batch["buildings"]
@@ -264,7 +265,7 @@ def choices(student: Answer, teacher: Answer, temperature: float) -> tuple[Tenso
     Returns
     -------
     tuple of float (n, 5, h, w) or (n, 2, h, w)
-        Of the student and of the teacher: background and grades, or background and building.
+        Logits of student and teacher: background and grades, or background and building.
     """
     if student.grades is not None and teacher.grades is not None:
         return student.channels(), teacher.channels()
@@ -288,7 +289,7 @@ def teachers_of(recipe: Recipe, runs: Path) -> Panel | None:
     Raises
     ------
     GeodamageError
-        Of the kind that fits, if one is not there or cannot be read.
+        If one is not there or cannot be read; which kind is raised, `geodamage.errors` says.
     """
     return Panel(recipe.distil, runs) if recipe.distil.teachers else None
 
@@ -301,14 +302,14 @@ def with_teachers(
     Parameters
     ----------
     objective
-        Of `make_objective`.
+        Objective that `make_objective` makes.
     student
         The network that is trained.
     samples
         What it is trained on; chips are given what the teachers say of their pairs where the
         recipe names a cache.
     panel
-        Of `teachers_of`.
+        Panel that `teachers_of` makes.
     """
     if panel is None:
         return objective

@@ -120,7 +120,7 @@ class SoftBatches:
     size
         Images of a batch, in this process.
     first, stride
-        Of the numbers of this process's samples: rank and number of processes.
+        First and step of the numbers of this process's samples: rank and number of processes.
     """
 
     def __init__(
