@@ -33,6 +33,7 @@ def _numbers(options: LossOptions, name: str) -> dict[str, float | bool]:
         "softmax_dice": ("smooth",),
         "log_cosh_dice": ("smooth",),
         "focal": ("gamma",),
+        "bce": ("temperature",),
         "alpha_focal": ("alpha", "gamma"),
         "softmax_focal": ("gamma", "detach"),
     }

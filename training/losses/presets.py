@@ -80,9 +80,12 @@ def _losses() -> dict[str, LossOptions]:
     first_place = _first_place()
     named = {f"first_place_{name}": options for name, options in first_place.items()}
     named |= {f"metadamagenet_{k}": v for k, v in _metadamagenet(first_place).items()}
-    # Source: system 000, train_student_building.py:394,636: 3 Dice + 10 focal + cross-entropy of
-    # the student, before what the teacher adds. Published, the sigmoid was taken twice.
-    named["distillation_localisation"] = LossOptions(terms=("dice:3", "focal:10", "bce:1"))
+    # Source: system 000, train_student_building.py:394,400-407,636: 3 Dice + 10 focal +
+    # cross-entropy of sigmoid(z / 2) of the student, before what the teacher adds. Published, Dice
+    # and focal took the sigmoid of that sigmoid; here they take it of z.
+    named["distillation_localisation"] = LossOptions(
+        terms=("dice:3", "focal:10", "bce:1"), temperature=2.0
+    )
     # Source: system 000, train_student.py:521,557-566: the teacher's loss and a fifth of the
     # cross-entropy (its mean went over all five channels).
     named["distillation_damage"] = replace(

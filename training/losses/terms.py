@@ -127,9 +127,20 @@ def alpha_focal(
     return channel_means(-yes - no, known, total)
 
 
-def bce(logits: Tensor, truth: Tensor, known: Tensor, *, total: Total = alone) -> Tensor:
-    """Return the binary cross-entropy of each channel; shapes as in `dice`."""
-    each = functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+def bce(
+    logits: Tensor,
+    truth: Tensor,
+    known: Tensor,
+    *,
+    temperature: float = 1.0,
+    total: Total = alone,
+) -> Tensor:
+    """Return the binary cross-entropy of each channel, of logits by a temperature.
+
+    Shapes as in `dice`.
+    """
+    softened = logits / temperature
+    each = functional.binary_cross_entropy_with_logits(softened, truth, reduction="none")
     return channel_means(each, known, total)
 
 
