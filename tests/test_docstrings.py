@@ -86,3 +86,16 @@ def test_every_description_says_what_it_describes():
         if FRAGMENT.match(text)
     ]
     assert not found
+
+
+def test_systems_go_by_their_published_names():
+    number = re.compile(r"[Ss]ystem 00\d")
+    written = [
+        path
+        for room in ("geodamage", "training", "docs", "benchmarks", "sample_data", "tests")
+        for suffix in ("py", "toml", "md", "ipynb")
+        for path in (ROOT / room).rglob(f"*.{suffix}")
+    ]
+    assert len(written) > 300
+    found = [path.name for path in written if number.search(path.read_text(encoding="utf-8"))]
+    assert not found

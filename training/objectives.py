@@ -118,8 +118,8 @@ def reduced(codes: Tensor, shape: tuple[int, int]) -> Tensor:
     uint8 (n, h, w)
         255 where less than half is known.
     """
-    # Published (system 003, train.py:226, 241): the cast of a bilinear mean, which made every cell
-    # that is not all building a background.
+    # Published (Open Cities' third place, train.py:226, 241): the cast of a bilinear mean, which
+    # made every cell that is not all building a background.
     known = (codes != NOT_ASSESSED).float()
     means = torch.stack([(codes == 1).float(), known], 1)
     building, seen = functional.adaptive_avg_pool2d(means, shape).unbind(1)

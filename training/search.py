@@ -29,7 +29,7 @@ from training.runs.reports import TrainingError
 from training.steps import take_step, train
 from training.train import set_up
 
-#: Source: system 003, find_hyperparameters.py: both log-uniform.
+#: Source: Open Cities' third place, find_hyperparameters.py: both log-uniform.
 RATES, DECAYS = (1e-5, 1e-1), (1e-10, 1e-3)
 #: No batch beyond this is tried.
 MOST = 4096

@@ -29,8 +29,8 @@ from geodamage.networks.export import (
 from geodamage.networks.registry import network_facts
 from geodamage.output.publication import Publication, check_output, output_errors
 
-#: Families that answer by the rules of the first place. Source: system 000 keeps its teachers'
-#: inference and create_submission.py as they are.
+#: Families that answer by the rules of the first place. Source: building_damage_kd keeps its
+#: teachers' inference and create_submission.py as they are.
 FIRST_PLACE_RULES = ("first_place", "distillation")
 #: Source: predict*.py and create_submission.py of the first place: four mirror images; a pixel is
 #: building above these localisations, by its best grade; minor damage grown by a 5 x 5 square.

@@ -228,8 +228,9 @@ def softmax_focal(
     The mean is over pixels, not over their weights. With `detach` the modulating factor is a
     constant to the gradient.
     """
-    # Source: system 004, model/loss.py: mean((1 - p_t)^gamma * weighted cross-entropy), gamma 2.
-    # System 003, train.py:52-81: the same with weights .25 (background) and .75, p_t detached.
+    # Source: xView2SiameseUNet, model/loss.py: mean((1 - p_t)^gamma * weighted cross-entropy),
+    # gamma 2. Open Cities' third place, train.py:52-81: the same with weights .25 (background) and
+    # .75, p_t detached.
     entropy = functional.cross_entropy(logits, codes, reduction="none")
     right = (-entropy).exp()
     factor = (1 - (right.detach() if detach else right)).clamp(min=0) ** gamma

@@ -231,7 +231,7 @@ def _refusal(path: Path, error: Exception, *, trusted: bool) -> str:
 
 
 def convert_pickled(path: Path, facts: ChipFacts, *, trusted: bool = False) -> Trained:
-    """Return the classifier of a file that system 002 pickled whole.
+    """Return the classifier of a file that CMKD pickled whole.
 
     Raises
     ------

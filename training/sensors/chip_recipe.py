@@ -28,7 +28,7 @@ SHARES = ("alpha", "sar_alpha", "held_out")
 
 @dataclass(frozen=True, kw_only=True)
 class ChipRecipe:
-    """One training of system 002."""
+    """One training of CMKD."""
 
     name: str
     """Name of the run and of its folder."""
