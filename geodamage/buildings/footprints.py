@@ -22,7 +22,7 @@ from geodamage.grid import Grid, geodesic_area
 from geodamage.model.card import Card
 from geodamage.prediction import UNSEEN, Strip
 from geodamage.scene.scene import MISSING_POST, MISSING_PRE, OUTSIDE_AOI, Scene
-from geodamage.sources import check_vector_file
+from geodamage.sources import VECTOR_ERRORS, check_vector_file
 from geodamage.windows import Window
 
 #: Rows and columns of sub-pixels a pixel is cut into to measure how much of it is covered.
@@ -84,7 +84,7 @@ def read_footprints(
         check_vector_file(path)
     try:
         frame = pyogrio.read_dataframe(path, fid_as_index=True)
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError) as error:
+    except VECTOR_ERRORS as error:
         why = without_advice(error)
         raise FootprintError(f"{path}: no vector file that GDAL reads ({why})") from error
     if not isinstance(frame, gpd.GeoDataFrame):

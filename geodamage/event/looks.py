@@ -29,7 +29,7 @@ from geodamage.errors import (
 from geodamage.fields import NAMES, conform, empty_frame
 from geodamage.output.publication import VECTOR_EXTENSIONS, read_sidecar, sidecar_path
 from geodamage.output.vectors import to_rfc7946
-from geodamage.sources import check_vector_file
+from geodamage.sources import VECTOR_ERRORS, check_vector_file
 
 LONLAT = CRS.from_user_input("OGC:CRS84")
 
@@ -303,7 +303,7 @@ def _read(path: Path) -> gpd.GeoDataFrame:
         raise SceneError(f"{path}: no format of geodamage; use {', '.join(VECTOR_EXTENSIONS)}")
     try:
         frame = gpd.read_parquet(name) if extension == ".parquet" else pyogrio.read_dataframe(name)
-    except (OSError, ValueError, RuntimeError) as error:
+    except VECTOR_ERRORS as error:
         why = without_advice(error)
         raise SceneReadError(f"{path}: not a vector file that can be read ({why})") from error
     if not isinstance(frame, gpd.GeoDataFrame):

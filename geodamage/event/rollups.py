@@ -16,7 +16,7 @@ from geodamage.errors import OptionError, SceneError, without_advice
 from geodamage.event.looks import LONLAT
 from geodamage.grid import utm_zone
 from geodamage.output.vectors import to_rfc7946
-from geodamage.sources import check_vector_file
+from geodamage.sources import VECTOR_ERRORS, check_vector_file
 
 #: Field of each grade, as a part of a name.
 GRADE_FIELDS = {grade: grade.label.replace("-", "_") for grade in GRADES}
@@ -171,7 +171,7 @@ def read_admin(path: Path, field: str | None = None) -> Admin:
     name = check_vector_file(path)
     try:
         frame = pyogrio.read_dataframe(name)
-    except (OSError, ValueError, RuntimeError) as error:
+    except VECTOR_ERRORS as error:
         why = without_advice(error)
         raise SceneError(f"{path}: not a vector file that can be read ({why})") from error
     if not isinstance(frame, gpd.GeoDataFrame) or frame.crs is None:

@@ -10,7 +10,7 @@ import pyogrio.errors
 
 from geodamage.errors import InputError, OutputError, without_advice
 from geodamage.output.publication import final_path, read_sidecar
-from geodamage.sources import check_vector_file
+from geodamage.sources import VECTOR_ERRORS, check_vector_file
 
 
 def read_facts(buildings: Path) -> dict[str, Any]:
@@ -44,12 +44,7 @@ def read_layer(path: Path, layer: str | None = None) -> gpd.GeoDataFrame:
             # GDAL wishes that a GeoPackage be called `*.gpkg` while it is a partial file.
             warnings.filterwarnings("ignore", message=".*extension", category=RuntimeWarning)
             frame = pyogrio.read_dataframe(name, **({} if layer is None else {"layer": layer}))
-    except (
-        pyogrio.errors.DataSourceError,
-        pyogrio.errors.DataLayerError,
-        OSError,
-        ValueError,
-    ) as error:
+    except VECTOR_ERRORS as error:
         why = without_advice(error)
         raise InputError(f"{path}: cannot be read ({why}); give a result of assess") from error
     if not isinstance(frame, gpd.GeoDataFrame):
