@@ -96,7 +96,8 @@ class DaskExecutor:
     client
         A `distributed.Client`.
     threads
-        CPU threads for a task whose job names none; 0 takes all that the worker may use.
+        CPU threads for inference of each task, where its job does not say; 0 takes all that the
+        worker may use.
     """
 
     def __init__(self, client: Any, *, threads: int = 0) -> None:

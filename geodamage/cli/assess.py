@@ -29,12 +29,12 @@ def command(**options: Any) -> None:
     # After the options are known to be good: these imports take a second.
     from geodamage.assessment import Job, assess
     from geodamage.buildings.finding import BuildingOptions
-    from geodamage.scene.options import read_options
+    from geodamage.scene.options import options_given
 
     job = Job(
         pre=options["pre"],
         post=options["post"],
-        scene=read_options("assess", options),
+        scene=options_given("assess", options),
         buildings=BuildingOptions(**taken("BuildingOptions", "assess", options)),
         **taken("Job", "assess", options),
     )

@@ -33,11 +33,11 @@ def command(**options: Any) -> None:
     # After the options are known to be good: these imports take a second.
     from geodamage.buildings.finding import BuildingOptions
     from geodamage.localisation import LocalisationJob, localise
-    from geodamage.scene.options import read_options
+    from geodamage.scene.options import options_given
 
     job = LocalisationJob(
         image=options["image"],
-        scene=read_options("buildings", options),
+        scene=options_given("buildings", options),
         buildings=BuildingOptions(**taken("BuildingOptions", "buildings", options)),
         **taken("LocalisationJob", "buildings", options),
     )
