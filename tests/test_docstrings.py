@@ -89,7 +89,7 @@ def test_every_description_says_what_it_describes():
 
 
 def test_systems_go_by_their_published_names():
-    number = re.compile(r"[Ss]ystem 00\d")
+    number = re.compile(r"[Ss]ystem[ _]00\d")
     written = [
         path
         for room in ("geodamage", "training", "docs", "benchmarks", "sample_data", "tests")

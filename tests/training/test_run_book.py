@@ -202,7 +202,7 @@ CONFIGURATION = {
 }
 
 
-def test_every_key_of_system_004_is_mapped():
+def test_every_key_of_xview2siameseunet_is_mapped():
     rows = table("From xView2SiameseUNet's configuration")
     mapped = {name for row in rows for name in ticked(row[0])}
     assert mapped == {f"{a}.{b}" for a, names in CONFIGURATION.items() for b in names.split()}
