@@ -18,6 +18,7 @@ from geodamage.model.loading import bundled_models, load_model
 from geodamage.model.onnx import Model
 from geodamage.model.session import available_devices
 from geodamage.options.lookup import check_fields
+from geodamage.work import long_work
 
 #: Prints resident kilobytes: before a model is loaded, when it is, and the most while it answers.
 #: What reading the model left behind is given back first, where the C library can.
@@ -200,8 +201,9 @@ class TimingProgress:
     note: str | None = None
 
 
+@long_work
 def time_models(job: TimingJob) -> Generator[TimingProgress, None, list[Timing]]:
-    """Time models in turns, so that what else the machine does meets all alike; a generator.
+    """Time models in turns, so that what else the machine does meets all alike; as `Work`.
 
     Returns
     -------

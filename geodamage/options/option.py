@@ -153,7 +153,7 @@ def at(command: str, **changes: Any) -> At:
     Parameters
     ----------
     command
-        As one calls it, such as `models bench`.
+        Command as one calls it, such as `models bench`.
     changes
         Attributes of `Option`.
     """

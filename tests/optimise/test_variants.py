@@ -37,12 +37,7 @@ def parent(tmp_path_factory):
 
 def run(**options):
     work = optimise(OptimisationJob(windows=8, **options))
-    steps = []
-    while True:
-        try:
-            steps.append(next(work))
-        except StopIteration as stop:
-            return steps, stop.value
+    return list(work), work.result()
 
 
 def test_variants_are_written_and_their_cards_say_what_they_are(tmp_path, parent, data):
