@@ -194,7 +194,7 @@ def assess(
     Raises
     ------
     GeodamageError
-        Of the kind that fits; see `geodamage.errors`.
+        If something is refused or fails; which kind of it is raised, `geodamage.errors` says.
     TypeError
         If there is no such option.
     """

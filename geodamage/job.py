@@ -240,7 +240,7 @@ def call_values(command: str, job: str, given: Mapping[str, Any]) -> dict[str, A
     Parameters
     ----------
     command, job
-        As in `call_options`.
+        The same as of `call_options`.
     given
         Values by name; of the other options the default is taken.
 
@@ -266,9 +266,9 @@ def job_fields(command: str, job: str, values: Mapping[str, Any]) -> dict[str, A
     Parameters
     ----------
     command, job
-        As in `call_options`.
+        The same as of `call_options`.
     values
-        Of all options, by name.
+        Values of all options, by name.
     """
     return {
         **taken(job, command, values),
@@ -299,7 +299,7 @@ def with_options(command: str, job: str) -> Callable[[F], F]:
     Parameters
     ----------
     command, job
-        As in `call_options`.
+        The same as of `call_options`.
     """
 
     def documented(function: F) -> F:

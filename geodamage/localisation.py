@@ -175,7 +175,7 @@ def localise(
     Raises
     ------
     GeodamageError
-        Of the kind that fits; see `geodamage.errors`.
+        If something is refused or fails; which kind of it is raised, `geodamage.errors` says.
     TypeError
         If there is no such option.
     """

@@ -54,7 +54,7 @@ class Run(ABC, Generic[J, S]):
     Attributes
     ----------
     model, scene, card
-        As loaded and opened; the card by which buildings are made.
+        What was loaded and opened; the card is that by which buildings are made.
     summary, counts
         Filled on the way.
     """
@@ -244,7 +244,7 @@ class Rasters:
     run
         Says which, and its scene where.
     publication, stack
-        Of the files of the run.
+        Publication and stack of the files of the run.
 
     Attributes
     ----------

@@ -67,11 +67,11 @@ class EventSummary:
     Attributes
     ----------
     scenes
-        In the event now.
+        Scenes in the event now.
     fresh, redone, unchanged
         Scenes given that it did not know, knew with another result, and knew as they are.
     looks, buildings
-        In the event now.
+        Looks and buildings in the event now.
     facts
         What the sidecar says.
     """
@@ -123,7 +123,7 @@ def merge_event(
     Raises
     ------
     GeodamageError
-        Of the kind that fits: `InputError` for looks and areas, `OutputError` for the event.
+        If something is refused: `InputError` for looks and areas, `OutputError` for the event.
     """
     check("cell", cell, "event")
     check_names(looks)
@@ -203,7 +203,7 @@ def add_scenes(known: Record, scenes: Iterable[SceneLooks]) -> Record:
     known
         What the event has, `no_record()` at first; nothing that it names is renamed.
     scenes
-        In any order.
+        Scenes to add, in any order.
     """
     scenes = sorted(scenes, key=lambda scene: order_key(scene.look))
     redone = known.names & {scene.look.scene for scene in scenes}

@@ -111,11 +111,11 @@ def test_what_a_kill_left_is_removed_and_nothing_else(tmp_path):
 def test_what_a_living_process_writes_stays_where_asked(tmp_path):
     mine = tmp_path / f".b.gpkg.{os.getpid()}-abcdef.partial"
     dead = tmp_path / ".b.gpkg.999999999-abcdef.partial"
-    for path in (mine, dead):
+    no_number = tmp_path / f".b.gpkg.{'9' * 40}-abcdef.partial"
+    for path in (mine, dead, no_number):
         path.touch()
     clear_partials(tmp_path, dead_only=True)
-    assert mine.exists()
-    assert not dead.exists()
+    assert listing(tmp_path) == [mine.name]
 
 
 def test_as_many_workers_as_fit(monkeypatch):
