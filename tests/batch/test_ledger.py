@@ -211,7 +211,7 @@ def test_a_damaged_ledger_is_refused_with_the_way_out(path):
     content = bytearray(path.read_bytes())
     content[4096:12288] = b"\xff" * 8192
     path.write_bytes(content)
-    with pytest.raises(LedgerError, match=r"damaged .* move it away and run .*--overwrite"):
+    with pytest.raises(LedgerError, match=rf"{path.name}.* move it away .*--overwrite"):
         Ledger(path)
 
 
