@@ -67,7 +67,8 @@ def test_the_model_is_a_list_of_the_programs_models(provider):
 
     settings.set_models(["fast", "town"])
     for name in ("assess", "buildings", "batch"):
-        parameter = provider.algorithm(name).create().parameterDefinition("MODEL")
+        algorithm = provider.algorithm(name).create()  # whose parameter lives as long as it does
+        parameter = algorithm.parameterDefinition("MODEL")
         wrapper = QgsGui.processingGuiRegistry().createParameterWidgetWrapper(
             parameter, QgsProcessingGui.WidgetType.Standard
         )
