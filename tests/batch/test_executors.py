@@ -44,14 +44,14 @@ def slow_task(folder: Path, model: Path, name: str = "slow") -> Task:
 
 def outcomes(executor: LocalExecutor, count: int) -> dict[str, Outcome]:
     found: dict[str, Outcome] = {}
-    until = time.monotonic() + 60
+    until = time.monotonic() + 180
     while len(found) < count and time.monotonic() < until:
         found |= {e.name: e for e in executor.events(0.2) if isinstance(e, Outcome)}
     return found
 
 
 def wait_for_update(executor: LocalExecutor) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + 180
     while time.monotonic() < until:
         if any(isinstance(event, Update) and event.share > 0 for event in executor.events(0.2)):
             return

@@ -269,7 +269,7 @@ def test_a_question_is_asked_once(runs, tmp_path, images, monkeypatch):
 
     again = panel(runs, "compact", cache=str(tmp_path))
     monkeypatch.setattr(NetworkTeacher, "forward", refuse)
-    monkeypatch.setattr("training.teaching.teachers.predict_pair", refuse)
+    monkeypatch.setattr("training.teaching.panel.predict_pair", refuse)
     assert torch.equal(again.cached(*images)[0].building, first.building)
     assert np.array_equal(again.planes(*pair), planes)
     # Another teacher, another image, another way to ask: another question.
