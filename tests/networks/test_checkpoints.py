@@ -72,6 +72,7 @@ def test_numbers_as_numpy_1_wrote_them_are_read(tmp_path, state):
     assert read_checkpoint(path).best_score == 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "task"), [named[:2] for named in named_tasks()])
 def test_every_network_is_recognised_by_its_keys_and_shapes(tmp_path, name, task):
     with torch.device("meta"):

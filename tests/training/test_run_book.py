@@ -260,6 +260,7 @@ def download(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_cheap_commands_run(download, capsys, monkeypatch):
     monkeypatch.chdir(download)
     cheap = [w for w in OURS if w[0] in ("training.prepare", "training.show", "training.results")]
@@ -276,6 +277,7 @@ def test_the_cheap_commands_run(download, capsys, monkeypatch):
     assert (download / "sheet.png").exists()
 
 
+@pytest.mark.slow
 def test_a_set_is_drawn_by_the_command(tmp_path, monkeypatch):
     (words,) = [words for words in COMMANDS if words[1] == "sample_data/make.py"]
     monkeypatch.chdir(tmp_path)
