@@ -64,3 +64,12 @@ def test_gsd_is_measured_on_the_ground():
 )
 def test_square_means_upright_and_as_high_as_wide(transform, square):
     assert Grid(UTM, transform, (10, 10)).is_square is square
+
+
+def test_it_says_where_it_is():
+    assert repr(GRID) == (
+        "<Grid: 100 x 200 pixels of 0.5 m, EPSG:32616; "
+        "transform (0.5, 0, 500000, 0, -0.5, 3330560)>"
+    )
+    local = Grid(CRS.from_proj4("+proj=laea +lon_0=5 +datum=WGS84"), TRANSFORM, (1, 1))
+    assert "\n" not in repr(local)
