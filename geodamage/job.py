@@ -23,7 +23,7 @@ from geodamage.model.loading import DEFAULT_MODEL
 from geodamage.options.lookup import check_fields, options_of, taken
 from geodamage.options.option import Option
 from geodamage.output.layers import read_layer
-from geodamage.scene.options import SceneOptions, read_options
+from geodamage.scene.options import SceneOptions, options_given
 from geodamage.work import Work
 
 Source = str | PathLike[str] | Sequence[str | PathLike[str]]
@@ -272,7 +272,7 @@ def job_fields(command: str, job: str, values: Mapping[str, Any]) -> dict[str, A
     """
     return {
         **taken(job, command, values),
-        "scene": read_options(command, values),
+        "scene": options_given(command, values),
         "buildings": BuildingOptions(**taken("BuildingOptions", command, values)),
     }
 

@@ -109,7 +109,7 @@ class TimingJob:
     tile: int | None = None
     """Window with its halo, pixels; None takes the card's."""
     threads: int = 0
-    """Of inference on the processor; 0 lets ONNX Runtime choose."""
+    """CPU threads for inference; 0 lets ONNX Runtime choose."""
     rounds: int = 5
     """How often each is asked; the first answer, for warming up, is not counted."""
     with_memory: bool = True

@@ -74,7 +74,7 @@ class OptimisationJob:
     def __post_init__(self) -> None:
         check_fields(self)
         if not self.precisions:
-            raise OptionError(f"--precision of nothing: give of {', '.join(VARIANTS)}")
+            raise OptionError(f"--precision: nothing is chosen; give some of {', '.join(VARIANTS)}")
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ def choose_bands(
     return {"pre_bands": both, "post_bands": shared if post is None else post}
 
 
-def read_options(command: str, given: Mapping[str, Any]) -> SceneOptions:
+def options_given(command: str, given: Mapping[str, Any]) -> SceneOptions:
     """Return how a scene is read, of the options that a command was given.
 
     Parameters
