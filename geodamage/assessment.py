@@ -28,7 +28,12 @@ from geodamage.buildings.finding import (
     find_buildings,
     pixel_area,
 )
-from geodamage.buildings.footprints import Footprints, grade_footprints, read_footprints
+from geodamage.buildings.footprints import (
+    Footprints,
+    grade_footprints,
+    read_footprints,
+    read_former,
+)
 from geodamage.buildings.votes import VOTES, count_pixels, count_pixels_within, plain
 from geodamage.damage import GRADES
 from geodamage.errors import ModelError, OptionError, SceneError
@@ -98,12 +103,18 @@ class Job:
     """Bytes the whole process may take."""
     date: str | None = None
     """Of the image after, as the sidecar shall say it; merging many scenes goes by it."""
+    ids_from: Path | None = None
+    """Earlier result; a building that overlaps one of its buildings takes over the identity."""
     overwrite: bool = False
     """Replace results that are there already."""
 
     def __post_init__(self) -> None:
         if self.vote not in VOTES:
             raise OptionError(f"--vote {self.vote}: unknown; give {' or '.join(VOTES)}")
+        if self.ids_from is not None and self.footprints is not None:
+            raise OptionError(
+                "--ids-from and --footprints: give one of the two; footprints have their own ids"
+            )
 
 
 @dataclass(frozen=True)
@@ -384,7 +395,13 @@ def _graded(
         return grade_footprints(voting, scene, footprints, card)
     voting = count_pixels(strips) if by_pixel else strips
     return find_buildings(
-        voting, scene.grid, scene.region, card, options=job.buildings, counts=counts
+        voting,
+        scene.grid,
+        scene.region,
+        card,
+        options=job.buildings,
+        counts=counts,
+        former=None if job.ids_from is None else read_former(job.ids_from, scene),
     )
 
 
@@ -496,6 +513,9 @@ def _facts(
             "repaired": footprints.repaired,
         },
         **summary.facts(),
+        "ids_from": None
+        if job.ids_from is None
+        else {"file": job.ids_from.name, "taken_over": counts.taken_over},
         "cut_components": counts.cut_components,
         "dropped_too_small": counts.too_small,
         "seconds": round(summary.seconds, 2),

@@ -25,6 +25,7 @@ from geodamage.buildings.finding import (
     find_footprints,
     pixel_area,
 )
+from geodamage.buildings.footprints import read_former
 from geodamage.errors import ModelError, OptionError
 from geodamage.fields import FOOTPRINT_FIELDS
 from geodamage.model.card import Card
@@ -79,6 +80,8 @@ class LocalisationJob:
     """Bytes the whole process may take."""
     date: str | None = None
     """Of the image, as the sidecar shall say it."""
+    ids_from: Path | None = None
+    """Earlier result; a building that overlaps one of its buildings takes over the identity."""
     overwrite: bool = False
     """Replace results that are there already."""
 
@@ -212,6 +215,7 @@ def _run(
             options=job.buildings,
             counts=counts,
             right_angled=job.regularise,
+            former=None if job.ids_from is None else read_former(job.ids_from, scene),
         ):
             if len(frame):
                 vector.append(frame)
@@ -302,6 +306,9 @@ def _facts(
         },
         "regularise": job.regularise,
         **summary.facts(),
+        "ids_from": None
+        if job.ids_from is None
+        else {"file": job.ids_from.name, "taken_over": counts.taken_over},
         "cut_components": counts.cut_components,
         "dropped_too_small": counts.too_small,
         "not_regularised": counts.not_regularised if job.regularise else None,

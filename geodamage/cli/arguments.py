@@ -58,6 +58,13 @@ min_area = click.option(
     metavar="M2",
     help="Smallest building.",
 )
+ids_from = click.option(
+    "--ids-from",
+    type=FILE,
+    metavar="RESULT",
+    help="An earlier result: a building that overlaps one of it by more than half takes over its "
+    "building_id.",
+)
 simplify = click.option(
     "--simplify",
     type=float,

@@ -41,6 +41,7 @@ from geodamage.cli.progress import Reporter
 @click.option("--post-bands", metavar="N,N,N", help="Channels of POST, where they are others.")
 @click.option("--post-scale", metavar="MIN,MAX",
               help="Values of POST that become 0 and 255, where they are others.")  # fmt: skip
+@arguments.ids_from
 @arguments.min_area
 @arguments.simplify
 @arguments.tile
@@ -98,5 +99,6 @@ def command(ctx: click.Context, /, **options: Any) -> None:
 #: Options that a job takes by the same name.
 _DIRECT = (
     "output", "footprints", "id_field", "model", "device", "tta", "vote", "raster", "probabilities",
-    "report", "tile", "batch_size", "threads", "overwrite",
+    "report", "tile", "batch_size", "threads", "ids_from",
+    "overwrite",
 )  # fmt: skip

@@ -52,6 +52,7 @@ def parse_scales(text: str) -> tuple[float, ...]:
               help="Give buildings right-angled outlines, where these fit.")  # fmt: skip
 @click.option("--bands", metavar="N,N,N", help="Channels of the image, counted from 1.")
 @arguments.scale
+@arguments.ids_from
 @arguments.min_area
 @arguments.simplify
 @arguments.tile
@@ -120,5 +121,6 @@ def _print_summary(summary: "FootprintSummary", output: Path) -> None:
 #: Options that a job takes by the same name.
 _DIRECT = (
     "image", "output", "model", "device", "tta", "threshold", "raster", "probabilities",
-    "regularise", "tile", "batch_size", "threads", "overwrite",
+    "regularise", "tile", "batch_size", "threads", "ids_from",
+    "overwrite",
 )  # fmt: skip
