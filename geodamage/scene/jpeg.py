@@ -167,10 +167,10 @@ def decode(tables: bytes, stream: bytes) -> Bytes | None:
     whole = b"".join((_START, tables, stream[_MARKER:], _END))
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        decoded: Bytes | None = cv2.imdecode(np.frombuffer(whole, np.uint8), flags)
+        decoded = cv2.imdecode(np.frombuffer(whole, np.uint8), flags)
     except cv2.error:
         return None
-    return decoded
+    return None if decoded is None else np.asarray(decoded, np.uint8)
 
 
 class _Kept:
@@ -202,7 +202,7 @@ _numbers = itertools.count()
 def is_ycbcr_jpeg(dataset: Any) -> bool:
     """Say whether the blocks of an open TIFF are JPEG in YCbCr."""
     compression = dataset.tags(ns="IMAGE_STRUCTURE").get("COMPRESSION")
-    return compression == "YCbCr JPEG" and dataset.count == 3
+    return bool(compression == "YCbCr JPEG" and dataset.count == 3)
 
 
 @functools.cache

@@ -112,8 +112,10 @@ def test_a_block_that_is_cut_is_the_same_each_time(tmp_path, capfd):
         pytest.param(lambda data: bytes(len(data)), id="zeros"),
         pytest.param(lambda data: data.replace(b"\xff\xc0", b"\xff\xc5"), id="no frame"),
         pytest.param(
-            lambda data: (i := data.index(b"\xff\xc0") + 5)
-            and data[:i] + b"\x40\x00\x40\x00" + data[i + 4 :],
+            lambda data: (
+                (i := data.index(b"\xff\xc0") + 5)
+                and data[:i] + b"\x40\x00\x40\x00" + data[i + 4 :]
+            ),
             id="says it is huge",
         ),
     ],
