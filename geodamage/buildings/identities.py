@@ -16,8 +16,9 @@ import shapely
 from pyproj import Transformer
 
 #: Metres between two points of the coarsest lattice. Where none of it lies in the building, one of
-#: half the distance is taken, and so on. With rasterio 1.4.4 and 1.5.2 8 m keep 87 of 87 buildings
-#: of the sample and 748 of 760 of a town, 4 m 85 and 745, 2 m 83 and 725 (2026-11-29).
+#: half the distance is taken, and so on. From what rasterio 1.4.4 read to what 1.5.2 reads, 8 m
+#: kept 87 of 87 buildings of the sample and 748 of 760 of a town, 4 m 85 and 745, 2 m 83 and 725
+#: (`python -m benchmarks.identities`, 2026-11-29).
 COARSEST = 8.0
 #: Lattices; points of the last are 4 mm apart, less than half a pixel of any image.
 LEVELS = 12
@@ -26,7 +27,6 @@ LEVELS = 12
 LEAST_IOU = 0.5
 
 _METRES_A_DEGREE = 111_320
-_ROWS = round(180 * _METRES_A_DEGREE / COARSEST)
 
 Floats = npt.NDArray[np.float64]
 Numbers = npt.NDArray[np.int64]
@@ -60,13 +60,16 @@ class Identities:
         Whose identities are taken over where a building overlaps one of them by more than half of
         their union; None for no earlier result. What overlaps none gets an identity that the
         earlier result does not have.
+    spacing
+        Metres between two points of the coarsest lattice.
     taken_over
         Buildings that have the identity of an earlier one.
     """
 
     to_lonlat: Transformer
     former: Former | None = None
-    taken_over: int = 0
+    spacing: float = COARSEST
+    taken_over: int = field(init=False, default=0)
     _tree: shapely.STRtree | None = field(init=False, default=None)
     _known: frozenset[str] = field(init=False, default=frozenset())
 
@@ -124,7 +127,8 @@ class Identities:
             np.asarray, self.to_lonlat.transform(shapely.get_x(centres), shapely.get_y(centres))
         )
         for level in range(LEVELS):
-            row, column, point_lon, point_lat = _nearest(lon, lat, level)
+            rows = round(180 * _METRES_A_DEGREE / self.spacing) << level
+            row, column, point_lon, point_lat = _nearest(lon, lat, rows)
             x, y = self.to_lonlat.transform(point_lon, point_lat, direction="INVERSE")
             inside = shapely.contains_xy(polygons[left], x, y)
             for n in np.flatnonzero(inside):
@@ -141,12 +145,11 @@ def _widest(polygons: np.ndarray) -> np.ndarray:
     return np.asarray(shapely.get_point(np.array(circles, object), 0), object)
 
 
-def _nearest(lon: Floats, lat: Floats, level: int) -> tuple[Numbers, Numbers, Floats, Floats]:
+def _nearest(lon: Floats, lat: Floats, rows: int) -> tuple[Numbers, Numbers, Floats, Floats]:
     """Return the points of a lattice next to some places: row, column, longitude and latitude.
 
-    Rows are of one height; each row has as many columns as make its cells square.
+    Its rows are of one height; each has as many columns as make its cells square.
     """
-    rows = _ROWS << level
     height = 180 / rows
     row = np.clip(np.floor((lat + 90) / height), 0, rows - 1)
     point_lat = (row + 0.5) * height - 90
