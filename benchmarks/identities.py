@@ -45,8 +45,8 @@ def main() -> None:
     before = gpd.read_file(options.before)
     after = gpd.read_file(options.after).to_crs(before.crs)
     pairs = pairs_of(before, after)
-    names = [[str(name) for name in frame["building_id"]] for frame in (before, after)]
-    print(f"{len(before)} and {len(after)} buildings; as they are: {kept(*names, pairs)}")
+    first, second = (frame["building_id"].astype(str).tolist() for frame in (before, after))
+    print(f"{len(before)} and {len(after)} buildings; as they are: {kept(first, second, pairs)}")
     to_lonlat = Transformer.from_crs(before.crs, "EPSG:4326", always_xy=True)
     for spacing in SPACINGS:
         first, second = (
