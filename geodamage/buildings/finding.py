@@ -249,9 +249,9 @@ def find_buildings(
     strips
         From `predict`, in its order.
     grid, region
-        Of the scene.
+        Grid of the scene, and the part of it that is reported.
     card
-        Of the model: thresholds, temperature, weights.
+        Card of the model: thresholds, temperature, weights.
     options
         Least area, simplification.
     counts
@@ -317,7 +317,7 @@ def find_footprints(
     strips
         From `run_plan` with `localisation_only`, in its order.
     grid, region, card, options, counts, former
-        As in `find_buildings`.
+        The same as of `find_buildings`.
     right_angled
         Regularise the polygons; those that no right-angled outline fits stay as they are, and are
         counted. Area and place are those of the pixels.
@@ -346,7 +346,7 @@ def polygonise(
     labels
         int32 (rows, columns): 0 nothing; each label connected by its sides.
     transform
-        Of the grid.
+        Transform of the grid.
     corner
         Row and column on the grid of the first label. Vertices are whole pixels of the grid until
         the end, so that they do not depend on the raster that a building was drawn on.

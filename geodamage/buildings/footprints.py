@@ -17,13 +17,13 @@ from rasterio.transform import Affine
 from geodamage.ahead import close
 from geodamage.buildings.finding import Grading
 from geodamage.buildings.identities import Former
-from geodamage.errors import FootprintError
+from geodamage.errors import FootprintError, without_advice
 from geodamage.fields import NAMES
-from geodamage.grid import WGS84, Grid
+from geodamage.grid import Grid, geodesic_area
 from geodamage.model.card import Card
 from geodamage.prediction import UNSEEN, Strip
 from geodamage.scene.scene import MISSING_POST, MISSING_PRE, OUTSIDE_AOI, Scene
-from geodamage.sources import check_vector_file
+from geodamage.sources import VECTOR_ERRORS, check_vector_file
 from geodamage.windows import Window
 
 #: Rows and columns of sub-pixels a pixel is cut into to measure how much of it is covered.
@@ -85,8 +85,8 @@ def read_footprints(
         check_vector_file(path)
     try:
         frame = pyogrio.read_dataframe(path, fid_as_index=True)
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError) as error:
-        why = str(error).partition(";")[0]  # then follows GDAL's advice, for GDAL's command line
+    except VECTOR_ERRORS as error:
+        why = without_advice(error)
         raise FootprintError(f"{path}: no vector file that GDAL reads ({why})") from error
     if not isinstance(frame, gpd.GeoDataFrame):
         raise FootprintError(f"{path}: a table without geometry; give polygons")
@@ -310,7 +310,7 @@ def grade_footprints(
     footprints
         From `read_footprints`, on the scene's grid.
     card
-        Of the model.
+        Card of the model.
 
     Yields
     ------
@@ -376,12 +376,5 @@ def _place(shapes: np.ndarray, grid: Grid) -> dict[str, np.ndarray]:
     area = np.full(len(shapes), np.nan)
     for n in np.flatnonzero(known):
         turned: Any = shapely.transform(shapes[n], to_lonlat.transform, interleaved=False)  # type: ignore[arg-type]
-        area[n] = _geodesic_area(turned)
+        area[n] = geodesic_area(turned)
     return {"area_m2": area, "lon": lon, "lat": lat}
-
-
-def _geodesic_area(shape: shapely.Geometry) -> float:
-    """Return the area of the polygons of a shape in degrees, m²; their rings may run either way."""
-    parts = shapely.get_parts(shape)
-    polygons = shapely.orient_polygons(parts[shapely.get_dimensions(parts) == 2])
-    return float(sum(abs(WGS84.geometry_area_perimeter(part)[0]) for part in polygons))

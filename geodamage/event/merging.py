@@ -28,6 +28,7 @@ from geodamage.event.rollups import (
 )
 from geodamage.options.lookup import check
 from geodamage.output.publication import Publication, check_output
+from geodamage.work import long_work
 
 Existing = Literal["refuse", "replace", "update"]
 
@@ -65,11 +66,11 @@ class EventSummary:
     Attributes
     ----------
     scenes
-        In the event now.
+        Scenes in the event now.
     fresh, redone, unchanged
         Scenes given that it did not know, knew with another result, and knew as they are.
     looks, buildings
-        In the event now.
+        Looks and buildings in the event now.
     facts
         What the sidecar says.
     """
@@ -83,6 +84,7 @@ class EventSummary:
     facts: dict[str, Any]
 
 
+@long_work
 def merge_event(
     looks: Sequence[Look],
     output: Path,
@@ -92,10 +94,10 @@ def merge_event(
     cell: float = DEFAULT_CELL,
     existing: Existing = "refuse",
 ) -> Generator[EventProgress, None, EventSummary]:
-    """Merge the looks of scenes into one layer of the event; a generator of progress.
+    """Merge the looks of scenes into one layer of the event, as `Work`.
 
-    The result does not depend on the order in which looks are given. Closing the generator stops
-    the work and leaves no file, or the file that was there.
+    The result does not depend on the order in which looks are given. Closing the work leaves no
+    file, or the file that was there.
 
     Parameters
     ----------
@@ -115,12 +117,12 @@ def merge_event(
 
     Returns
     -------
-    The summary, as the value of the generator.
+    The summary, as the result of the work.
 
     Raises
     ------
     GeodamageError
-        Of the kind that fits: `InputError` for looks and areas, `OutputError` for the event.
+        If something is refused: `InputError` for looks and areas, `OutputError` for the event.
     """
     check("cell", cell, "event")
     check_names(looks)
@@ -200,7 +202,7 @@ def add_scenes(known: Record, scenes: Iterable[SceneLooks]) -> Record:
     known
         What the event has, `no_record()` at first; nothing that it names is renamed.
     scenes
-        In any order.
+        Scenes to add, in any order.
     """
     scenes = sorted(scenes, key=lambda scene: order_key(scene.look))
     redone = known.names & {scene.look.scene for scene in scenes}

@@ -25,7 +25,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import CRSError as RasterioCRSError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 
-from geodamage.errors import OptionError, SceneError, SceneReadError
+from geodamage.errors import OptionError, SceneError, SceneReadError, one_line
 from geodamage.grid import Grid
 from geodamage.scene.jpeg import JpegBlocks, decoder, gdal_decodes_alike, is_ycbcr_jpeg
 from geodamage.scene.scaling import SCALED_TYPES
@@ -112,7 +112,7 @@ def choose_channels(
     wanted
         How many the model takes.
     option
-        By which the user gives them, for messages.
+        Option by which the user gives them, for messages.
 
     Raises
     ------
@@ -269,7 +269,7 @@ class Tile:
             what = "the connection failed or the file" if is_far else "the file"
             raise SceneReadError(
                 f"{self.name}: rows {window.row}-{window.bottom - 1}, columns "
-                f"{window.column}-{window.right - 1} cannot be read ({_one_line(error)}); "
+                f"{window.column}-{window.right - 1} cannot be read ({_reason(error)}); "
                 f"{what} is damaged, copy or download it again"
             ) from error
 
@@ -357,8 +357,8 @@ def _collar(pixels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     return np.asarray(opened, bool)
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error.__cause__ or error).split())[:200]
+def _reason(error: BaseException) -> str:
+    return one_line(error.__cause__ or error)[:200]
 
 
 def open_tile(
@@ -374,7 +374,7 @@ def open_tile(
     Parameters
     ----------
     name
-        As `find` returns it.
+        Name that `find` returns.
     asked, wanted, option
         See `choose_channels`.
     speckled
@@ -397,7 +397,7 @@ def open_tile(
         except (RasterioError, RasterioCRSError) as error:
             where = "out of reach, " if is_remote(name) else ""
             raise SceneReadError(
-                f"{name}: {where}not a GeoTIFF, or damaged ({_one_line(error)})"
+                f"{name}: {where}not a GeoTIFF, or damaged ({_reason(error)})"
             ) from error
         try:
             channels = choose_channels(name, dataset.colorinterp, asked, wanted, option=option)
@@ -459,7 +459,7 @@ def _checked_crs(name: str, dataset: Any) -> CRS:
         wkt = dataset.crs.to_wkt() if dataset.crs else None
         crs = CRS.from_wkt(wkt) if wkt else None
     except (CRSError, RasterioCRSError) as error:
-        raise SceneError(f"{name}: its CRS is not known ({_one_line(error)})") from error
+        raise SceneError(f"{name}: its CRS is not known ({_reason(error)})") from error
     hint = "assign the right one with gdal_edit.py -a_srs EPSG:nnnn"
     if crs is None:
         gcps, rpcs = dataset.gcps[0], dataset.rpcs
