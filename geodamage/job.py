@@ -46,6 +46,7 @@ class RunOptions:
     batch_size: int = 1
     memory: float | str = 1.5e9
     date: str | None = None
+    ids_from: Path | None = None
     overwrite: bool = False
 
     def __post_init__(self) -> None:

@@ -18,6 +18,8 @@ import rasterio
 from geodamage._version import __version__
 from geodamage.ahead import close
 from geodamage.buildings.finding import BuildingCounts, count_seen, pixel_area
+from geodamage.buildings.footprints import read_former
+from geodamage.buildings.identities import Former
 from geodamage.fields import FIELDS, Field
 from geodamage.job import Coverage, Progress, Result, RunOptions, Source
 from geodamage.model.card import Card
@@ -216,9 +218,17 @@ class Run(ABC, Generic[J, S]):
         """Return what was found, as the sidecar says it."""
         return {
             **self.summary.facts(),
+            "ids_from": None
+            if self.job.ids_from is None
+            else {"file": self.job.ids_from.name, "taken_over": self.counts.taken_over},
             "cut_components": self.counts.cut_components,
             "dropped_too_small": self.counts.too_small,
         }
+
+    def former(self) -> Former | None:
+        """Return the buildings of an earlier result, if their identities are to be taken over."""
+        path = self.job.ids_from
+        return None if path is None else read_former(path, self.scene)
 
     def _facts(self) -> dict[str, Any]:
         """Return what the sidecar says."""

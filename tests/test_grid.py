@@ -122,3 +122,12 @@ def test_the_area_on_the_ground_is_that_of_the_ellipsoid():
     to_lonlat = Transformer.from_crs(UTM, 4326, always_xy=True)
     degrees = shapely.transform(square, to_lonlat.transform, interleaved=False)
     assert ground_area(degrees, CRS.from_epsg(4326)) == ground_area(square, UTM)
+
+
+def test_it_says_where_it_is():
+    assert repr(GRID) == (
+        "<Grid: 100 x 200 pixels of 0.5 m, EPSG:32616; "
+        "transform (0.5, 0, 500000, 0, -0.5, 3330560)>"
+    )
+    local = Grid(CRS.from_proj4("+proj=laea +lon_0=5 +datum=WGS84"), TRANSFORM, (1, 1))
+    assert "\n" not in repr(local)

@@ -146,3 +146,12 @@ def test_the_tile_of_a_global_model_is_fixed():
 def test_a_batch_without_windows_is_refused(batch):
     with pytest.raises(OptionError, match="--batch-size"):
         make_plan(Window(0, 0, 100, 100), make_card(), batch=batch)
+
+
+def test_a_plan_says_how_it_cuts():
+    plan = make_plan(Window(0, 0, 100, 100), make_card(), batch=2)
+    rows, columns = plan.window
+    assert repr(plan) == (
+        f"<Plan: 100 x 100 pixels in windows of {rows} x {columns}, halo {plan.halo}, "
+        f"{plan.columns} side by side, {plan.batch} a call>"
+    )

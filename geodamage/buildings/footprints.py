@@ -16,6 +16,7 @@ from rasterio.transform import Affine
 
 from geodamage.ahead import close
 from geodamage.buildings.finding import Grading
+from geodamage.buildings.identities import Former
 from geodamage.errors import FootprintError, without_advice
 from geodamage.fields import NAMES
 from geodamage.grid import Grid, geodesic_area
@@ -103,6 +104,19 @@ def read_footprints(
     geometry = gpd.GeoSeries(shapes, crs=grid.crs)
     own = gpd.GeoDataFrame({"building_id": identities}, geometry=geometry, crs=grid.crs)
     return Footprints(own, path.name, duplicates, int(broken.sum()))
+
+
+def read_former(path: str | PathLike[str], scene: Scene) -> Former:
+    """Read the buildings of an earlier result, for their identities.
+
+    Raises
+    ------
+    FootprintError
+        If it is no such result, or of another place.
+    """
+    found = read_footprints(path, scene.grid, id_field="building_id")
+    found.require_overlap(scene)
+    return Former(found.frame["building_id"].tolist(), found.frame.geometry.to_numpy())
 
 
 def _in_plane(frame: gpd.GeoDataFrame, grid: Grid, path: Path) -> np.ndarray:

@@ -26,7 +26,6 @@ from geodamage.event.record import LOOK_KEYS, Record, no_record, read_record, sc
 from geodamage.event.rollups import (
     read_admin,
 )
-from geodamage.fields import identity
 from geodamage.options.lookup import check
 from geodamage.output.publication import Publication, check_output
 from geodamage.work import long_work
@@ -278,7 +277,9 @@ def _named(first: pd.DataFrame, names: Iterable[str]) -> list[str]:
     taken = set(named)
     columns = (first[name] for name in ("lon", "lat", "area_m2", "source", "building_id"))
     for lon, lat, area, source, building in zip(*columns, strict=True):
-        plain = identity(lon, lat, area) if np.isfinite(lon) else _hash(f"{source},{building}")
+        # What a user calls a footprint is unique in one file only.
+        place = f"{lon:.6f},{lat:.6f},{area:.1f}" if np.isfinite(lon) else f"{source},{building}"
+        plain = building if source == "model" else _hash(place)
         name, times = plain, 1
         while name in taken:
             times += 1

@@ -27,6 +27,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOEr
 
 from geodamage.errors import OptionError, SceneError, SceneReadError, one_line
 from geodamage.grid import Grid
+from geodamage.scene.jpeg import JpegBlocks, decoder, gdal_decodes_alike, is_ycbcr_jpeg
 from geodamage.scene.scaling import SCALED_TYPES
 from geodamage.sources import is_remote
 from geodamage.windows import Window
@@ -178,6 +179,8 @@ class Tile:
         Type of the pixels of the channels used.
     facts
         What a sidecar says of the file: path, shape, size, time, files beside it that count.
+    jpeg
+        Its blocks, where OpenCV decodes them; else None.
     """
 
     name: str
@@ -188,6 +191,7 @@ class Tile:
     masked: bool
     dtype: str
     facts: dict[str, Any]
+    jpeg: JpegBlocks | None = None
 
     @property
     def window(self) -> Window:
@@ -238,6 +242,8 @@ class Tile:
         size = shape or window.shape
         with self._reading(window):
             pixels = self.dataset.read(planes, window=box, out_shape=(len(planes), *size))
+            if self.jpeg is not None and shape is None:  # no pixel of a result is of an overview
+                self.jpeg.replace(pixels, planes, window)
             mask = None
             if self.masked:
                 mask = self.dataset.read_masks(indexes[0], window=box, out_shape=size)
@@ -415,11 +421,15 @@ def _checked_tile(name: str, dataset: Any, channels: Channels) -> Tile:
     flags = dataset.mask_flag_enums[channels.indexes[0] - 1]
     masked = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
     dtype = str(dataset.dtypes[channels.indexes[0] - 1])
-    return Tile(name, dataset, grid, channels, nodata, masked, dtype, _facts(name, dataset))
+    facts = _facts(name, dataset)
+    jpeg = JpegBlocks(name, dataset) if "jpeg" in facts and not gdal_decodes_alike() else None
+    return Tile(name, dataset, grid, channels, nodata, masked, dtype, facts, jpeg)
 
 
 def _facts(name: str, dataset: Any) -> dict[str, Any]:
     facts: dict[str, Any] = {"path": name, "shape": list(dataset.shape), "channels": dataset.count}
+    if is_ycbcr_jpeg(dataset):
+        facts["jpeg"] = {"colours": "YCbCr", "decoder": decoder()}
     if is_remote(name):
         return facts
     found = Path(name).stat()

@@ -43,32 +43,48 @@ USUAL_GSD = 0.47
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationJob:
-    """One evaluation: what is scored, on what, and how."""
+    """One evaluation: what is scored, on what, and how.
+
+    Attributes
+    ----------
+    folder
+        Holds `images/` and `labels/` of xBD pairs.
+    model
+        Name of a bundled model, or a path.
+    split
+        CSV with the columns `pair` and `part`; None takes every pair of the folder.
+    part
+        Only this part of the split.
+    device
+        `auto`, `cpu`, `cuda` or `cuda:N`.
+    threads
+        CPU threads for inference; 0 takes every processor.
+    tta
+        `none` or `flips`.
+    min_area
+        m²; smaller things are not drawn.
+    memory
+        Bytes that cutting up an image larger than the model's tile is planned for.
+    bootstrap
+        Resamplings of the pairs for 95 % intervals; 0 leaves them out.
+    predictions
+        Folder for masks in the layout of the official scorer.
+    overwrite
+        Replace masks that are there already.
+    """
 
     folder: Path
-    """Holds `images/` and `labels/` of xBD pairs."""
     model: str | PathLike[str] = DEFAULT_MODEL
-    """Name of a bundled model, or a path."""
     split: Path | None = None
-    """CSV with the columns `pair` and `part`; None takes every pair of the folder."""
     part: str | None = None
-    """Only this part of the split."""
     device: str = "auto"
-    """`auto`, `cpu`, `cuda` or `cuda:N`."""
     threads: int = 0
-    """CPU threads for inference; 0 takes every processor."""
     tta: str = "none"
-    """`none` or `flips`."""
     min_area: float = DEFAULT_MIN_AREA
-    """m²; smaller things are not drawn."""
     memory: float = 1.5e9
-    """Bytes that cutting up an image larger than the model's tile is planned for."""
     bootstrap: int = 0
-    """Resamplings of the pairs for 95 % intervals; 0 leaves them out."""
     predictions: Path | None = None
-    """Folder for masks in the layout of the official scorer."""
     overwrite: bool = False
-    """Replace masks that are there already."""
 
     def __post_init__(self) -> None:
         check_fields(self)
