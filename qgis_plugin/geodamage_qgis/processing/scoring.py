@@ -124,7 +124,10 @@ class Masks(ToolAlgorithm):
             ),
             parameters.explained(
                 QgsProcessingParameterFile(
-                    "FOLDER", "Folder of labels", QgsProcessingParameterFile.Behavior.Folder, optional=True
+                    "FOLDER",
+                    "Folder of labels",
+                    QgsProcessingParameterFile.Behavior.Folder,
+                    optional=True,
                 ),
                 "A folder of label files, or an xBD download with train, tier3, test and hold.",
             ),
