@@ -29,10 +29,10 @@ from rasterio.warp import Resampling, reproject, transform, transform_bounds
 # The package is the folder that this script lies in, so its parent has to be importable.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sample_data.layout import Shot, Style
 from sample_data.modality_chips import make_chips
 from sample_data.pairs import make_pairs
 from sample_data.scenes import TRAINING_SEEDS, DrawnScene, draw_scene
+from sample_data.styles import Shot, Style
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -129,6 +129,9 @@ def _only_id(properties: dict[str, Any]) -> dict[str, Any]:
 def write_pre(path: Path, image: Bytes) -> None:
     """Write the pre-event image: UTM, JPEG in a tiled GeoTIFF.
 
+    In RGB: the halved chroma of YCbCr is enlarged in one way or another by the JPEG libraries of
+    different wheels of rasterio, and everyone shall see the same sample.
+
     Parameters
     ----------
     path : pathlib.Path
@@ -136,9 +139,7 @@ def write_pre(path: Path, image: Bytes) -> None:
     image : numpy.ndarray
         uint8, shape (3, rows, columns).
     """
-    _write_tiff(
-        path, image, PRE_CRS, PRE_TRANSFORM, compress="jpeg", jpeg_quality=90, photometric="ycbcr"
-    )
+    _write_tiff(path, image, PRE_CRS, PRE_TRANSFORM, compress="jpeg", jpeg_quality=85)
 
 
 def write_radar(path: Path, image: Bytes) -> None:

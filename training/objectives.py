@@ -11,13 +11,8 @@ from geodamage.damage import NOT_ASSESSED
 from geodamage.errors import OptionError
 from geodamage.networks.conventions import Exported, convention_of
 from geodamage.networks.registry import find
-from training.losses.terms import (
-    LossOptions,
-    OpenCitiesLoss,
-    build_loss,
-    damage_loss,
-    localisation_loss,
-)
+from training.losses.networks import OpenCitiesLoss, build_loss, damage_loss, localisation_loss
+from training.losses.options import LossOptions
 from training.meta import MetaObjective
 from training.recipe import COMPACT, Recipe
 from training.teaching.semi_supervision import SoftObjective
@@ -37,7 +32,7 @@ class PublishedObjective(nn.Module):
     task
         `localisation`, `damage` or `assess`.
     loss
-        Of `build_loss`.
+        Loss that `build_loss` makes.
     """
 
     def __init__(self, scaling: Exported, task: str, loss: nn.Module) -> None:
@@ -123,8 +118,8 @@ def reduced(codes: Tensor, shape: tuple[int, int]) -> Tensor:
     uint8 (n, h, w)
         255 where less than half is known.
     """
-    # Published (system 003, train.py:226, 241): the cast of a bilinear mean, which made every cell
-    # that is not all building a background.
+    # Published (Open Cities' third place, train.py:226, 241): the cast of a bilinear mean, which
+    # made every cell that is not all building a background.
     known = (codes != NOT_ASSESSED).float()
     means = torch.stack([(codes == 1).float(), known], 1)
     building, seen = functional.adaptive_avg_pool2d(means, shape).unbind(1)

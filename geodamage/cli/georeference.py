@@ -1,13 +1,12 @@
 """`geodamage georeference`."""
 
-import contextlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from geodamage.cli.arguments import FILE
+from geodamage.cli.arguments import FILE, takes
 from geodamage.errors import LabelError
 
 if TYPE_CHECKING:
@@ -19,11 +18,7 @@ SOME_FAILED = 3
 
 @click.command(name="georeference")
 @click.argument("xbd_dir", type=FILE)
-@click.option("-o", "--output", required=True, type=FILE, metavar="DIR",
-              help="Folder for the GeoTIFFs; made where it is not there.")  # fmt: skip
-@click.option("--overwrite", is_flag=True, help="Replace GeoTIFFs that are there.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, with every fit.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing on stderr but errors.")
+@takes("georeference")
 @click.pass_context
 def command(
     ctx: click.Context, xbd_dir: Path, output: Path, overwrite: bool, as_json: bool, quiet: bool
@@ -42,13 +37,11 @@ def command(
     """  # noqa: D301
     from geodamage.xbd.georeferencing import find_image_pairs, georeference
 
-    outcomes = []
-    work = georeference(find_image_pairs(xbd_dir), output, overwrite=overwrite)
-    with contextlib.closing(work):
+    with georeference(find_image_pairs(xbd_dir), output, overwrite=overwrite) as work:
         for outcome in work:
-            outcomes.append(outcome)
             if not quiet:
                 _say(outcome)
+    outcomes = work.result()
     refused = [outcome for outcome in outcomes if outcome.why is not None]
     written = [image for outcome in outcomes for image in outcome.images]
     if as_json:

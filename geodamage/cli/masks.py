@@ -1,17 +1,13 @@
 """`geodamage masks`."""
 
-import contextlib
-import sys
-import time
-from collections.abc import Generator, Iterator
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from geodamage.cli import arguments
-from geodamage.cli.arguments import FILE
-from geodamage.cli.progress import LINE_EVERY
+from geodamage.cli.arguments import FILE, takes
+from geodamage.cli.progress import follow
 
 if TYPE_CHECKING:
     from geodamage.xbd.masks import Target
@@ -27,13 +23,7 @@ SAID = {
 
 @click.command(name="masks")
 @click.argument("labels", nargs=-1, required=True, type=FILE)
-@click.option("-o", "--output", required=True, type=FILE, metavar="DIR",
-              help="Folder for NAME_target.png; made where it is not there.")  # fmt: skip
-@click.option("--unclassified", type=click.Choice(list(SAID)), default="undrawn", show_default=True,
-              help="Labels without a grade: undrawn as in the official targets, no-damage (1), "
-              "own (5) or ignore (255).")  # fmt: skip
-@click.option("--overwrite", is_flag=True, help="Replace masks that are there.")
-@arguments.quiet
+@takes("masks")
 def command(
     labels: tuple[Path, ...], output: Path, unclassified: str, overwrite: bool, quiet: bool
 ) -> None:
@@ -51,25 +41,10 @@ def command(
 
     files = find_label_files(labels)
     work = write_targets(files, output, unclassified=unclassified, overwrite=overwrite)
-    targets = list(_follow(work, len(files), quiet=quiet))
+    done = itertools.count(1)
+    targets = follow(work, lambda _: f"{next(done):,} of {len(files):,} masks", quiet=quiet)
     if not quiet:
         _sum_up(targets, output, unclassified)
-
-
-def _follow(
-    work: "Generator[Target, None, None]", total: int, *, quiet: bool
-) -> "Iterator[Target]":
-    """Hand on what is written and say how it goes; interrupted work is closed first."""
-    said = time.monotonic()
-    with contextlib.closing(work):
-        for done, target in enumerate(work, start=1):
-            line = f"{done:,} of {total:,} masks"
-            if not quiet and sys.stderr.isatty():
-                click.echo(f"\r{line}\x1b[K", nl=done == total, err=True)
-            elif not quiet and time.monotonic() - said >= LINE_EVERY:
-                said = time.monotonic()
-                click.echo(line, err=True)
-            yield target
 
 
 def _sum_up(targets: "list[Target]", output: Path, unclassified: str) -> None:

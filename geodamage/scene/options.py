@@ -1,13 +1,17 @@
 """How a scene is read: the options, and the bands that they choose."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from geodamage.errors import OptionError
-from geodamage.grid import SENSORS
+from geodamage.errors import ModelError, OptionError, SceneError
+from geodamage.options.lookup import check_fields, taken
+
+if TYPE_CHECKING:
+    from geodamage.model.card import Card
+    from geodamage.model.ensemble import SavedMap
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +54,13 @@ class SceneOptions:
     post_sensor: str = "optical"
 
     def __post_init__(self) -> None:
-        for name, scale in (("--scale", self.scale), ("--post-scale", self.post_scale)):
-            if scale is None:
-                continue
-            low, high = scale
-            if not (math.isfinite(low) and math.isfinite(high) and low < high):
-                raise OptionError(f"{name} {low:g},{high:g}: give MIN,MAX with MIN below MAX")
-        if self.post_sensor not in SENSORS:
-            raise OptionError(
-                f"--post-sensor {self.post_sensor}: unknown; give {' or '.join(SENSORS)}"
-            )
+        check_fields(self)
         if self.snap < 1:
             raise OptionError(f"snap is {self.snap}; give 1 pixel or more")
 
     @property
     def bands_option(self) -> str:
-        """By which the channels of the post image are chosen: of two sensors it has its own."""
+        """Option that chooses the channels of the post image: of two sensors it has its own."""
         return "--bands" if self.post_sensor == "optical" else "--post-bands"
 
     @property
@@ -83,9 +78,9 @@ def choose_bands(
     Parameters
     ----------
     both
-        Of both images, where one sensor took them; of two sensors those of the pre image.
+        Channels of both images, where one sensor took them; of two sensors those of the pre image.
     post
-        Of the post image, where they are others.
+        Channels of the post image, where they are others.
     post_sensor
         `optical` or `sar`.
     """
@@ -93,8 +88,20 @@ def choose_bands(
     return {"pre_bands": both, "post_bands": shared if post is None else post}
 
 
-#: What a list of scenes may choose for one of them, of how its images are read.
-CHOICES = ("bands", "scale", "post_sensor", "post_bands", "post_scale")
+def options_given(command: str, given: Mapping[str, Any]) -> SceneOptions:
+    """Return how a scene is read, of the options that a command was given.
+
+    Parameters
+    ----------
+    command
+        Such as `assess`.
+    given
+        Values by the names of the options.
+    """
+    own = taken("SceneOptions", command, given)
+    if "post_sensor" in given:
+        own |= choose_bands(given["bands"], given["post_bands"], given["post_sensor"])
+    return SceneOptions(**own)
 
 
 def with_choices(options: SceneOptions, chosen: Mapping[str, Any]) -> SceneOptions:
@@ -103,17 +110,65 @@ def with_choices(options: SceneOptions, chosen: Mapping[str, Any]) -> SceneOptio
     Parameters
     ----------
     options
-        Of all scenes.
+        Options of all scenes.
     chosen
-        Any of `CHOICES`; other keys are left alone.
+        Columns of a list; those that are not of the images are left alone, and so is None.
     """
-    own: dict[str, Any] = {
-        key: tuple(chosen[key]) for key in ("scale", "post_scale") if chosen.get(key) is not None
-    }
-    sensor = chosen.get("post_sensor") or options.post_sensor
-    both, post = chosen.get("bands"), chosen.get("post_bands")
+    given = {name: value for name, value in chosen.items() if value is not None}
+    own = taken("SceneOptions", "batch", given)
+    sensor = given.get("post_sensor", options.post_sensor)
+    both, post = given.get("bands"), given.get("post_bands")
     if sensor != options.post_sensor or both is not None or post is not None:
-        both = options.pre_bands if both is None else tuple(both)
-        post = None if post is None else tuple(post)
-        own |= choose_bands(both, post, sensor)
-    return replace(options, post_sensor=sensor, **own)
+        own |= choose_bands(options.pre_bands if both is None else both, post, sensor)
+    return replace(options, **own)
+
+
+def scene_options(
+    options: SceneOptions, card: "Card", *, maps: "Sequence[SavedMap]" = ()
+) -> SceneOptions:
+    """Return the options as the model needs them: its channels, a grid that its stride fits.
+
+    Parameters
+    ----------
+    options
+        Options as the user gave them.
+    card
+        Card of the model.
+    maps
+        Saved maps that it reads.
+    """
+    return replace(
+        options,
+        maps=tuple(saved.path for saved in maps),
+        pre_channels=len(card.pre_channels),
+        post_channels=len(card.post_channels),
+        snap=math.lcm(options.snap, card.stride),
+    )
+
+
+def check_sensors(options: SceneOptions, card: "Card") -> None:
+    """Check that a pair was taken by what the model was made for.
+
+    No image says of itself what took it: the user does, and the card says what it has to be.
+
+    Raises
+    ------
+    ModelError
+        If the model takes an image of a radar, and the user has not said that it is one.
+    SceneError
+        If it is one, and the model takes none.
+    """
+    model = f"model {card.name} {card.version}"
+    if card.pre_sensor != "optical":
+        raise ModelError(f"{model} takes a {card.pre_sensor} image before, which assess does not")
+    if card.post_sensor == options.post_sensor:
+        return
+    if options.post_sensor == "optical":
+        raise ModelError(
+            f"{model} takes a {card.post_sensor} image after; give --post-sensor "
+            f"{card.post_sensor} if post is one, else another --model"
+        )
+    raise SceneError(
+        f"--post-sensor {options.post_sensor}: {model} takes an {card.post_sensor} image after; "
+        f"give a --model whose card says {options.post_sensor}"
+    )

@@ -26,7 +26,8 @@ from rasterio.features import rasterize
 
 from geodamage.buildings.footprints import read_footprints
 from geodamage.errors import OptionError, ScoringError
-from geodamage.grid import Grid
+from geodamage.grid import Grid, utm_zone
+from geodamage.options.lookup import check_fields
 from geodamage.scene.aoi import read_aoi
 from geodamage.scores.buildings import MATCH_IOU, match
 from geodamage.scores.pixels import Counts, pixel_counts
@@ -65,10 +66,7 @@ class ScoringOptions:
     gsd: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.threshold is not None and not 0 <= self.threshold < 1:
-            raise OptionError(f"--threshold {self.threshold:g}: give 0 or more, and less than 1")
-        if not 0.001 <= self.gsd <= 1000:
-            raise OptionError(f"--gsd {self.gsd:g}: give metres per pixel, 0.001 to 1000")
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -80,9 +78,9 @@ class FootprintScore:
     images
         How many.
     pixels
-        Of the masks.
+        Counts over the pixels of the masks.
     buildings
-        Of buildings found, missed and spurious.
+        Counts of buildings found, missed and spurious.
     """
 
     images: int = 0
@@ -275,8 +273,7 @@ def _metric_grid(paths: list[Path], gsd: float) -> Grid:
         raise ScoringError(f"{paths[0]}: neither it nor {paths[1]} holds a building")
     west, south, east, north = filled[0]
     lon, lat = (west + east) / 2, (south + north) / 2
-    zone = int((lon + 180) % 360 // 6) + 1
-    crs = CRS.from_epsg((32600 if lat >= 0 else 32700) + zone)
+    crs = CRS.from_epsg(int(utm_zone(np.array(lon), np.array(lat))))
     to_plane = Transformer.from_crs(world.crs, crs, always_xy=True)
     boxes = np.array([to_plane.transform_bounds(*bounds) for bounds in filled])
     (left, bottom), (right, top) = boxes[:, :2].min(0), boxes[:, 2:].max(0)
@@ -300,7 +297,7 @@ def draw(path: Path, grid: Grid | None, *, threshold: float | None = None) -> Dr
     grid
         None for the raster's own pixels.
     threshold
-        As in `ScoringOptions`.
+        The same as of `ScoringOptions`.
 
     Raises
     ------

@@ -98,7 +98,7 @@ def test_a_folder_of_metadamagenet_loads_with_its_metadata(tmp_path):
         read_checkpoint(folder)
 
 
-def test_a_checkpoint_of_system_004_loads_with_its_optimiser_beside_it(tmp_path):
+def test_a_checkpoint_of_xview2siameseunet_loads_with_its_optimiser_beside_it(tmp_path):
     with torch.device("meta"):
         shapes = create_network("siamese_resnet50", task="assess").state_dict()
     state = {k: torch.ones((), dtype=v.dtype).expand(v.shape) for k, v in shapes.items()}

@@ -19,7 +19,6 @@ except ImportError:
 ROOT = Path(__file__).resolve().parents[2]
 PLUGIN = ROOT / "qgis_plugin" / "geodamage_qgis"
 SAMPLE = ROOT / "sample_data"
-DATA = Path(os.environ.get("GEODAMAGE_DATA", ROOT.parent / "shared" / "data"))
 
 _ended = {}
 
@@ -223,6 +222,8 @@ def small_pair(qgis_app, pair, tmp_path_factory):
 @pytest.fixture(scope="session")
 def joplin():
     """Return the folder of the real Joplin tiles."""
+    from data_folder import DATA
+
     folder = DATA / "joplin"
     if not folder.is_dir():
         pytest.skip("GEODAMAGE_DATA is not here")

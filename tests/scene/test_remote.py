@@ -4,7 +4,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +14,7 @@ import pytest
 import rasterio
 
 from geodamage.scene.image import open_image
+from geodamage.scene.tiles import open_tile
 from geodamage.windows import Window
 from tests.conftest import listing, make_pixels, make_raster, run_command
 
@@ -70,6 +70,19 @@ def check_refusal(result, word, folder):
     assert listing(folder) == []
 
 
+def test_jpeg_in_ycbcr_is_decoded_alike_from_a_web_server(server, monkeypatch):
+    monkeypatch.setattr("geodamage.scene.tiles.gdal_decodes_alike", lambda: False)
+    path = server.folder / "a & b.tif"
+    how = {"compress": "jpeg", "photometric": "ycbcr", "blockysize": 32}
+    make_raster(path, make_pixels(100, 90, high=2) * 255, **how)
+    url = f"/vsicurl/http://{server.address}/a%20&%20b.tif"
+    shutil.copy(path, server.folder / "a%20&%20b.tif")  # the server decodes no names
+    tiles = [open_tile(name, None, 3) for name in (str(path), url)]
+    (local, _), (remote, _) = [tile.read(tile.window) for tile in tiles]
+    assert np.array_equal(local, remote)
+    assert all(tile.jpeg is not None for tile in tiles)
+
+
 def test_images_are_read_from_a_web_server(server, pair, model, tmp_path):
     urls = [f"http://{server.address}/{path.name}" for path in pair]
     output, result = assess(tmp_path, model, *urls, "--allow-remote")
@@ -109,14 +122,14 @@ def test_what_is_not_there_is_refused(server, pair, model, tmp_path, address):
     check_refusal(result, "nothing.tif", tmp_path)
 
 
+# By a thread: no signal interrupts GDAL.
+@pytest.mark.timeout(60, method="thread")
 def test_a_server_that_does_not_answer_is_given_up(server, pair, model, tmp_path, monkeypatch):
     monkeypatch.setenv("GDAL_HTTP_LOW_SPEED_TIME", "1")
-    started = time.monotonic()
     _, result = assess(
         tmp_path, model, f"http://{server.address}/silent.tif", pair.post, "--allow-remote"
     )
     check_refusal(result, "silent.tif", tmp_path)
-    assert time.monotonic() - started < 8
 
 
 def test_a_part_of_an_image_is_read_by_range(server):

@@ -267,7 +267,7 @@ class Hostile:
 
 
 def published(name="resnet34"):
-    """Return what system 002 pickled: torchvision's ResNet with a first layer of one channel."""
+    """Return what CMKD pickled: torchvision's ResNet with a first layer of one channel."""
     network = getattr(torchvision.models, name)(num_classes=10)
     network.conv1 = nn.Conv2d(1, 64, 7, 2, 3, bias=False)
     return network.eval()

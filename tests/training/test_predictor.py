@@ -111,7 +111,7 @@ def test_too_small_a_memory_is_said_in_one_line(runs, windows):
     convention = convention_of("first_place", "res34_unet", "localisation")
     card = plain_card(read_trained(runs / "loc"))
     model = TorchModel(Exported(Hungry(), convention), card, device=torch.device("cpu"))
-    with pytest.raises(ResourceError, match="memory of cpu is too small for windows of 96 x 96"):
+    with pytest.raises(ResourceError, match=r"memory of cpu .* 96 x 96"):
         model(*windows)
 
 

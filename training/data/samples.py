@@ -17,9 +17,11 @@ from geodamage.errors import LabelError
 from geodamage.xbd.folders import Pair, read_image
 from geodamage.xbd.labels import Label
 from geodamage.xbd.masks import burn_index, burn_labels
-from training.data.augmentation import Augmentation, Sample, augment
+from training.data.augmentation import augment
+from training.data.augmentation_options import Augmentation
 from training.data.building_images import BuildingImage
 from training.data.crops import Chips
+from training.data.labelled import Sample
 from training.data.two_sensors import SensorPair
 
 #: Code of buildings without a grade, where they are a class of their own.
@@ -75,7 +77,7 @@ class PairSamples:
     Parameters
     ----------
     pairs
-        Of the training part.
+        Pairs of the training part.
     epoch
         int (m,): places in `pairs` that make one epoch, before they are shuffled.
     weights
@@ -85,7 +87,7 @@ class PairSamples:
     unclassified
         What buildings without a grade are; see `UNCLASSIFIED`.
     seed
-        Of everything.
+        Seed of everything that is drawn.
     """
 
     def __init__(

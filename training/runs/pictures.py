@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 
 from geodamage.damage import COLOURS, DamageGrade, rgb
-from training.data.augmentation import Sample
+from training.data.labelled import Sample
+from training.data.overlay import BUILDING, GREY, overlay
 from training.extras import optional
-from training.show import BUILDING, GREY, overlay
 
 #: Rows and columns of one image, pixels.
 SIZE = 384
@@ -42,7 +42,7 @@ def sample_sheet(answers: Iterable[Answer]) -> np.ndarray | None:
     Parameters
     ----------
     answers
-        Of `training.validation.validate`; where there are no grades, `post` is left out.
+        Answers of `training.validation.validate`; without grades, `post` is left out.
 
     Returns
     -------

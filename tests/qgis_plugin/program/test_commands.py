@@ -79,8 +79,7 @@ def understood(argv: list[str]) -> dict[str, object]:
 def assert_given(given: dict[str, object], expected: dict[str, object]) -> None:
     """Check what the tool's own command line has made of options."""
     for name, value in expected.items():
-        text = {"bands": "3,2,1", "scale": "-5.5,2000.0"}.get(name, value)
-        assert str(given[name]) == str(text), name
+        assert str(given[name]) == str(value), name
 
 
 def test_the_tool_understands_every_option_of_an_assessment():
@@ -90,7 +89,7 @@ def test_the_tool_understands_every_option_of_an_assessment():
     assert [str(given[name]) for name in ("output", "raster", "probabilities", "report")] == [
         "out.gpkg", "r.tif", "p.tif", "p.html",
     ]  # fmt: skip
-    assert (given["memory"], given["progress"]) == ("3GB", "json")
+    assert (given["memory"], given["progress"]) == (3e9, "json")
 
 
 def test_the_tool_understands_every_option_of_finding_buildings():
@@ -101,7 +100,7 @@ def test_the_tool_understands_every_option_of_finding_buildings():
         "out.gpkg", "r.tif", "p.tif",
     ]  # fmt: skip
     assert (given["threshold"], given["regularise"]) == (0.25, True)
-    assert (given["memory"], given["progress"]) == ("3GB", "json")
+    assert (given["memory"], given["progress"]) == (3e9, "json")
 
 
 @pytest.mark.parametrize("tta", BUILDINGS_TTA_CHOICES)
@@ -133,7 +132,7 @@ def test_a_path_that_begins_with_a_dash_is_a_path():
     assert (given["pre"], given["post"], str(given["output"])) == (
         "-pre.tif", "--post.tif", "-out.gpkg",
     )  # fmt: skip
-    assert given["scale"] == "-1,1"
+    assert given["scale"] == (-1, 1)
 
 
 def test_zero_is_a_value():
@@ -180,7 +179,7 @@ def test_the_tool_understands_every_option_of_a_batch():
     assert given["retry_failed"] is given["overwrite"] is True
     assert (given["workers"], given["scene_memory"], given["event_date"]) == (
         2,
-        "2GB",
+        2e9,
         "2026-03-01",
     )
     assert understood(batch_command("geodamage", BatchParameters("a", "b")))["merge"] is True
