@@ -114,9 +114,9 @@ def test_a_geopackage_is_drawn_so_without_the_plugin(project, result):
 
 
 def test_a_result_that_replaces_another_has_the_styles_too(project, sample):
-    path = sample.assess("again.gpkg")
+    path = sample.assess("replaced.gpkg")
     load_result(path)
-    sample.assess("again.gpkg", "--overwrite")
+    sample.assess("replaced.gpkg", "--overwrite")
     load_result(path)
     project.clear()
     assert len(QgsVectorLayer(str(path), "plain", "ogr").listStylesInDatabase()[2]) == 2
