@@ -150,6 +150,7 @@ def test_tasks_run_on_a_cluster(client, pair, model, tmp_path):
     executor.close()
 
 
+@pytest.mark.slow
 def test_closing_stops_what_runs_on_a_cluster(client, model, tmp_path):
     shape = 2048, 2560
     slow = make_scene(tmp_path / "in", shape, roofs(shape))

@@ -89,6 +89,7 @@ def test_our_own_mistakes_stay_within_a_scene(task, error, text, code):
     assert outcome.error_code == code
 
 
+@pytest.mark.slow
 def test_closing_a_task_leaves_no_file(tmp_path, model):
     task = slow_task(tmp_path, model)
     steps = follow_task(task)

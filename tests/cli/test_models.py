@@ -132,6 +132,7 @@ def test_an_imported_model_runs(tmp_path, checkpoint, pair, monkeypatch):
     assert json.loads(out.read_text())["type"] == "FeatureCollection"
 
 
+@pytest.mark.slow
 def test_an_existing_model_stays(tmp_path, checkpoint):
     (tmp_path / "own.onnx").write_bytes(b"old")
     result = run_command("models", "import", checkpoint, "-o", tmp_path / "own")

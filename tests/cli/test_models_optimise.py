@@ -53,6 +53,7 @@ def test_variants_are_made_and_used(tmp_path, parent, data, pair):
     assert "parity" in shown.stdout
 
 
+@pytest.mark.slow
 def test_a_refused_variant_is_one_line_with_figures_and_exit_5(tmp_path, parent, data, monkeypatch):
     monkeypatch.setattr(parity, "AGREEMENT", 1.01)
     done = optimise(parent, data, tmp_path, "--precision", "int8", "-q")

@@ -14,6 +14,7 @@ def layer(pair, model, tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_report_writes_the_page_the_map_and_the_pdf(layer, pair, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
@@ -46,6 +47,7 @@ def test_assess_writes_the_page_too(pair, model, tmp_path):
     assert 'id="before"' in page.read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_nothing_is_overwritten_unasked(layer, tmp_path):
     old = tmp_path / "r.png"
     old.write_bytes(b"old")

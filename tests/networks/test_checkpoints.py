@@ -83,6 +83,7 @@ def test_every_network_is_recognised_by_its_keys_and_shapes(tmp_path, name, task
     assert (checkpoint.network, checkpoint.task) == (name, task)
 
 
+@pytest.mark.slow
 def test_a_folder_of_metadamagenet_loads_with_its_metadata(tmp_path):
     network = make_network("efficientunet_b0", "damage")
     folder = tmp_path / "efficientunetb0classifierV1S0"

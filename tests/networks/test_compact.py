@@ -58,6 +58,7 @@ def reach(network):
     return max(core.start - int(felt.min()), int(felt.max()) - core.stop + 1)
 
 
+@pytest.mark.slow
 def test_its_context_is_bounded(network):
     distance = reach(network)
     assert 16 < distance < 144
@@ -84,6 +85,7 @@ def test_localisation_looks_at_its_own_date_alone(network):
         assert torch.allclose(network(b, a)[0], one[1], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_shift_by_the_stride_shifts_the_answer(network):
     images = torch.rand(2, 1, 3, 384, 384)
     moved = torch.roll(images, (STRIDE, 2 * STRIDE), (-2, -1))

@@ -156,6 +156,7 @@ def test_padding_of_even_sides_is_larger_at_the_end():
         assert wide(torch.ones(1, 1, 6, 6))[0, 0, 0].tolist() == [16, 20, 12]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EFFICIENT_FPNS)
 def test_the_names_cover_all_of_timm_but_the_classifier(name):
     design = EFFICIENT_FPNS[name].encoder
@@ -265,6 +266,7 @@ def test_the_views_of_the_pooling_reach_as_far_as_they_should():
             assert rows == [16 - reach, 16, 16 + reach]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoder", ["resnet18", "convnext_atto", "mobilenetv3_small_100"])
 def test_an_encoder_of_timm_carries_the_same_heads(encoder):
     network = on_meta("timm_fpn", encoder=encoder, context=True)

@@ -103,6 +103,7 @@ def work_of(chips, runs, recipe, *settings):
     return set_up(ChipRecipe.read(options.recipe, options.set), options)
 
 
+@pytest.mark.slow
 def test_every_phase_reads_teacher_and_student_from_the_phases_before(chips, runs):
     # Published, the first teacher taught all along.
     work = work_of(chips, runs, "iterative", "iterations=2")
@@ -278,6 +279,7 @@ def convert(source, output, *more):
     main(["convert", str(source), "--sensor", "eo", "-o", str(output), *more])
 
 
+@pytest.mark.slow
 def test_a_pickled_network_is_converted_and_says_the_same(tmp_path, capsys):
     network = published()
     torch.save(network, tmp_path / "kd.pt")

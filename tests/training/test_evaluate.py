@@ -78,6 +78,7 @@ def test_a_run_scores_as_its_model_file_does(data, run, tmp_path):
     assert found["data"] == expected["data"]
 
 
+@pytest.mark.slow
 def test_thresholds_are_chosen_without_the_part_that_is_scored(
     data, run, tmp_path, bright, read_names
 ):

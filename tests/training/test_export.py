@@ -66,6 +66,7 @@ def test_the_file_says_what_the_run_says(run, tmp_path):
     assert card.bytes_per_pixel == 99
 
 
+@pytest.mark.slow
 def test_the_card_says_what_the_run_was(run, tmp_path):
     card, _ = export_model(ExportJob(source=run, output=tmp_path / "own.onnx", version="2"))
     assert card.version == "2"
@@ -133,6 +134,7 @@ def test_a_checkpoint_is_exported_as_it_is_imported(run, tmp_path, data):
         export_model(ExportJob(source=run / "best", output=tmp_path / "b.onnx", data=data))
 
 
+@pytest.mark.slow
 def test_the_command_takes_the_facts_of_calibrate(run, tmp_path, capsys):
     facts = tmp_path / "facts.json"
     scores = {"date": "2026-01-01", "test": {"pairs": 2}}
@@ -147,6 +149,7 @@ def test_the_command_takes_the_facts_of_calibrate(run, tmp_path, capsys):
     assert card.scores["training"]["run"] == "compact"
 
 
+@pytest.mark.slow
 def test_nothing_is_overwritten_unasked(run, tmp_path):
     output = tmp_path / "own.onnx"
     output.write_text("mine")
@@ -157,6 +160,7 @@ def test_nothing_is_overwritten_unasked(run, tmp_path):
     assert Model(output, device="cpu").card.name == "own"
 
 
+@pytest.mark.slow
 def test_a_file_that_says_something_else_stops_the_export(run, tmp_path, monkeypatch):
     def differ(*_):
         raise ModelError("own: damage of the model file differs from the network's by 0.2")
@@ -167,6 +171,7 @@ def test_a_file_that_says_something_else_stops_the_export(run, tmp_path, monkeyp
     assert listing(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_halo_that_does_not_settle_is_said(run, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(importing, "HALO_WINDOW", 48)
     export.main([str(run), "-o", str(tmp_path / "own.onnx")])

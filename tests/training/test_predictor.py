@@ -42,6 +42,7 @@ def answers(runs, names, windows, **options):
     )
 
 
+@pytest.mark.slow
 def test_a_run_is_read_with_its_best_weights(runs):
     trained = read_trained(runs / "damage")
     assert (trained.name, trained.checkpoint.network, trained.checkpoint.epoch) == (
@@ -86,6 +87,7 @@ def test_flips_are_averaged(runs, windows):
     np.testing.assert_allclose(heads.damage, mirrored.damage[..., ::-1], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_card_of_several_holds_for_all(runs):
     def card(*names):
         return load_predictor([read_trained(runs / name) for name in names], device="cpu").card

@@ -73,6 +73,7 @@ def test_a_split_that_leaks_is_refused_by_name(tmp_path, monkeypatch, capsys):
     assert "accepted: split random: 3 pairs" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_an_index_is_used_again_unless_told_otherwise(tmp_path, monkeypatch, capsys):
     folder = write_xbd(tmp_path / "xbd", NAMES)
     run(monkeypatch, folder, "-o", tmp_path / "out")

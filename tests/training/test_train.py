@@ -124,6 +124,7 @@ def test_a_job_that_is_ended_politely_is_recorded_so(tmp_path):
     assert json.loads((run / "status.json").read_text())["status"] == "interrupted"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stop", "amp"), [(1, "none"), (4, "none"), (7, "none"), (7, "fp16")])
 def test_a_run_goes_on_from_its_last_checkpoint(begin, stop, amp):
     changes = ("steps=9", "checkpoint_every=2", "validate_every=2", "ema=0.9", "clip=0.1")

@@ -45,6 +45,7 @@ def file(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_the_network_says_what_the_file_says(file):
     network = warm_start(str(file), Recipe.from_values(KEYS), [images(2), images(3)])
     with torch.no_grad():
@@ -52,6 +53,7 @@ def test_the_network_says_what_the_file_says(file):
             assert torch.allclose(mine, theirs, atol=1e-3 * float(theirs.abs().max()))
 
 
+@pytest.mark.slow
 def test_in_training_it_says_nearly_the_same_of_what_the_statistics_are_of(file):
     seen = images(2)
     network = warm_start(str(file), Recipe.from_values(KEYS), [seen])

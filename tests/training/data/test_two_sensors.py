@@ -131,6 +131,7 @@ def test_chips_have_the_channels_of_each_sensor(drawn):
     assert all(chip.buildings_post.max() <= NOT_ASSESSED for chip in chips)
 
 
+@pytest.mark.slow
 def test_a_generated_scene_has_a_radar_image():
     pair = draw_two_sensors(11)
     assert pair.post.shape == (512, 512, 1)

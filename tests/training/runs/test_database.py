@@ -77,6 +77,7 @@ def test_a_database_that_does_not_answer_is_one_line_without_its_address(
     assert not (run / "steps.csv").exists()
 
 
+@pytest.mark.slow
 def test_a_database_that_is_lost_on_the_way_does_not_end_a_run(
     run,
     monkeypatch,

@@ -67,6 +67,7 @@ def test_losses_are_smoothed_by_means_of_equal_runs():
     assert binned([7], [0.5])[1].tolist() == [0.5]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("best", [None, ("score", 2, 0.5), ("loss", 2, 1.5)])
 @pytest.mark.parametrize("losses", [[], [1.0], [3.0, -1.0, 0.001], [1000.0] * 5 + [0.001] * 5])
 def test_a_curve_can_be_drawn_of_any_run(tmp_path, losses, best):

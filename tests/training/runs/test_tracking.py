@@ -92,6 +92,7 @@ def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(run):
     assert (shown == cv2.imread(str(run / "samples" / "step_0000006.png"))).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("error", "word", "line"),
     [
@@ -137,6 +138,7 @@ def test_a_missing_package_ends_a_run_before_it_begins(run, monkeypatch, package
     assert sorted(path.name for path in run.iterdir()) == ["commit.txt"]
 
 
+@pytest.mark.slow
 def test_without_validation_pairs_there_is_no_picture(run):
     with Tracker(run, RECIPE, resumed_at=0, total=6) as tracker:
         tracker.add_pictures(1, iter(()))

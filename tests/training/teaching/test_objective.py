@@ -277,6 +277,7 @@ class Knowing:
         return self.said
 
 
+@pytest.mark.slow
 def test_answers_are_cut_just_as_the_labels_are():
     pair = draw_generated(1)
     options = ChipOptions(crop=64, generated_share=0.0, half_share=0.2, masked_share=0.2)
@@ -300,6 +301,7 @@ def test_answers_are_cut_just_as_the_labels_are():
     assert half[0].teacher.shape == (512, 512, 5)
 
 
+@pytest.mark.slow
 def test_planes_are_as_good_as_the_teacher_itself(runs):
     batch = chips_of()
     options = DistilOptions(teachers=("teacher",), kl=1.0, **NOTHING)
@@ -337,6 +339,7 @@ def unlabelled_batch():
     return pair, chips, stack([chip._asdict() for chip in drawn])
 
 
+@pytest.mark.slow
 def test_chips_without_labels_are_cut_around_what_the_teacher_takes_for_buildings():
     pair, chips, batch = unlabelled_batch()
     (seen,), places = chips.pools[-1]
@@ -348,6 +351,7 @@ def test_chips_without_labels_are_cut_around_what_the_teacher_takes_for_building
     assert (decode(batch["teacher"]).building > 0).any()
 
 
+@pytest.mark.slow
 def test_chips_without_labels_have_no_loss_of_their_own():
     batch = unlabelled_batch()[2]
     own = make_objective(Recipe.read(RECIPES / "compact.toml"), np.ones(6))
@@ -359,6 +363,7 @@ def test_chips_without_labels_have_no_loss_of_their_own():
     assert all(not output.grad.any() for output in outputs)
 
 
+@pytest.mark.slow
 def test_what_the_teacher_takes_for_a_building_weighs_as_one():
     batch = unlabelled_batch()[2]
     answer = decode(batch["teacher"])
@@ -368,6 +373,7 @@ def test_what_the_teacher_takes_for_a_building_weighs_as_one():
     assert torch.equal(weights == 5, (answer.building[:, 0] > 0)[answer.known > 0])
 
 
+@pytest.mark.slow
 def test_a_student_that_leaves_its_teacher_is_stopped():
     batch = unlabelled_batch()[2]
     guard = Guard(SoftOptions(guard_over=2, guard_after=3))

@@ -73,6 +73,7 @@ def test_a_student_without_a_teacher_trains_as_ever(begin):
     assert len(losses(work, state)) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

@@ -228,6 +228,7 @@ def test_a_pair_is_a_building_teacher_and_a_damage_teacher(runs, images):
     assert torch.equal(damage.building, find_teacher("compact", runs)(*images).building)
 
 
+@pytest.mark.slow
 def test_an_ensemble_answers_as_one(runs, images):
     (joined,) = panel(runs, "compact", "other", kind="ensemble")(*images)
     apart = [find_teacher(name, runs)(*images).building.sigmoid() for name in ("compact", "other")]
