@@ -264,6 +264,7 @@ def scene_options(
         pre_channels=len(card.pre_channels),
         post_channels=len(card.post_channels),
         snap=math.lcm(options.snap, card.stride),
+        stands_shift=card.stands_shift,
     )
 
 

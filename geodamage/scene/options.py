@@ -9,6 +9,9 @@ from typing import Any
 from geodamage.errors import OptionError
 from geodamage.grid import SENSORS
 
+#: What may be done about the shift between both dates.
+REGISTRATIONS = ("measure", "apply", "off")
+
 
 @dataclass(frozen=True, slots=True)
 class SceneOptions:
@@ -35,6 +38,11 @@ class SceneOptions:
         The grid begins at a multiple of this many pixels.
     maps
         Saved probability maps to read beside the images.
+    registration
+        Whether the shift between both dates is measured, or applied, too: `measure`, `apply` or
+        `off`.
+    stands_shift
+        What the model stands of it, metres; None where nobody measured that.
     """
 
     pre_bands: tuple[int, ...] | None = None
@@ -48,6 +56,8 @@ class SceneOptions:
     maps: tuple[Path, ...] = ()
     post_scale: tuple[float, float] | None = None
     post_sensor: str = "optical"
+    registration: str = "measure"
+    stands_shift: float | None = None
 
     def __post_init__(self) -> None:
         for name, scale in (("--scale", self.scale), ("--post-scale", self.post_scale)):
@@ -59,6 +69,10 @@ class SceneOptions:
         if self.post_sensor not in SENSORS:
             raise OptionError(
                 f"--post-sensor {self.post_sensor}: unknown; give {' or '.join(SENSORS)}"
+            )
+        if self.registration not in REGISTRATIONS:
+            raise OptionError(
+                f"--registration {self.registration}: unknown; give measure, apply or off"
             )
         if self.snap < 1:
             raise OptionError(f"snap is {self.snap}; give 1 pixel or more")

@@ -28,9 +28,11 @@ from shapely.geometry.base import BaseGeometry
 from geodamage.errors import GeodamageWarning, GsdWarning, SceneError, SceneWarning
 from geodamage.grid import WGS84, Grid, GsdRange
 from geodamage.scene.aoi import read_aoi
+from geodamage.scene.examination import Examination, Ground, examine
 from geodamage.scene.image import Image, Shift, crs_name, open_image
 from geodamage.scene.lattice import SLACK, working_lattice
 from geodamage.scene.options import SceneOptions
+from geodamage.scene.pair import require_two_files
 from geodamage.scene.probability_maps import ProbabilityMap, open_map
 from geodamage.sources import Source
 from geodamage.windows import Window, mirror, round_down, round_up
@@ -120,6 +122,7 @@ class Scene:
             (note, SceneWarning) for image in self._images for note in image.notes
         ]
         self.post_shift = None
+        self._examined = Examination()
         self._check_gsd(gsd)
         last = self._images[-1]
         self._lattice = working_lattice(pre.first.grid, pre.gsd, _meeting_point(pre, last), gsd)
@@ -145,6 +148,7 @@ class Scene:
         *,
         gsd: GsdRange,
         options: SceneOptions = SceneOptions(),
+        examined: bool = True,
     ) -> Self:
         """Open a pair of images, or one, and lay the working grid over their overlap.
 
@@ -157,6 +161,9 @@ class Scene:
             The ground sample distances the model was made for, metres per pixel.
         options
             How to read them.
+        examined
+            Look at the images first: whether they are a pair, and how they lie. Without it, a scene
+            that was examined before is opened again, for its pixels.
 
         Raises
         ------
@@ -199,7 +206,11 @@ class Scene:
                 maps.append(open_map(path))
                 opened.callback(maps[-1].close)
             first, second = images[0], images[1] if len(images) > 1 else None
+            if second is not None and examined:
+                require_two_files(*([tile.name for tile in image.tiles] for image in images))
             scene = cls(first, second, gsd=gsd, options=options, maps=maps)
+            if examined:
+                scene._examine(options)
             for text, category in scene._notes:
                 warnings.warn(text, category, stacklevel=2)
             opened.pop_all()  # the scene closes them
@@ -317,7 +328,15 @@ class Scene:
             "region": list(self.grid.window_bounds(self.region)),
             "overlap_km2": round(_square_kilometres(overlap, self.grid.crs), 6),
             "aoi": None if self._aoi_path is None else str(self._aoi_path),
+            **self._examined.facts,
         }
+
+    def _examine(self, options: SceneOptions) -> None:
+        """Look at blocks of the images, and note what is doubtful."""
+        ground = Ground(self._lattice, self._origin, self.grid, self.extent)
+        self._examined = examine(self._images, ground, options)
+        self._notes += [(text, SceneWarning) for text in self._examined.doubts]
+        self.post_shift = self._examined.shift
 
     def _check_gsd(self, gsd: GsdRange) -> None:
         found = "grades" if len(self._images) > 1 else "buildings"
