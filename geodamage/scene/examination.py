@@ -190,9 +190,7 @@ class _Sights:
         return Sight(grey[0], grey[1], pre.valid & post.valid)
 
 
-def _field(
-    measured: Registration, ground: Ground, windows: Sequence[Window]
-) -> tuple[Shift, bool]:
+def _field(measured: Registration, ground: Ground, windows: Sequence[Window]) -> tuple[Shift, bool]:
     """Return the field of shifts in CRS units, and whether it is another from place to place."""
     pixel = ground.lattice.pixel
     numbers = [int(number) for number, _, _ in measured.shifts]
