@@ -133,7 +133,10 @@ def _registration(
         why = "two sensors show one place too differently"
         measured = Registration(reason=why)
     else:
-        measured = measure(len(windows), _Sights(images, ground, windows))
+        measured = measure(
+            np.array([(window.row, window.column) for window in windows], np.float64),
+            _Sights(images, ground, windows),
+        )
     across, down = ground.grid.gsd
     facts |= {"blocks": measured.blocks, "blocks_agree": round(measured.agree, 3)}
     if measured.row is None or measured.column is None:

@@ -33,6 +33,10 @@ NEAR = 24
 #: another way may agree, too: of 100 pairs of xBD (training, validation) one flooded wood had a
 #: third of its blocks 13 m off, and every shift on which 0.4 agreed was plausible.
 FEW, LEAST_AGREE, WIDEST = 3, 0.4, 4.0
+#: A field is taken where half of what it leaves is less than this share of what one shift leaves.
+BETTER = 0.4
+#: Blocks, and the share of them, that a field without one shift for most must fit.
+MANY, MOST = 12, 0.6
 #: Pixels around a peak that belong to it.
 _PEAK = 6
 #: Slow parts of an image are taken away, and fast ones weighed down: deviation in pixels, and in
@@ -116,16 +120,17 @@ class Registration:
 Read = Callable[[int, tuple[int, int]], Sight | None]
 
 
-def measure(count: int, read: Read) -> Registration:
+def measure(corners: npt.NDArray[np.float64], read: Read) -> Registration:
     """Measure the shift of a scene.
 
     Parameters
     ----------
-    count
-        Number of blocks.
+    corners
+        float64 (blocks, 2): row and column of each block.
     read
         Reads one of them.
     """
+    count = len(corners)
     first = _products(count, read, (0, 0))
     if not first:
         return Registration(reason="nothing with enough detail is seen in both images")
@@ -141,7 +146,7 @@ def measure(count: int, read: Read) -> Registration:
     is_there = again is not None and max(abs(again.row), abs(again.column)) <= 2 * _PEAK
     if again is None or not is_there or again.height < CERTAIN or again.ratio < RATIO:
         return _unknown(len(first), found)
-    return _judged(products, again, away)
+    return _judged(products, again, away, corners)
 
 
 def _unknown(blocks: int, found: Peak | None) -> Registration:
@@ -152,15 +157,20 @@ def _unknown(blocks: int, found: Peak | None) -> Registration:
 
 
 def _judged(
-    products: dict[int, npt.NDArray[np.complex64]], total: Peak, away: tuple[int, int]
+    products: dict[int, npt.NDArray[np.complex64]],
+    total: Peak,
+    away: tuple[int, int],
+    corners: npt.NDArray[np.float64],
 ) -> Registration:
-    peaks = {number: peak_of(product, NEAR) for number, product in products.items()}
-    agreeing = [
+    peaks = [
         (number, peak.row, peak.column)
-        for number, peak in peaks.items()
-        if peak is not None
-        and max(abs(peak.row - total.row), abs(peak.column - total.column)) <= AGREES
+        for number, product in products.items()
+        if (peak := peak_of(product, NEAR)) is not None
     ]
+    near = np.array([total.row, total.column])
+    agreeing = [one for one in peaks if np.abs(np.array(one[1:]) - near).max() <= AGREES]
+    if len(agreeing) < LEAST_AGREE * len(products):
+        agreeing = _along_field(peaks, corners) or agreeing
     share = len(agreeing) / len(products)
     if share < LEAST_AGREE or len(agreeing) < min(FEW, len(products)):
         reason = "parts of post lie off in different ways"
@@ -168,7 +178,7 @@ def _judged(
     places = np.array(agreeing)[:, 1:]
     middle = np.median(places, axis=0)
     spread = float(1.4826 * np.median(np.hypot(*(places - middle).T)))
-    if spread > WIDEST:
+    if spread > WIDEST and len(agreeing) < MANY * MOST:
         reason = "parts of post lie off in different ways"
         return Registration(None, None, spread, len(products), share, reason)
     return Registration(
@@ -179,6 +189,22 @@ def _judged(
         share,
         shifts=tuple((n, row + away[0], column + away[1]) for n, row, column in agreeing),
     )
+
+
+def _along_field(
+    peaks: list[tuple[int, float, float]], corners: npt.NDArray[np.float64]
+) -> list[tuple[int, float, float]] | None:
+    """Return the blocks that one field fits, if these are most; else None."""
+    if len(peaks) < MANY:
+        return None
+    places = corners[[number for number, _, _ in peaks]]
+    shifts = np.array([one[1:] for one in peaks])
+    field = affine_field(places, shifts)
+    if field is None:
+        return None
+    off = np.abs(shifts - np.column_stack([np.ones(len(places)), places]) @ field).max(1)
+    fitting = [one for one, is_near in zip(peaks, off <= AGREES / 2, strict=True) if is_near]
+    return fitting if len(fitting) >= MOST * len(peaks) else None
 
 
 def _products(
@@ -287,9 +313,9 @@ def affine_field(
     Returns
     -------
     float64 (3, 2): by (1, x, y); or None
-        None of fewer than 8 blocks, or where it fits hardly better.
+        None of fewer than `MANY` blocks, or where it fits hardly better.
     """
-    if len(places) < 8:
+    if len(places) < MANY:
         return None
     terms = np.column_stack([np.ones(len(places)), places])
     weights = np.ones(len(places))
@@ -300,4 +326,4 @@ def affine_field(
         scale = max(1.4826 * float(np.median(off)), 1e-6)
         weights = 1 / (1 + (off / (2 * scale)) ** 2) ** 2
     one = np.hypot(*(shifts - np.median(shifts, axis=0)).T)
-    return np.asarray(field) if np.median(off) < 0.6 * np.median(one) else None
+    return np.asarray(field) if np.median(off) < BETTER * np.median(one) else None

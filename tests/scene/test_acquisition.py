@@ -62,8 +62,17 @@ def test_a_stac_item_beside_the_file(tmp_path):
     assert found.facts()["date_from"] == "STAC item"
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"stac_version": "1.0.0", "properties": 3}',
-                                  '{"properties": {"datetime": "2018-10-11"}}', "[" * 100_000])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{",
+        '{"stac_version": "1.0.0", "properties": 3}',
+        '{"properties": {"datetime": "2018-10-11"}}',
+        "[" * 100_000,
+    ],
+)
 def test_what_lies_beside_a_file_may_be_anything(tmp_path, text):
     (tmp_path / "s.json").write_text(text)
     assert read_acquisition(str(tmp_path / "s.tif"), {}, {}).date is None

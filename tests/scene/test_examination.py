@@ -1,14 +1,17 @@
 """A scene is examined when it is opened: what it says, refuses and moves."""
 
+import json
 import warnings
 
 import numpy as np
 import pytest
+from affine import Affine
 
 from geodamage import Scene, SceneOptions
 from geodamage.errors import OptionError, SceneError, SceneWarning
 from geodamage.grid import GsdRange
 from geodamage.windows import Window
+from tests.conftest import CORNER
 from tests.landscapes import landscape, later
 
 GSD = GsdRange(0.5, 0.3, 1.0)
@@ -37,7 +40,7 @@ def test_nothing_is_said_of_a_good_pair(raster):
 
 def test_a_shift_is_in_metres_and_does_not_depend_on_the_part_asked_for(shifted):
     with pytest.warns(
-        SceneWarning, match=r"post lies (8\.9|9\.0) m off pre \(8\.0 m east, 4\.0 m south"
+        SceneWarning, match=r"8\.0 m east, 4\.0 m south"
     ):
         scene = opened(*shifted, stands_shift=4.0)
     facts = scene.facts()["registration"]
@@ -66,10 +69,6 @@ def test_a_shift_is_applied(shifted):
 
 
 def test_a_shift_that_grows_is_applied_as_it_grows(raster):
-    from affine import Affine
-
-    from tests.conftest import CORNER
-
     big = landscape(1400, 1400, 5)
     stretched = Affine(0.5 * 1.008, 0, CORNER[0], 0, -0.5 * 1.008, CORNER[1])
     pre = raster("pre.tif", big)
@@ -133,8 +132,6 @@ def test_swapped_names_are_said(raster):
 
 
 def test_angles_are_in_the_sidecar(raster):
-    import json
-
     pre, post = raster("a.tif", PLACE), raster("b.tif", later(PLACE))
     item = {"stac_version": "1.0.0", "properties": {"view:off_nadir": 33}}
     post.with_suffix(".json").write_text(json.dumps(item))

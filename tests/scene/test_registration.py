@@ -13,6 +13,8 @@ from tests.landscapes import landscape, later
 SIDE = 512
 CORNERS = [(row, column) for row in (0, 128, 256) for column in (0, 128, 256)]
 
+PLACES = np.array(CORNERS, np.float64)
+
 
 def reader(pre, post, valid=None):
     """Return what `measure` reads: nine blocks of two images."""
@@ -32,7 +34,7 @@ def reader(pre, post, valid=None):
 @pytest.mark.parametrize(("down", "right"), [(0, 0), (3, -5), (-20, 11), (60, -70)])
 def test_a_shift_is_measured(down, right):
     place = landscape(SIDE, SIDE)
-    found = measure(9, reader(place, later(place, down, right)))
+    found = measure(PLACES, reader(place, later(place, down, right)))
     assert found.is_known
     assert (found.row, found.column) == pytest.approx((down, right), abs=0.3)
     assert found.agree > 0.5
@@ -45,7 +47,7 @@ def test_a_part_of_a_pixel_is_measured():
         cv2.warpAffine(plane, np.float32([[1, 0, 2.4], [0, 1, -1.3]]), (SIDE, SIDE))
         for plane in place
     ])  # fmt: skip
-    found = measure(9, reader(place, moved))
+    found = measure(PLACES, reader(place, moved))
     assert (found.row, found.column) == pytest.approx((-1.3, 2.4), abs=0.15)
 
 
@@ -53,7 +55,7 @@ def test_clouds_do_not_mislead_it():
     place = landscape(SIDE, SIDE)
     post = later(place, 7, 4)
     post[:, :300, :300] = 240 + landscape(300, 300, 8) // 32
-    found = measure(9, reader(place, post))
+    found = measure(PLACES, reader(place, post))
     assert (found.row, found.column) == pytest.approx((7, 4), abs=0.3)
 
 
@@ -62,13 +64,13 @@ def test_a_wedge_without_data_in_both_does_not_hold_it_still():
     post = later(place, 9, -6)
     valid = np.add.outer(np.arange(SIDE), np.arange(SIDE)) > 420
     pre, post = (np.where(valid, image, 0) for image in (place, post))
-    found = measure(9, reader(pre, post, valid))
+    found = measure(PLACES, reader(pre, post, valid))
     assert (found.row, found.column) == pytest.approx((9, -6), abs=0.3)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_another_place_has_no_shift(seed):
-    found = measure(9, reader(landscape(SIDE, SIDE, seed), landscape(SIDE, SIDE, seed + 50)))
+    found = measure(PLACES, reader(landscape(SIDE, SIDE, seed), landscape(SIDE, SIDE, seed + 50)))
     assert not found.is_known
     assert "post looks like pre" in found.reason
 
@@ -76,7 +78,7 @@ def test_another_place_has_no_shift(seed):
 @pytest.mark.parametrize("value", [0.0, 130.0, 255.0])
 def test_nothing_to_see_is_no_shift(value):
     flat = np.full((3, SIDE, SIDE), value)
-    found = measure(9, reader(landscape(SIDE, SIDE), flat))
+    found = measure(PLACES, reader(landscape(SIDE, SIDE), flat))
     assert not found.is_known
     assert not found.is_unlike
     assert found.blocks == 0
