@@ -24,6 +24,7 @@ from geodamage.ahead import close
 from geodamage.buildings.finding import (
     BuildingCounts,
     BuildingOptions,
+    count_hidden,
     count_seen,
     find_buildings,
     pixel_area,
@@ -53,6 +54,10 @@ from geodamage.sources import find
 __all__ = ["STATEMENT", "Job", "Progress", "Source", "Summary", "assess"]
 
 Source = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+
+#: Share of hidden ground or buildings from which it is said.
+WORTH_SAYING = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,13 +143,19 @@ class Coverage:
     ----------
     statuses
         Buildings by status.
+    reasons
+        Buildings that are not graded, by why.
     seen_pixels, pixels, pixel_area
         Pixels that all images show, those asked for, and the ground area of one, m².
+    hidden_pixels
+        Pixels in which cloud, smoke, fill or what the user named hides the ground, by the image.
     seconds
         From the first read to the last write.
     """
 
     statuses: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    hidden_pixels: Counter[str] = field(default_factory=Counter)
     seen_pixels: int = 0
     pixels: int = 0
     pixel_area: float = 0.0
@@ -159,6 +170,30 @@ class Coverage:
     def buildings(self) -> int:
         """All buildings that came out."""
         return sum(self.statuses.values())
+
+    @property
+    def hidden_buildings(self) -> int:
+        """Buildings that are not graded because something hides the ground."""
+        return sum(self.reasons[f"obscured_{role}"] for role in ("pre", "post"))
+
+    def obscured(self) -> dict[str, float]:
+        """Return the shares of ground, by the image, and of buildings that are hidden, 0-1."""
+        ground = {
+            f"ground_{role}": round(self.hidden_pixels[role] / max(self.pixels, 1), 4)
+            for role in ("pre", "post")
+        }
+        return ground | {"buildings": round(self.hidden_buildings / max(self.buildings, 1), 4)}
+
+    def hidden_text(self) -> str | None:
+        """Return what is to be said of hidden ground; None where there is none to speak of."""
+        shares = self.obscured()
+        if max(shares.values()) < WORTH_SAYING:
+            return None
+        return (
+            f"cloud, smoke or fill hides {shares['ground_pre']:.1%} of the ground in pre and "
+            f"{shares['ground_post']:.1%} in post; {self.hidden_buildings:,} of {self.buildings:,} "
+            "buildings are not assessed for it"
+        )
 
 
 @dataclass
@@ -177,6 +212,8 @@ class Summary(Coverage):
     def add(self, frame: gpd.GeoDataFrame) -> None:
         """Count some buildings."""
         self.statuses.update(frame["status"].to_list())
+        blank = frame["status"] == "not_assessed"
+        self.reasons.update(frame.loc[blank, "status_reason"].to_list())
         graded = frame[frame["damage_class"].notna()]
         for grade, area in zip(graded["damage_class"], graded["area_m2"], strict=True):
             self.counts[int(grade)] += 1
@@ -192,6 +229,8 @@ class Summary(Coverage):
             "buildings_per_status": {
                 status: self.statuses[status] for status in ("assessed", "partial", "not_assessed")
             },
+            "not_assessed_by_reason": dict(sorted(self.reasons.items())),
+            "obscured": self.obscured(),
         }
 
 
@@ -340,6 +379,9 @@ def _run(
             yield Progress("predict", rasters.done, region.size, summary.buildings)
         yield Progress("write", region.size, region.size, summary.buildings)
         stack.close()
+        said = summary.hidden_text()
+        if said is not None:
+            yield Progress("write", message=said, warning=True)
         summary.seconds = time.monotonic() - started
         facts = _facts(job, scene, model, footprints, summary, counts)
         for path in (job.output, job.raster, job.probabilities):
@@ -382,10 +424,17 @@ def _graded(
     card, by_pixel = _grading_card(job, card), job.vote == "pixels"
     if footprints is not None:
         voting = count_pixels_within(strips) if by_pixel else strips
-        return grade_footprints(voting, scene, footprints, card)
+        share = job.scene.seen_share
+        return grade_footprints(voting, scene, footprints, card, seen_share=share)
     voting = count_pixels(strips) if by_pixel else strips
     return find_buildings(
-        voting, scene.grid, scene.region, card, options=job.buildings, counts=counts
+        voting,
+        scene.grid,
+        scene.region,
+        card,
+        options=job.buildings,
+        counts=counts,
+        seen_share=job.scene.seen_share,
     )
 
 
@@ -396,6 +445,7 @@ def _grading_card(job: Job, card: Card) -> Card:
 def _counted(strips: Iterable[Strip], summary: Summary) -> Iterator[Strip]:
     for strip in strips:
         summary.seen_pixels += count_seen(strip)
+        summary.hidden_pixels.update(count_hidden(strip))
         yield strip
 
 
@@ -500,7 +550,7 @@ def _facts(
         "cut_components": counts.cut_components,
         "dropped_too_small": counts.too_small,
         "seconds": round(summary.seconds, 2),
-        "warnings": list(scene.warnings),
+        "warnings": [*scene.warnings, *filter(None, [summary.hidden_text()])],
     }
 
 

@@ -1,6 +1,7 @@
 """Fakes: a scene without files, a model without a network, and the smallest ONNX graphs."""
 
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -78,6 +79,11 @@ class FakeScene:
         self._missing = np.zeros((rows, columns), np.uint8) if missing is None else missing
         self._inside = inside
         self.read_windows: list[Window] = []
+
+    margin = 0
+
+    def mark(self, pixels: Pixels, window: Window) -> Pixels:
+        return pixels
 
     def read(self, window: Window) -> Pixels:
         self.read_windows.append(window)
@@ -282,3 +288,7 @@ def write_pointwise(path: Path, task: str = "assess", **facts: object) -> Path:
     card = make_card(**({"task": task, "halo": 0} | facts))
     path.write_bytes(with_card(pointwise_bytes(task), card))
     return path
+
+
+def workers():
+    return [thread for thread in threading.enumerate() if thread.name == "geodamage"]

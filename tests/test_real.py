@@ -1,7 +1,6 @@
 """Real imagery, where it is at hand; the result must be there, not good."""
 
 import json
-import os
 from pathlib import Path
 
 import geopandas as gpd
@@ -12,16 +11,16 @@ from affine import Affine
 from rasterio.enums import ColorInterp, Resampling
 
 from tests.conftest import run_command
+from tests.data_folder import DATA, needs
 
 ROOT = Path(__file__).parents[1]
-DATA = Path(os.environ.get("GEODAMAGE_DATA", ROOT.parent / "shared" / "data"))
 PRE = DATA / "xbd_geotiff" / "hurricane-michael_00000031_pre_disaster.tif"
 POST = DATA / "xbd_geotiff" / "hurricane-michael_00000031_post_disaster.tif"
 
 pytestmark = [
     pytest.mark.data,
     pytest.mark.slow,
-    pytest.mark.skipif(not DATA.exists(), reason="GEODAMAGE_DATA is not here"),
+    needs(),
 ]
 
 

@@ -68,7 +68,7 @@ class Classifier:
             values = values @ weight + bias
             if number + 1 < len(self.weights):
                 values = np.maximum(values, 0)
-        return np.asarray(1 / (1 + np.exp(-values[:, 0])), np.float32)
+        return np.asarray(1 / (1 + np.exp(-np.clip(values[:, 0], -30, 30))), np.float32)
 
 
 @cache

@@ -12,7 +12,7 @@ import threading
 import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -31,9 +31,11 @@ from geodamage.scene.aoi import read_aoi
 from geodamage.scene.examination import Examination, Ground, examine
 from geodamage.scene.image import Image, Shift, crs_name, open_image
 from geodamage.scene.lattice import SLACK, working_lattice
+from geodamage.scene.obscured import CELL, MARGIN, hidden
 from geodamage.scene.options import SceneOptions
 from geodamage.scene.pair import require_two_files
 from geodamage.scene.probability_maps import ProbabilityMap, open_map
+from geodamage.scene.unusable import Unusable, open_unusable
 from geodamage.sources import Source
 from geodamage.windows import Window, mirror, round_down, round_up
 
@@ -42,6 +44,8 @@ MISSING_PRE = 1
 MISSING_POST = 2
 OUTSIDE_AOI = 4
 OUTSIDE = 8
+OBSCURED_PRE = 32
+OBSCURED_POST = 64
 
 #: How many times coarser than the model's coarsest an image may be.
 COARSEST = 1.5
@@ -117,6 +121,8 @@ class Scene:
         self._maps = tuple(maps)
         self._reading = threading.Lock()  # GDAL crashes where a file is closed under a reader
         self._is_closed = False
+        self._options = options
+        self._unusable: list[tuple[int, Unusable]] = []
         self._sensors = ("optical", options.post_sensor)
         self._notes: list[tuple[str, type[GeodamageWarning]]] = [
             (note, SceneWarning) for image in self._images for note in image.notes
@@ -209,6 +215,8 @@ class Scene:
             if second is not None and examined:
                 require_two_files(*([tile.name for tile in image.tiles] for image in images))
             scene = cls(first, second, gsd=gsd, options=options, maps=maps)
+            if second is not None:
+                scene._open_unusable(opened)
             if examined:
                 scene._examine(options)
             for text, category in scene._notes:
@@ -236,7 +244,8 @@ class Scene:
         """Close the files, when a read in progress is done; what was read stays."""
         with self._reading:
             self._is_closed = True
-            for opened in (*self._images, *self._maps):
+            unusable = [opened for _, opened in self._unusable]
+            for opened in (*self._images, *self._maps, *unusable):
                 opened.close()
 
     def read(self, window: Window) -> Pixels:
@@ -298,6 +307,56 @@ class Scene:
         maps = None if found.maps is None else found.maps[:, rows, columns]
         return Pixels(pre, post, missing, maps)
 
+    @property
+    def margin(self) -> int:
+        """Pixels around a window that `mark` has to see."""
+        return MARGIN + CELL if self._options.obscured == "on" else 0
+
+    def mark(self, pixels: Pixels, window: Window) -> Pixels:
+        """Return pixels with flags where something hides the ground.
+
+        Parameters
+        ----------
+        pixels, window
+            As they were read; what is said of the outer `margin` pixels may be wrong.
+        """
+        missing = pixels.missing.copy()
+        if self._options.obscured == "on":
+            self._mark_obscured(pixels, window, missing)
+        place = window.shift(self._origin.row, self._origin.column)
+        for flag, unusable in self._unusable:
+            with self._reading:
+                found = unusable.read(self._lattice, place)
+            absent = MISSING_PRE if flag == OBSCURED_PRE else MISSING_POST
+            missing[found & ((missing & absent) == 0)] |= np.uint8(flag)
+        return replace(pixels, missing=missing)
+
+    def _mark_obscured(
+        self, pixels: Pixels, window: Window, missing: npt.NDArray[np.uint8]
+    ) -> None:
+        # Cells lie on the lattice: what is left beside whole ones belongs to the margin.
+        top, left = -window.row % CELL, -window.column % CELL
+        height = (window.height - top) // CELL * CELL
+        width = (window.width - left) // CELL * CELL
+        cut = slice(top, top + height), slice(left, left + width)
+        is_pair = len(self._images) > 1 and self._sensors[1] == "optical"
+        images = [image[:, *cut] for image in (pixels.pre, pixels.post)[: 1 + is_pair]]
+        absent = [(missing[cut] & flag) > 0 for flag in (MISSING_PRE, MISSING_POST)]
+        found = hidden(images, absent[: len(images)])
+        for flag, obscured in zip((OBSCURED_PRE, OBSCURED_POST), found, strict=False):
+            missing[cut][obscured] |= np.uint8(flag)
+
+    def _open_unusable(self, opened: ExitStack) -> None:
+        options = self._options
+        for flag, path in (
+            (OBSCURED_PRE, options.pre_unusable),
+            (OBSCURED_POST, options.post_unusable),
+        ):
+            if path is not None:
+                unusable = open_unusable(path, self._lattice, options.unusable_band)
+                opened.callback(unusable.close)
+                self._unusable.append((flag, unusable))
+
     def _outside_aoi(self, window: Window) -> npt.NDArray[np.bool_]:
         burnt: npt.NDArray[np.uint8] = rasterize(
             [(self._aoi_pixels, 1)],
@@ -328,6 +387,14 @@ class Scene:
             "region": list(self.grid.window_bounds(self.region)),
             "overlap_km2": round(_square_kilometres(overlap, self.grid.crs), 6),
             "aoi": None if self._aoi_path is None else str(self._aoi_path),
+            "obscured": self._options.obscured,
+            "unusable": {
+                role: None if path is None else str(path)
+                for role, path in (
+                    ("pre", self._options.pre_unusable),
+                    ("post", self._options.post_unusable),
+                )
+            },
             **self._examined.facts,
         }
 

@@ -244,7 +244,7 @@ def test_it_writes_ahead_on_a_local_file_system_only(path, monkeypatch):
     with Ledger(path):
         local = file_system(path) in ("ext4", "xfs", "btrfs", "tmpfs", "overlay")
         assert rows(path, "PRAGMA journal_mode") == [("wal" if local else "delete",)]
-    monkeypatch.setattr("geodamage.batch.owner.file_system", lambda path: "nfs4")
+    monkeypatch.setattr("geodamage.batch.ledger.file_system", lambda path: "nfs4")
     with Ledger(path) as ledger:
         ledger.enter(entries("a"))
         assert rows(path, "PRAGMA journal_mode") == [("delete",)]

@@ -23,7 +23,7 @@ from geodamage.grid import GsdRange
 from geodamage.scene.options import SceneOptions
 from geodamage.scene.scene import Scene
 from tests.conftest import CORNER, make_pixels, make_raster
-from tests.test_real import DATA
+from tests.data_folder import DATA, needs
 
 GSD = GsdRange(0.5, 0.3, 1.0)
 
@@ -346,7 +346,7 @@ def test_a_plan_warns_as_assessing_would(tmp_path):
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not DATA.exists(), reason="GEODAMAGE_DATA is not here")
+@needs()
 def test_joplin_as_delivered_pairs_each_tile_after():
     """Four tiles before, EPSG:26915 at 0.6 m; six after, EPSG:4326, reaching beyond them."""
     manifest = read_manifest(DATA / "joplin")
@@ -365,7 +365,7 @@ def test_joplin_as_delivered_pairs_each_tile_after():
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not DATA.exists(), reason="GEODAMAGE_DATA is not here")
+@needs()
 def test_an_xbd_pair_sorted_into_folders_is_a_scene(tmp_path):
     for date in ("pre", "post"):
         (tmp_path / date).mkdir()

@@ -11,17 +11,18 @@ from torch import nn
 import training.train
 from geodamage.errors import LabelError, OptionError
 from geodamage.networks.checkpoints import save_checkpoint
-from geodamage.networks.efficient_fpn import FpnOutputs
+from geodamage.networks.feature_pyramid import FpnOutputs
 from tests.training.building_folders import write_masks
 from tests.training.small_runs import options_of
 from training.data.building_images import read_building_index
 from training.export import building_origin
-from training.losses.terms import OpenCitiesLoss
+from training.losses.networks import OpenCitiesLoss
 from training.objectives import make_objective, reduced
 from training.prepare_buildings import main as prepare
 from training.recipe import Recipe
+from training.steps import train
 from training.teaching.semi_supervision import CollapseError
-from training.train import set_up, train
+from training.train import set_up
 
 RECIPES = Path(training.train.__file__).parent / "recipes"
 TEXT = """
@@ -66,7 +67,7 @@ def folder(tmp_path, monkeypatch):
         asked.append(options)
         return TinyFpn()
 
-    monkeypatch.setattr(training.train, "create_network", create)
+    monkeypatch.setattr("training.state.create_network", create)
     write_masks(tmp_path / "set", ["a", "b", "c", "d_empty"])
     arguments = [str(tmp_path / "set"), "-o", str(tmp_path / "prepared"), "--folds", "2"]
     prepare([*arguments, "--scales", "1"])
@@ -214,7 +215,7 @@ def test_options_of_the_network_reach_it(folder, monkeypatch):
         asked.update(options)
         return TinyFpn()
 
-    monkeypatch.setattr(training.train, "create_network", create)
+    monkeypatch.setattr("training.state.create_network", create)
     set_up(options(folder, 'network_options=["drop_connect=0.5", "encoder=\\"resnet18\\""]'))
     assert asked == {"drop_connect": 0.5, "encoder": "resnet18"}
 

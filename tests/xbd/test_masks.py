@@ -1,6 +1,4 @@
 import json
-import os
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,9 +13,9 @@ from geodamage.errors import LabelError, OptionError, OutputExistsError
 from geodamage.xbd.labels import Label
 from geodamage.xbd.masks import burn_index, burn_labels, find_label_files, write_targets
 from tests.conftest import listing
+from tests.data_folder import DATA, needs
 from tests.fakes import SMALL, write_xbd
 
-DATA = Path(os.environ.get("GEODAMAGE_DATA", Path(__file__).parents[3] / "shared" / "data"))
 TARGETS = sorted((DATA / "xbd_original" / "targets").glob("*_target.png"))
 
 COORDINATES = st.tuples(st.floats(-0.5, 31.4), st.floats(-0.5, 31.4))
@@ -286,7 +284,7 @@ def test_paths_without_label_files_are_refused(tmp_path):
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not TARGETS, reason="no xBD targets; see GEODAMAGE_DATA")
+@needs("xbd_original", "targets")
 def test_every_official_target_is_drawn_to_the_pixel(tmp_path):
     assert len(TARGETS) == 20
     names = [target.name.replace("_target.png", ".json") for target in TARGETS]

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from training.data.augmentation import Sample
+from training.data.labelled import Sample
 from training.runs.pictures import GAP, SIZE, STRIP, binned, draw_curve, sample_sheet
 
 GREEN = 44, 162, 95  # no-damage
