@@ -41,8 +41,8 @@ _NOT_LOOKED = 128
 UNSEEN = MISSING_PRE | MISSING_POST | OUTSIDE | OUTSIDE_AOI | OBSCURED_PRE | OBSCURED_POST
 #: Flags of pixels that one of the images does not show.
 BLIND = UNSEEN & ~OUTSIDE_AOI
-#: Flags of pixels where no building is looked for: one is found in the image before alone.
-_CLOSED = MISSING_PRE | OUTSIDE | OUTSIDE_AOI | OBSCURED_PRE
+#: Flags of pixels where no building is looked for: it is found in the image before alone.
+CLOSED = MISSING_PRE | OUTSIDE | OUTSIDE_AOI | OBSCURED_PRE
 #: Pixels from where post has data that a building is followed into where it has none, at most.
 _REACH = 32
 
@@ -208,7 +208,7 @@ def _infer(
                 # Where no map says anything, no image helps.
                 silent = (pixels.maps == MAP_UNKNOWN).all(0)
                 pixels.missing[silent] |= np.uint8(MISSING_PRE)
-            closed = ~_open_to_buildings(pixels.missing, min(_REACH, plan.halo))
+            closed = ~_open_to_buildings(pixels.missing, max(min(_REACH, plan.halo - 1), 0))
             near = cv2.dilate(closed.view(np.uint8), np.ones((3, 3), np.uint8))
             inner = _inside(pixels.missing.shape, plan.halo)
             missing = pixels.missing[inner].copy()
@@ -266,7 +266,7 @@ def _open_to_buildings(missing: np.ndarray, reach: int) -> np.ndarray:
     graded = (missing & UNSEEN) == 0
     side = 2 * reach + 1
     near = cv2.dilate(graded.view(np.uint8), np.ones((side, side), np.uint8)) > 0
-    result: np.ndarray = ((missing & _CLOSED) == 0) & (near | ((missing & OBSCURED_POST) > 0))
+    result: np.ndarray = ((missing & CLOSED) == 0) & (near | ((missing & OBSCURED_POST) > 0))
     return result
 
 

@@ -159,9 +159,7 @@ def _text(value: object) -> str:
 class _Grader:
     """Sums what the pixels say of each footprint as the strips pass."""
 
-    def __init__(
-        self, scene: Scene, footprints: Footprints, card: Card, seen_share: float
-    ) -> None:
+    def __init__(self, scene: Scene, footprints: Footprints, card: Card, seen_share: float) -> None:
         self.scene, self.source = scene, footprints.source
         self.seen_share = seen_share
         self.grading = Grading.of(card)

@@ -71,9 +71,7 @@ class Imagery:
         """Open the images as a scene; what is odd about them was said when they were assessed."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", GeodamageWarning)
-            scene = Scene.open(
-                self.pre, self.post, gsd=gsd, options=self.options, examined=False
-            )
+            scene = Scene.open(self.pre, self.post, gsd=gsd, options=self.options, examined=False)
         with scene:
             yield scene
 

@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from geodamage.grid import Grid
-from geodamage.scene import pair, survey
 from geodamage.scene.acquisition import doubts, read_acquisition
 from geodamage.scene.image import Image, Shift
 from geodamage.scene.lattice import Lattice
 from geodamage.scene.options import SceneOptions
+from geodamage.scene.pair import image_oddities, oddities, require_two_images, short
 from geodamage.scene.registration import Registration, Sight, affine_field, measure
+from geodamage.scene.survey import Bools, Bytes, shares, spread, take
 from geodamage.scene.tiles import environment
 from geodamage.windows import Window
 
@@ -75,14 +76,14 @@ def examine(images: Sequence[Image], ground: Ground, options: SceneOptions) -> E
     SceneReadError
         If a file is damaged where it was looked at.
     """
-    names = tuple(pair.short(image.first.name) for image in images)
-    windows = survey.spread(ground.extent)
+    names = tuple(short(image.first.name) for image in images)
+    windows = spread(ground.extent)
     alike = options.post_sensor == "optical"
-    blocks = survey.take(windows, lambda window: _read(images, ground, window))
+    blocks = take(windows, lambda window: _read(images, ground, window))
     roles = ("pre", "post") if len(images) > 1 else ("image",)
     facts: dict[str, Any] = {
         "looked_at": {
-            role: {key: round(share, 4) for key, share in survey.shares(blocks, side).items()}
+            role: {key: round(share, 4) for key, share in shares(blocks, side).items()}
             for role, side in zip(roles, ("pre", "post"), strict=False)
         }
     }
@@ -90,21 +91,21 @@ def examine(images: Sequence[Image], ground: Ground, options: SceneOptions) -> E
     for role, one in zip(roles, taken, strict=True):
         facts["looked_at"][role] |= one.facts()
     if len(images) == 1:
-        return Examination(pair.image_oddities(blocks, "pre", names[0]), facts)
+        return Examination(image_oddities(blocks, "pre", names[0]), facts)
     both = names[0], names[1]
     found = doubts(taken[0], taken[1], both)
     if alike:
-        pair.require_two_images(blocks, both)
-        found += pair.oddities(blocks, both)
+        require_two_images(blocks, both)
+        found += oddities(blocks, both)
     else:
-        found += pair.image_oddities(blocks, "pre", names[0])
+        found += image_oddities(blocks, "pre", names[0])
     registration, shift = _registration(images, ground, windows, options, found)
     return Examination(found, facts | {"registration": registration}, shift)
 
 
 def _read(
     images: Sequence[Image], ground: Ground, window: Window
-) -> tuple[survey.Bytes, survey.Bytes, survey.Bools, survey.Bools]:
+) -> tuple[Bytes, Bytes, Bools, Bools]:
     place = window.shift(ground.origin.row, ground.origin.column)
     pre = images[0].read(ground.lattice, place)
     post = images[-1].read(ground.lattice, place) if len(images) > 1 else pre

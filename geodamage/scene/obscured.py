@@ -236,15 +236,21 @@ def _classified(features: npt.NDArray[np.float32], seen: Bools, classifier: Clas
     return np.asarray(cv2.morphologyEx(result, cv2.MORPH_OPEN, square), bool)
 
 
+def _opened(mask: Bytes, shape: tuple[int, int]) -> Bytes:
+    """Return the rectangles of a mask; OpenCV's own opening moves it where a side is even."""
+    kernel, last = np.ones(shape, np.uint8), (shape[1] - 1, shape[0] - 1)
+    return np.asarray(cv2.dilate(cv2.erode(mask, kernel, anchor=(0, 0)), kernel, anchor=last))
+
+
 def _fill(image: Bytes, cells: Cells, whole: Bools) -> Bools:
-    """Return the pixels of constant fill: whole cells in long rows, and what goes on beside them."""
+    """Return the pixels of constant fill: cells in long rows, and what goes on beside them."""
     constant = (cells.constant & whole).view(np.uint8)
     result = np.zeros(image.shape[1:], bool)
     if not constant.any():
         return result
     core = np.zeros_like(constant)
     for shape in ((FILL_WIDE, FILL_LONG), (FILL_LONG, FILL_WIDE)):
-        core |= cv2.morphologyEx(constant, cv2.MORPH_OPEN, np.ones(shape, np.uint8))
+        core |= _opened(constant, shape)
     if not core.any():
         return result
     near = cv2.dilate(core, np.ones((3, 3), np.uint8)) > 0

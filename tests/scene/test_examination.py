@@ -39,9 +39,7 @@ def test_nothing_is_said_of_a_good_pair(raster):
 
 
 def test_a_shift_is_in_metres_and_does_not_depend_on_the_part_asked_for(shifted):
-    with pytest.warns(
-        SceneWarning, match=r"8\.0 m east, 4\.0 m south"
-    ):
+    with pytest.warns(SceneWarning, match=r"8\.0 m east, 4\.0 m south"):
         scene = opened(*shifted, stands_shift=4.0)
     facts = scene.facts()["registration"]
     assert (facts["east_m"], facts["north_m"]) == pytest.approx((8, -4), abs=0.1)
