@@ -22,7 +22,7 @@ class GsdRange(NamedTuple):
     maximum: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Grid:
     """Where the pixels of a raster lie: CRS, transform and shape; equal by value.
 
@@ -39,6 +39,17 @@ class Grid:
     crs: CRS
     transform: Affine
     shape: tuple[int, int]
+
+    def __repr__(self) -> str:
+        a, b, c, d, e, f = self.transform[:6]
+        return f"<Grid: {self.summary}; transform ({a:g}, {b:g}, {c:.10g}, {d:g}, {e:g}, {f:.10g})>"
+
+    @property
+    def summary(self) -> str:
+        """Size, pixel and CRS in a few words."""
+        rows, columns = self.shape
+        gsd = f"{np.prod(self.gsd) ** 0.5:.3g} m"
+        return f"{rows:,} x {columns:,} pixels of {gsd}, {_name(self.crs)}"
 
     @property
     def window(self) -> Window:
@@ -85,6 +96,12 @@ class Grid:
         across, down = self.gsd
         upright = self.transform.b == 0 == self.transform.d
         return upright and self.transform.a > 0 > self.transform.e and abs(across / down - 1) < 0.01
+
+
+def _name(crs: CRS) -> str:
+    """Return the authority's name of a CRS, such as EPSG:32616, else the name it has."""
+    authority = crs.to_authority()
+    return ":".join(authority) if authority else str(crs.name)
 
 
 SENSORS = ("optical", "sar")

@@ -31,7 +31,7 @@ MAP_BYTES = 3
 STRIP_BYTES = 130
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """How a region is cut.
 
@@ -48,7 +48,7 @@ class Plan:
     columns
         Cores side by side in one column block.
     batch
-        Windows a call of the model.
+        Windows per model call.
     """
 
     region: Window
@@ -57,6 +57,14 @@ class Plan:
     halo: int
     columns: int
     batch: int
+
+    def __repr__(self) -> str:
+        rows, columns = self.window
+        return (
+            f"<Plan: {self.region.height:,} x {self.region.width:,} pixels in windows of "
+            f"{rows} x {columns}, halo {self.halo}, {self.columns} side by side, "
+            f"{self.batch} a call>"
+        )
 
     def blocks(self) -> Iterator[tuple[int, int]]:
         """Return first and last column (exclusive) of each column block, on the core lattice."""
@@ -104,7 +112,7 @@ def make_plan(
     tile
         Window size with halo, pixels; None takes the card's.
     batch
-        Windows a call, at most.
+        Windows per model call, at most.
     memory
         Bytes.
     resident

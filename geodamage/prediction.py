@@ -21,7 +21,7 @@ from geodamage.model.ensemble import Ensemble
 from geodamage.model.heads import Heads, Predictor, building_probabilities, probabilities
 from geodamage.model.rules import PixelRules
 from geodamage.plan import Plan, make_plan
-from geodamage.scene.scene import (
+from geodamage.scene.pixels import (
     MISSING_POST,
     MISSING_PRE,
     OBSCURED_POST,
@@ -29,8 +29,8 @@ from geodamage.scene.scene import (
     OUTSIDE,
     OUTSIDE_AOI,
     Pixels,
-    Scene,
 )
+from geodamage.scene.scene import Scene
 from geodamage.windows import Window
 
 #: Flag of a pixel that has a pixel without data, or beyond the region, among its neighbours.

@@ -158,12 +158,7 @@ def write_scene(
 
 def merge(looks: Iterable[Look], output: Path, **options: object) -> EventSummary:
     """Merge to the end."""
-    work = merge_event(list(looks), output, **options)
-    while True:
-        try:
-            next(work)
-        except StopIteration as stop:
-            return stop.value
+    return merge_event(list(looks), output, **options).result()
 
 
 def layer(path: Path, name: str = "buildings") -> gpd.GeoDataFrame:

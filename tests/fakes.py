@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
+import geopandas as gpd
 import numpy as np
 import onnx
 import shapely
@@ -16,12 +17,13 @@ from hypothesis import settings
 from onnx import TensorProto, helper, numpy_helper
 from pyproj import CRS
 
+from geodamage.buildings.footprints import Footprints
 from geodamage.grid import Grid
 from geodamage.model.card import Card, with_card
 from geodamage.model.heads import Heads
 from geodamage.model.rules import PixelRules
 from geodamage.prediction import Strip
-from geodamage.scene.scene import OUTSIDE, OUTSIDE_AOI, Pixels
+from geodamage.scene.pixels import OUTSIDE, OUTSIDE_AOI, Pixels
 from geodamage.windows import Window, mirror
 
 #: How often a property is tried.
@@ -290,5 +292,13 @@ def write_pointwise(path: Path, task: str = "assess", **facts: object) -> Path:
     return path
 
 
-def workers():
+def workers() -> list[threading.Thread]:
+    """Return the threads of ours that run."""
     return [thread for thread in threading.enumerate() if thread.name == "geodamage"]
+
+
+def given_footprints(*shapes: shapely.Geometry) -> Footprints:
+    """Return footprints by the names 0, 1, 2."""
+    names = [str(number) for number in range(len(shapes))]
+    frame = gpd.GeoDataFrame({"building_id": names}, geometry=list(shapes), crs=UTM)
+    return Footprints(frame, "own.gpkg", 0, 0)

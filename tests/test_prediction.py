@@ -10,8 +10,8 @@ from geodamage.errors import ModelError, SceneReadError
 from geodamage.model.heads import probabilities
 from geodamage.model.rules import PixelRules
 from geodamage.plan import BASE_BYTES, READ_BYTES, STRIP_BYTES, make_plan
-from geodamage.prediction import CLOSED, BLIND, NEAR_MISSING, UNSEEN, predict, run_plan
-from geodamage.scene.scene import MISSING_POST, MISSING_PRE, OUTSIDE, OUTSIDE_AOI
+from geodamage.prediction import BLIND, CLOSED, NEAR_MISSING, UNSEEN, predict, run_plan
+from geodamage.scene.pixels import MISSING_POST, MISSING_PRE, OUTSIDE, OUTSIDE_AOI
 from geodamage.windows import Window, round_up
 from tests.fakes import SMALL, BoxModel, FakeScene, box_sum, random_images, workers
 

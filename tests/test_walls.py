@@ -68,6 +68,7 @@ ROOMS = {
 #: Modules of the root, from the lowest to the highest: the spine.
 FOUNDATIONS = {
     "_version", "codes", "damage", "errors", "fields", "grid", "options", "sources", "windows",
+    "work",
 }  # fmt: skip
 MIDDLE = {"ahead", "plan", "prediction", "arrays"}
 #: Rooms that stand on predictions.

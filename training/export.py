@@ -142,24 +142,19 @@ def export_variants(job: ExportJob, say: Say = silent) -> list[Variant]:
             f"--precision {' '.join(job.precisions)}: variants are compared on labelled pairs; "
             "give --data, and of a checkpoint --split"
         )
-    work = optimise(
-        OptimisationJob(
-            calibration=job.data,
-            model=job.output,
-            output=job.output.parent,
-            precisions=job.precisions,
-            split=split,
-            part=trained.validation,
-            overwrite=job.overwrite,
-        )
+    optimisation = OptimisationJob(
+        calibration=job.data,
+        model=job.output,
+        output=job.output.parent,
+        precisions=job.precisions,
+        split=split,
+        part=trained.validation,
+        overwrite=job.overwrite,
     )
-    while True:
-        try:
-            step = next(work)
-        except StopIteration as stop:
-            variants: list[Variant] = stop.value
-            return variants
-        say(step.done, step.total, step.name)
+    with optimise(optimisation) as work:
+        for step in work:
+            say(step.done, step.total, step.name)
+    return work.result()
 
 
 def write_model(job: ExportJob, trained: Trained, facts: dict[str, Any]) -> tuple[Card, Imported]:

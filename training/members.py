@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 
-from geodamage.assessment import scene_options
 from geodamage.codes import MAP_STEPS
 from geodamage.errors import GeodamageError, ModelError, OutputExistsError, ScoringError
 from geodamage.model.ensemble import Ensemble
@@ -28,7 +27,6 @@ from geodamage.model.loading import load_model
 from geodamage.output.publication import output_errors
 from geodamage.plan import make_plan
 from geodamage.prediction import UNSEEN, run_plan
-from geodamage.scene.options import SceneOptions
 from geodamage.scene.scene import Scene
 from geodamage.scores.footprints import draw, pair_files
 
@@ -119,8 +117,7 @@ def predict_all(ensemble: Ensemble, image: Path, truth: Path) -> tuple[np.ndarra
     uint8 (members, n), bool (n,)
         Probabilities in steps of 1/250 of the pixels that image and truth show, and the truth.
     """
-    options = scene_options(SceneOptions(), ensemble.card)
-    with Scene.open(image, None, gsd=ensemble.card.gsd, options=options) as scene:
+    with Scene.open(image, None, model=ensemble) as scene:
         region = scene.region
         true = draw(truth, scene.grid.crop(region))
         known, found = true.known.copy(), []

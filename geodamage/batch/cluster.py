@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from geodamage._version import __version__
-from geodamage.assessment import Job, scene_options
+from geodamage.assessment import Job
 from geodamage.batch.executors import Event, Outcome, Task, follow_task
 from geodamage.errors import (
     InputError,
@@ -29,7 +29,6 @@ from geodamage.model.loading import load_model
 from geodamage.model.onnx import Model
 from geodamage.plan import Plan
 from geodamage.prediction import Strip, run_plan
-from geodamage.scene.options import SceneOptions
 from geodamage.scene.scene import Scene
 from geodamage.windows import Window
 
@@ -101,7 +100,8 @@ class DaskExecutor:
     client
         A `distributed.Client`.
     threads
-        Of inference of each task, where its job does not say; 0 takes all that the worker may use.
+        CPU threads for inference of each task, where its job does not say; 0 takes all that the
+        worker may use.
     """
 
     def __init__(self, client: Any, *, threads: int = 0) -> None:
@@ -178,16 +178,11 @@ def run_on_worker(task: Task, version: str) -> Outcome:
             error_code=OptionError.exit_code,
         )
     is_wanted = _watch()
-    steps = follow_task(task)
-    with contextlib.closing(steps):
-        while True:
-            try:
-                next(steps)
-            except StopIteration as stop:
-                outcome: Outcome = stop.value
-                return outcome
+    with follow_task(task) as steps:
+        for _ in steps:
             if not is_wanted():
                 return Outcome(task.name, error="taken back", error_code=ResourceError.exit_code)
+    return steps.result()
 
 
 def _watch() -> Callable[[], bool]:
@@ -211,7 +206,6 @@ class _View:
     """What a worker needs to see a scene as the client sees it."""
 
     job: Job
-    options: SceneOptions
     grid: Grid
     region: Window
 
@@ -246,7 +240,7 @@ def predict_on_cluster(
     GeodamageError
         If a strip cannot be predicted.
     """
-    view = _View(job, scene_options(job.scene, model.card), scene.grid, scene.region)
+    view = _View(job, scene.grid, scene.region)
     waiting: deque[Any] = deque()
     parts = [strip_plan(plan, strip) for strip in plan.strips()]
     try:
@@ -302,24 +296,21 @@ def predict_strip(view: _View, plan: Plan, with_grades: bool, version: str) -> S
 
 
 #: The last scene that this worker has seen; opening it costs more than a strip.
-_last: dict[str, tuple[Scene, Model | Ensemble]] = {}
+_last: list[tuple[_View, tuple[Scene, Model | Ensemble]]] = []
 _opening = threading.Lock()
 
 
 def _opened(view: _View) -> tuple[Scene, Model | Ensemble]:
-    key = repr(view)
     with _opening:
-        if key not in _last:
-            opened = _open(view)
-            _last.clear()  # whoever still reads the other one keeps it open
-            _last[key] = opened
-        return _last[key]
+        if not _last or _last[0][0] != view:
+            _last[:] = [(view, _open(view))]  # whoever still reads the other one keeps it open
+        return _last[0][1]
 
 
 def _open(view: _View) -> tuple[Scene, Model | Ensemble]:
     job = view.job
     model = load_model(job.model, device=job.device, threads=job.threads, tta=job.tta)
-    scene = Scene.open(job.pre, job.post, gsd=model.card.gsd, options=view.options)
+    scene = Scene.open(job.pre, job.post, model=model, options=job.scene)
     if (scene.grid, scene.region) != (view.grid, view.region):
         scene.close()
         raise InputError(

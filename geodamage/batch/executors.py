@@ -20,10 +20,12 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Protocol
 
-from geodamage.assessment import Job, Progress, Summary, assess
+from geodamage.assessment import Job, Summary, assess
 from geodamage.errors import GeodamageError, GeodamageWarning, OptionError, ResourceError
+from geodamage.job import Progress, Result
 from geodamage.model.session import default_threads
 from geodamage.output.publication import PARTIAL_NAME
+from geodamage.work import Work, long_work
 
 #: Seconds that a worker has to clean up when it is asked to stop, before it is killed.
 GRACE = 10.0
@@ -116,20 +118,14 @@ class Executor(Protocol):
 
 def run_task(task: Task) -> Outcome:
     """Assess a scene to its end; what goes wrong becomes a part of the outcome."""
-    steps = follow_task(task)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            outcome: Outcome = stop.value
-            return outcome
+    return follow_task(task).result()
 
 
+@long_work
 def follow_task(
-    task: Task,
-    work: Callable[[Job], Generator[Progress, None, Summary]] = assess,
+    task: Task, work: Callable[[Job], Work[Progress, Result[Summary]]] = assess
 ) -> Generator[Update, None, Outcome]:
-    """Assess a scene step by step; its return value says what came of it.
+    """Assess a scene step by step, as `Work`; its result says what came of it.
 
     Parameters
     ----------
@@ -143,7 +139,11 @@ def follow_task(
         with warnings.catch_warnings():
             # They come as messages of the job, too.
             warnings.simplefilter("ignore", GeodamageWarning)
-            summary = yield from _updates(task.name, work(task.job))
+            with work(task.job) as steps:
+                for step in steps:
+                    share = step.done / max(step.total, 1)
+                    yield Update(task.name, share, step.message, step.warning)
+            summary = steps.result().summary
     except GeodamageError as error:
         return Outcome(task.name, error=_line(error), error_code=error.exit_code)
     except MemoryError as error:
@@ -154,19 +154,6 @@ def follow_task(
         text = f"internal error, {type(error).__name__}: {_line(error) or 'no message'}"
         return Outcome(task.name, error=text, error_code=GeodamageError.exit_code)
     return Outcome(task.name, facts={**summary.facts(), "seconds": round(summary.seconds, 2)})
-
-
-def _updates(
-    name: str, steps: Generator[Progress, None, Summary]
-) -> Generator[Update, None, Summary]:
-    with contextlib.closing(steps):
-        while True:
-            try:
-                step = next(steps)
-            except StopIteration as stop:
-                summary: Summary = stop.value
-                return summary
-            yield Update(name, step.done / max(step.total, 1), step.message, step.warning)
 
 
 def _line(error: BaseException) -> str:
@@ -471,13 +458,10 @@ def _die_with_parent() -> None:
 
 def _run(task: Task, channel: Connection) -> bool:
     """Run a task; False if it was told to stop on the way."""
-    steps = follow_task(task)
-    with contextlib.closing(steps):
-        while True:
-            try:
-                channel.send(next(steps))
-            except StopIteration as stop:
-                channel.send(stop.value)
-                return True
+    with follow_task(task) as steps:
+        for update in steps:
+            channel.send(update)
             if channel.poll():  # nothing but an order to stop comes while a task runs
                 return False
+    channel.send(steps.result())
+    return True

@@ -23,7 +23,7 @@ from geodamage.grid import Grid
 from geodamage.model.card import Card
 from geodamage.options.lookup import check_fields
 from geodamage.prediction import NEAR_MISSING, UNSEEN, Strip
-from geodamage.scene.scene import MISSING_POST, OBSCURED_POST, OBSCURED_PRE
+from geodamage.scene.pixels import MISSING_POST, OBSCURED_POST, OBSCURED_PRE
 from geodamage.windows import Window
 
 #: m²; smaller things are cars and noise more often than buildings. On the validation places of

@@ -21,14 +21,14 @@ from geodamage.fields import NAMES
 from geodamage.grid import WGS84, Grid
 from geodamage.model.card import Card
 from geodamage.prediction import UNSEEN, Strip
-from geodamage.scene.scene import (
+from geodamage.scene.pixels import (
     MISSING_POST,
     MISSING_PRE,
     OBSCURED_POST,
     OBSCURED_PRE,
     OUTSIDE_AOI,
-    Scene,
 )
+from geodamage.scene.scene import Scene
 from geodamage.sources import check_vector_file
 from geodamage.windows import Window
 

@@ -56,7 +56,7 @@ def _job(options: dict[str, Any], reporter: BatchReporter) -> Any:
     from geodamage.batch.manifest import read_manifest
     from geodamage.batch.shard import Shard
     from geodamage.buildings.finding import BuildingOptions
-    from geodamage.scene.options import read_options
+    from geodamage.scene.options import options_given
 
     scenes = read_manifest(
         options["manifest"],
@@ -70,7 +70,7 @@ def _job(options: dict[str, Any], reporter: BatchReporter) -> Any:
         pre=(),
         post=(),
         output=Path(BUILDINGS),
-        scene=read_options("batch", options),
+        scene=options_given("batch", options),
         buildings=BuildingOptions(**taken("BuildingOptions", "batch", options)),
         **taken("Job", "batch", options),
     )

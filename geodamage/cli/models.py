@@ -141,7 +141,8 @@ def optimise_command(as_json: bool, quiet: bool, **options: Any) -> None:
     Example:
       geodamage models optimise fast --calibration xbd --split split.csv
     """
-    from geodamage.cli.variants import follow, print_variants, refusal
+    from geodamage.cli.progress import follow
+    from geodamage.cli.variants import print_variants, refusal
     from geodamage.optimise.variants import OptimisationJob, optimise
 
     options["precisions"] = options["precisions"] or ("fp16", "int8")
@@ -172,7 +173,8 @@ def bench_command(as_json: bool, quiet: bool, **options: Any) -> None:
     Example:
       geodamage models bench fast fast-int8.onnx --threads 2
     """
-    from geodamage.cli.variants import follow, print_timings, timings_as_dict
+    from geodamage.cli.progress import follow
+    from geodamage.cli.variants import print_timings, timings_as_dict
     from geodamage.optimise.timings import TimingJob, time_models
 
     timings = follow(

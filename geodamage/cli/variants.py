@@ -1,55 +1,15 @@
 """What `geodamage models optimise` and `geodamage models bench` say."""
 
-import contextlib
-import sys
-import time
-from collections.abc import Callable, Generator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from geodamage.cli.progress import LINE_EVERY
 from geodamage.errors import ModelError
 
 if TYPE_CHECKING:
     from geodamage.optimise.timings import Timing
     from geodamage.optimise.variants import Variant
-
-S = TypeVar("S")
-R = TypeVar("R")
-
-
-def follow(work: Generator[S, None, R], line_of: Callable[[S], str], *, quiet: bool) -> R:
-    """Run a generator to its end and say on stderr how it goes.
-
-    Parameters
-    ----------
-    work
-        Of steps; an interrupted one is closed first.
-    line_of
-        Returns what to say of a step; what begins with `note:` stays.
-    quiet
-        Say nothing.
-    """
-    said, terminal = time.monotonic(), sys.stderr.isatty()
-    with contextlib.closing(work):
-        while True:
-            try:
-                line = line_of(next(work))
-            except StopIteration as stop:
-                if terminal and not quiet:
-                    click.echo("\r\x1b[K", nl=False, err=True)
-                result: R = stop.value
-                return result
-            if quiet:
-                continue
-            if line.startswith("note:"):
-                click.echo(f"geodamage: {line}", err=True)
-            elif terminal:
-                click.echo(f"\r{line}\x1b[K", nl=False, err=True)
-            elif time.monotonic() - said >= LINE_EVERY:
-                said = time.monotonic()
-                click.echo(line, err=True)
 
 
 def print_variants(variants: "Sequence[Variant]") -> None:

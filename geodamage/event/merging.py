@@ -29,6 +29,7 @@ from geodamage.event.rollups import (
 from geodamage.fields import identity
 from geodamage.options.lookup import check
 from geodamage.output.publication import Publication, check_output
+from geodamage.work import long_work
 
 Existing = Literal["refuse", "replace", "update"]
 
@@ -84,6 +85,7 @@ class EventSummary:
     facts: dict[str, Any]
 
 
+@long_work
 def merge_event(
     looks: Sequence[Look],
     output: Path,
@@ -93,10 +95,10 @@ def merge_event(
     cell: float = DEFAULT_CELL,
     existing: Existing = "refuse",
 ) -> Generator[EventProgress, None, EventSummary]:
-    """Merge the looks of scenes into one layer of the event; a generator of progress.
+    """Merge the looks of scenes into one layer of the event, as `Work`.
 
-    The result does not depend on the order in which looks are given. Closing the generator stops
-    the work and leaves no file, or the file that was there.
+    The result does not depend on the order in which looks are given. Closing the work leaves no
+    file, or the file that was there.
 
     Parameters
     ----------
@@ -116,7 +118,7 @@ def merge_event(
 
     Returns
     -------
-    The summary, as the value of the generator.
+    The summary, as the result of the work.
 
     Raises
     ------

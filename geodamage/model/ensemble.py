@@ -108,6 +108,13 @@ class Ensemble:
             getattr(members[0].model, "provider", "") if members else "saved probability maps"
         )
 
+    def __repr__(self) -> str:
+        spoken = f" and {len(self.maps)} saved maps" if self.maps else ""
+        return (
+            f"<Ensemble {self._card.name} {self._card.version}: {self._card.task}, "
+            f"{len(self._members)} members{spoken}, {self.provider}>"
+        )
+
     @property
     def members(self) -> tuple[Member, ...]:
         """The models, with the ways they are asked."""

@@ -15,6 +15,7 @@ from geodamage.model.heads import Heads, Predictor
 from geodamage.model.rules import PixelRules
 from geodamage.scores.evaluation import read_truth
 from geodamage.scores.tallies import Drawing, Masks, Tally, Truth, count_pair, sum_votes
+from geodamage.work import long_work
 from geodamage.xbd.folders import Pair
 
 #: Least share of the buildings that both must say the same of, and largest loss of an F1.
@@ -206,10 +207,11 @@ def _f1(tally: Tally) -> dict[str, float]:
     }
 
 
+@long_work
 def compare(
     parent: Predictor, variants: Mapping[str, Predictor], pairs: list[Pair]
 ) -> Generator[str, None, dict[str, Parity]]:
-    """Compare variants with their parent, pair by pair; a generator of the pairs' names.
+    """Compare variants with their parent, pair by pair, as `Work`; it yields the pairs' names.
 
     Parameters
     ----------

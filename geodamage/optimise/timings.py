@@ -18,6 +18,7 @@ from geodamage.model.loading import bundled_models, load_model
 from geodamage.model.onnx import Model
 from geodamage.model.session import available_devices
 from geodamage.options.lookup import check_fields
+from geodamage.work import long_work
 
 #: Prints resident kilobytes: before a model is loaded, when it is, and the most while it answers.
 #: What reading the model left behind is given back first, where the C library can.
@@ -108,7 +109,7 @@ class TimingJob:
     tile: int | None = None
     """Window with its halo, pixels; None takes the card's."""
     threads: int = 0
-    """Of inference on the processor; 0 lets ONNX Runtime choose."""
+    """CPU threads for inference; 0 lets ONNX Runtime choose."""
     rounds: int = 5
     """How often each is asked; the first answer, for warming up, is not counted."""
     with_memory: bool = True
@@ -200,8 +201,9 @@ class Progress:
     note: str | None = None
 
 
+@long_work
 def time_models(job: TimingJob) -> Generator[Progress, None, list[Timing]]:
-    """Time models in turns, so that what else the machine does meets all alike; a generator.
+    """Time models in turns, so that what else the machine does meets all alike; as `Work`.
 
     Returns
     -------

@@ -29,6 +29,7 @@ from geodamage.options.lookup import check_fields
 from geodamage.output.publication import Publication, check_output, output_errors
 from geodamage.scores.evaluation import EvaluationJob, choose_pairs
 from geodamage.windows import mirror, round_up
+from geodamage.work import long_work
 from geodamage.xbd.folders import Pair, read_image, read_split
 
 #: What can be made, and of what it may be made.
@@ -73,7 +74,7 @@ class OptimisationJob:
     def __post_init__(self) -> None:
         check_fields(self)
         if not self.precisions:
-            raise OptionError(f"--precision of nothing: give of {', '.join(VARIANTS)}")
+            raise OptionError(f"--precision: nothing is chosen; give some of {', '.join(VARIANTS)}")
 
 
 @dataclass(frozen=True)
@@ -169,11 +170,12 @@ class _Work:
     windows: dict[str, list[Window]] = field(default_factory=dict)
 
 
+@long_work
 def optimise(job: OptimisationJob) -> Generator[Progress, None, list[Variant]]:
-    """Make variants of a model and keep those that say what it says; a generator of progress.
+    """Make variants of a model and keep those that say what it says, as `Work`.
 
-    Closing it stops the work and leaves no file. Its return value is one result for each
-    precision. Of int8 more and more of the graph stays in single precision until it passes.
+    Closing it leaves no file. Its result has one variant for each precision. Of int8 more and more
+    of the graph stays in single precision until it passes.
 
     Raises
     ------
@@ -415,19 +417,10 @@ def _compare(
         precision: load_model(candidate.main, device=job.device, threads=job.threads)
         for precision, candidate in candidates.items()
     }
-    comparison = compare(work.parent, models, work.pairs)
-    done = 0
-    try:
-        while True:
-            try:
-                name = next(comparison)
-            except StopIteration as stop:
-                found: dict[str, Parity] = stop.value
-                return found
-            done += 1
+    with compare(work.parent, models, work.pairs) as comparison:
+        for done, name in enumerate(comparison, 1):
             yield Progress("compare", done, len(work.pairs), name)
-    finally:
-        comparison.close()
+    return comparison.result()
 
 
 def _publish(

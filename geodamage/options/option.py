@@ -8,7 +8,7 @@ from typing import Any
 from geodamage.errors import GeodamageError, OptionError
 from geodamage.options.kinds import Kind
 
-#: A command, and what is otherwise there.
+#: A command, and what is otherwise there; `at` makes one.
 At = tuple[str, Mapping[str, Any]]
 
 #: Characters of a value that a message repeats.
@@ -145,3 +145,16 @@ def _shown(value: Any) -> str:
     else:
         text = str(value) if isinstance(value, str | int | PurePath) else repr(value)
     return " ".join(text.split())[:_LONGEST_VALUE]
+
+
+def at(command: str, **changes: Any) -> At:
+    """Return a command that has an option, with what is otherwise there.
+
+    Parameters
+    ----------
+    command
+        As one calls it, such as `models bench`.
+    changes
+        Attributes of `Option`.
+    """
+    return command, changes

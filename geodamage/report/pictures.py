@@ -23,7 +23,8 @@ from rasterio.features import rasterize
 from geodamage.errors import GeodamageWarning, OutputError
 from geodamage.grid import Grid, GsdRange
 from geodamage.scene.options import SceneOptions
-from geodamage.scene.scene import MISSING_POST, MISSING_PRE, OUTSIDE, Scene
+from geodamage.scene.pixels import MISSING_POST, MISSING_PRE, OUTSIDE
+from geodamage.scene.scene import Scene
 from geodamage.scene.sheets import pixel_coordinates
 from geodamage.windows import Window
 

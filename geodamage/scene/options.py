@@ -1,12 +1,17 @@
 """How a scene is read: the options, and the bands that they choose."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from geodamage.errors import OptionError
+from geodamage.errors import ModelError, OptionError, SceneError
 from geodamage.options.lookup import check_fields, taken
+
+if TYPE_CHECKING:
+    from geodamage.model.card import Card
+    from geodamage.model.ensemble import SavedMap
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +108,7 @@ def choose_bands(
     return {"pre_bands": both, "post_bands": shared if post is None else post}
 
 
-def read_options(command: str, given: Mapping[str, Any]) -> SceneOptions:
+def options_given(command: str, given: Mapping[str, Any]) -> SceneOptions:
     """Return how a scene is read, of the options that a command was given.
 
     Parameters
@@ -136,3 +141,55 @@ def with_choices(options: SceneOptions, chosen: Mapping[str, Any]) -> SceneOptio
     if sensor != options.post_sensor or both is not None or post is not None:
         own |= choose_bands(options.pre_bands if both is None else both, post, sensor)
     return replace(options, **own)
+
+
+def scene_options(
+    options: SceneOptions, card: "Card", *, maps: "Sequence[SavedMap]" = ()
+) -> SceneOptions:
+    """Return the options as the model needs them: its channels, a grid that its stride fits.
+
+    Parameters
+    ----------
+    options
+        As the user gave them.
+    card
+        Of the model.
+    maps
+        Saved maps that it reads.
+    """
+    return replace(
+        options,
+        maps=tuple(saved.path for saved in maps),
+        pre_channels=len(card.pre_channels),
+        post_channels=len(card.post_channels),
+        snap=math.lcm(options.snap, card.stride),
+        stands_shift=card.stands_shift,
+    )
+
+
+def check_sensors(options: SceneOptions, card: "Card") -> None:
+    """Check that a pair was taken by what the model was made for.
+
+    No image says of itself what took it: the user does, and the card says what it has to be.
+
+    Raises
+    ------
+    ModelError
+        If the model takes an image of a radar, and the user has not said that it is one.
+    SceneError
+        If it is one, and the model takes none.
+    """
+    model = f"model {card.name} {card.version}"
+    if card.pre_sensor != "optical":
+        raise ModelError(f"{model} takes a {card.pre_sensor} image before, which assess does not")
+    if card.post_sensor == options.post_sensor:
+        return
+    if options.post_sensor == "optical":
+        raise ModelError(
+            f"{model} takes a {card.post_sensor} image after; give --post-sensor "
+            f"{card.post_sensor} if post is one, else another --model"
+        )
+    raise SceneError(
+        f"--post-sensor {options.post_sensor}: {model} takes an {card.post_sensor} image after; "
+        f"give a --model whose card says {options.post_sensor}"
+    )

@@ -12,10 +12,9 @@ import threading
 import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -29,23 +28,18 @@ from geodamage.errors import GeodamageWarning, GsdWarning, SceneError, SceneWarn
 from geodamage.grid import WGS84, Grid, GsdRange
 from geodamage.scene.aoi import read_aoi
 from geodamage.scene.examination import Examination, Ground, examine
+from geodamage.scene.hiding import Hiding
 from geodamage.scene.image import Image, Shift, crs_name, open_image
 from geodamage.scene.lattice import SLACK, working_lattice
-from geodamage.scene.obscured import CELL, MARGIN, hidden
-from geodamage.scene.options import SceneOptions
+from geodamage.scene.options import SceneOptions, check_sensors, scene_options
 from geodamage.scene.pair import require_two_files
+from geodamage.scene.pixels import MISSING_POST, MISSING_PRE, OUTSIDE, OUTSIDE_AOI, Pixels
 from geodamage.scene.probability_maps import ProbabilityMap, open_map
-from geodamage.scene.unusable import Unusable, open_unusable
 from geodamage.sources import Source
 from geodamage.windows import Window, mirror, round_down, round_up
 
-#: Flags of `Pixels.missing`.
-MISSING_PRE = 1
-MISSING_POST = 2
-OUTSIDE_AOI = 4
-OUTSIDE = 8
-OBSCURED_PRE = 32
-OBSCURED_POST = 64
+if TYPE_CHECKING:
+    from geodamage.model.heads import Predictor
 
 #: How many times coarser than the model's coarsest an image may be.
 COARSEST = 1.5
@@ -56,29 +50,6 @@ RATIO_ODD, RATIO_REFUSED = 1.5, 4.0
 #: Shortest side of an overlap, and largest region, in pixels.
 SHORTEST_SIDE = 8
 LARGEST_REGION = 50_000_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Pixels:
-    """What a scene holds in a window.
-
-    Attributes
-    ----------
-    pre, post
-        uint8 (channels, rows, columns); 0 where that image is missing. Of an image alone both are
-        the same array.
-    missing
-        uint8 (rows, columns), a sum of `MISSING_PRE`, `MISSING_POST`, `OUTSIDE_AOI` and
-        `OUTSIDE` (beyond the overlap of the images, so mirrored).
-    maps
-        uint8 (maps, rows, columns): saved probabilities in steps of 1/250, 255 where there is
-        none; None where the scene has no such map.
-    """
-
-    pre: npt.NDArray[np.uint8]
-    post: npt.NDArray[np.uint8]
-    missing: npt.NDArray[np.uint8]
-    maps: npt.NDArray[np.uint8] | None = None
 
 
 class Scene:
@@ -121,8 +92,7 @@ class Scene:
         self._maps = tuple(maps)
         self._reading = threading.Lock()  # GDAL crashes where a file is closed under a reader
         self._is_closed = False
-        self._options = options
-        self._unusable: list[tuple[int, Unusable]] = []
+        self._hiding = Hiding(options, is_pair=post is not None)
         self._sensors = ("optical", options.post_sensor)
         self._notes: list[tuple[str, type[GeodamageWarning]]] = [
             (note, SceneWarning) for image in self._images for note in image.notes
@@ -152,7 +122,8 @@ class Scene:
         pre: Source | Sequence[Source],
         post: Source | Sequence[Source] | None,
         *,
-        gsd: GsdRange,
+        model: "Predictor | None" = None,
+        gsd: GsdRange | None = None,
         options: SceneOptions = SceneOptions(),
         examined: bool = True,
     ) -> Self:
@@ -163,8 +134,11 @@ class Scene:
         pre, post
             A GeoTIFF, a folder of tiles, a glob, `@list.txt`, a URL, or a sequence of these. An
             image alone is `pre`, and `post` is None.
+        model
+            What will look at them: it says channels, sensors, stride and ground sample distances.
         gsd
-            The ground sample distances the model was made for, metres per pixel.
+            The ground sample distances a model was made for, metres per pixel; those of `model`
+            unless given.
         options
             How to read them.
         examined
@@ -173,6 +147,10 @@ class Scene:
 
         Raises
         ------
+        TypeError
+            If neither a model nor a distance is given.
+        ModelError
+            If the model takes an image of a radar, and the options do not say that it is one.
         SceneReadError
             If a file cannot be read.
         SceneError
@@ -187,6 +165,13 @@ class Scene:
         SceneWarning
             If something about the pair is odd.
         """
+        if model is not None:
+            if post is not None:
+                check_sensors(options, model.card)
+            options = scene_options(options, model.card, maps=getattr(model, "maps", ()))
+            gsd = model.card.gsd if gsd is None else gsd
+        if gsd is None:
+            raise TypeError("Scene.open: give model=, which says what the images must be, or gsd=")
         with ExitStack() as opened:
             images: list[Image] = []
             for role, source, bands, channels, scale in (
@@ -215,14 +200,19 @@ class Scene:
             if second is not None and examined:
                 require_two_files(*([tile.name for tile in image.tiles] for image in images))
             scene = cls(first, second, gsd=gsd, options=options, maps=maps)
-            if second is not None:
-                scene._open_unusable(opened)
+            scene._hiding.open(scene._lattice)
+            opened.callback(scene._hiding.close)
             if examined:
                 scene._examine(options)
             for text, category in scene._notes:
                 warnings.warn(text, category, stacklevel=2)
             opened.pop_all()  # the scene closes them
         return scene
+
+    def __repr__(self) -> str:
+        names = " + ".join(Path(image.first.name).name for image in self._images)
+        state = ", closed" if self._is_closed else ""
+        return f"<Scene {names}: {self.grid.summary}{state}>"
 
     @property
     def warnings(self) -> list[str]:
@@ -244,8 +234,7 @@ class Scene:
         """Close the files, when a read in progress is done; what was read stays."""
         with self._reading:
             self._is_closed = True
-            unusable = [opened for _, opened in self._unusable]
-            for opened in (*self._images, *self._maps, *unusable):
+            for opened in (*self._images, *self._maps, self._hiding):
                 opened.close()
 
     def read(self, window: Window) -> Pixels:
@@ -310,7 +299,7 @@ class Scene:
     @property
     def margin(self) -> int:
         """Pixels around a window that `mark` has to see."""
-        return MARGIN + CELL if self._options.obscured == "on" else 0
+        return self._hiding.margin
 
     def mark(self, pixels: Pixels, window: Window) -> Pixels:
         """Return pixels with flags where something hides the ground.
@@ -320,42 +309,8 @@ class Scene:
         pixels, window
             As they were read; what is said of the outer `margin` pixels may be wrong.
         """
-        missing = pixels.missing.copy()
-        if self._options.obscured == "on":
-            self._mark_obscured(pixels, window, missing)
-        place = window.shift(self._origin.row, self._origin.column)
-        for flag, unusable in self._unusable:
-            with self._reading:
-                found = unusable.read(self._lattice, place)
-            absent = MISSING_PRE if flag == OBSCURED_PRE else MISSING_POST
-            missing[found & ((missing & absent) == 0)] |= np.uint8(flag)
-        return replace(pixels, missing=missing)
-
-    def _mark_obscured(
-        self, pixels: Pixels, window: Window, missing: npt.NDArray[np.uint8]
-    ) -> None:
-        # Cells lie on the lattice: what is left beside whole ones belongs to the margin.
-        top, left = -window.row % CELL, -window.column % CELL
-        height = (window.height - top) // CELL * CELL
-        width = (window.width - left) // CELL * CELL
-        cut = slice(top, top + height), slice(left, left + width)
-        is_pair = len(self._images) > 1 and self._sensors[1] == "optical"
-        images = [image[:, *cut] for image in (pixels.pre, pixels.post)[: 1 + is_pair]]
-        absent = [(missing[cut] & flag) > 0 for flag in (MISSING_PRE, MISSING_POST)]
-        found = hidden(images, absent[: len(images)])
-        for flag, obscured in zip((OBSCURED_PRE, OBSCURED_POST), found, strict=False):
-            missing[cut][obscured] |= np.uint8(flag)
-
-    def _open_unusable(self, opened: ExitStack) -> None:
-        options = self._options
-        for flag, path in (
-            (OBSCURED_PRE, options.pre_unusable),
-            (OBSCURED_POST, options.post_unusable),
-        ):
-            if path is not None:
-                unusable = open_unusable(path, self._lattice, options.unusable_band)
-                opened.callback(unusable.close)
-                self._unusable.append((flag, unusable))
+        with self._reading:
+            return self._hiding.mark(pixels, window, self._origin, self._lattice)
 
     def _outside_aoi(self, window: Window) -> npt.NDArray[np.bool_]:
         burnt: npt.NDArray[np.uint8] = rasterize(
@@ -387,14 +342,7 @@ class Scene:
             "region": list(self.grid.window_bounds(self.region)),
             "overlap_km2": round(_square_kilometres(overlap, self.grid.crs), 6),
             "aoi": None if self._aoi_path is None else str(self._aoi_path),
-            "obscured": self._options.obscured,
-            "unusable": {
-                role: None if path is None else str(path)
-                for role, path in (
-                    ("pre", self._options.pre_unusable),
-                    ("post", self._options.post_unusable),
-                )
-            },
+            **self._hiding.facts(),
             **self._examined.facts,
         }
 

@@ -31,6 +31,7 @@ from geodamage.options.lookup import check_fields
 from geodamage.scores.scoring import OFFICIAL_SHAPE
 from geodamage.scores.submission import SubmissionFolder
 from geodamage.scores.tallies import Drawing, Masks, Tally, Truth, add_up, count_pair, intervals
+from geodamage.work import long_work
 from geodamage.xbd.folders import DATES, DRIVERS, Pair, find_pairs, read_image, read_split
 from geodamage.xbd.labels import Label, fit_lonlat
 from geodamage.xbd.masks import burn_index, burn_labels
@@ -215,10 +216,9 @@ class Evaluation:
         }
 
 
+@long_work
 def evaluate(job: EvaluationJob) -> Generator[Progress, None, Evaluation]:
-    """Score a model over a folder of labelled pairs; a generator of progress.
-
-    Closing it stops the work and leaves no file. Its return value is the result.
+    """Score a model over a folder of labelled pairs, as `Work`; closing it leaves no file.
 
     Raises
     ------
@@ -236,13 +236,14 @@ def evaluate(job: EvaluationJob) -> Generator[Progress, None, Evaluation]:
     return result
 
 
+@long_work
 def evaluate_model(
     job: EvaluationJob,
     model: Model | Ensemble,
     pairs: list[Pair],
     folder: SubmissionFolder | None = None,
 ) -> Generator[Progress, None, Evaluation]:
-    """Predict and count pair after pair with a model at hand; a generator of progress."""
+    """Predict and count pair after pair with a model at hand, as `Work`."""
     result = Evaluation(facts=_facts(job, model))
     grading, drawing = Grading.of(model.card), Drawing.of(model.card, job.min_area)
     seen = _Seen()

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from geodamage.assessment import Job, scene_options
+from geodamage.assessment import Job
 from geodamage.batch.cluster import (
     DaskExecutor,
     connect,
@@ -28,6 +28,7 @@ from geodamage.errors import InputError, MissingExtraError, OptionError
 from geodamage.model.loading import load_model
 from geodamage.plan import Plan, make_plan
 from geodamage.prediction import run_plan
+from geodamage.scene.options import scene_options
 from geodamage.scene.scene import Scene
 from geodamage.windows import Window
 from tests.batches import batch_of, contents, make_scenes, roofs, run

@@ -6,7 +6,7 @@ from scipy import ndimage
 
 import geodamage.buildings.components
 from geodamage.buildings.components import Components
-from geodamage.scene.scene import MISSING_POST, MISSING_PRE, OUTSIDE_AOI
+from geodamage.scene.pixels import MISSING_POST, MISSING_PRE, OUTSIDE_AOI
 from geodamage.windows import Window
 from tests.fakes import SMALL, cut_strips, strip_of
 

@@ -16,12 +16,7 @@ def no_process(monkeypatch):
 
 def run(*models, **options):
     work = time_models(TimingJob(models=models, rounds=2, **options))
-    steps = []
-    while True:
-        try:
-            steps.append(next(work))
-        except StopIteration as stop:
-            return steps, stop.value
+    return list(work), work.result()
 
 
 @pytest.fixture

@@ -37,12 +37,7 @@ def parent(tmp_path_factory):
 
 def run(**options):
     work = optimise(OptimisationJob(windows=8, **options))
-    steps = []
-    while True:
-        try:
-            steps.append(next(work))
-        except StopIteration as stop:
-            return steps, stop.value
+    return list(work), work.result()
 
 
 def test_variants_are_written_and_their_cards_say_what_they_are(tmp_path, parent, data):
@@ -182,8 +177,8 @@ def test_channels_that_pairs_lack_are_refused(data):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"precisions": ("int4",)}, "--precision int4: give of fp16, half, int8"),
-        ({"precisions": ()}, "--precision of nothing"),
+        ({"precisions": ("int4",)}, "--precision int4: unknown; give fp16, half or int8"),
+        ({"precisions": ()}, "--precision: nothing is chosen"),
         ({"windows": 0}, "--windows 0"),
     ],
 )

@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from data_folder import DATA
 
 try:
     import qgis.core  # noqa: F401
@@ -222,6 +221,8 @@ def small_pair(qgis_app, pair, tmp_path_factory):
 @pytest.fixture(scope="session")
 def joplin():
     """Return the folder of the real Joplin tiles."""
+    from data_folder import DATA
+
     folder = DATA / "joplin"
     if not folder.is_dir():
         pytest.skip("GEODAMAGE_DATA is not here")

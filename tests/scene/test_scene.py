@@ -17,7 +17,8 @@ from geodamage.errors import GsdWarning, OptionError, SceneError, SceneReadError
 from geodamage.grid import GsdRange
 from geodamage.scene.image import Image
 from geodamage.scene.options import SceneOptions
-from geodamage.scene.scene import MISSING_POST, MISSING_PRE, OUTSIDE, OUTSIDE_AOI, Scene
+from geodamage.scene.pixels import MISSING_POST, MISSING_PRE, OUTSIDE, OUTSIDE_AOI
+from geodamage.scene.scene import Scene
 from geodamage.windows import Window, mirror
 from tests.conftest import CORNER, UTM, make_pixels, make_raster
 

@@ -3,7 +3,10 @@
 import pytest
 import torch
 
+from tests.training.building_folders import write_masks
+from tests.training.small_cities import TinyFpn
 from tests.training.small_runs import create_tiny, options_of, write_set
+from training.prepare_buildings import main as prepare
 from training.train import set_up
 
 
@@ -31,3 +34,19 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def cities(tmp_path, monkeypatch):
+    """Give a prepared folder of two folds; networks are tiny."""
+    asked = []
+
+    def create(name, *, task, pretrained=False, **options):
+        asked.append(options)
+        return TinyFpn()
+
+    monkeypatch.setattr("training.state.create_network", create)
+    write_masks(tmp_path / "set", ["a", "b", "c", "d_empty"])
+    arguments = [str(tmp_path / "set"), "-o", str(tmp_path / "prepared"), "--folds", "2"]
+    prepare([*arguments, "--scales", "1"])
+    return tmp_path

@@ -23,6 +23,7 @@ from geodamage.xbd.labels import Label, fit_lonlat, read_xbd
 from tests.conftest import listing
 from tests.data_folder import DATA, needs
 from tests.fakes import SMALL, write_xbd
+from tests.xbd.label_files import edit, no_degrees
 
 SHAPE = (96, 96)
 #: The affine of the pairs of `write_xbd`, and degrees of one metre there, about.
@@ -54,14 +55,6 @@ def square(x, y, side=20):
 FOUR = [square(x, y) for x in (5, 60) for y in (5, 60)]
 
 
-def edit(folder, date, change, name="storm_1"):
-    """Change the features of one label file; `change` gets them and returns them or None."""
-    path = folder / "labels" / f"{name}_{date}_disaster.json"
-    document = json.loads(path.read_text())
-    change(document["features"])
-    path.write_text(json.dumps(document))
-
-
 def shift_a_label(metres):
     def change(features):
         ring = shapely.from_wkt(features["lng_lat"][0]["wkt"])
@@ -69,10 +62,6 @@ def shift_a_label(metres):
         features["lng_lat"][0]["wkt"] = moved.wkt
 
     return change
-
-
-def no_degrees(features):
-    features["lng_lat"] = []
 
 
 @SMALL

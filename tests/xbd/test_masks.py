@@ -15,6 +15,7 @@ from geodamage.xbd.masks import burn_index, burn_labels, find_label_files, write
 from tests.conftest import listing
 from tests.data_folder import DATA, needs
 from tests.fakes import SMALL, write_xbd
+from tests.xbd.label_files import POST, PRE, SQUARES, write_labels
 
 TARGETS = sorted((DATA / "xbd_original" / "targets").glob("*_target.png"))
 
@@ -124,31 +125,6 @@ def test_an_index_and_a_mask_agree(labels):
         assert np.array_equal(grades[index], burn_labels(labels, (32, 32)))
     assert index.dtype == np.int32
     assert index.max() <= len(labels)
-
-
-PRE, POST = "storm_00000001_pre_disaster", "storm_00000001_post_disaster"
-SQUARES = {
-    "no-damage": "POLYGON ((0 0, 3 0, 3 3, 0 3, 0 0))",
-    "destroyed": "POLYGON ((5 0, 8 0, 8 3, 5 3, 5 0))",
-    "un-classified": "POLYGON ((0 5, 3 5, 3 8, 0 8, 0 5))",
-}
-
-
-def write_labels(folder, *names, squares=SQUARES, metadata=None):
-    """Write label files of squares of 4 x 4 pixels, on 12 x 10 pixels."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        graded = "post" in name
-        features = [
-            {"properties": {"uid": s} | ({"subtype": s} if graded else {}), "wkt": wkt}
-            for s, wkt in squares.items()
-        ]
-        document = {
-            "features": {"xy": features, "lng_lat": []},
-            "metadata": {"width": 12, "height": 10} if metadata is None else metadata,
-        }
-        (folder / f"{name}.json").write_text(json.dumps(document))
-    return folder
 
 
 def read_mask(path):

