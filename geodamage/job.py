@@ -29,7 +29,7 @@ from geodamage.work import Work
 Source = str | PathLike[str] | Sequence[str | PathLike[str]]
 
 #: Share of hidden ground or buildings from which it is said.
-WORTH_SAYING = 0.01
+WORTH_SAYING = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -153,6 +153,8 @@ class Run(ABC, Generic[J, S]):
         with Scene.open(before, after, model=self.model, options=job.scene) as self.scene:
             for warning in self.scene.warnings:
                 yield Progress("open", message=warning, warning=True)
+            for remark in self.scene.remarks:
+                yield Progress("open", message=remark)
             self.prepare()
             plan = make_plan(
                 self.scene.region,

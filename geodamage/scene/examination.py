@@ -35,6 +35,8 @@ class Examination:
     ----------
     doubts
         What a user should know, a line each.
+    remarks
+        What else is worth a line.
     facts
         What a sidecar says.
     shift
@@ -44,6 +46,7 @@ class Examination:
     doubts: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
     shift: Shift | None = None
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,21 @@ def examine(images: Sequence[Image], ground: Ground, options: SceneOptions) -> E
     else:
         found += image_oddities(blocks, "pre", names[0])
     registration, shift = _registration(images, ground, windows, options, found)
-    return Examination(found, facts | {"registration": registration}, shift)
+    return Examination(found, facts | {"registration": registration}, shift, _remarks(registration))
+
+
+def _remarks(registration: dict[str, Any]) -> tuple[str, ...]:
+    """Return how post lies, in a line; or that nobody knows."""
+    if registration["verdict"] == "off":
+        return ()
+    if registration["verdict"] == "unknown":
+        return (f"how far post lies off pre is not known: {registration['why']}",)
+    east, north = registration["east_m"], registration["north_m"]
+    moved = ", and is moved by it" if registration["applied"] else ""
+    return (
+        f"post lies {np.hypot(east, north):.1f} m off pre ({_directed(east, north)}) by "
+        f"{registration['blocks_agree']:.0%} of {registration['blocks']} blocks{moved}",
+    )
 
 
 def _read(

@@ -219,6 +219,11 @@ class Scene:
         """What a user should know of the pair."""
         return [text for text, _ in self._notes]
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is worth a line, and is no doubt: how the images lie to each other."""
+        return self._examined.remarks
+
     def __enter__(self) -> Self:
         return self
 
