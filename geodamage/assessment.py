@@ -107,10 +107,21 @@ class Summary(Coverage):
     ----------
     counts, areas
         Buildings and m² by grade (1-4); only buildings with a grade.
+    are_candidates
+        Whether a model found the buildings; given footprints are not in doubt.
+    real_share
+        Share of such candidates that matched a building where the model was tested, 0-1; or None.
     """
 
     counts: Counter[int] = field(default_factory=Counter)
     areas: dict[int, float] = field(default_factory=lambda: dict.fromkeys(GRADES, 0.0))
+    are_candidates: bool = False
+    real_share: float | None = None
+
+    @property
+    def outside(self) -> int:
+        """Buildings that lie outside the images or the area of interest."""
+        return sum(n for reason, n in self.reasons.items() if str(reason).startswith("outside_"))
 
     def add(self, frame: gpd.GeoDataFrame) -> None:
         """Count some buildings."""
@@ -132,6 +143,8 @@ class Summary(Coverage):
             "buildings_per_status": {
                 status: self.statuses[status] for status in ("assessed", "partial", "not_assessed")
             },
+            "candidates": self.are_candidates,
+            "candidates_real": self.real_share,
             "not_assessed_by_reason": dict(sorted(self.reasons.items())),
             "obscured": self.obscured(),
         }
@@ -262,7 +275,10 @@ class _Assessment(Run[Job, Summary]):
 
     def counted(self, pixels: int, area: float) -> Summary:
         """Return an empty summary."""
-        return Summary(pixels=pixels, pixel_area=area)
+        summary = Summary(pixels=pixels, pixel_area=area)
+        if self._footprints is None:
+            summary.are_candidates, summary.real_share = True, self.model.card.precision_iou50
+        return summary
 
     def predicted(self, plan: Plan) -> Iterator[Strip]:
         """Predict the scene, and grade its pixels where that is asked for."""

@@ -177,6 +177,13 @@ class Card:
         return round_up(max(self.halo, 1), self.stride)
 
     @property
+    def precision_iou50(self) -> float | None:
+        """Share of the buildings it finds that match one, where it was tested; None if unknown."""
+        test = self.scores.get("test")
+        share = test.get("precision_iou50") if isinstance(test, Mapping) else None
+        return float(share) if _is_number(share) and 0 <= share <= 1 else None
+
+    @property
     def stands_shift(self) -> float | None:
         """Largest shift between both dates at which grades hold, metres; None if not measured."""
         rows = self.scores.get("robustness")
