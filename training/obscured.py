@@ -86,17 +86,18 @@ def _resized(
 def table(
     rng: np.random.Generator, images: Sequence[np.ndarray], opacity: Sequence[np.ndarray]
 ) -> Iterator[Table]:
-    """Yield features and opacity of the cells of each date, (rows, columns, ...)."""
+    """Yield features and opacity of the cells of each date, (rows, columns, ...); NaN if unseen."""
     planes = [np.ascontiguousarray(image.transpose(2, 0, 1)) for image in images]
     if rng.random() < 0.3:  # a sensor, or a stretch, of another brightness
         planes = [_stretched(rng, plane) for plane in planes]
     dates = [cells_of(plane) for plane in planes]
     size = (SIDE // CELL,) * 2
-    for number in range(2):
-        own, other = dates[number], dates[1 - number]
-        seen = ~own.constant
-        covered = cv2.resize(opacity[number], size, interpolation=cv2.INTER_AREA)
-        yield features_of(own, other, seen), np.where(seen, covered, np.nan)
+    seen = ~(dates[0].constant | dates[1].constant)
+    for veil_of, features in zip(opacity, features_of(dates, seen), strict=True):
+        covered = cv2.resize(veil_of, size, interpolation=cv2.INTER_AREA)
+        laid = np.zeros((*size, features.shape[1]), np.float32)
+        laid[seen] = features
+        yield laid, np.where(seen, covered, np.nan)
 
 
 def _stretched(rng: np.random.Generator, plane: np.ndarray) -> np.ndarray:
@@ -138,6 +139,7 @@ def called(classifier: Classifier, features: np.ndarray, threshold: float) -> np
     """Return the cells that a classifier calls obscured, after cleaning."""
     flat = features.reshape(-1, features.shape[-1])
     found = (classifier.probability(flat) >= threshold).reshape(features.shape[:2])
+    found &= features.any(-1)  # of unseen cells nothing is known
     square = np.ones((SQUARE, SQUARE), np.uint8)
     return cv2.morphologyEx(found.astype(np.uint8), cv2.MORPH_OPEN, square) > 0
 

@@ -66,11 +66,21 @@ class Hiding:
         for *_, unusable in self._unusable:
             unusable.close()
 
-    def mark(self, pixels: Pixels, window: Window, origin: Window, lattice: Lattice) -> Pixels:
-        """Return pixels with flags; of a window of a grid that begins at `origin`."""
+    def mark(self, pixels: Pixels, window: Window) -> Pixels:
+        """Return the pixels of a window with flags by what they look like."""
+        if self._options.obscured == "off":
+            return pixels
         missing = pixels.missing.copy()
-        if self._options.obscured == "on":
-            self._mark_obscured(pixels, window, missing)
+        self._mark_obscured(pixels, window, missing)
+        return replace(pixels, missing=missing)
+
+    def mark_unusable(
+        self, pixels: Pixels, window: Window, origin: Window, lattice: Lattice
+    ) -> Pixels:
+        """Return pixels with flags by the user's files; of a grid that begins at `origin`."""
+        if not self._unusable:
+            return pixels
+        missing = pixels.missing.copy()
         place = window.shift(origin.row, origin.column)
         for flag, absent, unusable in self._unusable:
             found = unusable.read(lattice, place)

@@ -27,6 +27,9 @@ FILL_LONG, FILL_WIDE = 12, 2
 #: Pixels around a window that must be read for its cells to be right.
 MARGIN = CELL * (FAR + SQUARE + 1)
 
+#: Rows of cells that are worked on at once.
+_CHUNK = 16
+
 #: Features of a date of its own, and of both together.
 OWN, SHARED = 10, 2
 
@@ -112,6 +115,14 @@ def cells_of(image: Bytes) -> Cells:
     image
         uint8 (channels, rows, columns), whole cells.
     """
+    rows = image.shape[1]
+    step = _CHUNK * CELL  # some rows at a time: floats of all of them would be many
+    parts = [_cells_of(image[:, top : top + step]) for top in range(0, rows, step)]
+    means, deviation, constant = zip(*parts, strict=True)
+    return Cells(np.concatenate(means, 1), np.concatenate(deviation), np.concatenate(constant))
+
+
+def _cells_of(image: Bytes) -> Cells:
     size = image.shape[2] // CELL, image.shape[1] // CELL
     # Exact in float32: a sum over a cell is below 2**24, and a mean divides by a power of two.
     shrunk = [_shrunk(plane.astype(np.float32), size) for plane in image]
@@ -138,23 +149,31 @@ def _constant(image: Bytes, candidates: Bools) -> Bools:
     return result
 
 
-def features_of(own: Cells, other: Cells, seen: Bools) -> npt.NDArray[np.float32]:
-    """Return what a classifier knows of each cell of a date.
+def features_of(
+    dates: Sequence[Cells], seen: Bools
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return what a classifier knows of each cell, on each of two dates.
 
     Parameters
     ----------
-    own, other
+    dates
         Both dates.
     seen
-        bool (rows, columns): cells that are whole in both.
+        bool (rows, columns): cells that are whole in both, and constant in neither.
 
     Returns
     -------
-    float32 (rows, columns, 2 * `OWN` + `SHARED`)
+    two of float32 (cells, 2 * `OWN` + `SHARED`)
+        Of the cells that are seen.
     """
-    planes = [*_own(own, seen), *_own(other, seen)]
-    planes += [_likeness(own, other, seen, reach) for reach in (NEAR, FAR)]
-    return np.stack(planes, -1).astype(np.float32)
+    one, two = (_picked(_own(date, seen), seen) for date in dates)
+    shared = [_likeness(dates[0], dates[1], seen, reach) for reach in (NEAR, FAR)]
+    both = _picked(shared, seen)
+    return np.hstack([one, two, both]), np.hstack([two, one, both])
+
+
+def _picked(planes: Sequence[Floats], seen: Bools) -> npt.NDArray[np.float32]:
+    return np.stack([plane[seen] for plane in planes], -1).astype(np.float32)
 
 
 def _own(cells: Cells, seen: Bools) -> list[Floats]:
@@ -211,17 +230,16 @@ def hidden(
     list of bool (rows, columns)
     """
     dates = [cells_of(image) for image in images]
-    found = []
     whole = [~_any(absent) for absent in missing]
-    for number, (image, own) in enumerate(zip(images, dates, strict=True)):
-        result = _fill(image, own, whole[number])
-        if len(images) > 1:
-            seen = whole[0] & whole[1] & ~own.constant
-            features = features_of(own, dates[1 - number], seen)
+    found = [_fill(*date) for date in zip(images, dates, whole, strict=True)]
+    if len(images) > 1:
+        seen = whole[0] & whole[1] & ~dates[0].constant & ~dates[1].constant
+        for result, features in zip(found, features_of(dates, seen), strict=True):
             obscured = _classified(features, seen, classifier or bundled())
-            result |= np.kron(obscured, np.ones((CELL, CELL), bool))
-        found.append(result & ~missing[number])
-    return found
+            size = result.shape[::-1]
+            drawn = cv2.resize(obscured.view(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+            result |= drawn > 0
+    return [result & ~absent for result, absent in zip(found, missing, strict=True)]
 
 
 def _any(mask: Bools) -> Bools:
@@ -231,7 +249,7 @@ def _any(mask: Bools) -> Bools:
 
 def _classified(features: npt.NDArray[np.float32], seen: Bools, classifier: Classifier) -> Bools:
     result = np.zeros(seen.shape, np.uint8)
-    result[seen] = classifier.probability(features[seen]) >= classifier.threshold
+    result[seen] = classifier.probability(features) >= classifier.threshold
     square = np.ones((SQUARE, SQUARE), np.uint8)
     return np.asarray(cv2.morphologyEx(result, cv2.MORPH_OPEN, square), bool)
 

@@ -25,6 +25,8 @@ REACH = 0.42
 #: pairs of unlike places (2026-11-29, xBD, training and validation) the highest had 7.6 deviations,
 #: 99 of 100 under 6.7; half under 5.1.
 CANDIDATE, UNLIKE, CERTAIN, RATIO = 5.0, 6.7, 9.0, 1.15
+#: The same where few blocks can vote.
+ALONE = 14.0
 #: How far a block's own peak may lie from that of all and agree with it, pixels.
 AGREES = 4.0
 #: How far from the middle a block is asked for its own peak, once post was moved there, pixels.
@@ -144,7 +146,8 @@ def measure(corners: npt.NDArray[np.float64], read: Read) -> Registration:
     # What was found has to be found again where it should be: at the middle.
     again = peak_of(_sum(products)) if products else None
     is_there = again is not None and max(abs(again.row), abs(again.column)) <= 2 * _PEAK
-    if again is None or not is_there or again.height < CERTAIN or again.ratio < RATIO:
+    certain = CERTAIN if len(products) >= FEW else ALONE
+    if again is None or not is_there or again.height < certain or again.ratio < RATIO:
         return _unknown(len(first), found)
     return _judged(products, again, away, corners)
 

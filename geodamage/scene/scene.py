@@ -314,8 +314,9 @@ class Scene:
         pixels, window
             As they were read; what is said of the outer `margin` pixels may be wrong.
         """
+        marked = self._hiding.mark(pixels, window)
         with self._reading:
-            return self._hiding.mark(pixels, window, self._origin, self._lattice)
+            return self._hiding.mark_unusable(marked, window, self._origin, self._lattice)
 
     def _outside_aoi(self, window: Window) -> npt.NDArray[np.bool_]:
         burnt: npt.NDArray[np.uint8] = rasterize(

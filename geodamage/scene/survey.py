@@ -64,7 +64,7 @@ def spread(extent: Window) -> list[Window]:
 def _starts(first: int, length: int) -> list[int]:
     """Return where blocks begin along one axis, ascending."""
     spare = length - min(length, BLOCK)
-    count = int(np.clip(length // PER_BLOCK, 1, MOST_ALONG))
+    count = int(np.clip(round(length / PER_BLOCK), 1, MOST_ALONG))
     middles = [first + spare // 2] if count == 1 else np.linspace(first, first + spare, count)
     snapped = {max(round_down(int(middle), STEP), first) for middle in middles}
     return sorted(snapped)
