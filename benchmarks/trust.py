@@ -116,7 +116,7 @@ def moved(pixels: float, registration: str = "measure", *, metres: bool = False)
         length = pixels / ground[0] if metres else pixels
         right, down = [(1, 0), (0, 1), (-1, 0), (0, -1)][int(rng.integers(4))]
         profile = post.profile | {
-            "transform": own * Affine.translation(right * length, down * length)
+            "transform": own @ Affine.translation(right * length, down * length)
         }
         east, north = right * length * ground[0], -down * length * ground[1]
         options = SceneOptions(registration=registration)

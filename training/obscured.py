@@ -174,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             clear += table(rng, *drawn(rng, pair, veiled=False))
             veiled += table(rng, *drawn(rng, pair))
     chosen = 0.995
-    for threshold in (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995):
+    for threshold in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995):
         false, found = _rates(classifier, clear, veiled, threshold)
         print(f"threshold {threshold:.3f}: as it is, called {false:.5f}; veiled, found {found:.3f}")
         if false <= FALSE and chosen == 0.995:

@@ -71,7 +71,7 @@ class UnusablePolygons:
         """Return the pixels of a window that the polygons touch."""
         if self.shape.is_empty or not window.size:
             return np.zeros(window.shape, bool)
-        transform = lattice.transform * Affine.translation(window.column, window.row)
+        transform = lattice.transform @ Affine.translation(window.column, window.row)
         burnt = rasterize(
             [(self.shape, 1)], window.shape, transform=transform, all_touched=True, dtype=np.uint8
         )
