@@ -43,7 +43,9 @@ def main() -> int:
         folder = Path(name)
         inputs = Inputs(options.before.absolute(), options.data, folder / "inputs")
         for side in ("before", "after"):
-            run_all(getattr(options, side).absolute(), inputs, folder / side)
+            # Both write into a folder of one name: results say where they lie.
+            run_all(getattr(options, side).absolute(), inputs, folder / "run")
+            (folder / "run").rename(folder / side)
         verdicts = compare(folder / "before", folder / "after")
     for path, verdict in verdicts.items():
         print(f"{verdict:<10}{path}")

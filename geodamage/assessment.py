@@ -13,6 +13,7 @@ from geodamage.buildings.finding import find_buildings
 from geodamage.buildings.footprints import Footprints, grade_footprints, read_footprints
 from geodamage.buildings.votes import count_pixels, count_pixels_within, plain
 from geodamage.damage import GRADES
+from geodamage.errors import OptionError
 from geodamage.job import (
     Coverage,
     Progress,
@@ -87,6 +88,9 @@ class Job(RunOptions):
         Memory that the work is planned for: bytes, or a text such as `2GB`.
     date
         Date of the image after, as the sidecar shall say it; merging many scenes goes by it.
+    ids_from
+        Earlier result; a building that overlaps one of its buildings by more than half of their
+        union takes over its `building_id`.
     overwrite
         Replace results that are there already.
     """
@@ -97,6 +101,13 @@ class Job(RunOptions):
     footprints: Path | None = None
     id_field: str | None = None
     report: Path | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.ids_from is not None and self.footprints is not None:
+            raise OptionError(
+                "--ids-from and --footprints: give one of the two; footprints have their own ids"
+            )
 
 
 @dataclass
@@ -211,7 +222,7 @@ def assess(
     Raises
     ------
     GeodamageError
-        Of the kind that fits; see `geodamage.errors`.
+        If something is refused or fails; which kind of it is raised, `geodamage.errors` says.
     TypeError
         If there is no such option.
     """
@@ -305,6 +316,7 @@ class _Assessment(Run[Job, Summary]):
             options=self.job.buildings,
             counts=self.counts,
             seen_share=self.job.scene.seen_share,
+            former=self.former(),
         )
 
     def own_facts(self) -> dict[str, Any]:

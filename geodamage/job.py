@@ -49,6 +49,7 @@ class RunOptions:
     batch_size: int = 1
     memory: float | str = 1.5e9
     date: str | None = None
+    ids_from: Path | None = None
     overwrite: bool = False
 
     def __post_init__(self) -> None:
@@ -273,7 +274,7 @@ def call_values(command: str, job: str, given: Mapping[str, Any]) -> dict[str, A
     Parameters
     ----------
     command, job
-        As in `call_options`.
+        The same as of `call_options`.
     given
         Values by name; of the other options the default is taken.
 
@@ -299,9 +300,9 @@ def job_fields(command: str, job: str, values: Mapping[str, Any]) -> dict[str, A
     Parameters
     ----------
     command, job
-        As in `call_options`.
+        The same as of `call_options`.
     values
-        Of all options, by name.
+        Values of all options, by name.
     """
     return {
         **taken(job, command, values),
@@ -332,7 +333,7 @@ def with_options(command: str, job: str) -> Callable[[F], F]:
     Parameters
     ----------
     command, job
-        As in `call_options`.
+        The same as of `call_options`.
     """
 
     def documented(function: F) -> F:

@@ -81,6 +81,9 @@ class LocalisationJob(RunOptions):
         Memory that the work is planned for: bytes, or a text such as `2GB`.
     date
         Date of the image, as the sidecar shall say it.
+    ids_from
+        Earlier result; a building that overlaps one of its buildings by more than half of their
+        union takes over its `building_id`.
     overwrite
         Replace results that are there already.
     """
@@ -175,7 +178,7 @@ def localise(
     Raises
     ------
     GeodamageError
-        Of the kind that fits; see `geodamage.errors`.
+        If something is refused or fails; which kind of it is raised, `geodamage.errors` says.
     TypeError
         If there is no such option.
     """
@@ -242,6 +245,7 @@ class _Localisation(Run[LocalisationJob, FootprintSummary]):
             self.card,
             options=self.job.buildings,
             counts=self.counts,
+            former=self.former(),
             right_angled=self.job.regularise,
         )
 

@@ -108,7 +108,7 @@ def make_plan(
     region
         On a grid whose origin is a multiple of the stride.
     card
-        Of the model.
+        Card of the model.
     tile
         Window size with halo, pixels; None takes the card's.
     batch

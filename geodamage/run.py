@@ -18,6 +18,8 @@ import rasterio
 from geodamage._version import __version__
 from geodamage.ahead import close
 from geodamage.buildings.finding import BuildingCounts, count_hidden, count_seen, pixel_area
+from geodamage.buildings.footprints import read_former
+from geodamage.buildings.identities import Former
 from geodamage.fields import FIELDS, Field
 from geodamage.job import Coverage, Progress, Result, RunOptions, Source
 from geodamage.model.card import Card
@@ -54,7 +56,7 @@ class Run(ABC, Generic[J, S]):
     Attributes
     ----------
     model, scene, card
-        As loaded and opened; the card by which buildings are made.
+        What was loaded and opened; the card is that by which buildings are made.
     summary, counts
         Filled on the way.
     """
@@ -220,9 +222,17 @@ class Run(ABC, Generic[J, S]):
         """Return what was found, as the sidecar says it."""
         return {
             **self.summary.facts(),
+            "ids_from": None
+            if self.job.ids_from is None
+            else {"file": self.job.ids_from.name, "taken_over": self.counts.taken_over},
             "cut_components": self.counts.cut_components,
             "dropped_too_small": self.counts.too_small,
         }
+
+    def former(self) -> Former | None:
+        """Return the buildings of an earlier result, if their identities are to be taken over."""
+        path = self.job.ids_from
+        return None if path is None else read_former(path, self.scene)
 
     def _facts(self) -> dict[str, Any]:
         """Return what the sidecar says."""
@@ -248,7 +258,7 @@ class Rasters:
     run
         Says which, and its scene where.
     publication, stack
-        Of the files of the run.
+        Publication and stack of the files of the run.
 
     Attributes
     ----------

@@ -29,7 +29,7 @@ class Work(Generator[P, None, R]):
     steps
         Generator of the progress; what it returns is the result.
     name
-        Of the work, for its `repr`.
+        Name of the work, for its `repr`.
     """
 
     def __init__(self, steps: Generator[P, None, R], name: str = "work") -> None:
@@ -46,7 +46,7 @@ class Work(Generator[P, None, R]):
         RuntimeError
             If the work was closed or has failed before: then there is no result.
         GeodamageError
-            Of the kind that fits, if it fails now.
+            If it fails now; which kind is raised, `geodamage.errors` says.
         """
         for _ in self:
             pass

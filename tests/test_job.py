@@ -18,9 +18,11 @@ from geodamage import (
     assess,
     localise,
 )
+from geodamage.batch.job import BatchJob
 from geodamage.errors import DeviceError, InputError, OptionError, OutputExistsError
 from geodamage.fields import FOOTPRINT_FIELDS, NAMES
 from geodamage.job import call_options
+from geodamage.scores.evaluation import EvaluationJob
 from tests.conftest import ROOFS, UTM, listing, run_command
 
 
@@ -252,7 +254,8 @@ def test_help_shows_every_option(function, command, job):
 
 
 @pytest.mark.parametrize(
-    "kind", [Job, LocalisationJob, SceneOptions, BuildingOptions, Card, Result]
+    "kind",
+    [Job, LocalisationJob, BatchJob, EvaluationJob, SceneOptions, BuildingOptions, Card, Result],
 )
 def test_help_explains_every_field(kind):
     text = inspect.getdoc(kind)

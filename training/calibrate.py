@@ -34,7 +34,7 @@ from geodamage.scores.buildings import building_score
 from geodamage.scores.evaluation import (
     Evaluation,
     EvaluationJob,
-    Progress,
+    EvaluationProgress,
     choose_pairs,
     evaluate_model,
     read_truth,
@@ -260,12 +260,12 @@ def with_facts(card: Card, facts: Mapping[str, Any]) -> Card:
     return Card.from_json(json.dumps(dataclasses.asdict(card) | dict(facts)), card.name)
 
 
-def count(job: EvaluationJob, model: Ensemble) -> Work[Progress, Evaluation]:
+def count(job: EvaluationJob, model: Ensemble) -> Work[EvaluationProgress, Evaluation]:
     """Count what a model at hand says of the pairs of a job, as `geodamage evaluate` does."""
     return evaluate_model(job, model, choose_pairs(job))
 
 
-def follow(work: Work[Progress, Evaluation], say: Say) -> Evaluation:
+def follow(work: Work[EvaluationProgress, Evaluation], say: Say) -> Evaluation:
     """Run an evaluation to its end and say how it goes."""
     with work:
         for progress in work:

@@ -46,7 +46,7 @@ class Step:
     member
         Its number among the candidates.
     jaccard
-        Of the mean of all that are chosen by then.
+        Jaccard index of the mean of all that are chosen by then.
     threshold
         That it has at.
     """
@@ -166,9 +166,9 @@ def chosen_text(table: Mapping[str, Any], steps: Sequence[Step]) -> str:
     Parameters
     ----------
     table
-        Of the candidates.
+        Table of the candidates.
     steps
-        In the order in which they were taken.
+        Steps in the order in which they were taken.
     """
     counts: dict[int, int] = {}
     for step in steps:

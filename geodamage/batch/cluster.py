@@ -17,12 +17,7 @@ from typing import Any
 from geodamage._version import __version__
 from geodamage.assessment import Job
 from geodamage.batch.executors import Event, Outcome, Task, follow_task
-from geodamage.errors import (
-    InputError,
-    MissingExtraError,
-    OptionError,
-    ResourceError,
-)
+from geodamage.errors import InputError, MissingExtraError, OptionError, ResourceError, one_line
 from geodamage.grid import Grid
 from geodamage.model.ensemble import Ensemble
 from geodamage.model.loading import load_model
@@ -47,7 +42,7 @@ def connect(stack: ExitStack, *, address: str | None = None, workers: int | None
     stack
         Closes the client, and a cluster that was begun here.
     address
-        Of a scheduler, `tcp://host:8786`, or the path of a scheduler file.
+        Address of a scheduler, `tcp://host:8786`, or the path of a scheduler file.
     workers
         Processes of this machine, where there is no address.
 
@@ -75,7 +70,7 @@ def connect(stack: ExitStack, *, address: str | None = None, workers: int | None
     try:
         return stack.enter_context(distributed.Client(**known, timeout=ANSWER))
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise OptionError(
             f"--dask {address}: no scheduler answers there ({reason}); give the address that "
             "`dask scheduler` prints, tcp://HOST:PORT"
@@ -145,7 +140,7 @@ class DaskExecutor:
             outcome: Outcome = future.result()
             return outcome
         error = future.exception() if future.status == "error" else None
-        reason = future.status if error is None else f"{type(error).__name__}: {_line(error)}"
+        reason = future.status if error is None else f"{type(error).__name__}: {one_line(error)}"
         return Outcome(
             name,
             error=f"the cluster gave it up ({reason}); see the logs of its workers, and try again "
@@ -162,10 +157,6 @@ class DaskExecutor:
 
 def _threads(client: Any) -> int:
     return sum(int(count) for count in client.nthreads().values())
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())
 
 
 def run_on_worker(task: Task, version: str) -> Outcome:
@@ -231,7 +222,7 @@ def predict_on_cluster(
     job
         Says where the images are, and with what to predict.
     scene, model, plan
-        As the client has opened, loaded and made them.
+        Scene, model and plan that the client has opened, loaded and made.
     with_grades
         Grade each pixel by the rules of the model, too.
 
@@ -264,8 +255,8 @@ def _gathered(waiting: deque[Any]) -> Strip:
         strip: Strip = future.result()
     except KilledWorker as error:
         raise ResourceError(
-            f"the workers that predicted a strip died ({_line(error)}); give them more memory or "
-            "lower --scene-memory"
+            f"the workers that predicted a strip died ({one_line(error)}); give them more memory "
+            "or lower --scene-memory"
         ) from error
     future.release()
     return strip

@@ -24,7 +24,7 @@ class BatchReporter(Reporter):
     Attributes
     ----------
     exit_code
-        Of the command: 0, or 3 if some scenes failed.
+        Exit code of the command: 0, or 3 if some scenes failed.
     done
         Scenes that are done so far.
     """

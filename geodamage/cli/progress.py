@@ -91,7 +91,7 @@ class Reporter:
         Parameters
         ----------
         work
-            Of `assess` or `localise`.
+            Work of `assess` or `localise`.
         output
             Main result.
         say

@@ -60,7 +60,7 @@ def timings_as_dict(timings: "Sequence[Timing]") -> dict[str, Any]:
         "timings": [timing.as_dict() for timing in timings],
         "best": None
         if chosen is None
-        else {"path": str(chosen.entry.path), "device": chosen.device},
+        else {"path": str(chosen.file.path), "device": chosen.device},
     }
 
 
@@ -85,7 +85,7 @@ def print_timings(timings: "Sequence[Timing]") -> None:
         if timing.memory is not None:
             memory = tuple(f"{value / 1e6:.0f}" for value in timing.memory)  # type: ignore[assignment]
         rows.append((
-            timing.entry.path.name,
+            timing.file.path.name,
             timing.card.precision,
             timing.device,
             f"{timing.tile}",
@@ -97,7 +97,7 @@ def print_timings(timings: "Sequence[Timing]") -> None:
     _print_table(heads, rows)
     chosen = best(timings)
     if chosen is not None:
-        click.echo(f"best here: --model {chosen.entry.path} --device {chosen.device}")
+        click.echo(f"best here: --model {chosen.file.path} --device {chosen.device}")
 
 
 def _print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

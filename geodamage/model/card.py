@@ -10,6 +10,7 @@ from typing import Any
 
 from geodamage.errors import ChecksumError, ModelError
 from geodamage.grid import SENSORS, GsdRange
+from geodamage.schema import MisfitError, compare_keys, is_deeper, shown, typed_values
 from geodamage.windows import round_up
 
 #: Key of the card in the metadata of an ONNX file.
@@ -22,8 +23,8 @@ CONTEXTS = ("local", "global")
 #: How the numbers of a graph are stored and computed: `fp32`; `fp16`, weights stored in half and
 #: computed in single; `half`, computed in half, too; `int8`, convolutions of 8-bit integers.
 PRECISIONS = ("fp32", "fp16", "half", "int8")
-#: Fields that hold a JSON object of any kind.
-_OBJECTS = ("scores", "parity")
+#: Levels of a card; Python cannot write what is nested much deeper than it can read.
+DEEPEST = 32
 #: Pixels; a card must not make us allocate what no machine has.
 LARGEST_TILE = 8192
 #: Shifts that `benchmarks.robustness` measures, pixels, and what kappa and F1 may lose by one.
@@ -220,36 +221,18 @@ class Card:
             ) from error
         if not isinstance(values, dict):
             raise ModelError(f"{source}: its card is no JSON object; export it again")
-        known = {f.name: f for f in dataclasses.fields(cls)}
-        unknown = sorted(values.keys() - known.keys())
-        missing = sorted(
-            name
-            for name, f in known.items()
-            if f.default is dataclasses.MISSING
-            and f.default_factory is dataclasses.MISSING
-            and name not in values
-        )
+        if is_deeper(values, DEEPEST):
+            raise ModelError(f"{source}: its card is nested deeper than {DEEPEST}; export it again")
+        unknown, missing = compare_keys(cls, values)
         if unknown or missing:
             raise ModelError(f"{source}: its card has unknown keys {unknown}, lacks {missing}")
-        return cls(**{name: _typed(source, known[name], value) for name, value in values.items()})
-
-
-def _typed(source: str, wanted: "dataclasses.Field[Any]", value: Any) -> Any:
-    if wanted.type is float:
-        if _is_number(value):
-            return float(value)
-    elif wanted.type in (str, int):
-        if type(value) is wanted.type:
-            return value
-    elif wanted.name in _OBJECTS:
-        if isinstance(value, dict):
-            return value
-    elif isinstance(value, list):
-        if wanted.name == "grade_weights" and all(map(_is_number, value)):
-            return tuple(map(float, value))
-        if wanted.name != "grade_weights" and all(isinstance(item, str) for item in value):
-            return tuple(value)
-    raise ModelError(f"{source}: {wanted.name} = {value!r} on its card is of the wrong type")
+        try:
+            return cls(**typed_values(cls, values))
+        except MisfitError as error:
+            value = shown(values[error.key])
+            raise ModelError(
+                f"{source}: {error.key} = {value} on its card is of the wrong type"
+            ) from error
 
 
 def _held(row: Any) -> tuple[float, ...] | None:

@@ -47,9 +47,9 @@ class Model:
         Parameters
         ----------
         path
-            Of a `.onnx`.
+            Path of a `.onnx`.
         device, threads
-            As in `load_model`.
+            The same as of `load_model`.
         keeps_memory
             Keep the working memory of a call for the next one. Of several sessions each would
             keep its own.

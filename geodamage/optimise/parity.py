@@ -66,7 +66,7 @@ class Answers:
     Attributes
     ----------
     prediction
-        By pixel.
+        Prediction for each pixel.
     grades
         int (n,): grade of each building that the labels outline, 1-4.
     found
@@ -112,11 +112,11 @@ class Parity:
     Attributes
     ----------
     task
-        Of the models.
+        Task of the models.
     buildings
         Labelled buildings.
     same_grade, same_found
-        Of how many both say the same.
+        How many both grade the same, and how many both find or both miss.
     parent, variant
         Counts against the labels.
     largest, mean
@@ -218,7 +218,7 @@ def compare(
     parent
         The model as it was.
     variants
-        By name, what was made of it.
+        What was made of it, by name.
     pairs
         Labelled.
 

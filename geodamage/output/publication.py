@@ -31,6 +31,7 @@ from geodamage.errors import (
     OptionError,
     OutputError,
     OutputExistsError,
+    one_line,
 )
 
 VECTOR_EXTENSIONS = (".geojson", ".geojsonl", ".ndjson", ".gpkg", ".fgb", ".parquet")
@@ -221,7 +222,7 @@ def _reason(error: BaseException) -> str:
     """Return what was said first; rasterio says "see previous exception"."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return " ".join(str(error).split())
+    return one_line(error)
 
 
 def _is_full(folder: Path) -> bool:

@@ -80,7 +80,7 @@ class SceneOptions:
 
     @property
     def bands_option(self) -> str:
-        """By which the channels of the post image are chosen: of two sensors it has its own."""
+        """Option that chooses the channels of the post image: of two sensors it has its own."""
         return "--bands" if self.post_sensor == "optical" else "--post-bands"
 
     @property
@@ -98,9 +98,9 @@ def choose_bands(
     Parameters
     ----------
     both
-        Of both images, where one sensor took them; of two sensors those of the pre image.
+        Channels of both images, where one sensor took them; of two sensors those of the pre image.
     post
-        Of the post image, where they are others.
+        Channels of the post image, where they are others.
     post_sensor
         `optical` or `sar`.
     """
@@ -130,7 +130,7 @@ def with_choices(options: SceneOptions, chosen: Mapping[str, Any]) -> SceneOptio
     Parameters
     ----------
     options
-        Of all scenes.
+        Options of all scenes.
     chosen
         Columns of a list; those that are not of the images are left alone, and so is None.
     """
@@ -151,9 +151,9 @@ def scene_options(
     Parameters
     ----------
     options
-        As the user gave them.
+        Options as the user gave them.
     card
-        Of the model.
+        Card of the model.
     maps
         Saved maps that it reads.
     """

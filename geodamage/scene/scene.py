@@ -25,7 +25,7 @@ from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 
 from geodamage.errors import GeodamageWarning, GsdWarning, SceneError, SceneWarning
-from geodamage.grid import WGS84, Grid, GsdRange
+from geodamage.grid import Grid, GsdRange, ground_area
 from geodamage.scene.aoi import read_aoi
 from geodamage.scene.examination import Examination, Ground, examine
 from geodamage.scene.hiding import Hiding
@@ -346,7 +346,7 @@ class Scene:
             "shape": list(self.grid.shape),
             "extent": list(self.grid.window_bounds(self.extent)),
             "region": list(self.grid.window_bounds(self.region)),
-            "overlap_km2": round(_square_kilometres(overlap, self.grid.crs), 6),
+            "overlap_km2": round(ground_area(overlap, self.grid.crs) / 1e6, 6),
             "aoi": None if self._aoi_path is None else str(self._aoi_path),
             **self._hiding.facts(),
             **self._examined.facts,
@@ -458,12 +458,3 @@ def _no_overlap(pre: Image, post: Image) -> SceneError:
         f"the images do not overlap: {', '.join(places)} (west south east north, degrees); "
         "check that both are of one place and that their CRS is right"
     )
-
-
-def _square_kilometres(area: BaseGeometry, crs: CRS) -> float:
-    to_lonlat = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
-
-    def place(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return np.column_stack(to_lonlat.transform(points[:, 0], points[:, 1]))
-
-    return abs(float(WGS84.geometry_area_perimeter(shapely.transform(area, place))[0])) / 1e6

@@ -226,7 +226,7 @@ def burn_labels(
     Parameters
     ----------
     labels
-        In file order.
+        Labels in file order.
     shape
         Rows and columns.
     unclassified
@@ -235,7 +235,7 @@ def burn_labels(
     Returns
     -------
     uint8 (rows, columns)
-        0 background, 1-4 `DamageGrade`.
+        Codes: 0 background, 1-4 `DamageGrade`.
     """
     mask = np.zeros(shape, np.uint8)
     for label in labels:

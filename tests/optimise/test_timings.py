@@ -87,7 +87,7 @@ def test_the_bundled_models_are_timed_unless_others_are_given(monkeypatch, tmp_p
     monkeypatch.setattr(timings, "bundled_models", lambda: {"only": path})
     monkeypatch.setattr(timings, "read_model", lambda source: _read(path))
     _, (only,) = run(devices=("cpu",))
-    assert only.entry.path == path
+    assert only.file.path == path
 
 
 _read = timings.read_model
