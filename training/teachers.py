@@ -31,8 +31,10 @@ from training.predictor import EvenDamage, Trained, load_predictor, read_trained
 LEAST = 1e-6
 #: Kept answers: 8 bits hold a logarithm in steps of a sixteenth, from -8 to 8; 0 is unknown.
 STEP, MIDDLE = 1 / 16, 128
+#: Those that both dates pass as one batch.
+BOTH = ("layer16", "encoder.layers.3")
 #: Layers whose output are the features of an encoder: of the U-Nets, of MetaDamageNet's, ours.
-DEEPEST = ("conv5", "unet.conv5", "layer16")
+DEEPEST = ("conv5", "unet.conv5", *BOTH)
 
 
 class TeacherError(ModelError):
@@ -318,7 +320,7 @@ def deepest(network: nn.Module) -> tuple[nn.Module, bool]:
     """
     for path in DEEPEST:
         with contextlib.suppress(AttributeError):
-            return network.get_submodule(path), path == "layer16"
+            return network.get_submodule(path), path in BOTH
     raise TeacherError(
         f"distil_feature: the encoder of {type(network).__name__} has no known last stage; leave "
         "out distil_feature"

@@ -235,10 +235,10 @@ def take_step(work: Work, state: State, *, network: nn.Module, batch: Batch, lr:
     """
     recipe, place = work.recipe, work.place
     for group in state.optimiser.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group.get("share", 1.0)
     # Dropout depends on the step alone, so that a run that was killed draws the same.
     torch.manual_seed(recipe.seed * 1_000_003 + state.step * place.world + place.rank)
-    prepare_mode(network, freeze=recipe.freeze_batch_norm)
+    prepare_mode(network, freeze=recipe.freeze_batch_norm, frozen=recipe.frozen)
     loss = add_gradients(work, state, network=network, batch=batch)
     state.scaler.unscale_(state.optimiser)
     if recipe.clip:
@@ -327,9 +327,12 @@ def whole_loss(work: Work, network: nn.Module, sample: Sample) -> float:
         return float(work.judge(network, batch))
 
 
-def prepare_mode(network: nn.Module, *, freeze: bool) -> None:
-    """Put a network into training mode, batch normalisation where it is frozen not."""
+def prepare_mode(network: nn.Module, *, freeze: bool, frozen: Sequence[str] = ()) -> None:
+    """Put a network into training mode, what of it is frozen not."""
     network.train()
+    plain = network.module if isinstance(network, DistributedDataParallel) else network
+    for name in frozen:
+        plain.get_submodule(name).eval()
     if freeze:
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -385,6 +388,7 @@ def start(recipe: Recipe, runs: Path, place: Place) -> State:
         taken = take_weights(network, recipe.init, runs)
         if place.first:
             print(taken, flush=True)
+    freeze(network, recipe.frozen)
     layout = torch.channels_last
     network = network.to(place.device).to(memory_format=layout)
     average = network
@@ -397,11 +401,52 @@ def start(recipe: Recipe, runs: Path, place: Place) -> State:
     return State(network, average, make_optimiser(recipe, network), scaler)
 
 
+def freeze(network: nn.Module, frozen: Sequence[str]) -> None:
+    """Let modules stay as they are.
+
+    Raises
+    ------
+    OptionError
+        If the network has no such module.
+    """
+    for name in frozen:
+        try:
+            module = network.get_submodule(name)
+        except AttributeError as error:
+            known = ", ".join(child for child, _ in network.named_children())
+            raise OptionError(
+                f"frozen = {name!r}: this network has no such module; it has {known}"
+            ) from error
+        module.requires_grad_(False)
+
+
+def parameter_groups(recipe: Recipe, network: nn.Module) -> list[dict[str, Any]]:
+    """Return what learns, the encoder apart where it learns at a rate of its own.
+
+    Raises
+    ------
+    OptionError
+        If the encoder is to have its own rate, and the network has no module of that name.
+    """
+    learning = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
+    if recipe.encoder_rate == 1:
+        return [{"params": [p for _, p in learning]}]
+    encoder = [p for name, p in learning if name.startswith("encoder.")]
+    if not encoder:
+        raise OptionError(
+            f"encoder_rate = {recipe.encoder_rate}: nothing below `encoder` of network = "
+            f"{recipe.network!r} learns; leave it out"
+        )
+    others = [p for name, p in learning if not name.startswith("encoder.")]
+    return [{"params": others}, {"params": encoder, "share": recipe.encoder_rate}]
+
+
 def make_optimiser(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
     """Return the optimiser of a recipe."""
+    groups = parameter_groups(recipe, network)
     if recipe.optimiser == "sgd":
         return torch.optim.SGD(
-            network.parameters(),
+            groups,
             recipe.lr,
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
@@ -409,10 +454,10 @@ def make_optimiser(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
     if recipe.optimiser.startswith("lookahead_"):
         timm = optional("timm.optim", "train")  # a second to import, and few recipes need it
         made: torch.optim.Optimizer = timm.create_optimizer_v2(
-            network.parameters(), recipe.optimiser, recipe.lr, recipe.weight_decay
+            groups, recipe.optimiser, recipe.lr, recipe.weight_decay
         )
         return made
-    return torch.optim.AdamW(network.parameters(), recipe.lr, weight_decay=recipe.weight_decay)
+    return torch.optim.AdamW(groups, recipe.lr, weight_decay=recipe.weight_decay)
 
 
 def take_weights(network: nn.Module, source: str, runs: Path) -> str:
