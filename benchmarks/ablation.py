@@ -39,10 +39,10 @@ from benchmarks.distillation import (
 from benchmarks.networks import positive
 from benchmarks.robustness import Row, as_shifted, measure
 from geodamage.errors import GeodamageError, InputError, OptionError
-from geodamage.evaluation import EvaluationJob
+from geodamage.scores.evaluation import EvaluationJob
 from training import train
 from training.predictor import load_predictor, read_trained
-from training.records import replace_text
+from training.runs.records import replace_text
 
 #: Pixels that the image after is off, in the second look.
 OFF = 16

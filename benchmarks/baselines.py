@@ -20,13 +20,14 @@ from pathlib import Path
 import numpy as np
 
 from geodamage.arrays import predict_pair
-from geodamage.buildings import Grading
+from geodamage.buildings.finding import Grading
 from geodamage.damage import GRADES
 from geodamage.errors import GeodamageError
-from geodamage.evaluation import EvaluationJob, choose_pairs, read_truth
-from geodamage.metrics import BuildingScore, grading_score
-from geodamage.model import Predictor, load_model
-from geodamage.tallies import Tally, Truth, add_up, count_footprints, intervals
+from geodamage.model.heads import Predictor
+from geodamage.model.loading import load_model
+from geodamage.scores.buildings import BuildingScore, grading_score
+from geodamage.scores.evaluation import EvaluationJob, choose_pairs, read_truth
+from geodamage.scores.tallies import Tally, Truth, add_up, count_footprints, intervals
 
 RESAMPLINGS = 2000
 #: Quantiles of the differences of the training part that are tried as thresholds.

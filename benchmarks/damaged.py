@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.distillation import named
-from geodamage.buildings import Grading
+from geodamage.buildings.finding import Grading
 from geodamage.errors import GeodamageError
-from geodamage.evaluation import EvaluationJob, choose_pairs
-from geodamage.metrics import pixel_counts
-from geodamage.model import load_model
-from geodamage.xbd import Pair
+from geodamage.model.loading import load_model
+from geodamage.scores.evaluation import EvaluationJob, choose_pairs
+from geodamage.scores.pixels import pixel_counts
+from geodamage.xbd.folders import Pair
 from training.calibrate import found_votes
 
 

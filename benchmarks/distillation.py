@@ -26,18 +26,20 @@ import torch
 
 from benchmarks.networks import MEGAPIXEL, make_tiles, milliseconds, positive, torch_runner
 from geodamage.errors import GeodamageError, InputError, OptionError
-from geodamage.evaluation import EvaluationJob, choose_pairs, evaluate_model
-from geodamage.metrics import BuildingScore, Counts
-from geodamage.model import Ensemble, Predictor
+from geodamage.model.ensemble import Ensemble
+from geodamage.model.heads import Predictor
 from geodamage.networks import create_network
 from geodamage.networks.conventions import Exported
 from geodamage.networks.export import pattern_windows, to_onnx
 from geodamage.networks.registry import SIDE, network_facts
-from geodamage.precision import KEPT_FLOAT, quantise
+from geodamage.optimise.precision import KEPT_FLOAT, quantise
+from geodamage.scores.buildings import BuildingScore
+from geodamage.scores.evaluation import EvaluationJob, choose_pairs, evaluate_model
+from geodamage.scores.pixels import Counts
 from training import train
 from training.predictor import load_predictor, read_trained
-from training.records import RecordError, Status, replace_text
-from training.teachers import find_teacher
+from training.runs.records import RecordError, Status, replace_text
+from training.teaching.teachers import find_teacher
 
 RECIPES = Path(__file__).parents[1] / "training" / "recipes"
 RECIPE, SPLIT = RECIPES / "kd_compact_small.toml", RECIPES / "compact.csv"

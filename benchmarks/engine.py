@@ -6,7 +6,7 @@
 `speed` runs the whole `assess` command and, in the same minute, the same windows through a bare
 ONNX Runtime session with the same options; the figure is the ratio of core pixels per second.
 `memory` runs `assess` on pairs of 4k, 16k and 40k pixels square, made by repeating the sample pair,
-and prints the peak of each; the largest is stopped after a few bands, which is enough to show
+and prints the peak of each; the largest is stopped after a few strips, which is enough to show
 whether memory grows.
 """
 
@@ -24,9 +24,11 @@ import numpy as np
 import rasterio
 from affine import Affine
 
-from geodamage.model import find_model, load_model
-from geodamage.predict import default_threads, make_plan
-from geodamage.scene import Scene, SceneOptions
+from geodamage.model.loading import find_model, load_model
+from geodamage.model.session import default_threads
+from geodamage.plan import make_plan
+from geodamage.scene.options import SceneOptions
+from geodamage.scene.scene import Scene
 from geodamage.windows import Window
 
 SAMPLE = Path(__file__).parents[1] / "sample_data"
@@ -77,7 +79,7 @@ def bare_rate(pair: tuple[Path, Path]) -> float:
     model = load_model(device="cpu")
     with Scene.open(*pair, gsd=model.card.gsd) as scene:
         plan = make_plan(scene.region, model.card, memory=MEMORY)
-        count = sum(1 for band in plan.bands() for _ in plan.cores(band))
+        count = sum(1 for strip in plan.strips() for _ in plan.cores(strip))
         region = scene.region.size
         first = Window(plan.origin[0], plan.origin[1], *plan.window)
         pixels = scene.read(first)

@@ -29,12 +29,12 @@ from benchmarks.distillation import RECIPES, is_done, named, say
 from benchmarks.networks import positive
 from benchmarks.robustness import add_facts
 from geodamage.arrays import predict_pair
-from geodamage.buildings import Grading
+from geodamage.buildings.finding import Grading
 from geodamage.damage import GRADES
 from geodamage.errors import GeodamageError, OptionError
-from geodamage.evaluation import EvaluationJob, choose_pairs, official_masks, read_truth
-from geodamage.metrics import MINIMUM_BUILDINGS, BuildingScore, grading_score
-from geodamage.tallies import Drawing, Tally, add_up, count_pair, intervals
+from geodamage.scores.buildings import MINIMUM_BUILDINGS, BuildingScore, grading_score
+from geodamage.scores.evaluation import EvaluationJob, choose_pairs, official_masks, read_truth
+from geodamage.scores.tallies import Drawing, Tally, add_up, count_pair, intervals
 from training import prepare, train
 from training.predictor import load_predictor, read_trained
 

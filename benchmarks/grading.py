@@ -22,13 +22,15 @@ from benchmarks.baselines import macro_f1
 from benchmarks.distillation import say
 from benchmarks.events import told
 from geodamage.arrays import predict_pair
-from geodamage.buildings import Grading
+from geodamage.buildings.finding import Grading
 from geodamage.damage import GRADES
 from geodamage.errors import GeodamageError, ModelError
-from geodamage.evaluation import EvaluationJob, choose_pairs, read_truth
-from geodamage.metrics import BuildingScore, Calibration, grading_score
-from geodamage.model import Predictor, load_model
-from geodamage.tallies import MatchedVotes, count_footprints
+from geodamage.model.heads import Predictor
+from geodamage.model.loading import load_model
+from geodamage.scores.buildings import BuildingScore, grading_score
+from geodamage.scores.calibration import Calibration
+from geodamage.scores.evaluation import EvaluationJob, choose_pairs, read_truth
+from geodamage.scores.tallies import MatchedVotes, count_footprints
 from training.calibrate import choose_grading, choose_weights, found_votes, likeliest
 from training.predictor import load_predictor, read_trained
 

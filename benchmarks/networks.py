@@ -22,11 +22,11 @@ import onnxruntime
 import torch
 
 from geodamage.errors import GeodamageError, OptionError
+from geodamage.model.session import default_threads
 from geodamage.networks import NetworkFacts, create_network
 from geodamage.networks.conventions import Exported, convention_of
 from geodamage.networks.export import to_onnx
 from geodamage.networks.registry import named_tasks, network_facts
-from geodamage.predict import default_threads
 
 MEGAPIXEL = 1e6
 COUNTED = 1024 * 1024

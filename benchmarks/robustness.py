@@ -23,18 +23,21 @@ import cv2
 import numpy as np
 
 from geodamage.arrays import Prediction, predict_pair
-from geodamage.buildings import Grading
-from geodamage.card import Card
+from geodamage.buildings.finding import Grading
 from geodamage.damage import GRADES
 from geodamage.errors import GeodamageError
-from geodamage.evaluation import EvaluationJob, choose_pairs, official_masks, read_truth
-from geodamage.lattice import coarsest_kept
-from geodamage.model import Ensemble, Model, Predictor, load_model, with_flips
-from geodamage.output import output_errors
-from geodamage.tallies import Drawing, Tally, Truth, add_up, count_pair
+from geodamage.model.card import Card
+from geodamage.model.ensemble import Ensemble, with_flips
+from geodamage.model.heads import Predictor
+from geodamage.model.loading import load_model
+from geodamage.model.onnx import Model
+from geodamage.output.publication import output_errors
+from geodamage.scene.lattice import coarsest_kept
+from geodamage.scores.evaluation import EvaluationJob, choose_pairs, official_masks, read_truth
+from geodamage.scores.tallies import Drawing, Tally, Truth, add_up, count_pair
 from training.calibrate import rounded
 from training.export import read_facts
-from training.records import replace_text
+from training.runs.records import replace_text
 
 SHIFTS = (4, 8, 16, 32)
 GSDS = (0.6, 0.8, 1.0, 1.2)

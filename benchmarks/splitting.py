@@ -16,11 +16,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from geodamage.buildings import DEFAULT_MIN_AREA
-from geodamage.metrics import match
-from geodamage.model import load_model
-from geodamage.splitting import split_touching
-from geodamage.xbd import read_split
+from geodamage.buildings.finding import DEFAULT_MIN_AREA
+from geodamage.buildings.splitting import split_touching
+from geodamage.model.loading import load_model
+from geodamage.scores.buildings import match
+from geodamage.xbd.folders import read_split
 from training.calibrate import Predicted, predict_pairs
 
 #: Labels and localisation -> something above 0 at seeds only.

@@ -22,12 +22,12 @@ import torch
 from geodamage.arrays import predict_pair
 from geodamage.damage import GRADES
 from geodamage.errors import GeodamageError
-from geodamage.model import load_model
-from geodamage.xbd import read_split
-from training.augmentation import Sample
-from training.crops import LabelledPair
+from geodamage.model.loading import load_model
+from geodamage.xbd.folders import read_split
+from training.data.augmentation import Sample
+from training.data.crops import LabelledPair
+from training.data.two_sensors import LAYOUTS
 from training.predictor import read_trained
-from training.two_sensors import LAYOUTS
 from training.validation import predict
 
 #: Returns building, then the four grades, float (5, rows, columns), of a pair.

@@ -17,8 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from geodamage.damage import COLOURS, DamageGrade
-from geodamage.model import load_model
-from geodamage.scene import Scene
+from geodamage.model.loading import load_model
+from geodamage.scene.scene import Scene
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "sample_data"

@@ -4,11 +4,12 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from geodamage.card import Card
 from geodamage.errors import ModelError, SceneError
-from geodamage.model import Heads, Predictor, probabilities
-from geodamage.predict import make_plan, run_plan
-from geodamage.scene import OUTSIDE, Pixels, Scene
+from geodamage.model.card import Card
+from geodamage.model.heads import Heads, Predictor, probabilities
+from geodamage.plan import make_plan
+from geodamage.prediction import run_plan
+from geodamage.scene.scene import OUTSIDE, Pixels, Scene
 from geodamage.windows import Window, mirror, round_up
 
 #: Channels of an image in memory, in order.
@@ -146,13 +147,13 @@ def _grown(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _in_tiles(model: Predictor, pre: np.ndarray, post: np.ndarray, memory: float) -> Prediction:
-    """Predict as a scene is predicted, and lay the bands side by side."""
+    """Predict as a scene is predicted, and lay the strips side by side."""
     region = Window(0, 0, *pre.shape[1:])
     joined = np.empty((5, *region.shape), np.float32)
     plan = make_plan(region, model.card, memory=memory)
     # The engine asks a scene for nothing but its pixels.
-    for band in run_plan(cast(Scene, _ArrayScene(pre, post)), model, plan):
-        joined[(slice(None), *band.window.slices)] = band.probabilities
+    for strip in run_plan(cast(Scene, _ArrayScene(pre, post)), model, plan):
+        joined[(slice(None), *strip.window.slices)] = strip.probabilities
     damage = joined[1:] / np.maximum(joined[1:].sum(0), np.float32(1e-30))
     return Prediction(1 - joined[0], damage, joined)
 

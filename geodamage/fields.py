@@ -1,5 +1,6 @@
 """The fields of a building, in order: what `buildings` fills and every vector format writes."""
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -118,3 +119,16 @@ def _column(column: pd.Series, field: Field) -> pd.Series:
     numbers = pd.to_numeric(column).to_numpy(dtype="float64", na_value=np.nan)
     finite = np.where(np.isfinite(numbers), np.round(numbers, field.decimals), np.nan)
     return pd.Series(finite, index=column.index)
+
+
+STATUSES = ("assessed", "partial", "not_assessed")
+
+
+def identity(lon: float, lat: float, area: float) -> str:
+    """Return a building's identity: a hash of its place and size.
+
+    The same building of the same scene has the same identity, whatever tile, thread or area of
+    interest it was found with.
+    """
+    text = f"{lon:.6f},{lat:.6f},{area:.1f}"
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -85,3 +85,6 @@ class Grid:
         across, down = self.gsd
         upright = self.transform.b == 0 == self.transform.d
         return upright and self.transform.a > 0 > self.transform.e and abs(across / down - 1) < 0.01
+
+
+SENSORS = ("optical", "sar")

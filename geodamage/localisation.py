@@ -1,6 +1,6 @@
 """The job of finding buildings: one image in, footprints out, with every file that belongs to them.
 
-It is the work of `geodamage.assess` without a second date: the same scene, windows, bands and
+It is the work of `geodamage.assessment` without a second date: the same scene, windows, strips and
 writers.
 """
 
@@ -16,24 +16,29 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 
-from geodamage.assess import STATEMENT, Coverage, Progress, Source, scene_options, versions
-from geodamage.buildings import (
+from geodamage.ahead import close
+from geodamage.assessment import STATEMENT, Coverage, Progress, Source, scene_options, versions
+from geodamage.buildings.finding import (
     BuildingCounts,
     BuildingOptions,
     count_seen,
     find_footprints,
     pixel_area,
 )
-from geodamage.card import Card
 from geodamage.errors import ModelError, OptionError
 from geodamage.fields import FOOTPRINT_FIELDS
-from geodamage.model import DEFAULT_MODEL, Ensemble, Model, load_model
-from geodamage.output import RASTER_EXTENSIONS, Publication, check_output
-from geodamage.predict import UNSEEN, Band, close, make_plan, run_plan
-from geodamage.rasters import BuildingProbabilityRaster, MaskRaster, raster_bytes
-from geodamage.scene import Scene, SceneOptions
+from geodamage.model.card import Card
+from geodamage.model.ensemble import Ensemble
+from geodamage.model.loading import DEFAULT_MODEL, load_model
+from geodamage.model.onnx import Model
+from geodamage.output.publication import RASTER_EXTENSIONS, Publication, check_output
+from geodamage.output.rasters import BuildingProbabilityRaster, MaskRaster, raster_bytes
+from geodamage.output.vectors import vector_writer
+from geodamage.plan import make_plan
+from geodamage.prediction import UNSEEN, Strip, run_plan
+from geodamage.scene.options import SceneOptions
+from geodamage.scene.scene import Scene
 from geodamage.sources import find
-from geodamage.vectors import vector_writer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,8 +157,8 @@ def localise(job: LocalisationJob) -> Generator[Progress, None, FootprintSummary
             resident=model.resident_bytes,
             maps=len(model.maps),
         )
-        bands = run_plan(scene, model, plan, localisation_only=True)
-        summary = yield from _run(job, scene, model, card, bands, started)
+        strips = run_plan(scene, model, plan, localisation_only=True)
+        summary = yield from _run(job, scene, model, card, strips, started)
     yield Progress("done", summary.pixels, summary.pixels, summary.buildings)
     return summary
 
@@ -184,7 +189,7 @@ def _run(
     scene: Scene,
     model: Model | Ensemble,
     card: Card,
-    bands: Iterator[Band],
+    strips: Iterator[Strip],
     started: float,
 ) -> Generator[Progress, None, FootprintSummary]:
     """Predict, outline and write; the results are published at the end."""
@@ -197,7 +202,7 @@ def _run(
             vector_writer(partial, scene.grid.crs, fields=FOOTPRINT_FIELDS)
         )
         rasters = _Rasters(job, scene, publication, stack)
-        recorded = rasters.recorded(bands, summary)
+        recorded = rasters.recorded(strips, summary)
         stack.callback(close, recorded)
         for frame in find_footprints(
             recorded,
@@ -224,7 +229,7 @@ def _run(
 
 
 class _Rasters:
-    """The rasters that were asked for, written as bands and buildings pass."""
+    """The rasters that were asked for, written as strips and buildings pass."""
 
     def __init__(
         self, job: LocalisationJob, scene: Scene, publication: Publication, stack: ExitStack
@@ -242,20 +247,20 @@ class _Rasters:
                 BuildingProbabilityRaster(partial, scene.grid, scene.region)
             )
 
-    def recorded(self, bands: Iterator[Band], summary: FootprintSummary) -> Iterator[Band]:
-        """Count and write each band on its way."""
+    def recorded(self, strips: Iterator[Strip], summary: FootprintSummary) -> Iterator[Strip]:
+        """Count and write each strip on its way."""
         try:
-            for band in bands:
-                summary.seen_pixels += count_seen(band)
-                seen: np.ndarray = (band.missing & UNSEEN) == 0
+            for strip in strips:
+                summary.seen_pixels += count_seen(strip)
+                seen: np.ndarray = (strip.missing & UNSEEN) == 0
                 if self.mask is not None:
-                    self.mask.write_valid(band.window, seen)
+                    self.mask.write_valid(strip.window, seen)
                 if self.probabilities is not None:
-                    self.probabilities.write(band.window, band.probabilities[1:], seen)
-                self.done += band.window.size
-                yield band
+                    self.probabilities.write(strip.window, strip.probabilities[1:], seen)
+                self.done += strip.window.size
+                yield strip
         finally:
-            close(bands)
+            close(strips)
 
     def burn(self, frame: gpd.GeoDataFrame) -> None:
         """Paint buildings into the mask."""

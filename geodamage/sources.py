@@ -9,7 +9,7 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from geodamage.errors import SceneReadError
+from geodamage.errors import SceneError, SceneReadError
 
 Source = str | os.PathLike[str]
 
@@ -134,3 +134,21 @@ def check_file(name: str) -> str:
     if not found.st_size:
         raise SceneReadError(f"{name}: the file is empty; copy or download it again")
     return str(Path(name).absolute())
+
+
+def check_vector_file(path: Path) -> str:
+    """Return the absolute path of a vector file that names no other files; GDAL does not open it.
+
+    Raises
+    ------
+    SceneReadError
+        If it is no readable, regular file.
+    SceneError
+        If it is XML that makes GDAL open other files, whatever its name says.
+    """
+    name = check_file(str(path))
+    with path.open("rb") as file:
+        start = file.read(4096)
+    if b"<OGRVRT" in start:
+        raise SceneError(f"{path}: a virtual file that names others; give the vector file itself")
+    return name

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from affine import Affine
 
-from geodamage.assess import Job
-from geodamage.batch import BatchJob, BatchProgress, BatchSummary, run_batch
-from geodamage.fingerprints import VOLATILE_FACTS, output_fingerprint
-from geodamage.manifest import BatchScene
+from geodamage.assessment import Job
+from geodamage.batch.fingerprints import VOLATILE_FACTS, output_fingerprint
+from geodamage.batch.manifest import BatchScene
+from geodamage.batch.progress import BatchProgress, BatchSummary
+from geodamage.batch.running import BatchJob, run_batch
 from tests.conftest import CORNER, ROOFS, Pair, Roof, make_scene
 
 #: Metres from one scene to the next; they do not overlap, and keep the grid of 64 pixels.

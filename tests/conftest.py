@@ -13,8 +13,8 @@ from affine import Affine
 from click.testing import CliRunner, Result
 from onnx import TensorProto, helper, numpy_helper
 
-from geodamage.card import Card, with_card
 from geodamage.cli import main
+from geodamage.model.card import Card, with_card
 
 UTM = "EPSG:32616"
 CORNER = 629_600.0, 3_330_560.0  # multiples of 64 pixels of 0.5 m

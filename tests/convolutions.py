@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto, helper
 
-from geodamage.card import with_card
+from geodamage.model.card import with_card
 from tests.conftest import POST_VALUE
 from tests.fakes import DAMAGE_SHAPE, LOCALISATION_SHAPE, make_card, onnx_bytes
 

@@ -10,13 +10,12 @@ import pyogrio
 import shapely
 from pyproj import CRS, Transformer
 
-from geodamage.buildings import identity
 from geodamage.damage import GRADES, LABELS
-from geodamage.event import EventSummary, merge_event
-from geodamage.fields import NAMES, empty_frame
-from geodamage.looks import Look, SceneLooks, scene_looks
-from geodamage.output import Publication, sidecar_path
-from geodamage.vectors import vector_writer
+from geodamage.event.looks import Look, SceneLooks, scene_looks
+from geodamage.event.merging import EventSummary, merge_event
+from geodamage.fields import NAMES, empty_frame, identity
+from geodamage.output.publication import Publication, sidecar_path
+from geodamage.output.vectors import vector_writer
 
 UTM = CRS.from_epsg(32616)
 #: A multiple of 500 m, so that a cell begins here.

@@ -15,12 +15,12 @@ from hypothesis import settings
 from onnx import TensorProto, helper, numpy_helper
 from pyproj import CRS
 
-from geodamage.card import Card, with_card
 from geodamage.grid import Grid
-from geodamage.model import Heads
-from geodamage.postprocessing import PixelRules
-from geodamage.predict import Band
-from geodamage.scene import OUTSIDE, OUTSIDE_AOI, Pixels
+from geodamage.model.card import Card, with_card
+from geodamage.model.heads import Heads
+from geodamage.model.rules import PixelRules
+from geodamage.prediction import Strip
+from geodamage.scene.scene import OUTSIDE, OUTSIDE_AOI, Pixels
 from geodamage.windows import Window, mirror
 
 #: How often a property is tried.
@@ -53,7 +53,7 @@ def make_card(**facts: object) -> Card:
 
 
 class FakeScene:
-    """A scene of arrays, with the contract of `geodamage.scene.Scene`.
+    """A scene of arrays, with the contract of `geodamage.scene.scene.Scene`.
 
     `missing` holds the flags of the extent; `inside` says which pixels an area of interest holds.
     """
@@ -133,10 +133,10 @@ class BoxModel:
         )
 
 
-def band_of(
+def strip_of(
     localisation: np.ndarray, grades: np.ndarray | None = None, missing: np.ndarray | None = None
-) -> Band:
-    """Return one band of probabilities from localisation and grades (1-4), both (rows, columns)."""
+) -> Strip:
+    """Return a strip of probabilities from localisation and grades (1-4), both (rows, columns)."""
     rows, columns = localisation.shape
     grades = np.ones((rows, columns), int) if grades is None else grades
     probabilities = np.zeros((5, rows, columns), np.float32)
@@ -144,31 +144,31 @@ def band_of(
     for grade in range(1, 5):
         probabilities[grade] = localisation * np.where(grades == grade, 0.7, 0.1)
     flags = np.zeros((rows, columns), np.uint8) if missing is None else missing
-    return Band(Window(0, 0, rows, columns), probabilities, flags)
+    return Strip(Window(0, 0, rows, columns), probabilities, flags)
 
 
-def cut_bands(whole: Band, rows: Sequence[int], columns: Sequence[int]) -> list[Band]:
-    """Cut a band at rows and columns, block by block from top to bottom, as `predict` does."""
+def cut_strips(whole: Strip, rows: Sequence[int], columns: Sequence[int]) -> list[Strip]:
+    """Cut a strip at rows and columns, block by block from top to bottom, as `predict` does."""
     window = whole.window
     tops = [0, *sorted({r for r in rows if 0 < r < window.height}), window.height]
     lefts = [0, *sorted({c for c in columns if 0 < c < window.width}), window.width]
-    bands = []
+    strips = []
     for left, right in pairwise(lefts):
         for top, bottom in pairwise(tops):
             part = Window(top, left, bottom - top, right - left)
             index = part.slices
-            bands.append(
-                Band(
+            strips.append(
+                Strip(
                     part.shift(window.row, window.column),
                     whole.probabilities[:, *index].copy(),
                     whole.missing[index].copy(),
                 )
             )
-    return bands
+    return strips
 
 
-def scene_of(whole: Band) -> SimpleNamespace:
-    """Return what `grade_footprints` asks of a scene, for a band that covers it."""
+def scene_of(whole: Strip) -> SimpleNamespace:
+    """Return what `grade_footprints` asks of a scene, for a strip that covers it."""
     grid = Grid(UTM, TRANSFORM, whole.window.shape)
     outline = shapely.box(*grid.bounds)
     return SimpleNamespace(

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from geodamage.arrays import predict_arrays, predict_pair
 from geodamage.errors import ModelError, SceneError
-from geodamage.model import Heads, probabilities
+from geodamage.model.heads import Heads, probabilities
 from tests.fakes import SMALL, BoxModel, make_card
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import rasterio
 
-from geodamage.assess import Job, assess
+from geodamage.assessment import Job, assess
 from geodamage.errors import OptionError
-from geodamage.scene import SceneOptions, choose_bands, with_choices
+from geodamage.scene.options import SceneOptions, choose_bands, with_choices
 from tests.conftest import ROOFS, make_arrays, make_model, make_raster, run_command
 
 DATA = Path(os.environ.get("GEODAMAGE_DATA", Path(__file__).parents[2] / "shared" / "data"))

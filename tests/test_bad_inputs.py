@@ -26,7 +26,7 @@ from rasterio.enums import ColorInterp
 from rasterio.windows import Window
 
 import geodamage
-from geodamage.output import read_sidecar
+from geodamage.output.publication import read_sidecar
 from tests.conftest import (
     CORNER,
     ROOFS,

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 import geodamage
-from geodamage.buildings import DEFAULT_MIN_AREA
+from geodamage.buildings.finding import DEFAULT_MIN_AREA
 from geodamage.cli import COMMANDS, main
 from geodamage.cli import assess as assess_file
 from geodamage.damage import GRADES
@@ -85,7 +85,7 @@ def test_help_says_what_each_command_does():
 
 
 def test_public_names_are_what_they_say():
-    from geodamage.assess import Job  # which imports the modules `assess` and `predict`
+    from geodamage.assessment import Job  # which imports the modules `assess` and `predict`
 
     assert geodamage.Job is Job
     for name in ("assess", "predict"):
@@ -246,8 +246,8 @@ def test_an_internal_error_is_one_line_and_debug_shows_where(command, monkeypatc
     def broken(*_):
         raise KeyError("oops")
 
-    monkeypatch.setattr("geodamage.model.Model.__call__", broken)
-    monkeypatch.setattr("geodamage.model.Model._check", lambda _: None)
+    monkeypatch.setattr("geodamage.model.onnx.Model.__call__", broken)
+    monkeypatch.setattr("geodamage.model.onnx.Model._check", lambda _: None)
     arguments, _ = command
     fails(run_command(*arguments), 1, "internal error, KeyError", "oops", "--debug")
     result = CliRunner().invoke(main, ["--debug", *map(str, arguments)])
@@ -261,8 +261,8 @@ def test_no_memory_is_a_resource_limit(command, monkeypatch, tmp_path):
     def full(*_):
         raise MemoryError("2.73 TiB")
 
-    monkeypatch.setattr("geodamage.model.Model.__call__", full)
-    monkeypatch.setattr("geodamage.model.Model._check", lambda _: None)
+    monkeypatch.setattr("geodamage.model.onnx.Model.__call__", full)
+    monkeypatch.setattr("geodamage.model.onnx.Model._check", lambda _: None)
     arguments, _ = command
     fails(run_command(*arguments), 7, "out of memory", "--memory")
     assert listing(tmp_path) == []
@@ -272,7 +272,7 @@ def test_a_keyboard_interrupt_leaves_no_file(command, monkeypatch, tmp_path):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("geodamage.buildings.identity", interrupted)
+    monkeypatch.setattr("geodamage.buildings.finding.identity", interrupted)
     arguments, _ = command
     options = "--raster", tmp_path / "r.tif", "--probabilities", tmp_path / "p.tif"
     fails(run_command(*arguments, *options), 130, "interrupted", "no result")

@@ -4,8 +4,9 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from geodamage.model import load_model, probabilities
-from geodamage.scene import Scene
+from geodamage.model.heads import probabilities
+from geodamage.model.loading import load_model
+from geodamage.scene.scene import Scene
 
 ROOT = Path(__file__).parents[1]
 

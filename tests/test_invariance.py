@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 import shapely
 
-from geodamage.buildings import find_buildings
-from geodamage.model import load_model
-from geodamage.predict import predict
-from geodamage.scene import Scene
+from geodamage.buildings.finding import find_buildings
+from geodamage.model.loading import load_model
+from geodamage.prediction import predict
+from geodamage.scene.scene import Scene
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("GEODAMAGE_DATA", ROOT.parent / "shared" / "data"))
@@ -39,8 +39,8 @@ WAYS = [
 def find(pair: tuple[Path, Path], threads: int, **how: float) -> gpd.GeoDataFrame:
     model = load_model(device="cpu", threads=threads)
     with Scene.open(*pair, gsd=model.card.gsd) as scene:
-        bands = predict(scene, model, **how)
-        frames = list(find_buildings(bands, scene.grid, scene.region, model.card))
+        strips = predict(scene, model, **how)
+        frames = list(find_buildings(strips, scene.grid, scene.region, model.card))
     found = pd.concat([frame for frame in frames if len(frame)])
     return found.sort_values("building_id", ignore_index=True)
 

@@ -23,11 +23,16 @@ from typing import Any
 import numpy as np
 
 from geodamage.arrays import predict_pair
-from geodamage.buildings import Grading
-from geodamage.card import Card
+from geodamage.buildings.finding import Grading
 from geodamage.damage import GRADES
 from geodamage.errors import GeodamageError, ModelError
-from geodamage.evaluation import (
+from geodamage.model.card import Card
+from geodamage.model.ensemble import Ensemble, Member
+from geodamage.model.heads import Predictor
+from geodamage.model.loading import load_model
+from geodamage.output.publication import output_errors
+from geodamage.scores.buildings import building_score
+from geodamage.scores.evaluation import (
     Evaluation,
     EvaluationJob,
     Progress,
@@ -35,10 +40,8 @@ from geodamage.evaluation import (
     evaluate_model,
     read_truth,
 )
-from geodamage.metrics import Counts, building_score, pixel_counts
-from geodamage.model import Ensemble, Member, Predictor, load_model
-from geodamage.output import output_errors
-from geodamage.tallies import (
+from geodamage.scores.pixels import Counts, pixel_counts
+from geodamage.scores.tallies import (
     Drawing,
     MatchedVotes,
     Tally,
@@ -50,7 +53,7 @@ from geodamage.tallies import (
     match_votes,
     sum_votes,
 )
-from geodamage.xbd import Pair
+from geodamage.xbd.folders import Pair
 
 BOOTSTRAPS = 2000
 #: Localisations that are tried as threshold.

@@ -27,7 +27,10 @@ import numpy as np
 import torch
 
 from geodamage.errors import GeodamageError, OptionError, OutputError, OutputExistsError
-from training.chip_folders import (
+from training.runs.display import Display
+from training.runs.pictures import draw_curve
+from training.runs.records import Status, StepTable, ValidationLog, replace_text
+from training.sensors.chip_folders import (
     SENSORS,
     ChipFile,
     ChipPairs,
@@ -36,21 +39,18 @@ from training.chip_folders import (
     read_chips,
     read_pairs,
 )
-from training.chip_networks import (
+from training.sensors.chip_networks import (
     ChipFacts,
     convert_pickled,
     describe,
     read_trained_chips,
     save_trained,
 )
-from training.chip_recipe import ChipRecipe
-from training.chip_samples import load_pairs, split_pairs
-from training.chip_scores import ChipScores, table
-from training.display import Display
-from training.modalities import ChipWork, inverse_counts, phases_of, resume, train_chips
-from training.pictures import draw_curve
-from training.quotas import Assignment, assign_by_quota, parse_quotas
-from training.records import Status, StepTable, ValidationLog, replace_text
+from training.sensors.chip_recipe import ChipRecipe
+from training.sensors.chip_samples import load_pairs, split_pairs
+from training.sensors.chip_scores import ChipScores, table
+from training.sensors.modalities import ChipWork, inverse_counts, phases_of, resume, train_chips
+from training.sensors.quotas import Assignment, assign_by_quota, parse_quotas
 from training.train import Report, commit, stop_between_steps
 
 #: What may differ when a run goes on.

@@ -20,8 +20,8 @@ from typing import Any
 
 from geodamage.cli.tables import print_scores
 from geodamage.errors import GeodamageError, LabelError, OptionError
-from geodamage.evaluation import Evaluation, EvaluationJob, choose_pairs
-from geodamage.xbd import Pair, read_split
+from geodamage.scores.evaluation import Evaluation, EvaluationJob, choose_pairs
+from geodamage.xbd.folders import Pair, read_split
 from training.calibrate import Say, choose, count, follow, predict_pairs, silent, tuned
 from training.predictor import Trained, load_predictor, read_trained
 

@@ -22,16 +22,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from geodamage.card import Card, read_card, with_card
 from geodamage.errors import GeodamageError, GeodamageWarning, OptionError
-from geodamage.evaluation import EvaluationJob, choose_pairs
+from geodamage.model.card import Card, read_card, with_card
 from geodamage.networks.export import TOLERANCE
 from geodamage.networks.importing import Imported, import_checkpoints
-from geodamage.optimisation import OptimisationJob, Variant, optimise
-from geodamage.output import Publication, check_output, output_errors
-from geodamage.tallies import Drawing
-from geodamage.xbd import Pair
-from training.building_images import in_folds, list_images
+from geodamage.optimise.variants import OptimisationJob, Variant, optimise
+from geodamage.output.publication import Publication, check_output, output_errors
+from geodamage.scores.evaluation import EvaluationJob, choose_pairs
+from geodamage.scores.tallies import Drawing
+from geodamage.xbd.folders import Pair
 from training.calibrate import (
     Say,
     choose,
@@ -42,6 +41,7 @@ from training.calibrate import (
     try_drawings,
     with_facts,
 )
+from training.data.building_images import in_folds, list_images
 from training.evaluate import learnt_pairs, say_on_stderr
 from training.predictor import EvenDamage, Trained, load_predictor, plain_card, read_trained
 from training.recipe import Recipe

@@ -20,14 +20,17 @@ from typing import Any
 
 import numpy as np
 
-from geodamage.assess import scene_options
-from geodamage.averaging import MAP_STEPS
-from geodamage.building_scoring import draw, pair_files
+from geodamage.assessment import scene_options
+from geodamage.codes import MAP_STEPS
 from geodamage.errors import GeodamageError, ModelError, OutputExistsError, ScoringError
-from geodamage.model import Ensemble, load_model
-from geodamage.output import output_errors
-from geodamage.predict import UNSEEN, make_plan, run_plan
-from geodamage.scene import Scene, SceneOptions
+from geodamage.model.ensemble import Ensemble
+from geodamage.model.loading import load_model
+from geodamage.output.publication import output_errors
+from geodamage.plan import make_plan
+from geodamage.prediction import UNSEEN, run_plan
+from geodamage.scene.options import SceneOptions
+from geodamage.scene.scene import Scene
+from geodamage.scores.footprints import draw, pair_files
 
 #: The least gain in Jaccard that one more member is worth.
 LEAST_GAIN = 1e-4

@@ -11,7 +11,7 @@ from geodamage.damage import NOT_ASSESSED
 from geodamage.errors import OptionError
 from geodamage.networks.conventions import Exported, convention_of
 from geodamage.networks.registry import find
-from training.losses import (
+from training.losses.terms import (
     LossOptions,
     OpenCitiesLoss,
     build_loss,
@@ -20,7 +20,7 @@ from training.losses import (
 )
 from training.meta import MetaObjective
 from training.recipe import COMPACT, Recipe
-from training.semi_supervision import SoftObjective
+from training.teaching.semi_supervision import SoftObjective
 
 Batch = Mapping[str, Tensor]
 #: Takes the network, perhaps spread over processes, and a batch on its device; returns a scalar.
@@ -46,7 +46,7 @@ class PublishedObjective(nn.Module):
         self.scaling, self.task, self.loss = scaling, task, loss
 
     def forward(self, network: nn.Module, batch: Batch) -> Tensor:
-        """Return the loss of a batch as `training.samples.stack` makes it."""
+        """Return the loss of a batch as `training.data.samples.stack` makes it."""
         images = [self.scaling.scaled(batch["pre"])]
         if self.task != "localisation":
             images.append(self.scaling.scaled(batch["post"]))

@@ -10,14 +10,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from geodamage.card import Card
 from geodamage.errors import CheckpointError, DeviceError, OptionError, ResourceError
-from geodamage.model import Ensemble, Heads, Member, Predictor, with_flips
+from geodamage.model.card import Card
+from geodamage.model.ensemble import Ensemble, Member, with_flips
+from geodamage.model.heads import Heads, Predictor
+from geodamage.model.rules import PixelRules
 from geodamage.networks import importing
 from geodamage.networks.checkpoints import Checkpoint, build_network, read_checkpoint
 from geodamage.networks.conventions import Exported, convention_of
 from geodamage.networks.registry import network_facts
-from geodamage.postprocessing import PixelRules
 from training.recipe import Recipe
 
 

@@ -23,8 +23,8 @@ import numpy as np
 
 from geodamage.damage import COLOURS, GRADES, LABELS
 from geodamage.errors import GeodamageError, LabelError, OutputExistsError
-from geodamage.masks import write_targets
-from training.index import (
+from geodamage.xbd.masks import write_targets
+from training.data.index import (
     Entry,
     Problem,
     common_folder,
@@ -33,8 +33,8 @@ from training.index import (
     tier_folders,
     write_index,
 )
-from training.sampling import inverse_frequency, sample_weights
-from training.splits import SCHEMES, SplitOptions, count_grades, overlaps
+from training.data.sampling import inverse_frequency, sample_weights
+from training.data.splits import SCHEMES, SplitOptions, count_grades, overlaps
 
 
 def build_index(roots: Sequence[Path], output: Path) -> list[Entry]:

@@ -5,7 +5,7 @@ r"""Cut images of buildings into crops with masks, at three scales and in folds 
     python -m training.prepare_buildings open_cities openaerialmap -o prepared --test '*_tile_920'
 
 A folder is Open Cities (STAC), SpaceNet, or masks beside images, as downloaded: see
-`training.building_sources`. The output folder gets `images/`, `masks/`, `index.csv` and
+`training.data.building_sources`. The output folder gets `images/`, `masks/`, `index.csv` and
 `counts.json`. Crops without a building are kept: they are what a network learns calm from.
 
 A fold gets whole places, never crops: tiles that share ground, strips of one scene, and looks at
@@ -27,16 +27,16 @@ import shapely
 
 from geodamage.errors import GeodamageError, LabelError, OptionError, OutputExistsError
 from geodamage.windows import Window
-from training.building_images import (
+from training.data.building_images import (
     TEST,
     BuildingImage,
     read_building_index,
     write_building_index,
 )
-from training.building_sources import LAYOUTS, OpenTile, Tile, check_bands, find_tiles
-from training.index import METRES_PER_DEGREE
-from training.records import replace_text
-from training.splits import LEAST_OVERLAP
+from training.data.building_sources import LAYOUTS, OpenTile, Tile, check_bands, find_tiles
+from training.data.index import METRES_PER_DEGREE
+from training.data.splits import LEAST_OVERLAP
+from training.runs.records import replace_text
 
 #: Quality of the crops' JPEG: high enough for edges of a pixel's width.
 QUALITY = 95

@@ -19,14 +19,14 @@ from pathlib import Path
 import numpy as np
 
 from geodamage.errors import GeodamageError, LabelError, OptionError, OutputExistsError
-from training.building_images import (
+from training.building_predictor import SYMMETRIES, Answer, BuildingEnsemble
+from training.data.building_images import (
     LEARNT,
     BuildingImage,
     read_building_index,
     write_building_index,
 )
-from training.building_predictor import SYMMETRIES, Answer, BuildingEnsemble
-from training.building_sources import OpenTile, Tile, check_bands, image_tiles
+from training.data.building_sources import OpenTile, Tile, check_bands, image_tiles
 from training.predictor import read_trained
 from training.prepare_buildings import CropOptions, crops_of, say, write_image
 

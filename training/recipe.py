@@ -1,9 +1,10 @@
 """What to train: one frozen dataclass, read from a flat TOML that holds only what differs.
 
-Six groups of keys belong together and share a prefix: `loss` (see `training.losses`),
-`augmentation` (`training.augmentation`), `chips` (`training.crops`, only for the compact network),
-`meta` (`training.meta`, only for meta-learning), `distil` (`training.distil`, teachers)
-and `soft` (`training.semi_supervision`, images without labels).
+Six groups of keys belong together and share a prefix: `loss` (see `training.losses.terms`),
+`augmentation` (`training.data.augmentation`), `chips` (`training.data.crops`, only for the compact
+network), `meta` (`training.meta`, only for meta-learning), `distil`
+(`training.teaching.soft_labels`, teachers)
+and `soft` (`training.teaching.semi_supervision`, images without labels).
 `loss = "NAME"` and `augmentation = "NAME"` take a published preset, of which further keys change
 one number each.
 """
@@ -17,15 +18,15 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from geodamage.errors import OptionError
-from training.augmentation import Augmentation
-from training.augmentation_presets import augmentation_options
-from training.crops import ChipOptions
-from training.distil import DistilOptions
-from training.loss_presets import loss_options
-from training.losses import LossOptions
+from training.data.augmentation import Augmentation
+from training.data.augmentation_presets import augmentation_options
+from training.data.crops import ChipOptions
+from training.losses.presets import loss_options
+from training.losses.terms import LossOptions
 from training.meta import MetaOptions
 from training.presets import converted, near, resolve
-from training.semi_supervision import SoftOptions
+from training.teaching.semi_supervision import SoftOptions
+from training.teaching.soft_labels import DistilOptions
 
 #: Groups of keys by their prefix.
 GROUPS = ("loss", "augmentation", "chips", "meta", "distil", "soft")
@@ -73,7 +74,8 @@ class Recipe:
 
     data: str = "pairs"
     """`pairs` of xBD; `buildings`: images with masks, of training.prepare_buildings; `two_sensors`
-    or `bright`: pairs with a radar's image after, drawn or of BRIGHT (`training.two_sensors`)."""
+    or `bright`: pairs with a radar's image after, drawn or of BRIGHT
+    (`training.data.two_sensors`)."""
     split: str = "split.csv"
     """Split file of training.prepare, beside the recipe; `--split` names another."""
     fold: int = -1
@@ -83,7 +85,7 @@ class Recipe:
     validate_on: int = 0
     """Take only so many validation pairs; 0 takes all."""
     sampling: str = "once"
-    """How often a pair comes in an epoch (`training.sampling`); `chips` cuts around buildings."""
+    """How often a pair comes in an epoch (`data.sampling`); `chips` cuts around buildings."""
     unclassified: str = "ignore"
     """What buildings without a grade are: `ignore` (not asked), `undrawn`, `no-damage`, or `own`, a
     class of its own (5)."""

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from geodamage.errors import GeodamageError, OptionError
-from training.records import RecordError, Status
+from training.runs.records import RecordError, Status
 
 #: Files of which a run has at least one.
 SIGNS = ("recipe.toml", "status.json", "steps.csv", "last.pt")

@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from geodamage.errors import GeodamageError, LabelError, OptionError, OutputExistsError
-from training.building_images import HALF, TEST, BuildingImage, in_folds, read_building_index
 from training.building_predictor import SYMMETRIES, BuildingEnsemble
+from training.data.building_images import HALF, TEST, BuildingImage, in_folds, read_building_index
 from training.predictor import Trained, read_trained
-from training.records import replace_text
+from training.runs.records import replace_text
 
 #: Thresholds that are tried, of 255.
 LEVELS = 256

@@ -22,9 +22,9 @@ from typing import Any
 import torch
 
 from geodamage.errors import GeodamageError, OptionError, OutputError
+from training.data.samples import stack
 from training.extras import optional
 from training.recipe import Recipe
-from training.samples import stack
 from training.train import TrainingError, set_up, take_step, train
 
 #: Source: system 003, find_hyperparameters.py: both log-uniform.

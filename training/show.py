@@ -18,13 +18,13 @@ import numpy as np
 
 from geodamage.damage import COLOUR_NOT_ASSESSED, COLOURS, NOT_ASSESSED, rgb
 from geodamage.errors import GeodamageError, OptionError, OutputExistsError
-from geodamage.xbd import Pair, find_pairs
-from training.augmentation import Sample
-from training.augmentation_presets import augmentation_options
-from training.building_images import in_folds, read_building_index
-from training.crops import Chips, draw_generated, load_pair
+from geodamage.xbd.folders import Pair, find_pairs
+from training.data.augmentation import Sample
+from training.data.augmentation_presets import augmentation_options
+from training.data.building_images import in_folds, read_building_index
+from training.data.crops import Chips, draw_generated, load_pair
+from training.data.samples import ChipSamples, Labelled, PairSamples, Samples
 from training.recipe import Recipe
-from training.samples import ChipSamples, Labelled, PairSamples, Samples
 
 #: Rows and columns of one picture on the sheet, pixels.
 SIZE = 224

@@ -31,21 +31,15 @@ from torch.nn.parallel import DistributedDataParallel
 
 from geodamage.damage import GRADES, NOT_ASSESSED
 from geodamage.errors import GeodamageError, LabelError, OptionError
-from geodamage.labels import read_label_file
 from geodamage.networks import create_network
 from geodamage.networks.checkpoints import read_checkpoint, save_checkpoint
-from geodamage.xbd import Pair, read_image, read_split
-from training.augmentation import Sample
-from training.building_images import HALF, BuildingImage, in_folds, read_building_index
-from training.crops import Chips, draw_generated, load_pair
-from training.distil_objective import projections_of, teachers_of, with_teachers
-from training.extras import optional
-from training.masked import More, add_more, more_of
-from training.meta import EpisodeSamples
-from training.objectives import Batch, Objective, exported, make_objective
-from training.recipe import Recipe, as_toml, as_values
-from training.records import replace_text
-from training.samples import (
+from geodamage.xbd.folders import Pair, read_image, read_split
+from geodamage.xbd.labels import read_label_file
+from training.data.augmentation import Sample
+from training.data.building_images import HALF, BuildingImage, in_folds, read_building_index
+from training.data.crops import Chips, draw_generated, load_pair
+from training.data.masked import More, add_more, more_of
+from training.data.samples import (
     UNCLASSIFIED,
     ChipSamples,
     Labelled,
@@ -54,11 +48,17 @@ from training.samples import (
     batches,
     stack,
 )
-from training.sampling import epoch_places, sample_weights
+from training.data.sampling import epoch_places, sample_weights
+from training.data.two_sensors import LAYOUTS, SensorPair, draw_two_sensors
+from training.extras import optional
+from training.meta import EpisodeSamples
+from training.objectives import Batch, Objective, exported, make_objective
+from training.recipe import Recipe, as_toml, as_values
+from training.runs.records import replace_text
+from training.runs.tracking import Tracker
 from training.schedules import learning_rate
-from training.semi_supervision import SoftBatches, read_soft
-from training.tracking import Tracker
-from training.two_sensors import LAYOUTS, SensorPair, draw_two_sensors
+from training.teaching.objective import projections_of, teachers_of, with_teachers
+from training.teaching.semi_supervision import SoftBatches, read_soft
 from training.validation import Validation, padded, validate
 
 #: What may differ when a run goes on: how long it is, and what does not touch its numbers.

@@ -9,10 +9,10 @@ from torch import Tensor, distributed
 from torch.nn import functional
 
 from geodamage.damage import NOT_ASSESSED
-from geodamage.metrics import Counts, official_score
 from geodamage.networks.conventions import Exported
-from training.augmentation import Sample
-from training.samples import Labelled, sample_of
+from geodamage.scores.pixels import Counts, official_score
+from training.data.augmentation import Sample
+from training.data.samples import Labelled, sample_of
 
 #: A network halves its input up to five times.
 MULTIPLE = 32

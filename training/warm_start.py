@@ -20,16 +20,16 @@ import torch
 from torch import Tensor, nn
 
 from geodamage.errors import GeodamageError, ModelError, OptionError, OutputExistsError
-from geodamage.model import find_model
+from geodamage.model.loading import find_model
 from geodamage.networks import create_network
 from geodamage.networks.checkpoints import save_checkpoint
 from geodamage.networks.registry import Task, example
-from geodamage.xbd import Pair
+from geodamage.xbd.folders import Pair
+from training.data.masked import More, add_more, more_of
+from training.data.samples import batches
 from training.extras import optional
-from training.masked import More, add_more, more_of
 from training.objectives import exported
 from training.recipe import Recipe
-from training.samples import batches
 from training.train import count_pixels, make_samples, read_parts
 
 #: Batches that the statistics are taken of: 24 of 6 chips are 15 million pixels.

@@ -73,9 +73,9 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     memory = parse_memory(options["memory"])
 
     # After the options are known to be good: these imports take a second.
-    from geodamage.assess import Job, assess
-    from geodamage.buildings import BuildingOptions
-    from geodamage.scene import SceneOptions, choose_bands
+    from geodamage.assessment import Job, assess
+    from geodamage.buildings.finding import BuildingOptions
+    from geodamage.scene.options import SceneOptions, choose_bands
 
     job = Job(
         pre=options["pre"],

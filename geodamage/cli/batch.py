@@ -94,12 +94,12 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     ctx.meta["geodamage.error"] = reporter.error
     job = _job(options, reporter)
     if options["dry_run"]:
-        from geodamage.batch import plan_batch
+        from geodamage.batch.plan import plan_batch
 
         print_plan(plan_batch(job), as_json=options["progress"] == "json")
         return
 
-    from geodamage.batch import run_batch
+    from geodamage.batch.running import run_batch
 
     try:
         reporter.follow_batch(run_batch(job), options["output"])
@@ -120,12 +120,12 @@ def _job(options: dict[str, Any], reporter: BatchReporter) -> Any:
     split = options["split_scenes"]
 
     # After the options are known to be good: these imports take a second.
-    from geodamage.assess import Job
-    from geodamage.batch_job import BatchJob
-    from geodamage.buildings import BuildingOptions
-    from geodamage.ledger import Shard
-    from geodamage.manifest import read_manifest
-    from geodamage.scene import SceneOptions, choose_bands
+    from geodamage.assessment import Job
+    from geodamage.batch.job import BatchJob
+    from geodamage.batch.manifest import read_manifest
+    from geodamage.batch.shard import Shard
+    from geodamage.buildings.finding import BuildingOptions
+    from geodamage.scene.options import SceneOptions, choose_bands
 
     scenes = read_manifest(
         options["manifest"],

@@ -14,7 +14,8 @@ from geodamage.cli.progress import LINE_EVERY, Reporter
 from geodamage.damage import GRADES
 
 if TYPE_CHECKING:
-    from geodamage.batch import BatchPlan, BatchProgress, BatchSummary
+    from geodamage.batch.plan import BatchPlan
+    from geodamage.batch.progress import BatchProgress, BatchSummary
 
 
 class BatchReporter(Reporter):

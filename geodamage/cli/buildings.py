@@ -84,9 +84,9 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     memory = parse_memory(options["memory"])
 
     # After the options are known to be good: these imports take a second.
-    from geodamage.buildings import BuildingOptions
+    from geodamage.buildings.finding import BuildingOptions
     from geodamage.localisation import LocalisationJob, localise
-    from geodamage.scene import SceneOptions
+    from geodamage.scene.options import SceneOptions
 
     job = LocalisationJob(
         scene=SceneOptions(

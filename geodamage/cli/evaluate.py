@@ -14,7 +14,7 @@ from geodamage.cli.arguments import FILE, parse_memory
 from geodamage.cli.progress import LINE_EVERY
 
 if TYPE_CHECKING:
-    from geodamage.evaluation import Evaluation, Progress
+    from geodamage.scores.evaluation import Evaluation, Progress
 
 
 @click.command(name="evaluate")
@@ -53,7 +53,7 @@ def command(**options: Any) -> None:
 
     # After the options are known to be good: these imports take a second.
     from geodamage.cli.tables import print_scores
-    from geodamage.evaluation import EvaluationJob, evaluate
+    from geodamage.scores.evaluation import EvaluationJob, evaluate
 
     job = EvaluationJob(
         folder=options["xbd_dir"], memory=memory, **{name: options[name] for name in _DIRECT}

@@ -13,7 +13,7 @@ from geodamage.errors import OptionError
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from geodamage.event import EventProgress, EventSummary, Existing
+    from geodamage.event.merging import EventProgress, EventSummary, Existing
 
 
 @click.command(name="event")
@@ -59,8 +59,8 @@ def command(
     if admin_name is not None and admin is None:
         raise OptionError("--admin-name needs --admin")
 
-    from geodamage.event import merge_event
-    from geodamage.looks import find_looks, read_dates
+    from geodamage.event.looks import find_looks, read_dates
+    from geodamage.event.merging import merge_event
 
     looks = find_looks(sources, dates=None if dates is None else read_dates(dates))
     existing: Existing = "update" if update else "replace" if overwrite else "refuse"

@@ -11,7 +11,7 @@ from geodamage.cli.arguments import FILE
 from geodamage.errors import LabelError
 
 if TYPE_CHECKING:
-    from geodamage.georeferencing import GeoImage, Outcome
+    from geodamage.xbd.georeferencing import GeoImage, Outcome
 
 #: Exit code where some pairs were written and some refused, as of a batch of scenes.
 SOME_FAILED = 3
@@ -40,7 +40,7 @@ def command(
     Example:
       geodamage georeference xbd/test -o geotiffs
     """  # noqa: D301
-    from geodamage.georeferencing import find_image_pairs, georeference
+    from geodamage.xbd.georeferencing import find_image_pairs, georeference
 
     outcomes = []
     work = georeference(find_image_pairs(xbd_dir), output, overwrite=overwrite)

@@ -14,7 +14,7 @@ from geodamage.cli.arguments import FILE
 from geodamage.cli.progress import LINE_EVERY
 
 if TYPE_CHECKING:
-    from geodamage.masks import Target
+    from geodamage.xbd.masks import Target
 
 #: What became of labels without a grade, for the last line.
 SAID = {
@@ -47,7 +47,7 @@ def command(
     Example:
       geodamage masks xbd/test -o xbd/test/targets
     """  # noqa: D301
-    from geodamage.masks import find_label_files, write_targets
+    from geodamage.xbd.masks import find_label_files, write_targets
 
     files = find_label_files(labels)
     work = write_targets(files, output, unclassified=unclassified, overwrite=overwrite)

@@ -13,7 +13,7 @@ from geodamage.cli import arguments
 from geodamage.errors import GeodamageWarning, MissingExtraError
 
 if TYPE_CHECKING:
-    from geodamage.catalogue import Entry
+    from geodamage.model.catalogue import Entry
     from geodamage.networks.importing import Imported
 
 #: A path; whether it can be used is for the library to say, in its own words and exit codes.
@@ -37,7 +37,7 @@ def list_command(as_json: bool) -> None:
     Example:
       geodamage models list
     """
-    from geodamage.catalogue import list_models
+    from geodamage.model.catalogue import list_models
 
     entries = list_models()
     if as_json:
@@ -59,7 +59,7 @@ def show_command(model: str, as_json: bool) -> None:
     Example:
       geodamage models show fast
     """
-    from geodamage.catalogue import read_model
+    from geodamage.model.catalogue import read_model
 
     facts = read_model(model).as_dict()
     if as_json:
@@ -172,7 +172,7 @@ def optimise_command(as_json: bool, quiet: bool, **options: Any) -> None:
       geodamage models optimise fast --calibration xbd --split split.csv
     """
     from geodamage.cli.variants import follow, print_variants, refusal
-    from geodamage.optimisation import OptimisationJob, optimise
+    from geodamage.optimise.variants import OptimisationJob, optimise
 
     options["precisions"] = options["precisions"] or ("fp16", "int8")
     with _warnings_as_lines():
@@ -216,7 +216,7 @@ def bench_command(as_json: bool, quiet: bool, **options: Any) -> None:
       geodamage models bench fast fast-int8.onnx --threads 2
     """
     from geodamage.cli.variants import follow, print_timings, timings_as_dict
-    from geodamage.timings import TimingJob, time_models
+    from geodamage.optimise.timings import TimingJob, time_models
 
     timings = follow(
         time_models(TimingJob(**options)),

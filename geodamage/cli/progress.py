@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
-    from geodamage.assess import Progress, Summary
+    from geodamage.assessment import Progress, Summary
 
 #: Seconds between two plain lines.
 LINE_EVERY = 10.0

@@ -39,8 +39,8 @@ def command(buildings: Path, output: Path, **options: Any) -> None:
     scale = parse_scale(options["scale"])
 
     # After the options are known to be good: these imports take a second.
-    from geodamage.report import ReportOptions, write_report
-    from geodamage.view import Words
+    from geodamage.report.view import Words
+    from geodamage.report.writing import ReportOptions, write_report
 
     said = {name: options[name] for name in ("title", "pre_date", "post_date") if options[name]}
     view = write_report(

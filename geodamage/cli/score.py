@@ -76,7 +76,7 @@ def command(
 
     # Not before it is needed: these imports take a second.
     from geodamage.cli.tables import print_scores
-    from geodamage.scoring import NAMES, find_submission, report_scores, score_images
+    from geodamage.scores.scoring import NAMES, find_submission, report_scores, score_images
 
     submission = find_submission(pred_dir, target_dir)
     if per_event and not submission.events:
@@ -97,13 +97,13 @@ def command(
 def _score_buildings(
     prediction: Path, truth: Path, *, as_json: bool, quiet: bool, **options: Any
 ) -> None:
-    from geodamage.building_scoring import (
+    from geodamage.cli.tables import print_footprint_scores
+    from geodamage.scores.footprints import (
         FootprintScore,
         ScoringOptions,
         pair_files,
         score_files,
     )
-    from geodamage.cli.tables import print_footprint_scores
 
     how = ScoringOptions(**options)
     pairs = pair_files(prediction, truth)

@@ -19,7 +19,7 @@ def print_scores(report: Mapping[str, Any]) -> None:
     Parameters
     ----------
     report
-        What `--json` prints; `geodamage.metrics` says its form.
+        What `--json` prints; `geodamage.scores.metrics` says its form.
     """
     sections = [_headline(report), _classes(report)]
     for name, section in _SECTIONS.items():

@@ -12,8 +12,8 @@ from geodamage.cli.progress import LINE_EVERY
 from geodamage.errors import ModelError
 
 if TYPE_CHECKING:
-    from geodamage.optimisation import Variant
-    from geodamage.timings import Timing
+    from geodamage.optimise.timings import Timing
+    from geodamage.optimise.variants import Variant
 
 S = TypeVar("S")
 R = TypeVar("R")
@@ -93,7 +93,7 @@ def refusal(variants: "Sequence[Variant]") -> ModelError | None:
 
 def timings_as_dict(timings: "Sequence[Timing]") -> dict[str, Any]:
     """Return all timings and the best of them as JSON knows them."""
-    from geodamage.timings import best
+    from geodamage.optimise.timings import best
 
     chosen = best(timings)
     return {
@@ -106,7 +106,7 @@ def timings_as_dict(timings: "Sequence[Timing]") -> dict[str, Any]:
 
 def print_timings(timings: "Sequence[Timing]") -> None:
     """Print a line for each model and device, and the best of them."""
-    from geodamage.timings import best
+    from geodamage.optimise.timings import best
 
     heads = (
         "model",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from geodamage.errors import ModelError
-from geodamage.model import Predictor
+from geodamage.model.heads import Predictor
 from geodamage.networks.conventions import Exported
 
 #: Largest change of a probability that counts as none.

@@ -13,9 +13,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from geodamage.card import Card, with_card
 from geodamage.errors import GeodamageWarning, MissingExtraError, OptionError
-from geodamage.model import Model
+from geodamage.model.card import Card, with_card
+from geodamage.model.onnx import Model
 from geodamage.networks.checkpoints import Checkpoint, build_network, read_checkpoint
 from geodamage.networks.conventions import Exported, convention_of
 from geodamage.networks.export import (
@@ -27,7 +27,7 @@ from geodamage.networks.export import (
     to_onnx,
 )
 from geodamage.networks.registry import network_facts
-from geodamage.output import Publication, check_output, output_errors
+from geodamage.output.publication import Publication, check_output, output_errors
 
 #: Families that answer by the rules of the first place. Source: system 000 keeps its teachers'
 #: inference and create_submission.py as they are.

@@ -10,9 +10,9 @@ from benchmarks.baselines import (
     macro_f1,
     main,
 )
-from geodamage.evaluation import read_truth
-from geodamage.metrics import grading_score
-from geodamage.xbd import Pair
+from geodamage.scores.buildings import grading_score
+from geodamage.scores.evaluation import read_truth
+from geodamage.xbd.folders import Pair
 from tests.labelled_pairs import write_pair, write_split
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from benchmarks.damaged import main, of_events
 from geodamage.errors import OptionError
-from geodamage.xbd import Pair
+from geodamage.xbd.folders import Pair
 from tests.labelled_pairs import write_split
 
 

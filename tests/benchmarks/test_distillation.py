@@ -32,7 +32,7 @@ from benchmarks.distillation import (
     train_all,
 )
 from geodamage.errors import InputError, OptionError
-from geodamage.xbd import read_split
+from geodamage.xbd.folders import read_split
 from training.recipe import Recipe
 
 ROOT = Path(distillation.__file__).parents[1]

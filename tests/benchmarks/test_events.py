@@ -8,9 +8,9 @@ import pytest
 from benchmarks import events
 from benchmarks.events import FOLDS, Event, command, main, measure, told, train_all
 from geodamage.errors import OptionError
-from geodamage.metrics import grading_score
-from geodamage.tallies import Tally
-from geodamage.xbd import read_split
+from geodamage.scores.buildings import grading_score
+from geodamage.scores.tallies import Tally
+from geodamage.xbd.folders import read_split
 from tests.fakes import write_xbd
 from tests.run_folders import write_run
 from training.recipe import Recipe

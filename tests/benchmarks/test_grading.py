@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from benchmarks.grading import WAYS, by_agreement, main
-from geodamage.tallies import MatchedVotes
+from geodamage.scores.tallies import MatchedVotes
 from tests.labelled_pairs import write_pair, write_split
 from tests.run_folders import write_run
 

@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.robustness import GSDS, SHIFTS, brought_back, coarse, main, moved
 from geodamage.arrays import Prediction
-from geodamage.model import load_model
+from geodamage.model.loading import load_model
 from tests.labelled_pairs import write_split
 
 

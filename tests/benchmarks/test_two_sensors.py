@@ -12,7 +12,7 @@ from benchmarks.two_sensors import (
     of_majority,
 )
 from sample_data.pairs import make_pairs
-from training.two_sensors import RadarPair
+from training.data.two_sensors import RadarPair
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from geodamage.errors import CheckpointError, OptionError
-from geodamage.model import Model
+from geodamage.model.onnx import Model
 from geodamage.networks import importing
 from geodamage.networks.checkpoints import load_checkpoint, read_checkpoint, save_checkpoint
 from geodamage.networks.conventions import Exported, convention_of

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from geodamage.card import Card, with_card
 from geodamage.errors import ModelError
-from geodamage.model import Heads, Model
+from geodamage.model.card import Card, with_card
+from geodamage.model.heads import Heads
+from geodamage.model.onnx import Model
 from geodamage.networks.checkpoints import load_checkpoint, save_checkpoint
 from geodamage.networks.conventions import Convention, Exported, convention_of
 from geodamage.networks.export import (

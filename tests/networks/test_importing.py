@@ -12,7 +12,8 @@ from geodamage.errors import (
     OptionError,
     OutputExistsError,
 )
-from geodamage.model import Model, load_model
+from geodamage.model.loading import load_model
+from geodamage.model.onnx import Model
 from geodamage.networks import importing
 from geodamage.networks.checkpoints import save_checkpoint
 from geodamage.networks.importing import Imported, ensemble_text, import_checkpoints

@@ -78,8 +78,8 @@ def test_there_are_no_weights_to_fetch():
 
 
 def test_the_model_file_says_what_the_network_says(network, tmp_path):
-    from geodamage.card import Card, with_card
-    from geodamage.model import Model
+    from geodamage.model.card import Card, with_card
+    from geodamage.model.onnx import Model
 
     exported = Exported(network, CONVENTION).eval()
     card = Card(

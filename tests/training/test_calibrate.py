@@ -3,12 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from geodamage.buildings import Grading
+from geodamage.buildings.finding import Grading
 from geodamage.errors import ModelError
-from geodamage.evaluation import EvaluationJob
-from geodamage.model import load_model
-from geodamage.tallies import Drawing, MatchedVotes
-from geodamage.xbd import read_split
+from geodamage.model.loading import load_model
+from geodamage.scores.evaluation import EvaluationJob
+from geodamage.scores.tallies import Drawing, MatchedVotes
+from geodamage.xbd.folders import read_split
 from tests.fakes import write_pointwise
 from tests.labelled_pairs import FOUR, graded, write_pair
 from training import calibrate

@@ -12,20 +12,20 @@ import torchvision
 from torch import nn
 
 import training.chips
-import training.modalities
+import training.sensors.modalities
 from geodamage.errors import CheckpointError, OptionError
 from sample_data.modality_chips import make_chips
-from training.chip_networks import (
+from training.chips import main, parse, set_up
+from training.runs.records import Status
+from training.sensors.chip_networks import (
     ChipFacts,
     Trained,
     create_classifier,
     read_trained_chips,
     save_trained,
 )
-from training.chip_recipe import ChipRecipe
-from training.chips import main, parse, set_up
-from training.modalities import begin, resume, train_chips
-from training.records import Status
+from training.sensors.chip_recipe import ChipRecipe
+from training.sensors.modalities import begin, resume, train_chips
 
 ROOT = Path(__file__).parents[2]
 #: A network whose step takes milliseconds, and few chips.
@@ -143,9 +143,9 @@ def test_images_are_mixed_before_the_forward_pass(chips, runs, monkeypatch):
         "teacher": torch.randint(0, 256, (4, 30, 30), dtype=torch.uint8),
         "label": torch.tensor([0, 1, 2, 3]),
     }
-    fixed = training.modalities.Mixing(torch.tensor([1, 2, 3, 0]), 0.25)
-    monkeypatch.setattr(training.modalities.Mixing, "draw", classmethod(lambda *_: fixed))
-    training.modalities.loss_of(work, state, drawn)
+    fixed = training.sensors.modalities.Mixing(torch.tensor([1, 2, 3, 0]), 0.25)
+    monkeypatch.setattr(training.sensors.modalities.Mixing, "draw", classmethod(lambda *_: fixed))
+    training.sensors.modalities.loss_of(work, state, drawn)
     for name, sensor in (("student", "eo"), ("teacher", "sar")):
         plain = ChipFacts.of(work.recipe, sensor).normalised(drawn[name].numpy())
         torch.testing.assert_close(seen[name], 0.25 * plain + 0.75 * plain[[1, 2, 3, 0]])

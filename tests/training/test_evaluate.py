@@ -3,12 +3,13 @@ import json
 import numpy as np
 import pytest
 
-from geodamage.card import with_card
 from geodamage.errors import LabelError, OptionError
-from geodamage.evaluation import EvaluationJob
-from geodamage.evaluation import evaluate as evaluate_file
-from geodamage.model import Ensemble, Member, Model
+from geodamage.model.card import with_card
+from geodamage.model.ensemble import Ensemble, Member
+from geodamage.model.onnx import Model
 from geodamage.networks.export import to_onnx
+from geodamage.scores.evaluation import EvaluationJob
+from geodamage.scores.evaluation import evaluate as evaluate_file
 from tests.labelled_pairs import FOUR, graded, write_pair
 from tests.run_folders import SPLIT, write_run
 from training import calibrate, evaluate

@@ -3,12 +3,13 @@ import json
 import numpy as np
 import pytest
 
-from geodamage import optimisation
-from geodamage.card import read_card
 from geodamage.errors import ModelError, OptionError, OutputExistsError
-from geodamage.model import Ensemble, Member, Model
+from geodamage.model.card import read_card
+from geodamage.model.ensemble import Ensemble, Member
+from geodamage.model.onnx import Model
 from geodamage.networks import importing
 from geodamage.networks.export import pattern_windows
+from geodamage.optimise import variants as optimisation
 from tests.conftest import listing
 from tests.labelled_pairs import write_pair
 from tests.run_folders import write_run

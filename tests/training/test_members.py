@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geodamage.model import load_model
+from geodamage.model.loading import load_model
 from tests.conftest import ROOFS, make_arrays, make_model, make_raster
 from tests.fakes import SMALL
 from training import members

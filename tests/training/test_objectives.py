@@ -7,12 +7,12 @@ from torch import nn
 
 from geodamage.networks.conventions import COMPACT, Exported
 from tests.training.small_runs import Tiny
-from training.crops import ChipOptions
-from training.losses import LossOptions
+from training.data.crops import ChipOptions
+from training.data.sampling import inverse_frequency
+from training.losses.terms import LossOptions
 from training.meta import MetaObjective
 from training.objectives import CompactObjective, PublishedObjective, exported, make_objective
 from training.recipe import Recipe
-from training.sampling import inverse_frequency
 
 PIXELS = np.array([1000, 100, 20, 10, 5, 3])
 

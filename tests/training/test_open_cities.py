@@ -14,13 +14,13 @@ from geodamage.networks.checkpoints import save_checkpoint
 from geodamage.networks.efficient_fpn import FpnOutputs
 from tests.training.building_folders import write_masks
 from tests.training.small_runs import options_of
-from training.building_images import read_building_index
+from training.data.building_images import read_building_index
 from training.export import building_origin
-from training.losses import OpenCitiesLoss
+from training.losses.terms import OpenCitiesLoss
 from training.objectives import make_objective, reduced
 from training.prepare_buildings import main as prepare
 from training.recipe import Recipe
-from training.semi_supervision import CollapseError
+from training.teaching.semi_supervision import CollapseError
 from training.train import set_up, train
 
 RECIPES = Path(training.train.__file__).parent / "recipes"

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from geodamage.errors import CheckpointError, DeviceError, OptionError, ResourceError
-from geodamage.model import Heads
+from geodamage.model.heads import Heads
 from geodamage.networks import importing
 from geodamage.networks.conventions import Exported, convention_of
 from geodamage.networks.export import pattern_windows

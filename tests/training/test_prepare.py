@@ -6,9 +6,9 @@ import cv2
 import matplotlib.image
 import pytest
 
-from geodamage.xbd import read_split
+from geodamage.xbd.folders import read_split
 from tests.fakes import write_xbd
-from training.index import Entry
+from training.data.index import Entry
 from training.prepare import main, take_subset
 
 NAMES = ["flood_00000001", "flood_00000002", "storm-b_00000007"]

@@ -4,9 +4,9 @@ import pytest
 from geodamage.errors import LabelError
 from tests.training.building_folders import write_masks
 from training import pseudo_labels
-from training.building_images import LEARNT, in_folds, read_building_index
 from training.building_predictor import Answer
-from training.building_sources import image_tiles
+from training.data.building_images import LEARNT, in_folds, read_building_index
+from training.data.building_sources import image_tiles
 from training.prepare_buildings import CropOptions
 from training.prepare_buildings import main as prepare
 from training.pseudo_labels import labelled_crops, main, write_soft

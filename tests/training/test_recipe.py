@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from geodamage.errors import OptionError
 from tests.fakes import SMALL
-from training.loss_presets import LOSSES
+from training.losses.presets import LOSSES
 from training.recipe import CHOICES, LEAST, Recipe, as_toml
 
 #: Those of training.train; test_chip_recipe looks at those of training.chips.

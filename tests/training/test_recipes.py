@@ -17,14 +17,14 @@ from geodamage.networks import create_network
 from geodamage.networks.compact import CompactSiamese
 from geodamage.networks.lite import LITES, LiteSiamese
 from geodamage.networks.two_sensors import CompactTwoSensors
-from geodamage.xbd import find_pairs
+from geodamage.xbd.folders import find_pairs
 from sample_data.pairs import make_pairs
-from training.losses import parse_term
+from training.data.samples import stack
+from training.data.splits import SCHEMES
+from training.losses.terms import parse_term
 from training.objectives import make_objective
 from training.recipe import COMPACT, TWO_SENSORS, Recipe
-from training.samples import stack
 from training.schedules import learning_rate
-from training.splits import SCHEMES
 from training.train import count_pixels, make_samples, read_parts, set_up, train
 
 ROOT = Path(__file__).parents[2]

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from training.records import Status
 from training.results import as_csv, as_markdown, as_text, find_results, main
+from training.runs.records import Status
 
 RECIPE = 'name = "{name}"\nnetwork = "res34_unet"\ntask = "damage"\n'
 

@@ -15,10 +15,10 @@ from tensorboard.plugins.core.core_plugin import CorePluginLoader
 from torch.distributed.run import get_args_parser
 
 from sample_data.pairs import make_pairs
-from training.losses import TERMS
+from training.data.splits import SCHEMES
+from training.losses.terms import TERMS
 from training.recipe import Recipe, as_values
-from training.records import Status
-from training.splits import SCHEMES
+from training.runs.records import Status
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "training" / "README.md"

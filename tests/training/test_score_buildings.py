@@ -8,8 +8,8 @@ from hypothesis.extra.numpy import arrays
 
 from tests.training.building_folders import write_masks
 from training import score_buildings
-from training.building_images import read_building_index
 from training.building_predictor import Answer
+from training.data.building_images import read_building_index
 from training.prepare_buildings import main as prepare
 from training.score_buildings import Histogram, brightness, count, main, simple_rows, total
 

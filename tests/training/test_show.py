@@ -6,8 +6,8 @@ from geodamage.damage import COLOURS, rgb
 from geodamage.errors import OptionError
 from tests.fakes import write_xbd
 from training import show
-from training.augmentation import Sample
-from training.building_images import TEST, BuildingImage, write_building_index
+from training.data.augmentation import Sample
+from training.data.building_images import TEST, BuildingImage, write_building_index
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ import training.train
 from geodamage.errors import CheckpointError, LabelError, OptionError
 from geodamage.networks import create_network
 from geodamage.networks.checkpoints import load_checkpoint, save_checkpoint
-from geodamage.xbd import Pair, find_pairs, read_split
+from geodamage.xbd.folders import Pair, find_pairs, read_split
 from tests.training.small_runs import (
     Tiny,
     arguments_of,
@@ -604,7 +604,7 @@ def test_pixels_are_counted_by_the_size_of_the_image(tmp_path):
     assert counts.shape == (2, 6)
     assert (counts.sum(1) == 96 * 96).all()
     for pair, row in zip(find_pairs(folder / "xbd"), counts, strict=True):
-        grades = training.samples.sample_of(pair, "ignore").grades
+        grades = training.data.samples.sample_of(pair, "ignore").grades
         drawn = np.bincount(grades.ravel(), minlength=6)
         # Drawn masks hold the vertices, so each building has a rim more than its area.
         assert (abs(drawn - row) <= 0.35 * drawn + 60).all()

@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from geodamage.errors import LabelError
-from geodamage.metrics import OfficialScore, official_score
 from geodamage.networks.conventions import Exported, convention_of
-from geodamage.xbd import find_pairs
+from geodamage.scores.pixels import OfficialScore, official_score
+from geodamage.xbd.folders import find_pairs
 from sample_data.pairs import make_pairs
 from tests.fakes import SMALL
-from training.augmentation import Sample
+from training.data.augmentation import Sample
 from training.validation import Validation, padded, predict, validate
 
 CPU = torch.device("cpu")

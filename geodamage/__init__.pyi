@@ -1,0 +1,17 @@
+from ._version import __version__ as __version__
+from .assessment import Job as Job
+from .assessment import Progress as Progress
+from .assessment import Summary as Summary
+from .assessment import assess as assess
+from .buildings.finding import find_buildings as find_buildings
+from .buildings.footprints import grade_footprints as grade_footprints
+from .buildings.footprints import read_footprints as read_footprints
+from .damage import DamageGrade as DamageGrade
+from .errors import GeodamageError as GeodamageError
+from .grid import Grid as Grid
+from .model.card import Card as Card
+from .model.loading import load_model as load_model
+from .output.vectors import write_buildings as write_buildings
+from .prediction import predict as predict
+from .scene.options import SceneOptions as SceneOptions
+from .scene.scene import Scene as Scene

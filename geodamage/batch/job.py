@@ -1,0 +1,192 @@
+"""The job of a batch, and what it makes of each scene: a job and a folder of its own."""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geodamage.assessment import Job
+from geodamage.batch.shard import Shard
+from geodamage.buildings.finding import BuildingOptions
+from geodamage.errors import ManifestError, OptionError, OutputExistsError
+from geodamage.model.card import Card
+from geodamage.model.loading import load_model
+from geodamage.output.publication import sidecar_path
+from geodamage.scene.options import CHOICES, with_choices
+from geodamage.sources import is_remote
+
+if TYPE_CHECKING:
+    from geodamage.batch.manifest import BatchScene
+
+#: Names in the folder of a scene, and of the batch.
+BUILDINGS, GRADES_RASTER, PROBABILITIES = "buildings.gpkg", "grades.tif", "probabilities.tif"
+SCENES, EVENT, REPORT = "scenes", "event.gpkg", "report.html"
+
+_JOB_OPTIONS = frozenset({"model", "footprints", "id_field", "tta", "vote", "tile"})
+_BUILDING_OPTIONS = frozenset(field.name for field in fields(BuildingOptions))
+
+
+def _defaults() -> Job:
+    return Job(pre=(), post=(), output=Path(BUILDINGS))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchJob:
+    """Many scenes: which, where to, and how."""
+
+    scenes: "Sequence[BatchScene]"
+    """What is to be assessed."""
+    output: Path
+    """Folder of the results; it is made where there is none."""
+    defaults: Job = field(default_factory=_defaults)
+    """Options of every scene that does not say otherwise; its images and paths do not count, its
+    `memory` is that of one scene."""
+    raster: bool = False
+    """Write the grades of each scene as a COG, too."""
+    probabilities: bool = False
+    """Write the probabilities of each scene as a COG, too."""
+    report: bool = False
+    """Write a page for each scene and one for the event, too."""
+    merge: bool = True
+    """Write the layer of the event at the end."""
+    admin: Path | None = None
+    """Areas to sum up the event by, besides cells of a grid."""
+    workers: int | None = None
+    """Scenes at a time on this machine; None for as many as fit."""
+    memory: float | None = None
+    """Bytes for all of them; None takes most of what is free."""
+    shard: Shard | None = None
+    """The share of the scenes that is done here."""
+    retry_failed: bool = False
+    """Try those again that failed."""
+    overwrite: bool = False
+    """Replace results that the ledger does not know."""
+    dask: str | None = None
+    """Address of a Dask scheduler."""
+    dask_local: int | None = None
+    """Worker processes of a Dask cluster of this machine."""
+    split: float | None = None
+    """Pixels above which the bands of a scene, not the scene, are the tasks of the cluster."""
+
+    def __post_init__(self) -> None:
+        if self.dask is not None and self.dask_local is not None:
+            raise OptionError("--dask and --dask-local: give one of them")
+        if self.split is not None and self.dask is None and self.dask_local is None:
+            raise OptionError("--split-scenes needs a cluster; give --dask or --dask-local, too")
+        for option, count in (("--workers", self.workers), ("--dask-local", self.dask_local)):
+            if count is not None and count < 1:
+                raise OptionError(f"{option} {count}: give 1 or more")
+
+
+def check_names(scenes: "Sequence[BatchScene]") -> None:
+    """Check that each scene has a name of its own, fit for a folder.
+
+    Raises
+    ------
+    ManifestError
+        If not, or if there is no scene.
+    """
+    if not scenes:
+        raise ManifestError("the list names no scene; give a manifest with at least one")
+    twice = [name for name, count in Counter(s.name for s in scenes).items() if count > 1]
+    if twice:
+        raise ManifestError(f"scene {twice[0]!r} is there twice; give each its own name")
+    for scene in scenes:
+        if scene.name in ("", ".", "..") or "/" in scene.name or "\0" in scene.name:
+            raise ManifestError(f"scene {scene.name!r}: no name for a folder; choose another")
+
+
+def model_name(model: str | os.PathLike[str]) -> str:
+    """Return a name of a bundled model as it is, and a path from the root."""
+    name = os.fspath(model)
+    is_path = Path(name).suffix.lower() in (".onnx", ".toml")
+    return str(Path(name).absolute()) if is_path else name
+
+
+def scene_job(scene: "BatchScene", batch: BatchJob) -> Job:
+    """Return the job of a scene: the defaults of the batch, and what the scene says itself.
+
+    All paths are absolute, because workers may live in other folders.
+
+    Raises
+    ------
+    ManifestError
+        If the scene has an option that is not known.
+    """
+    defaults = batch.defaults
+    options: dict[str, Any] = dict(scene.options)
+    folder = batch.output.absolute() / SCENES / scene.name
+    own = {name: options.pop(name) for name in _JOB_OPTIONS & options.keys()}
+    shape = {name: options.pop(name) for name in _BUILDING_OPTIONS & options.keys()}
+    reading = with_choices(
+        defaults.scene, {name: options.pop(name) for name in CHOICES if name in options}
+    )
+    aoi = options.pop("aoi", None) or defaults.scene.aoi
+    footprints = own.pop("footprints", None) or defaults.footprints
+    if options:
+        raise ManifestError(f"scene {scene.name!r}: unknown options {sorted(options)}")
+    own["model"] = model_name(own.get("model") or defaults.model)
+    return replace(
+        defaults,
+        pre=_absolute(scene.pre),
+        post=_absolute(scene.post),
+        output=folder / BUILDINGS,
+        footprints=None if footprints is None else Path(footprints).absolute(),
+        raster=folder / GRADES_RASTER if batch.raster else None,
+        probabilities=folder / PROBABILITIES if batch.probabilities else None,
+        report=folder / REPORT if batch.report else None,
+        scene=replace(reading, aoi=None if aoi is None else Path(aoi).absolute()),
+        buildings=replace(defaults.buildings, **shape),
+        date=scene.date,
+        overwrite=True,  # what the ledger does not know is refused before
+        **own,
+    )
+
+
+def _absolute(names: Sequence[str]) -> tuple[str, ...]:
+    found = []
+    for name in names:
+        if is_remote(name):
+            found.append(name)
+        elif name.startswith("@"):
+            found.append(f"@{Path(name[1:]).absolute()}")
+        else:
+            found.append(str(Path(name).absolute()))
+    return tuple(found)
+
+
+def results_of(job: Job) -> list[Path]:
+    """Return all files that a job makes."""
+    wanted = [job.output, job.raster, job.probabilities, job.report]
+    return [path for name in wanted if name is not None for path in (name, sidecar_path(name))]
+
+
+def refuse_strangers(job: Job) -> None:
+    """Check that nothing is there yet of what a job makes.
+
+    Raises
+    ------
+    OutputExistsError
+        If something is.
+    """
+    for path in results_of(job):
+        if os.path.lexists(path):
+            raise OutputExistsError(
+                f"{path} exists, and the ledger does not know it; choose another folder or give "
+                "--overwrite"
+            )
+
+
+@lru_cache(maxsize=8)
+def read_card_of(model: str) -> Card:
+    """Return the card of a model or an ensemble.
+
+    Raises
+    ------
+    ModelError
+        If it cannot be loaded.
+    """
+    return load_model(model, device="cpu", threads=1).card

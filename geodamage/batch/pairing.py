@@ -1,0 +1,168 @@
+"""Pairing: which images lie on which, told by where they lie on the Earth."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+from pyproj import CRS, Proj, Transformer
+from shapely.geometry.base import BaseGeometry
+
+from geodamage.errors import SceneError
+from geodamage.grid import WGS84, Grid
+from geodamage.scene.tiles import open_tile
+
+#: Share of the smaller of two images that lies in the other, from which they make a pair: images
+#: side by side share a sliver by rounding. One row of an image of 1,000.
+LEAST_OVERLAP = 1e-3
+
+#: Points of each side of an image; a straight side in one CRS is bent in another.
+_POINTS = 16
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An image and where it lies.
+
+    Attributes
+    ----------
+    name
+        What a scene may be called after it.
+    path
+        Absolute path or URL.
+    outline
+        Polygons in longitude and latitude, degrees.
+    taken
+        When it was taken, UTC; None where nobody says.
+    """
+
+    name: str
+    path: str
+    outline: BaseGeometry
+    taken: datetime | None = None
+
+
+def outline_of(path: str) -> BaseGeometry:
+    """Return where a GeoTIFF lies, a polygon in longitude and latitude; reads its header only.
+
+    Raises
+    ------
+    SceneReadError
+        If it is not a GeoTIFF.
+    SceneError
+        If it lies nowhere.
+    """
+    tile = open_tile(path, (1,), 1)  # which of its channels are used is not the question here
+    tile.dataset.close()
+    outline = _lonlat(tile.grid)
+    if not np.isfinite(outline.bounds).all() or outline.is_empty:
+        raise SceneError(f"{path}: lies off the Earth; its CRS or transform is wrong")
+    return outline
+
+
+def _lonlat(grid: Grid) -> BaseGeometry:
+    rows, columns = grid.shape
+    side = np.arange(_POINTS) / _POINTS
+    zero, one = np.zeros(_POINTS), np.ones(_POINTS)
+    across = np.concatenate([side, one, 1 - side, zero]) * columns
+    down = np.concatenate([zero, side, one, 1 - side]) * rows
+    to_lonlat = Transformer.from_crs(grid.crs, "EPSG:4326", always_xy=True)
+    return shapely.Polygon(np.column_stack(to_lonlat.transform(*grid.xy(across, down))))
+
+
+def ground_area(shape: BaseGeometry, crs: CRS) -> float:
+    """Return the geodesic area of a polygon, km²."""
+    to_lonlat = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
+
+    def place(points: Floats) -> Floats:
+        return np.column_stack(to_lonlat.transform(points[:, 0], points[:, 1]))
+
+    return abs(float(WGS84.geometry_area_perimeter(shapely.transform(shape, place))[0])) / 1e6
+
+
+def pair_up(pre: Sequence[Placed], post: Sequence[Placed]) -> Iterator[tuple[Placed, list[Placed]]]:
+    """Yield each image after with the images before that it lies on, the best first.
+
+    Two images make a pair where `LEAST_OVERLAP` of the smaller lies in the other. Of images with
+    a date the latest is best, and an older one counts where it shows what later ones do not; of
+    others the one that covers most is best, and all count.
+    """
+    middles = np.array([_middle(image.outline) for image in pre]).reshape(-1, 3)
+    reaches = np.array([_reach(image.outline) for image in pre])
+    for image in post:
+        away = np.arccos(np.clip(middles @ _middle(image.outline), -1, 1))
+        near = np.flatnonzero(away <= (reaches + _reach(image.outline)) * 1.01 + 1e-6)
+        yield image, _lying_on(image, [pre[int(index)] for index in near])
+
+
+def _lying_on(image: Placed, candidates: Sequence[Placed]) -> list[Placed]:
+    """Return the candidates that an image lies on, the best first."""
+    plane = _Plane(image.outline)
+    whole = plane.flat(image.outline)
+    shapes = [plane.flat(candidate.outline) for candidate in candidates]
+    shares = [_share(whole, shape) for shape in shapes]
+    pairs = [
+        (candidate, shape, share)
+        for candidate, shape, share in zip(candidates, shapes, shares, strict=True)
+        if share >= LEAST_OVERLAP
+    ]
+    # Rounded, so that equal shares are equal on every machine.
+    pairs.sort(key=lambda pair: (_age(pair[0]), -round(pair[2], 3), pair[0].name, pair[0].path))
+    if any(candidate.taken is None for candidate, _, _ in pairs):
+        return [candidate for candidate, _, _ in pairs]
+    chosen, open_part = [], whole
+    for candidate, shape, _ in pairs:
+        gain = shapely.intersection(open_part, shape).area
+        if gain >= LEAST_OVERLAP * min(whole.area, shape.area):
+            chosen.append(candidate)
+            open_part = shapely.difference(open_part, shape)
+    return chosen
+
+
+def _age(image: Placed) -> float:
+    return 0.0 if image.taken is None else -image.taken.timestamp()
+
+
+def _share(one: BaseGeometry, other: BaseGeometry) -> float:
+    """Return which share of the smaller of two areas lies in the other."""
+    smaller = min(one.area, other.area)
+    return float(shapely.intersection(one, other).area / smaller) if smaller else 0.0
+
+
+def _vectors(outline: BaseGeometry) -> Floats:
+    """Return the corners as unit vectors from the middle of the Earth, float64 (n, 3)."""
+    lon, lat = np.radians(shapely.get_coordinates(outline)).T
+    return np.column_stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
+
+
+def _middle(outline: BaseGeometry) -> Floats:
+    middle = _vectors(outline).mean(axis=0)
+    return np.asarray(middle / max(float(np.linalg.norm(middle)), 1e-12))
+
+
+def _reach(outline: BaseGeometry) -> float:
+    """Return how far an outline reaches from its middle, radians."""
+    cosines = _vectors(outline) @ _middle(outline)
+    return float(np.arccos(np.clip(cosines, -1, 1)).max())
+
+
+class _Plane:
+    """A plane of equal areas around an outline: no pole and no antimeridian is in the way."""
+
+    def __init__(self, outline: BaseGeometry) -> None:
+        x, y, z = _middle(outline)
+        lon, lat = math.degrees(math.atan2(y, x)), math.degrees(math.asin(max(min(z, 1), -1)))
+        self._proj = Proj(proj="laea", lon_0=lon, lat_0=lat, ellps="WGS84")
+
+    def flat(self, outline: BaseGeometry) -> BaseGeometry:
+        """Return an outline in metres."""
+
+        def place(points: Floats) -> Floats:
+            return np.column_stack(self._proj(points[:, 0], points[:, 1]))
+
+        return shapely.make_valid(shapely.transform(shapely.force_2d(outline), place))

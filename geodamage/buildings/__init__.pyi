@@ -1,0 +1,10 @@
+from .finding import CUT_SHARE as CUT_SHARE
+from .finding import DEFAULT_MIN_AREA as DEFAULT_MIN_AREA
+from .finding import BuildingCounts as BuildingCounts
+from .finding import BuildingOptions as BuildingOptions
+from .finding import Grading as Grading
+from .finding import count_seen as count_seen
+from .finding import find_buildings as find_buildings
+from .finding import find_footprints as find_footprints
+from .finding import pixel_area as pixel_area
+from .finding import polygonise as polygonise

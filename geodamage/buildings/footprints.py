@@ -1,0 +1,373 @@
+"""Footprints: polygons that a user gives, graded instead of found; every one of them comes out."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pyogrio
+import rasterio.features
+import shapely
+from pyproj import Transformer
+from rasterio.transform import Affine
+
+from geodamage.ahead import close
+from geodamage.buildings.finding import Grading
+from geodamage.errors import FootprintError
+from geodamage.fields import NAMES
+from geodamage.grid import WGS84, Grid
+from geodamage.model.card import Card
+from geodamage.prediction import UNSEEN, Strip
+from geodamage.scene.scene import MISSING_POST, MISSING_PRE, OUTSIDE_AOI, Scene
+from geodamage.sources import check_vector_file
+from geodamage.windows import Window
+
+#: Rows and columns of sub-pixels a pixel is cut into to measure how much of it is covered.
+FINENESS = 5
+#: Pixels of area under which a footprint is graded with a ring of one pixel around it.
+SMALL = 4.0
+#: Share of a footprint that must be seen: under the first it is not assessed, under the second
+#: only partly.
+LEAST_SEEN, WELL_SEEN = 0.1, 0.9
+#: Columns that hold the footprint's own identity, looked for in this order.
+ID_COLUMNS = ("building_id", "id", "uid", "osm_id", "fid")
+
+
+@dataclass(frozen=True)
+class Footprints:
+    """Footprints of a scene.
+
+    Attributes
+    ----------
+    frame
+        `building_id` (unique) and `geometry` (may be null), in the CRS of the scene's grid.
+    source
+        Name of the file.
+    duplicates
+        Number of identities that were given a suffix.
+    repaired
+        Number of geometries that crossed themselves and were made valid.
+    """
+
+    frame: gpd.GeoDataFrame
+    source: str
+    duplicates: int
+    repaired: int
+
+    def require_overlap(self, scene: Scene) -> None:
+        """Raise `FootprintError` if no footprint lies in a scene."""
+        region = scene.grid.window_bounds(scene.region)
+        if not shapely.intersects(self.frame.geometry.to_numpy(), shapely.box(*region)).any():
+            own = [round(float(v), 1) for v in self.frame.total_bounds]
+            raise FootprintError(
+                f"{self.source}: no footprint lies in the scene; they cover {own}, the scene "
+                f"{[round(v, 1) for v in region]} in {scene.grid.crs.to_string()}"
+            )
+
+
+def read_footprints(
+    path: str | PathLike[str], grid: Grid, *, id_field: str | None = None
+) -> Footprints:
+    """Read footprints of any vector format that GDAL reads, in any CRS.
+
+    Raises
+    ------
+    FootprintError
+        If the file cannot be read, has no CRS, no polygons or no such identity field.
+    """
+    path = Path(path)
+    # A FileGDB is a folder; nothing else that is no regular file is opened (a FIFO would hang).
+    if not (path.is_dir() and path.suffix.lower() == ".gdb"):
+        check_vector_file(path)
+    try:
+        frame = pyogrio.read_dataframe(path, fid_as_index=True)
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError) as error:
+        why = str(error).partition(";")[0]  # then follows GDAL's advice, for GDAL's command line
+        raise FootprintError(f"{path}: no vector file that GDAL reads ({why})") from error
+    if not isinstance(frame, gpd.GeoDataFrame):
+        raise FootprintError(f"{path}: a table without geometry; give polygons")
+    if frame.crs is None:
+        raise FootprintError(
+            f"{path}: has no CRS, so its place is unknown; assign one (ogr2ogr -a_srs)"
+        )
+    identities, duplicates = _identities(frame, path, id_field)
+    shapes = _in_plane(frame, grid, path)
+    broken = ~shapely.is_valid(shapes) & ~shapely.is_missing(shapes)
+    shapes[broken] = shapely.make_valid(shapes[broken], method="structure", keep_collapsed=False)
+    kinds = set(np.unique(shapely.get_type_id(shapes)).tolist())
+    if not kinds & {3, 6, 7}:
+        raise FootprintError(f"{path}: holds no polygon; give building footprints")
+    geometry = gpd.GeoSeries(shapes, crs=grid.crs)
+    own = gpd.GeoDataFrame({"building_id": identities}, geometry=geometry, crs=grid.crs)
+    return Footprints(own, path.name, duplicates, int(broken.sum()))
+
+
+def _in_plane(frame: gpd.GeoDataFrame, grid: Grid, path: Path) -> np.ndarray:
+    shapes = shapely.force_2d(frame.geometry.to_numpy())
+    finite = np.isfinite(shapely.bounds(shapes)).all(1) | shapely.is_missing(shapes)
+    if not finite[~shapely.is_empty(shapes)].all():
+        raise FootprintError(f"{path}: a coordinate is not a number; mend the file")
+    flat = gpd.GeoSeries(shapes, crs=frame.crs).to_crs(grid.crs).to_numpy().copy()
+    bounds = shapely.bounds(flat)
+    unplaced = ~np.isfinite(bounds).all(1) & ~shapely.is_missing(flat) & ~shapely.is_empty(flat)
+    if unplaced.any():
+        raise FootprintError(
+            f"{path}: {int(unplaced.sum())} footprints have no place in {grid.crs.to_string()}; "
+            f"their CRS ({frame.crs.to_string()}) is probably wrong"
+        )
+    placed: np.ndarray = flat
+    return placed
+
+
+def _identities(frame: gpd.GeoDataFrame, path: Path, id_field: str | None) -> tuple[list[str], int]:
+    if id_field is not None and id_field not in frame.columns:
+        names = ", ".join(str(c) for c in frame.columns if c != frame.geometry.name)
+        raise FootprintError(f"{path}: no field {id_field!r}; it has {names or 'none'}")
+    name = id_field or next((c for c in ID_COLUMNS if c in frame.columns), None)
+    column = frame.index if name is None else frame[name]
+    given = [
+        str(index) if value is None or value != value else _text(value)
+        for index, value in zip(frame.index, column, strict=True)
+    ]
+    taken = set(given)
+    seen: dict[str, int] = {}
+    unique, duplicates = [], 0
+    for identity in given:
+        times = seen[identity] = seen.get(identity, 0) + 1
+        fresh = identity
+        while times > 1 and fresh in taken:
+            fresh = f"{identity}-{times}"
+            times += 1
+        duplicates += fresh != identity
+        taken.add(fresh)
+        unique.append(fresh)
+    return unique, duplicates
+
+
+def _text(value: object) -> str:
+    whole = isinstance(value, float) and value.is_integer()
+    return str(int(value)) if whole and isinstance(value, float) else str(value)
+
+
+class _Grader:
+    """Sums what the pixels say of each footprint as the strips pass."""
+
+    def __init__(self, scene: Scene, footprints: Footprints, card: Card) -> None:
+        self.scene, self.source = scene, footprints.source
+        self.grading = Grading.of(card)
+        self.frame = footprints.frame
+        self.pixel = abs(scene.grid.transform.a)
+        own = self.frame.geometry.to_numpy()
+        area, length = shapely.area(own), shapely.length(own)
+        # A sliver may lie between the centres of sub-pixels, and would seem to cover nothing.
+        sliver = 2 * area < length * self.pixel / FINENESS
+        self.small = (area < SMALL * self.pixel**2) | sliver
+        # A small footprint is voted on with a ring of one pixel around it.
+        self.shapes = np.where(self.small, shapely.buffer(own, self.pixel), own)
+        self.boxes = [_box(bounds, scene.grid) for bounds in shapely.bounds(self.shapes)]
+        self.remaining = np.array([(box & scene.region).size for box in self.boxes], np.int64)
+        count = len(own)
+        self.votes = np.zeros((count, 4))
+        self.covered = np.zeros(count)
+        self.seen = np.zeros(count)
+        self.flagged = np.zeros((count, len(_CAUSES)))
+        self.order = np.argsort([box.row for box in self.boxes], kind="stable")
+        self.tops = np.array([self.boxes[i].row for i in self.order])
+        self.tallest = max((box.height for box in self.boxes), default=0)
+
+    def unmet(self) -> gpd.GeoDataFrame:
+        """Return the footprints that no strip will reach."""
+        return self.graded(np.flatnonzero(self.remaining == 0))
+
+    def add(self, strip: Strip) -> gpd.GeoDataFrame:
+        """Take the next strip; return the footprints that it finishes."""
+        first = np.searchsorted(self.tops, strip.window.row - self.tallest)
+        last = np.searchsorted(self.tops, strip.window.bottom)
+        done = []
+        for i in self.order[first:last]:
+            window = self.boxes[i] & strip.window
+            if window.size:
+                self._sum(i, window, strip)
+                self.remaining[i] -= window.size
+                if self.remaining[i] == 0:
+                    done.append(i)
+        return self.graded(np.array(sorted(done), np.int64))
+
+    def _sum(self, i: int, window: Window, strip: Strip) -> None:
+        fine = 1 if self.boxes[i].size > LARGE else FINENESS
+        cover = coverage(self.shapes[i], self.scene.grid.crop(window).transform, window.shape, fine)
+        place = window.shift(-strip.window.row, -strip.window.column).slices
+        missing = strip.missing[place]
+        weight = cover * ((missing & UNSEEN) == 0)
+        damage = strip.probabilities[(slice(1, None), *place)].astype(np.float64)
+        damage /= np.maximum(damage.sum(0), 1e-30)  # the damage head alone
+        self.votes[i] += (damage * weight).sum((1, 2))
+        self.covered[i] += cover.sum()
+        self.seen[i] += weight.sum()
+        for n, (flag, _) in enumerate(_CAUSES):
+            self.flagged[i, n] += (cover * ((missing & flag) > 0)).sum()
+
+    def graded(self, chosen: np.ndarray) -> gpd.GeoDataFrame:
+        """Return some footprints with every field."""
+        frame = self.frame.iloc[chosen]
+        own = frame.geometry.to_numpy()
+        outside = self._outside(chosen)
+        share = self.seen[chosen] / np.maximum(self.covered[chosen] + outside, 1e-9)
+        share = np.clip(share, 0, 1)
+        placed = ~(shapely.is_missing(own) | shapely.is_empty(own))
+        assessed = placed & (share >= LEAST_SEEN)
+        whole = assessed & (share >= WELL_SEEN) & ~self.small[chosen]
+        status = np.where(whole, "assessed", np.where(assessed, "partial", "not_assessed"))
+        graded = self.grading.columns(self.votes[chosen])
+        columns = {
+            "building_id": frame["building_id"].to_numpy(),
+            **{name: _hide(values, assessed) for name, values in graded.items()},
+            "status": status.astype(object),
+            "status_reason": self._reasons(chosen, own, share, placed),
+            "valid_fraction": np.where(placed, share, 0.0),
+            **_place(own, self.scene.grid),
+            "source": np.full(len(chosen), self.source, object),
+        }
+        columns = {name: columns[name] for name in NAMES}
+        return gpd.GeoDataFrame(columns, geometry=own, crs=self.scene.grid.crs)
+
+    def _outside(self, chosen: np.ndarray) -> np.ndarray:
+        """Return the area of each footprint beyond the region, pixels."""
+        region = shapely.box(*self.scene.grid.window_bounds(self.scene.region))
+        area = np.zeros(len(chosen))
+        for n, i in enumerate(chosen):
+            if not self.scene.region.contains(self.boxes[i]):
+                area[n] = shapely.area(shapely.difference(self.shapes[i], region))
+        return np.nan_to_num(area) / self.pixel**2
+
+    def _reasons(
+        self, chosen: np.ndarray, own: np.ndarray, share: np.ndarray, placed: np.ndarray
+    ) -> np.ndarray:
+        reasons = np.full(len(chosen), None, object)
+        for n, i in enumerate(chosen):
+            if not placed[n]:
+                reasons[n] = "no_geometry"
+            elif share[n] < WELL_SEEN:
+                reasons[n] = self._cause(i)
+            elif self.small[i]:
+                reasons[n] = "too_small"
+        return reasons
+
+    def _cause(self, i: int) -> str:
+        """Return what hides most of a footprint."""
+        shape, scene = self.shapes[i], self.scene
+        amounts = dict(zip((name for _, name in _CAUSES), self.flagged[i], strict=True))
+        for name, outline in (("pre", scene.pre_outline), ("post", scene.post_outline)):
+            beyond = float(shapely.area(shapely.difference(shape, outline))) / self.pixel**2
+            amounts[f"outside_{name}"] = beyond
+            amounts[f"nodata_{name}"] -= beyond
+        if scene.aoi is not None:
+            beyond = float(shapely.area(shapely.difference(shape, scene.aoi))) / self.pixel**2
+            amounts["outside_aoi"] = max(amounts["outside_aoi"], beyond)
+        return max(amounts, key=lambda name: amounts[name])
+
+
+#: Flags of missing pixels and what they are called where no outline says more.
+_CAUSES = (
+    (MISSING_PRE, "nodata_pre"),
+    (MISSING_POST, "nodata_post"),
+    (OUTSIDE_AOI, "outside_aoi"),
+)
+#: Pixels of a box above which pixel centres measure the cover well enough.
+LARGE = 250_000
+
+
+def grade_footprints(
+    strips: Iterable[Strip], scene: Scene, footprints: Footprints, card: Card
+) -> Iterator[gpd.GeoDataFrame]:
+    """Grade given footprints while a scene is predicted.
+
+    The vote uses the damage head alone, weighted by the covered area of each pixel.
+
+    Parameters
+    ----------
+    strips
+        From `predict`.
+    scene
+        Open.
+    footprints
+        From `read_footprints`, on the scene's grid.
+    card
+        Of the model.
+
+    Yields
+    ------
+    GeoDataFrame
+        First the footprints outside the region, then those that each strip finished (often none).
+        All together they are the footprints given, each once.
+    """
+    grader = _Grader(scene, footprints, card)
+    try:
+        yield grader.unmet()
+        for strip in strips:
+            yield grader.add(strip)
+    finally:
+        close(strips)
+
+
+def coverage(
+    shape: shapely.Geometry, transform: Affine, size: tuple[int, int], fineness: int = FINENESS
+) -> np.ndarray:
+    """Measure how much of each pixel a polygon covers.
+
+    Returns
+    -------
+    float64 (rows, columns)
+        0-1, in steps of 1 / fineness².
+    """
+    rows, columns = size
+    a, b, c, d, e, f = transform[:6]
+    fine = Affine(a / fineness, b / fineness, c, d / fineness, e / fineness, f)
+    burned = rasterio.features.rasterize(
+        [(shape, 1)], out_shape=(rows * fineness, columns * fineness), transform=fine, dtype="uint8"
+    )
+    cover: np.ndarray = burned.reshape(rows, fineness, columns, fineness).mean((1, 3))
+    return cover
+
+
+def _box(bounds: np.ndarray, grid: Grid) -> Window:
+    """Return the pixels that a footprint may touch; empty where it has no geometry."""
+    if not np.isfinite(bounds).all():
+        return Window(0, 0, 0, 0)
+    a, _, c, _, e, f = grid.transform[:6]
+    left, right = (int(np.floor((x - c) / a)) for x in (bounds[0], bounds[2]))
+    top, bottom = (int(np.floor((y - f) / e)) for y in (bounds[3], bounds[1]))
+    return Window(top, left, bottom - top + 1, right - left + 1)
+
+
+def _hide(values: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    hidden = values.astype(object)
+    hidden[~shown] = None
+    return hidden
+
+
+def _place(shapes: np.ndarray, grid: Grid) -> dict[str, np.ndarray]:
+    """Return geodesic area in m², longitude and latitude of a point inside; NaN without a place."""
+    shapes = shapes.copy()
+    shapes[shapely.is_empty(shapes)] = None  # an empty point has no x
+    points = shapely.point_on_surface(shapes)
+    x, y = shapely.get_x(points), shapely.get_y(points)
+    known = np.isfinite(x)
+    lon, lat = np.full(len(shapes), np.nan), np.full(len(shapes), np.nan)
+    to_lonlat = Transformer.from_crs(grid.crs, "EPSG:4326", always_xy=True)
+    lon[known], lat[known] = to_lonlat.transform(x[known], y[known])
+    area = np.full(len(shapes), np.nan)
+    for n in np.flatnonzero(known):
+        turned: Any = shapely.transform(shapes[n], to_lonlat.transform, interleaved=False)  # type: ignore[arg-type]
+        area[n] = _geodesic_area(turned)
+    return {"area_m2": area, "lon": lon, "lat": lat}
+
+
+def _geodesic_area(shape: shapely.Geometry) -> float:
+    """Return the area of the polygons of a shape in degrees, m²; their rings may run either way."""
+    parts = shapely.get_parts(shape)
+    polygons = shapely.orient_polygons(parts[shapely.get_dimensions(parts) == 2])
+    return float(sum(abs(WGS84.geometry_area_perimeter(part)[0]) for part in polygons))

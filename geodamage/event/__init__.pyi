@@ -1,0 +1,14 @@
+from .layers import Rollups as Rollups
+from .layers import best_looks as best_looks
+from .merging import CUT as CUT
+from .merging import DEFAULT_CELL as DEFAULT_CELL
+from .merging import EventProgress as EventProgress
+from .merging import EventSummary as EventSummary
+from .merging import Existing as Existing
+from .merging import add_scenes as add_scenes
+from .merging import merge_event as merge_event
+from .record import LOOK_KEYS as LOOK_KEYS
+from .record import VOLATILE as VOLATILE
+from .record import Record as Record
+from .record import no_record as no_record
+from .record import read_record as read_record

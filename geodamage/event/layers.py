@@ -1,0 +1,195 @@
+"""The layers of an event, and the facts about them."""
+
+import warnings
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pyogrio
+import shapely
+
+from geodamage._version import __version__
+from geodamage.damage import GRADES
+from geodamage.errors import OutputError
+from geodamage.event.looks import (
+    LONLAT,
+)
+from geodamage.event.places import IOU_DECIMALS, LEAST_IOU
+from geodamage.event.record import Record
+from geodamage.event.rollups import (
+    GRADE_FIELDS,
+    Admin,
+    roll_up_by_admin,
+    roll_up_by_grid,
+    tally,
+)
+from geodamage.fields import NAMES, STATUSES
+from geodamage.grid import WGS84
+from geodamage.output.publication import output_errors
+from geodamage.report.findings import STATEMENT
+
+
+class Rollups(NamedTuple):
+    """How buildings are counted.
+
+    Attributes
+    ----------
+    cell
+        Side of a cell of the grid, metres.
+    admin
+        Administrative areas, or None.
+    """
+
+    cell: float
+    admin: Admin | None
+
+
+def make_layers(
+    record: Record, rollups: Rollups
+) -> tuple[dict[str, gpd.GeoDataFrame], dict[str, Any]]:
+    """Return the layers of an event, and what its sidecar says."""
+    buildings = best_looks(record.looks)
+    area = _assessed_area(record.scenes)
+    layers = {
+        "buildings": buildings,
+        "looks": record.looks,
+        "scenes": record.scenes.drop(columns="fingerprint"),
+        "assessed_area": area,
+        "grid": roll_up_by_grid(buildings, rollups.cell),
+    }
+    facts = _facts(record, buildings, float(area["area_km2"].sum()))
+    facts["grid"] = {"cell": rollups.cell, "cells": len(layers["grid"])}
+    facts["admin"] = None
+    if rollups.admin is not None:
+        layers["admin"], outside = roll_up_by_admin(buildings, rollups.admin)
+        facts["admin"] = {
+            "file": rollups.admin.source,
+            "field": rollups.admin.field,
+            "areas": len(layers["admin"]),
+            "buildings_outside": outside,
+        }
+    return layers, facts
+
+
+def _assessed_area(scenes: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """Return the union of the outlines of scenes, as one row; none where none is known."""
+    shapes = scenes.geometry.to_numpy()
+    union = shapely.union_all(shapes[~shapely.is_missing(shapes)])
+    geometry = [] if union.is_empty else [union]
+    columns = {"area_km2": pd.Series([_km2(shape) for shape in geometry], dtype="float64")}
+    return gpd.GeoDataFrame(columns, geometry=gpd.GeoSeries(geometry, crs=LONLAT), crs=LONLAT)
+
+
+def _km2(shape: shapely.Geometry) -> float:
+    """Return the geodesic area of a shape in degrees, km²."""
+    parts = shapely.orient_polygons(shapely.get_parts(shape))
+    return sum(abs(WGS84.geometry_area_perimeter(part)[0]) for part in parts) / 1e6
+
+
+def _facts(record: Record, buildings: gpd.GeoDataFrame, area_km2: float) -> dict[str, Any]:
+    """Return what the sidecar of an event says."""
+    whole = tally(buildings, np.zeros(len(buildings), np.int64), 1).iloc[0]
+    statuses = buildings["status"].value_counts()
+    dates = record.scenes["date"].dropna()
+    unplaced = record.scenes.geometry.isna()
+    return {
+        "statement": STATEMENT,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "software": {"geodamage": __version__},
+        "scenes": len(record.scenes),
+        "scenes_without_outline": record.scenes["scene"][unplaced].tolist(),
+        "first_date": dates.min() if len(dates) else None,
+        "last_date": dates.max() if len(dates) else None,
+        "models": sorted(record.scenes["model"].dropna().unique()),
+        "matching": {"least_iou": LEAST_IOU, "iou_decimals": IOU_DECIMALS},
+        "looks": len(record.looks),
+        "assessed_km2": round(_assessed_km2(record.scenes, area_km2), 6),
+        "buildings": len(buildings),
+        "buildings_per_grade": {g.label: int(whole[GRADE_FIELDS[g]]) for g in GRADES},
+        "area_m2_per_grade": {
+            g.label: round(float(whole[f"area_m2_{GRADE_FIELDS[g]}"]), 1) for g in GRADES
+        },
+        "buildings_per_status": {name: int(statuses.get(name, 0)) for name in STATUSES},
+        "fingerprints": dict(
+            zip(record.scenes["scene"], record.scenes["fingerprint"], strict=True)
+        ),
+    }
+
+
+def _assessed_km2(scenes: gpd.GeoDataFrame, area_km2: float) -> float:
+    """Return the ground that was assessed, km²: no more than the scenes together, or their union.
+
+    The union counts the nodata inside a scene, the scenes what they share.
+    """
+    known = scenes["assessed_km2"]
+    return area_km2 if known.isna().any() else min(area_km2, float(known.sum()))
+
+
+#: Geometry type that each layer declares; a building may have none, or any.
+_GEOMETRY_TYPES = {"buildings": "Unknown", "looks": "Unknown"}
+
+
+def write_layers(layers: dict[str, gpd.GeoDataFrame], path: Path) -> None:
+    """Write the layers of a GeoPackage."""
+    with output_errors(path), warnings.catch_warnings():
+        # GDAL wishes that a GeoPackage be called `*.gpkg` while it is a partial file.
+        warnings.filterwarnings("ignore", message=".*extension", category=RuntimeWarning)
+        path.unlink(missing_ok=True)
+        for name, frame in layers.items():
+            kind = _GEOMETRY_TYPES.get(name, "MultiPolygon")
+            pyogrio.write_dataframe(
+                frame,
+                path,
+                layer=name,
+                driver="GPKG",
+                geometry_type=kind,
+                promote_to_multi=kind == "MultiPolygon",
+            )
+            count = int(pyogrio.read_info(path, layer=name)["features"])
+            if count != len(frame):
+                raise OutputError(
+                    f"cannot write layer {name}: {count:,} of {len(frame):,} rows arrived; check "
+                    f"the free space of {path.parent}"
+                )
+
+
+def best_looks(looks: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """Return the best look at each building of an event.
+
+    A whole one comes before one that is partial, and that before one that is not assessed; then
+    the higher valid fraction counts, then the later date, then the larger area, then the higher
+    confidence, then the name of the scene.
+
+    Parameters
+    ----------
+    looks
+        `LOOK_KEYS`, every field and `geometry`.
+
+    Returns
+    -------
+    GeoDataFrame
+        `event_building_id`, every field, `looks`, `scene` and `date` of the best look,
+        `first_seen` and `last_seen` (dates of the first and last look that is assessed, at least
+        in part), and `geometry`; by `event_building_id`.
+    """
+    rank = looks["status"].map({name: n for n, name in enumerate(STATUSES)}).astype("int64")
+    ranked = looks.assign(rank=rank, date=looks["date"].fillna(""))
+    keys = ["rank", "valid_fraction", "date", "area_m2", "confidence", "scene", "building_id"]
+    ranked = ranked.sort_values(
+        keys, ascending=[True, False, False, False, False, True, True], kind="stable"
+    )
+    best = looks.loc[ranked.drop_duplicates("event_building_id").index]
+    best = best.sort_values("event_building_id", ignore_index=True)
+    names = best["event_building_id"]
+    dates = looks[looks["status"] != "not_assessed"].groupby("event_building_id")["date"]
+    counts = looks["event_building_id"].value_counts()
+    best = best.assign(
+        looks=names.map(counts).astype("Int32"),
+        first_seen=names.map(dates.min()).astype("string"),
+        last_seen=names.map(dates.max()).astype("string"),
+    )
+    after = ["looks", "scene", "date", "first_seen", "last_seen", "geometry"]
+    return best[["event_building_id", *NAMES, *after]]

@@ -1,0 +1,313 @@
+"""Events: the looks of many scenes merged into one layer with one building per place."""
+
+import hashlib
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+
+from geodamage.event.layers import Rollups, make_layers, write_layers
+from geodamage.event.looks import (
+    LONLAT,
+    Look,
+    SceneLooks,
+    check_names,
+    fingerprint,
+    order_key,
+    order_looks,
+    read_look,
+)
+from geodamage.event.places import UNKNOWN, Sightings, find_places
+from geodamage.event.record import LOOK_KEYS, Record, no_record, read_record, scene_row
+from geodamage.event.rollups import (
+    check_cell,
+    read_admin,
+)
+from geodamage.fields import identity
+from geodamage.output.publication import Publication, check_output
+
+Existing = Literal["refuse", "replace", "update"]
+
+DEFAULT_CELL = 500.0
+
+#: Why a building that a model found is partial.
+CUT = "cut_by_edge_or_nodata"
+
+
+@dataclass(frozen=True)
+class EventProgress:
+    """How far a merge is.
+
+    Attributes
+    ----------
+    stage
+        `read`, `match`, `write` or `done`.
+    done, total
+        Scenes that are read, and all of them.
+    message
+        A line for the user, or None; `warning` says that it is one.
+    """
+
+    stage: str
+    done: int = 0
+    total: int = 0
+    message: str | None = None
+    warning: bool = False
+
+
+@dataclass(frozen=True)
+class EventSummary:
+    """What a merge came to.
+
+    Attributes
+    ----------
+    scenes
+        In the event now.
+    fresh, redone, unchanged
+        Scenes given that it did not know, knew with another result, and knew as they are.
+    looks, buildings
+        In the event now.
+    facts
+        What the sidecar says.
+    """
+
+    scenes: int
+    fresh: int
+    redone: int
+    unchanged: int
+    looks: int
+    buildings: int
+    facts: dict[str, Any]
+
+
+def merge_event(
+    looks: Sequence[Look],
+    output: Path,
+    *,
+    admin: Path | None = None,
+    admin_name: str | None = None,
+    cell: float = DEFAULT_CELL,
+    existing: Existing = "refuse",
+) -> Generator[EventProgress, None, EventSummary]:
+    """Merge the looks of scenes into one layer of the event; a generator of progress.
+
+    The result does not depend on the order in which looks are given. Closing the generator stops
+    the work and leaves no file, or the file that was there.
+
+    Parameters
+    ----------
+    looks
+        From `find_looks`, or made by hand.
+    output
+        GeoPackage; its layers are `buildings`, `looks`, `scenes`, `assessed_area`, `grid`, and
+        `admin` where areas are given.
+    admin, admin_name
+        Vector file of administrative areas, and the field with their names.
+    cell
+        Side of the cells of the grid, metres.
+    existing
+        What becomes of an event that is there: `update` keeps its looks and the
+        `event_building_id` of its buildings, replaces the looks of scenes that were redone, and
+        adds those of new ones.
+
+    Returns
+    -------
+    The summary, as the value of the generator.
+
+    Raises
+    ------
+    GeodamageError
+        Of the kind that fits: `InputError` for looks and areas, `OutputError` for the event.
+    """
+    check_cell(cell)
+    check_names(looks)
+    inputs = [path for look in looks for path in (look.buildings, look.sidecar)]
+    inputs += [] if admin is None else [admin]
+    is_replaced = existing != "refuse"
+    check_output(output, inputs=inputs, overwrite=is_replaced, extensions=(".gpkg",))
+    rollups = Rollups(cell, None if admin is None else read_admin(admin, admin_name))
+    known = read_record(output) if existing == "update" and output.exists() else no_record()
+    scenes = yield from _read(looks, known)
+    redone = known.names & {scene.look.scene for scene in scenes}
+    yield EventProgress("match", len(looks), len(looks))
+    record = add_scenes(known, scenes)
+    yield EventProgress("write", len(looks), len(looks))
+    layers, facts = make_layers(record, rollups)
+    with Publication(overwrite=is_replaced) as publication:
+        write_layers(layers, publication.partial(output))
+        publication.sidecar(output, facts)
+    yield EventProgress("done", len(looks), len(looks))
+    return EventSummary(
+        scenes=len(record.scenes),
+        fresh=len(scenes) - len(redone),
+        redone=len(redone),
+        unchanged=len(looks) - len(scenes),
+        looks=len(record.looks),
+        buildings=len(layers["buildings"]),
+        facts=facts,
+    )
+
+
+def _read(looks: Sequence[Look], known: Record) -> Generator[EventProgress, None, list[SceneLooks]]:
+    """Read the scenes that the event does not know as they are."""
+    prints = dict(zip(known.scenes["scene"], known.scenes["fingerprint"], strict=True))
+    scenes: list[SceneLooks] = []
+    met: set[tuple[Any, ...]] = set()
+    for number, look in enumerate(order_looks(looks)):
+        yield EventProgress("read", number, len(looks))
+        if prints.get(look.scene) == fingerprint(look):
+            continue
+        scene = read_look(look)
+        if scene.outline is None:
+            message = f"{look.sidecar}: does not say what was assessed; the assessed area lacks it"
+            yield EventProgress("read", number, len(looks), message, warning=True)
+        scenes.append(scene.without(_met_before(scene.frame, met)))
+    return scenes
+
+
+def _met_before(frame: gpd.GeoDataFrame, met: set[tuple[Any, ...]]) -> np.ndarray:
+    """Say which buildings a scene does not reach, as an earlier one does not.
+
+    Every scene that was assessed with the footprints of a whole city has a row for each of them.
+    """
+    again = np.zeros(len(frame), bool)
+    rows = np.flatnonzero(_is_unseen(frame))
+    columns = ["building_id", "source", "area_m2", "lon", "lat"]
+    keys = frame.iloc[rows][columns].astype(str).itertuples(index=False, name=None)
+    for row, key in zip(rows.tolist(), keys, strict=True):
+        again[row] = key in met
+        met.add(key)
+    return again
+
+
+def _is_unseen(frame: pd.DataFrame) -> np.ndarray:
+    """Say which buildings a scene does not reach: given footprints beyond its ground."""
+    reason = frame["status_reason"].fillna("")
+    beyond = (reason.str.startswith("outside_") | (reason == "no_geometry")).to_numpy(dtype=bool)
+    blank = frame["valid_fraction"].fillna(0).to_numpy() == 0
+    unseen: np.ndarray = beyond & blank & (frame["status"] == "not_assessed").to_numpy(dtype=bool)
+    return unseen
+
+
+def add_scenes(known: Record, scenes: Iterable[SceneLooks]) -> Record:
+    """Return the record of an event with the looks of some scenes added or replaced.
+
+    Parameters
+    ----------
+    known
+        What the event has, `no_record()` at first; nothing that it names is renamed.
+    scenes
+        In any order.
+    """
+    scenes = sorted(scenes, key=lambda scene: order_key(scene.look))
+    redone = known.names & {scene.look.scene for scene in scenes}
+    kept = known.without(redone)
+    # Looks that are replaced still say where buildings are, so that these keep their names.
+    former = known.looks_of(redone)
+    fresh = [_with_keys(scene) for scene in scenes]
+    looks = _joined([kept.looks, former, *fresh])
+    outlines = [known.outlines(kept.looks["scene"]), known.outlines(former["scene"])]
+    outlines += [_repeated(scene.outline, len(scene.frame)) for scene in scenes]
+    group = ["kept " + kept.looks["scene"], "former " + former["scene"]]
+    group += ["fresh " + frame["scene"] for frame in fresh]
+    numbers, _ = pd.factorize(pd.concat(group).astype(object))
+    looks["event_building_id"] = _event_identities(looks, numbers, np.concatenate(outlines))
+    is_former = np.zeros(len(looks), bool)
+    is_former[len(kept.looks) : len(kept.looks) + len(former)] = True
+    rows = _joined([kept.scenes, *(scene_row(scene) for scene in scenes)])
+    return Record(
+        _without_unseen(looks[~is_former]),
+        rows.sort_values(["date", "scene"], kind="stable", na_position="first", ignore_index=True),
+    )
+
+
+def _with_keys(scene: SceneLooks) -> gpd.GeoDataFrame:
+    frame = scene.frame.copy()
+    values = (None, scene.look.scene, scene.look.date)
+    for place, (name, value) in enumerate(zip(LOOK_KEYS, values, strict=True)):
+        frame.insert(place, name, pd.array([value] * len(frame), dtype="string"))
+    return frame
+
+
+def _repeated(value: object, count: int) -> np.ndarray:
+    values = np.empty(count, object)
+    values[:] = [value] * count
+    return values
+
+
+def _joined(frames: Sequence[gpd.GeoDataFrame]) -> gpd.GeoDataFrame:
+    """Return the rows of several frames; those without any would spoil the types."""
+    filled = [frame for frame in frames if len(frame)] or [frames[0]]
+    return gpd.GeoDataFrame(pd.concat(filled, ignore_index=True), crs=LONLAT)
+
+
+def _event_identities(
+    looks: gpd.GeoDataFrame, scene: np.ndarray, outline: np.ndarray
+) -> "pd.Series[str]":
+    """Return the identity of the event's building that each look shows."""
+    old = looks["event_building_id"]
+    known, names = pd.factorize(old.astype(object))
+    _, first = np.unique(scene, return_index=True)
+    sightings = Sightings(
+        shapes=looks.geometry.to_numpy(),
+        scene=scene,
+        identity=looks["building_id"].astype(object).to_numpy(),
+        given=(looks["source"] != "model").to_numpy(dtype=bool),
+        unseen=_is_unseen(looks),
+        area=looks["area_m2"].to_numpy(),
+        place=np.where(old.notna(), known, UNKNOWN),
+        cut=(looks["status_reason"] == CUT).fillna(False).to_numpy(dtype=bool),
+        outlines=outline[first],
+    )
+    place = find_places(sightings)
+    fresh, row = np.unique(place, return_index=True)
+    unnamed = fresh >= len(names)
+    named = _named(looks.iloc[row[unnamed]], names)
+    return pd.Series(np.array(named, object)[place], index=looks.index, dtype="string")
+
+
+def _named(first: pd.DataFrame, names: Iterable[str]) -> list[str]:
+    """Return the names of buildings and those of new ones, made of the first look at each."""
+    named = list(names)
+    taken = set(named)
+    columns = (first[name] for name in ("lon", "lat", "area_m2", "source", "building_id"))
+    for lon, lat, area, source, building in zip(*columns, strict=True):
+        plain = identity(lon, lat, area) if np.isfinite(lon) else _hash(f"{source},{building}")
+        name, times = plain, 1
+        while name in taken:
+            times += 1
+            name = f"{plain}-{times}"
+        taken.add(name)
+        named.append(name)
+    return named
+
+
+def _hash(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _without_unseen(looks: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """Drop the rows of scenes that do not reach a building, where any other shows it.
+
+    Of a building that no scene reaches the first row stays, for none is ever dropped.
+    """
+    looks = _in_order(looks)
+    unseen = _is_unseen(looks)
+    if not unseen.any():
+        return looks
+    keys = ["event_building_id", "building_id"]
+    order = np.argsort(unseen, kind="stable")
+    later = looks.iloc[order].duplicated(keys).to_numpy()
+    dropped = np.zeros(len(looks), bool)
+    dropped[order] = later
+    return looks[~(dropped & unseen)].reset_index(drop=True)
+
+
+def _in_order(looks: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """Return looks by date, scene and building."""
+    keys = ["date", "scene", "building_id", "lon", "lat", "area_m2"]
+    return looks.sort_values(keys, kind="stable", na_position="first", ignore_index=True)

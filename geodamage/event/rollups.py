@@ -1,0 +1,248 @@
+"""Roll-ups: buildings counted by cell of a grid, and by administrative area."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pyogrio
+import shapely
+from pyproj import CRS, Transformer
+
+from geodamage.damage import GRADES
+from geodamage.errors import OptionError, SceneError
+from geodamage.event.looks import LONLAT
+from geodamage.output.vectors import to_rfc7946
+from geodamage.sources import check_vector_file
+
+#: Cells outside these limits (metres) are a slip of the keyboard.
+SMALLEST_CELL, LARGEST_CELL = 10.0, 100_000.0
+
+#: Field of each grade, as a part of a name.
+GRADE_FIELDS = {grade: grade.label.replace("-", "_") for grade in GRADES}
+#: Fields of every roll-up, in order.
+TALLY_FIELDS = (
+    "buildings",
+    "assessed",
+    "not_assessed",
+    *GRADE_FIELDS.values(),
+    *(f"share_{name}" for name in GRADE_FIELDS.values()),
+    *(f"area_m2_{name}" for name in GRADE_FIELDS.values()),
+    "damaged",
+    "share_damaged",
+)
+
+
+@dataclass(frozen=True)
+class Admin:
+    """Administrative areas.
+
+    Attributes
+    ----------
+    frame
+        The name field and polygons, in longitude and latitude.
+    field
+        Name of the name field.
+    source
+        Name of the file.
+    """
+
+    frame: gpd.GeoDataFrame
+    field: str
+    source: str
+
+
+def tally(buildings: pd.DataFrame, unit: np.ndarray, units: int) -> pd.DataFrame:
+    """Count buildings by unit.
+
+    Counts, shares and areas by grade are of assessed buildings only, partial ones among them;
+    those that were not assessed are counted apart. Shares are null where none was assessed.
+
+    Parameters
+    ----------
+    buildings
+        Every field of `geodamage.fields.FIELDS`.
+    unit
+        int64 (n,): the unit that each building lies in, 0 to `units` - 1; -1 in none.
+    units
+        Number of units.
+
+    Returns
+    -------
+    DataFrame
+        `TALLY_FIELDS`, a row per unit.
+    """
+    grade = buildings["damage_class"].to_numpy(dtype="float64", na_value=0.0).astype(np.int64)
+    damaged = buildings["damaged"].to_numpy(dtype=bool, na_value=False)
+    area = buildings["area_m2"].to_numpy(dtype=np.float64, na_value=0.0)
+
+    def count(chosen: np.ndarray) -> np.ndarray:
+        return np.bincount(unit[chosen & (unit >= 0)], minlength=units).astype(np.int32)
+
+    def measure(chosen: np.ndarray) -> np.ndarray:
+        chosen = chosen & (unit >= 0)
+        return np.round(np.bincount(unit[chosen], area[chosen], minlength=units), 2)
+
+    assessed = count(grade > 0)
+    counts = {name: count(grade == number) for number, name in GRADE_FIELDS.items()}
+    counts["damaged"] = count((grade > 0) & damaged)
+    values = {
+        "buildings": count(np.ones(len(unit), bool)),
+        "assessed": assessed,
+        "not_assessed": count(grade == 0),
+        **counts,
+        **{f"share_{name}": _share(part, assessed) for name, part in counts.items()},
+        **{f"area_m2_{name}": measure(grade == n) for n, name in GRADE_FIELDS.items()},
+    }
+    return pd.DataFrame({name: values[name] for name in TALLY_FIELDS})
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    share: np.ndarray = np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
+    return share
+
+
+def check_cell(cell: float) -> None:
+    """Raise `OptionError` if a cell size makes no sense."""
+    if not SMALLEST_CELL <= cell <= LARGEST_CELL:
+        raise OptionError(
+            f"--cell {cell:g}: not a size of {SMALLEST_CELL:g} to {LARGEST_CELL:,.0f} metres"
+        )
+
+
+def roll_up_by_grid(buildings: pd.DataFrame, cell: float) -> gpd.GeoDataFrame:
+    """Count buildings by cell.
+
+    Cells are squares of the UTM zone that a building lies in, and their corners are multiples of
+    the cell size there. So a cell, and its name, do not depend on the event around it.
+
+    Parameters
+    ----------
+    buildings
+        Every field.
+    cell
+        Side, metres.
+
+    Returns
+    -------
+    GeoDataFrame
+        `cell_id` (EPSG code of the zone, easting and northing of the south-western corner) and
+        `TALLY_FIELDS`; only cells with a building; in longitude and latitude.
+    """
+    lon, lat = (buildings[name].to_numpy(dtype=np.float64) for name in ("lon", "lat"))
+    placed = np.flatnonzero(np.isfinite(lon) & np.isfinite(lat))
+    cells = np.zeros((len(placed), 3), np.int64)
+    cells[:, 0] = utm_zone(lon[placed], lat[placed])
+    for zone in np.unique(cells[:, 0]):
+        own = cells[:, 0] == zone
+        to_utm = Transformer.from_crs(LONLAT, CRS.from_epsg(int(zone)), always_xy=True)
+        x, y = to_utm.transform(lon[placed][own], lat[placed][own])
+        cells[own, 1] = np.floor(np.asarray(x) / cell)
+        cells[own, 2] = np.floor(np.asarray(y) / cell)
+    distinct, number = np.unique(cells, axis=0, return_inverse=True)
+    unit = np.full(len(buildings), -1, np.int64)
+    unit[placed] = number.ravel()
+    names = [f"{zone}-{x * cell:.0f}-{y * cell:.0f}" for zone, x, y in distinct.tolist()]
+    table = tally(buildings, unit, len(distinct))
+    table.insert(0, "cell_id", pd.Series(names, dtype="string"))
+    return gpd.GeoDataFrame(table, geometry=_squares(distinct, cell), crs=LONLAT)
+
+
+def utm_zone(lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
+    """Return the EPSG code of the UTM zone (WGS 84) of each place; Norway has no exceptions here.
+
+    Source: EPSG dataset, 32601 to 32660 north and 32701 to 32760 south.
+    """
+    zone = np.clip(np.floor((lon + 180) / 6).astype(np.int64) + 1, 1, 60)
+    return np.where(lat < 0, 32700, 32600) + zone
+
+
+def _squares(cells: np.ndarray, cell: float) -> np.ndarray:
+    """Return the squares of cells in longitude and latitude."""
+    squares = np.empty(len(cells), object)
+    for zone in np.unique(cells[:, 0]):
+        own = cells[:, 0] == zone
+        x, y = cells[own, 1] * cell, cells[own, 2] * cell
+        to_lonlat = Transformer.from_crs(CRS.from_epsg(int(zone)), LONLAT, always_xy=True)
+        squares[own] = to_rfc7946(shapely.box(x, y, x + cell, y + cell), to_lonlat)
+    return squares
+
+
+def read_admin(path: Path, field: str | None = None) -> Admin:
+    """Read administrative areas.
+
+    Parameters
+    ----------
+    path
+        A vector file with a CRS.
+    field
+        The field with their names; `name`, however it is written, where None.
+
+    Raises
+    ------
+    SceneReadError, SceneError
+        If the file cannot be read, or has no CRS or no polygon.
+    OptionError
+        If it lacks the field, or the field is called like one of ours.
+    """
+    name = check_vector_file(path)
+    try:
+        frame = pyogrio.read_dataframe(name)
+    except (OSError, ValueError, RuntimeError) as error:
+        why = str(error).partition(";")[0]  # then follows GDAL's advice, for GDAL's command line
+        raise SceneError(f"{path}: not a vector file that can be read ({why})") from error
+    if not isinstance(frame, gpd.GeoDataFrame) or frame.crs is None:
+        raise SceneError(f"{path}: the areas have no CRS; save them with one")
+    frame = frame[frame.geom_type.isin(["Polygon", "MultiPolygon"])]
+    if frame.empty:
+        raise SceneError(f"{path}: no polygon in it; administrative areas are polygons")
+    field = _name_field(frame.columns.drop(frame.geometry.name), path, field)
+    to_lonlat = Transformer.from_crs(frame.crs, LONLAT, always_xy=True)
+    shapes = shapely.make_valid(shapely.force_2d(frame.geometry.to_numpy()))
+    names = pd.Series(frame[field].to_numpy()).astype("string")
+    own = gpd.GeoDataFrame({field: names}, geometry=to_rfc7946(shapes, to_lonlat), crs=LONLAT)
+    return Admin(own, field, path.name)
+
+
+def _name_field(columns: Iterable[str], path: Path, field: str | None) -> str:
+    names = [str(column) for column in columns]
+    listed = ", ".join(names) or "none"
+    if field is None:
+        field = next((name for name in names if name.lower() == "name"), None)
+    if field is None:
+        raise OptionError(f"{path}: no field called name; choose by --admin-name: {listed}")
+    if field not in names:
+        raise OptionError(f"--admin-name {field}: {path} has no such field; it has {listed}")
+    if field.lower() in {*TALLY_FIELDS, "fid", "geom", "geometry"}:
+        raise OptionError(f"--admin-name {field}: a name of our own fields; rename it in {path}")
+    return field
+
+
+def roll_up_by_admin(buildings: pd.DataFrame, admin: Admin) -> tuple[gpd.GeoDataFrame, int]:
+    """Count buildings by administrative area.
+
+    A building lies in the area that its representative point lies in, the first where several
+    overlap.
+
+    Returns
+    -------
+    areas
+        The name field and `TALLY_FIELDS`; every area, in longitude and latitude.
+    outside
+        Number of buildings in none.
+    """
+    lon, lat = (buildings[name].to_numpy(dtype=np.float64) for name in ("lon", "lat"))
+    unit = np.full(len(buildings), -1, np.int64)
+    placed = np.flatnonzero(np.isfinite(lon) & np.isfinite(lat))
+    shapes = admin.frame.geometry.to_numpy()
+    point, area = shapely.STRtree(shapes).query(
+        shapely.points(lon[placed], lat[placed]), predicate="intersects"
+    )
+    # From the last area to the first, so that the first stays.
+    order = np.argsort(-area, kind="stable")
+    unit[placed[point[order]]] = area[order]
+    table = tally(buildings, unit, len(shapes))
+    table.insert(0, admin.field, admin.frame[admin.field])
+    return gpd.GeoDataFrame(table, geometry=shapes, crs=LONLAT), int((unit == -1).sum())

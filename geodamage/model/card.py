@@ -1,0 +1,296 @@
+"""The card of a model: facts that travel inside the model file."""
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from geodamage.errors import ChecksumError, ModelError
+from geodamage.grid import SENSORS, GsdRange
+from geodamage.windows import round_up
+
+#: Key of the card in the metadata of an ONNX file.
+METADATA_KEY = "geodamage"
+#: Field numbers of ONNX messages. Source: onnx/onnx.proto, ModelProto and StringStringEntryProto.
+_METADATA_PROPS, _ENTRY_KEY, _ENTRY_VALUE = 14, 1, 2
+
+TASKS = ("assess", "localisation", "damage")
+CONTEXTS = ("local", "global")
+#: How the numbers of a graph are stored and computed: `fp32`; `fp16`, weights stored in half and
+#: computed in single; `half`, computed in half, too; `int8`, convolutions of 8-bit integers.
+PRECISIONS = ("fp32", "fp16", "half", "int8")
+#: Fields that hold a JSON object of any kind.
+_OBJECTS = ("scores", "parity")
+#: Pixels; a card must not make us allocate what no machine has.
+LARGEST_TILE = 8192
+_RGB = ("red", "green", "blue")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """Facts that travel with a model."""
+
+    name: str
+    """Name of the model."""
+    version: str
+    """Version of the model, not of the package."""
+    task: str
+    """`assess` (both heads), `localisation` or `damage`."""
+    gsd_native: float
+    """Ground sample distance the model was trained at, metres per pixel."""
+    gsd_min: float
+    """Finest distance it takes as it is; finer imagery is averaged down to native."""
+    gsd_max: float
+    """Coarsest distance it takes as it is."""
+    stride: int
+    """Windows start at multiples of this, pixels."""
+    context: str
+    """`local`: every output depends on a bounded field; `global`: on the whole window."""
+    halo: int
+    """Pixels around a core that the model needs to see; measured."""
+    tile: int
+    """Window size, halo included, pixels: the default of a local model, fixed for a global one."""
+    licence: str
+    """Licence of the weights."""
+    training_data: str
+    """What it was trained on."""
+    sha256: str = ""
+    """Hash of the model's bytes without metadata."""
+    pre_channels: tuple[str, ...] = _RGB
+    """Spectral channels of `pre`, in order."""
+    post_channels: tuple[str, ...] = _RGB
+    """Spectral channels of `post`, in order; not used where there is no damage head."""
+    pre_sensor: str = "optical"
+    """`optical` or `sar`."""
+    post_sensor: str = "optical"
+    """`optical` or `sar`."""
+    threshold: float = 0.5
+    """A pixel is building where its localisation is above this."""
+    seed_threshold: float = 0.0
+    """Touching buildings are split at seeds above this; 0 leaves them joined."""
+    seed_depth: int = 0
+    """Pixels from the border of a seed's region to the seed."""
+    damaged_threshold: float = 0.5
+    """A building is damaged where its minor, major and destroyed probabilities reach this."""
+    temperature: float = 1.0
+    """Of the buildings' probabilities: above 1 makes them less certain."""
+    grade_weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
+    """Weight of each grade in the decision for a building."""
+    bytes_per_pixel: float = 1500.0
+    """Working memory of inference per window pixel; measured."""
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    """Measured scores: what, on which data, on which date."""
+    precision: str = "fp32"
+    """`fp32`, `fp16` (stored), `half` (computed, too) or `int8`."""
+    parent_sha256: str = ""
+    """Hash of the model that this one was made of by changing its precision."""
+    parity: Mapping[str, Any] = field(default_factory=dict)
+    """How far it is from that model: what, on which data, on which date."""
+
+    def __post_init__(self) -> None:
+        for good, what in self._checks():
+            if not good:
+                raise ModelError(f"card of model {self.name!r}: {what}; mend the card")
+
+    def _checks(self) -> Iterator[tuple[bool, str]]:
+        numbers = [f.name for f in dataclasses.fields(self) if f.type is float]
+        values = [*(getattr(self, name) for name in numbers), *self.grade_weights]
+        yield all(map(math.isfinite, values)), "a number is not finite"
+        gsd = 0 < self.gsd_min <= self.gsd_native <= self.gsd_max
+        yield gsd, "0 < gsd_min <= gsd_native <= gsd_max does not hold"
+        yield self.task in TASKS, f"task is none of {', '.join(TASKS)}"
+        yield self.context in CONTEXTS, f"context is none of {', '.join(CONTEXTS)}"
+        sensors = {self.pre_sensor, self.post_sensor} <= set(SENSORS)
+        yield sensors, f"a sensor is none of {', '.join(SENSORS)}"
+        yield self.precision in PRECISIONS, f"precision is none of {', '.join(PRECISIONS)}"
+        yield self.stride >= 1, "stride is below 1"
+        yield self.tile <= LARGEST_TILE, f"tile {self.tile} is above {LARGEST_TILE}"
+        yield self.stride <= LARGEST_TILE // 4, f"stride {self.stride} is above {LARGEST_TILE // 4}"
+        yield self.tile % self.stride == 0, f"tile {self.tile} is no multiple of {self.stride}"
+        yield self.halo >= 0, "halo is negative"
+        core = self.tile > 2 * self.margin
+        yield core, f"tile {self.tile} leaves no core inside halo {self.halo}"
+        shares = (self.threshold, self.seed_threshold)
+        yield all(0 <= share < 1 for share in shares), "a threshold is outside 0..1"
+        yield 0 <= self.damaged_threshold <= 1, "damaged_threshold is outside 0..1"
+        yield self.bytes_per_pixel >= 0, "bytes_per_pixel is negative"
+        yield bool(self.pre_channels and self.post_channels), "an image has no channels"
+        yield self.temperature > 0, "temperature is not positive"
+        weights = len(self.grade_weights) == 4 and min(self.grade_weights) > 0
+        yield weights, "grade_weights are not four positive numbers"
+
+    @property
+    def gsd(self) -> GsdRange:
+        """The ground sample distances the model was made for."""
+        return GsdRange(self.gsd_native, self.gsd_min, self.gsd_max)
+
+    @property
+    def margin(self) -> int:
+        """Pixels read around a core: the halo in whole strides, and never less than one stride.
+
+        What is one pixel away must be known even to a model that needs no halo, because a pixel
+        beside missing ones is flagged.
+        """
+        return round_up(max(self.halo, 1), self.stride)
+
+    def as_json(self) -> str:
+        """Return the card as JSON."""
+        return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str | bytes, source: str) -> "Card":
+        """Read a card.
+
+        Raises
+        ------
+        ModelError
+            If it is not JSON, or a key is unknown, missing or of the wrong type.
+        """
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ModelError(
+                f"{source}: its card is not JSON ({error}); export it again"
+            ) from error
+        if not isinstance(values, dict):
+            raise ModelError(f"{source}: its card is no JSON object; export it again")
+        known = {f.name: f for f in dataclasses.fields(cls)}
+        unknown = sorted(values.keys() - known.keys())
+        missing = sorted(
+            name
+            for name, f in known.items()
+            if f.default is dataclasses.MISSING
+            and f.default_factory is dataclasses.MISSING
+            and name not in values
+        )
+        if unknown or missing:
+            raise ModelError(f"{source}: its card has unknown keys {unknown}, lacks {missing}")
+        return cls(**{name: _typed(source, known[name], value) for name, value in values.items()})
+
+
+def _typed(source: str, wanted: "dataclasses.Field[Any]", value: Any) -> Any:
+    if wanted.type is float:
+        if _is_number(value):
+            return float(value)
+    elif wanted.type in (str, int):
+        if type(value) is wanted.type:
+            return value
+    elif wanted.name in _OBJECTS:
+        if isinstance(value, dict):
+            return value
+    elif isinstance(value, list):
+        if wanted.name == "grade_weights" and all(map(_is_number, value)):
+            return tuple(map(float, value))
+        if wanted.name != "grade_weights" and all(isinstance(item, str) for item in value):
+            return tuple(value)
+    raise ModelError(f"{source}: {wanted.name} = {value!r} on its card is of the wrong type")
+
+
+def _is_number(value: Any) -> bool:
+    """Say whether a value of a card is a number that a float can hold."""
+    if isinstance(value, int):
+        return not isinstance(value, bool) and abs(value) < 2**63
+    return isinstance(value, float)
+
+
+def read_card(blob: bytes, source: str) -> Card:
+    """Read and verify the card inside the bytes of an ONNX file; nothing is executed.
+
+    Raises
+    ------
+    ModelError
+        If the bytes are no ONNX model or have no card.
+    ChecksumError
+        If the model's bytes are not those that the card names.
+    """
+    entries = dict(
+        _entry(value) for number, value in _fields(blob, source) if number == _METADATA_PROPS
+    )
+    text = entries.get(METADATA_KEY.encode())
+    if text is None:
+        raise ModelError(
+            f"{source}: an ONNX file without a geodamage card (metadata key {METADATA_KEY!r}); "
+            "write one with training.export"
+        )
+    card = Card.from_json(text, source)
+    actual = model_hash(blob, source)
+    if card.sha256 != actual:
+        raise ChecksumError(
+            f"{source}: the model's bytes (SHA-256 {actual[:12]}…) are not those its card names "
+            f"({card.sha256[:12] or 'none'}…); get the file again"
+        )
+    return card
+
+
+def model_hash(blob: bytes, source: str) -> str:
+    """Return the SHA-256 of a model's bytes without its metadata."""
+    digest = hashlib.sha256()
+    for number, value in _fields(blob, source, whole=True):
+        if number != _METADATA_PROPS:
+            digest.update(value)
+    return digest.hexdigest()
+
+
+def with_card(blob: bytes, card: Card) -> bytes:
+    """Return the bytes of a model with this card, and its hash on it, as the only metadata."""
+    bare = b"".join(v for n, v in _fields(blob, card.name, whole=True) if n != _METADATA_PROPS)
+    card = dataclasses.replace(card, sha256=hashlib.sha256(bare).hexdigest())
+    entry = _record(_ENTRY_KEY, METADATA_KEY.encode()) + _record(
+        _ENTRY_VALUE, card.as_json().encode()
+    )
+    return bare + _record(_METADATA_PROPS, entry)
+
+
+def _record(number: int, value: bytes) -> bytes:
+    """Encode one length-delimited protobuf field."""
+    return bytes([number << 3 | 2]) + _varint(len(value)) + value
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _entry(blob: bytes) -> tuple[bytes, bytes]:
+    fields = dict(_fields(blob, "metadata"))
+    return fields.get(_ENTRY_KEY, b""), fields.get(_ENTRY_VALUE, b"")
+
+
+def _fields(blob: bytes, source: str, *, whole: bool = False) -> Iterator[tuple[int, bytes]]:
+    """Walk the top-level fields of a protobuf message: number and value, or the whole record."""
+    # Source: protobuf.dev/programming-guides/encoding. Only what ONNX uses at its top level.
+    position = 0
+    while position < len(blob):
+        start = position
+        tag, position = _read_varint(blob, position, source)
+        number, kind = tag >> 3, tag & 7
+        begin = position
+        if kind == 0:
+            _, position = _read_varint(blob, position, source)
+        elif kind == 2:
+            length, begin = _read_varint(blob, position, source)
+            position = begin + length
+        else:
+            position += {1: 8, 5: 4}.get(kind, len(blob) + 1)
+        if number == 0 or position > len(blob):
+            raise ModelError(f"{source}: not an ONNX file; give a model exported for geodamage")
+        yield number, blob[start:position] if whole else blob[begin:position]
+
+
+def _read_varint(blob: bytes, position: int, source: str) -> tuple[int, int]:
+    value = shift = 0
+    while position < len(blob) and shift < 64:
+        byte = blob[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+        shift += 7
+    raise ModelError(f"{source}: not an ONNX file; give a model exported for geodamage")

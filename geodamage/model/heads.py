@@ -1,0 +1,101 @@
+"""What a model says of a batch of windows, and how it becomes probabilities."""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from geodamage.errors import ModelError
+from geodamage.model.card import Card
+from geodamage.model.rules import PixelRules
+
+#: Localisation is never taken as less: beside 1 - p_loc it is nothing in float32, and without it
+#: the grades of a footprint that a model does not see would be lost.
+LEAST_LOCALISATION = 1e-9
+
+
+class Heads(NamedTuple):
+    """What a model says of a batch; None where it has no such head.
+
+    Attributes
+    ----------
+    localisation
+        float32 (n, 1, rows, columns), 0-1: probability of a building.
+    damage
+        float32 (n, 4, rows, columns), not negative: the four grades as the family scores them.
+    """
+
+    localisation: np.ndarray | None
+    damage: np.ndarray | None
+
+
+class Predictor(Protocol):
+    """Anything that turns windows into heads: a model, an ensemble, a function in a test."""
+
+    @property
+    def card(self) -> Card:
+        """Facts about the model."""
+        ...
+
+    @property
+    def rules(self) -> PixelRules:
+        """How its heads become one grade per pixel."""
+        ...
+
+    @property
+    def resident_bytes(self) -> int:
+        """Memory that it holds between two calls: its weights, bytes."""
+        ...
+
+    def __call__(self, pre: np.ndarray, post: np.ndarray) -> Heads:
+        """Return the heads for uint8 `(n, c, rows, columns)` of both dates."""
+        ...
+
+
+def probabilities(heads: Heads) -> np.ndarray:
+    """Join both heads: background, then the four grades.
+
+    Returns
+    -------
+    float32 (n, 5, rows, columns)
+        Channel 0 is 1 - p_loc, channel c is p_loc * d_c / sum(d).
+
+    Raises
+    ------
+    ModelError
+        If a head is missing.
+    """
+    localisation, damage = heads
+    if localisation is None or damage is None:
+        lacking = "localisation" if localisation is None else "damage"
+        raise ModelError(f"the model has no {lacking} head; give one with both, or an ensemble")
+    total = damage.sum(1, keepdims=True)
+    joined = np.empty((len(damage), 5, *damage.shape[2:]), np.float32)
+    joined[:, :1] = 1 - localisation
+    share = np.maximum(localisation, np.float32(LEAST_LOCALISATION)) / np.maximum(total, 1e-12)
+    np.multiply(damage, share, out=joined[:, 1:])
+    return joined
+
+
+def building_probabilities(heads: Heads) -> np.ndarray:
+    """Return the localisation as two channels: background and building.
+
+    Returns
+    -------
+    float32 (n, 2, rows, columns)
+
+    Raises
+    ------
+    ModelError
+        If there is no such head.
+    """
+    localisation = heads.localisation
+    if localisation is None:
+        raise ModelError(
+            "the model has no localisation head; give one of the task assess or localisation"
+        )
+    return np.concatenate([1 - localisation, localisation], 1)
+
+
+def heads_of(card: Card) -> tuple[str, ...]:
+    """Return the names of the heads that a model of this card has."""
+    return ("localisation", "damage") if card.task == "assess" else (card.task,)

@@ -1,0 +1,76 @@
+"""Loading a model or an ensemble, by the name of a bundled one or by path."""
+
+from importlib import resources
+from os import PathLike
+from pathlib import Path
+
+from geodamage.errors import ModelNotFoundError
+from geodamage.model.ensemble import Ensemble, with_ways
+from geodamage.model.ensemble_file import load_ensemble
+from geodamage.model.onnx import Model
+
+DEFAULT_MODEL = "fast"
+
+
+def load_model(
+    source: str | PathLike[str] = DEFAULT_MODEL,
+    *,
+    device: str = "auto",
+    threads: int = 0,
+    tta: str = "none",
+    scales: tuple[float, ...] = (1.0,),
+) -> Model | Ensemble:
+    """Load a model or an ensemble, by the name of a bundled one or by path.
+
+    Parameters
+    ----------
+    source
+        Name of a bundled model, or path of a `.onnx` or of an ensemble's `.toml`.
+    device
+        `auto`, `cpu`, `cuda`, `cuda:N`, `tensorrt`, `tensorrt:N` or `openvino`; `auto` is CUDA
+        where ONNX Runtime has it, else the processor.
+    threads
+        Of inference on the CPU; 0 lets ONNX Runtime choose.
+    tta
+        `none`, `flips` to average over four mirror images, or `full` to average over these and
+        the same transposed.
+    scales
+        Sizes at which it is asked, too; 1 is the image's own.
+
+    Raises
+    ------
+    ModelNotFoundError
+        If there is no such model.
+    ModelError
+        If it does not fit its card or does not run.
+    DeviceError
+        If the device is not there.
+    """
+    path = find_model(source)
+    if path.suffix.lower() == ".toml":
+        model: Model | Ensemble = load_ensemble(path, device, threads)
+    else:
+        model = Model(path, device=device, threads=threads)
+    return model if tta == "none" and scales == (1.0,) else with_ways(model, tta, scales)
+
+
+def bundled_models() -> dict[str, Path]:
+    """Return the models that came with the package, by name; the default one comes first."""
+    folder = Path(str(resources.files("geodamage") / "model" / "bundled"))
+    files = {path.stem: path for path in folder.glob("*") if path.suffix in (".onnx", ".toml")}
+    names = sorted(files, key=lambda name: (name != DEFAULT_MODEL, name))
+    return {name: files[name] for name in names}
+
+
+def find_model(source: str | PathLike[str]) -> Path:
+    """Return the path of a model given by name or path."""
+    bundled = bundled_models()
+    if str(source) in bundled:
+        return bundled[str(source)]
+    path = Path(source)
+    if path.suffix.lower() not in (".onnx", ".toml"):
+        names = ", ".join(bundled) or "none"
+        raise ModelNotFoundError(
+            f"{source}: no bundled model of that name ({names}), and no .onnx or .toml file"
+        )
+    return path

@@ -1,0 +1,171 @@
+"""Models: arrays in, arrays out, by ONNX Runtime; and ensembles of them."""
+
+import stat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from geodamage.errors import ModelError, ModelNotFoundError
+from geodamage.model.card import Card, read_card
+from geodamage.model.ensemble import SavedMap
+from geodamage.model.heads import Heads, heads_of
+from geodamage.model.rules import PixelRules
+from geodamage.model.session import first_line, return_memory, session_options, start
+
+#: Larger files are refused before they are read.
+LARGEST_MODEL = 2**31
+
+
+class Model:
+    """One model file, run by ONNX Runtime.
+
+    Attributes
+    ----------
+    card
+        The facts inside the file.
+    path
+        Where it was read from.
+    provider
+        The execution provider in use, one line.
+    fixed_size
+        Rows and columns of the only window that the graph takes; None where it takes any.
+    resident_bytes
+        Size of the file.
+    """
+
+    #: Whether the rules are more than the threshold of the card.
+    has_pixel_rules = False
+    #: Saved maps that it reads: only an ensemble has them.
+    maps: "tuple[SavedMap, ...]" = ()
+
+    def __init__(
+        self, path: Path, *, device: str = "auto", threads: int = 0, keeps_memory: bool = True
+    ) -> None:
+        """Load a model.
+
+        Parameters
+        ----------
+        path
+            Of a `.onnx`.
+        device, threads
+            As in `load_model`.
+        keeps_memory
+            Keep the working memory of a call for the next one. Of several sessions each would
+            keep its own.
+
+        Raises
+        ------
+        ModelError
+            If it does not fit its card or does not run.
+        """
+        blob = read_model_bytes(path)
+        self.path = path
+        self._card = read_card(blob, str(path))
+        self.resident_bytes = len(blob)
+        options = session_options(threads, keeps_memory)
+        self._session, self.provider = start(blob, self._card, path, device, options)
+        del blob
+        return_memory()
+        self._inputs = [node.name for node in self._session.get_inputs()]
+        self._outputs = [node.name for node in self._session.get_outputs()]
+        self.fixed_size = _fixed_size(self._session)
+        self._check()
+
+    @property
+    def card(self) -> Card:
+        """The facts inside the file."""
+        return self._card
+
+    @property
+    def rules(self) -> PixelRules:
+        """The threshold of the card for every grade."""
+        return PixelRules.of(self._card)
+
+    def __call__(self, pre: np.ndarray, post: np.ndarray) -> Heads:
+        """Return the heads for uint8 `(n, c, rows, columns)` of both dates."""
+        images = {"pre": pre, "post": post}
+        try:
+            found = self._session.run(self._outputs, {name: images[name] for name in self._inputs})
+        except Exception as error:  # ONNX Runtime's errors share no public root
+            raise ModelError(
+                f"{self.path}: does not run on {pre.shape}: {first_line(error)}; "
+                "try a smaller --tile or --batch-size"
+            ) from error
+        named = dict(zip(self._outputs, found, strict=True))
+        return Heads(named.get("localisation"), named.get("damage"))
+
+    def _check(self) -> None:
+        card, source = self._card, self.path
+        wanted = set(heads_of(card))
+        if "pre" not in self._inputs or not set(self._inputs) <= {"pre", "post"}:
+            raise ModelError(f"{source}: inputs {self._inputs} are not pre and post")
+        if set(self._outputs) != wanted:
+            raise ModelError(f"{source}: outputs {self._outputs} are not {sorted(wanted)}")
+        rows, columns = self._probe_size()
+        ramp = np.arange(rows * columns, dtype=np.int64).reshape(1, 1, rows, columns) * 7 % 256
+        probe = [
+            np.repeat(ramp, len(channels), 1).astype(np.uint8)
+            for channels in (card.pre_channels, card.post_channels)
+        ]
+        heads = self(*probe)
+        for name, channels in (("localisation", 1), ("damage", 4)):
+            head = getattr(heads, name)
+            if head is None:
+                continue
+            if head.shape != (1, channels, rows, columns) or head.dtype != np.float32:
+                raise ModelError(f"{source}: {name} is {head.dtype} {head.shape} for {rows} pixels")
+            top = 1.0001 if name == "localisation" else np.inf
+            if not (np.isfinite(head).all() and head.min() >= 0 and head.max() <= top):
+                raise ModelError(f"{source}: {name} leaves its range; it is no probability")
+
+    def _probe_size(self) -> tuple[int, int]:
+        """Return the size of the window that the model is tried on: small, where it may be."""
+        card, fixed = self._card, self.fixed_size
+        if fixed is None:
+            return 4 * card.stride, 4 * card.stride
+        if card.context == "local":
+            raise ModelError(
+                f"{self.path}: takes windows of {fixed[0]} x {fixed[1]} pixels alone, and its card "
+                "says that it is local; export it with free rows and columns"
+            )
+        if fixed != (card.tile, card.tile):
+            raise ModelError(
+                f"{self.path}: takes windows of {fixed[0]} x {fixed[1]} pixels alone, and its card "
+                f"says {card.tile}; mend the card"
+            )
+        return fixed
+
+
+def _fixed_size(session: Any) -> tuple[int, int] | None:
+    """Return rows and columns of a graph that takes one size of window alone."""
+    for node in session.get_inputs():
+        rows, columns = [*node.shape, None, None][2:4]
+        if isinstance(rows, int) and isinstance(columns, int):
+            return rows, columns
+    return None
+
+
+def read_model_bytes(path: Path) -> bytes:
+    """Read a model file or an ensemble's table whole.
+
+    Raises
+    ------
+    ModelNotFoundError
+        If it is no readable, regular file.
+    ModelError
+        If it is larger than an ONNX file may be.
+    """
+    try:
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):
+            raise ModelNotFoundError(f"{path}: not a regular file; give a .onnx or .toml file")
+        if facts.st_size > LARGEST_MODEL:
+            raise ModelError(f"{path}: {facts.st_size / 1e9:.1f} GB; an ONNX file ends at 2 GB")
+        return path.read_bytes()
+    except ModelError:
+        raise
+    except FileNotFoundError as error:
+        raise ModelNotFoundError(f"{path}: no such model file") from error
+    except OSError as error:
+        raise ModelNotFoundError(f"{path}: cannot be read ({error.strerror})") from error

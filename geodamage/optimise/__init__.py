@@ -1,0 +1,1 @@
+"""Optimisation: smaller and faster variants of a model."""

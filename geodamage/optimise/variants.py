@@ -1,0 +1,483 @@
+"""Optimisation: of a model in single precision, variants that are smaller or faster.
+
+A variant is kept where it says what its parent says: see `geodamage.optimise.parity`. Its card
+names the parent and how far it is from it.
+"""
+
+import json
+import tempfile
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from geodamage.arrays import COLOURS
+from geodamage.errors import LabelError, ModelError, OptionError
+from geodamage.model.card import Card, read_card, with_card
+from geodamage.model.catalogue import Entry, read_model
+from geodamage.model.ensemble import Ensemble
+from geodamage.model.loading import DEFAULT_MODEL, load_model
+from geodamage.model.onnx import Model
+from geodamage.optimise.parity import Parity, compare
+from geodamage.optimise.precision import KEPT_FLOAT, Window, compute_half, quantise, store_half
+from geodamage.optimise.timings import measure_memory
+from geodamage.output.publication import Publication, check_output, output_errors
+from geodamage.scores.evaluation import EvaluationJob, choose_pairs
+from geodamage.windows import mirror, round_up
+from geodamage.xbd.folders import Pair, read_image, read_split
+
+#: What can be made, and of what it may be made.
+VARIANTS = ("fp16", "half", "int8")
+PARENTS = ("fp32", "fp16")
+#: Rows and columns of a window of calibration, pixels; that of a global model is its tile.
+#: Source: docs/optimise.md, where sizes and numbers are compared.
+WINDOW, WINDOWS = 512, 32
+#: Parts of a split that are never calibrated on.
+HELD_OUT = ("test",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimisationJob:
+    """One optimisation: of what model, on what images, and what is to come of it."""
+
+    calibration: Path
+    """Folder of xBD pairs: their images set the ranges of integers, their labels are the test."""
+    model: str | PathLike[str] = DEFAULT_MODEL
+    """Name of a bundled model, or path of a `.onnx` or of an ensemble's `.toml`."""
+    output: Path = Path()
+    """Folder of the variants, `NAME-int8.onnx` and so on."""
+    precisions: tuple[str, ...] = ("fp16", "int8")
+    """Of `VARIANTS`."""
+    split: Path | None = None
+    """CSV with the columns `pair` and `part`; None takes every pair for everything."""
+    part: str = "validation"
+    """Part of the split that parent and variants are compared on."""
+    windows: int = WINDOWS
+    """Of calibration."""
+    seed: int = 0
+    """Of the places of these windows."""
+    device: str = "cpu"
+    """Where parent and variants are compared."""
+    threads: int = 0
+    """Of inference; 0 takes every processor."""
+    keep: bool = False
+    """Write what fails the comparison, too; its card says so."""
+    overwrite: bool = False
+    """Replace variants that are there."""
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.precisions if name not in VARIANTS]
+        if unknown or not self.precisions:
+            raise OptionError(
+                f"--precision {', '.join(unknown) or 'of nothing'}: give of {', '.join(VARIANTS)}"
+            )
+        if self.windows < 1:
+            raise OptionError(f"--windows {self.windows}: must be 1 or more")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an optimisation is.
+
+    Attributes
+    ----------
+    stage
+        `quantise` or `compare`.
+    done, total
+        Files that are rewritten, or pairs.
+    name
+        Of the one just done.
+    """
+
+    stage: str
+    done: int
+    total: int
+    name: str
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What came of one precision.
+
+    Attributes
+    ----------
+    precision
+        Of `VARIANTS`.
+    path
+        Where it is, or would have been.
+    size, parent_size
+        Bytes, with all members.
+    kept_float
+        Of an int8 variant, what stayed in single precision; see `precision.KEPT_FLOAT`.
+    parity
+        How far it is from its parent.
+    written
+        Whether there is a file.
+    """
+
+    precision: str
+    path: Path
+    size: int
+    parent_size: int
+    kept_float: str
+    parity: Parity
+    written: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as JSON knows it."""
+        return {
+            "precision": self.precision,
+            "path": str(self.path),
+            "written": self.written,
+            "bytes": self.size,
+            "parent_bytes": self.parent_size,
+            **({"kept_float": self.kept_float} if self.kept_float else {}),
+            **self.parity.figures(),
+            "shortfalls": self.parity.shortfalls(),
+        }
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """One attempt at a precision: files in a folder for the time being."""
+
+    precision: str
+    attempt: int
+    main: Path
+    files: tuple[Path, ...]
+
+    @property
+    def kept_float(self) -> str:
+        return KEPT_FLOAT[self.attempt] if self.precision == "int8" else ""
+
+    @property
+    def has_next(self) -> bool:
+        return self.precision == "int8" and self.attempt + 1 < len(KEPT_FLOAT)
+
+
+@dataclass
+class _Work:
+    """What all attempts of a job share."""
+
+    job: OptimisationJob
+    entry: Entry
+    pairs: list[Pair]
+    calibration: list[Pair]
+    folder: Path
+    parent: Model | Ensemble
+    windows: dict[str, list[Window]] = field(default_factory=dict)
+
+
+def optimise(job: OptimisationJob) -> Generator[Progress, None, list[Variant]]:
+    """Make variants of a model and keep those that say what it says; a generator of progress.
+
+    Closing it stops the work and leaves no file. Its return value is one result for each
+    precision. Of int8 more and more of the graph stays in single precision until it passes.
+
+    Raises
+    ------
+    ModelError
+        If the model is no parent, or its graph cannot be rewritten.
+    LabelError
+        If the pairs cannot be used.
+    MissingExtraError
+        If onnx is not installed.
+    OutputError
+        If a variant exists or cannot be written.
+    """
+    entry = read_model(job.model)
+    _check_parents(entry, job)
+    for precision in job.precisions:
+        for path in _targets(entry, job.output, precision):
+            check_output(path, overwrite=job.overwrite, extensions=(".onnx", ".toml"))
+    pairs, calibration = choose_parts(job)
+    parent = load_model(job.model, device=job.device, threads=job.threads)
+    with (
+        tempfile.TemporaryDirectory() as name,
+        Publication(overwrite=job.overwrite) as publication,
+    ):
+        work = _Work(job, entry, pairs, calibration, Path(name), parent)
+        settled = yield from _settle(work)
+        return [_publish(work, publication, *found) for found in settled]
+
+
+def _check_parents(entry: Entry, job: OptimisationJob) -> None:
+    for card in entry.cards:
+        for precision in job.precisions:
+            if card.precision not in PARENTS or card.precision == precision:
+                raise ModelError(
+                    f"{entry.path}: {card.name} is {card.precision} already; give the model "
+                    f"in single precision to make {precision} of"
+                )
+
+
+def _targets(entry: Entry, folder: Path, precision: str) -> list[Path]:
+    """Return the files of a variant, the one to name first."""
+    names = [entry.path.name, *dict.fromkeys(str(m.entry["file"]) for m in entry.members)]
+    return [folder / _renamed(name, precision) for name in names]
+
+
+def _sources(entry: Entry) -> list[Path]:
+    """Return the graphs of a model, each once, in the order of their targets."""
+    if entry.card is not None:
+        return [entry.path]
+    names = dict.fromkeys(str(member.entry["file"]) for member in entry.members)
+    return [entry.path.with_name(name) for name in names]
+
+
+def _renamed(name: str, precision: str) -> str:
+    path = Path(name)
+    return f"{path.stem}-{precision}{path.suffix}"
+
+
+def choose_parts(job: OptimisationJob) -> tuple[list[Pair], list[Pair]]:
+    """Return the pairs to compare on, and those to calibrate on.
+
+    With a split these are others: all that is neither compared on nor held out for testing. Where
+    that leaves none, and without a split, they are the same; ranges are taken of images alone.
+
+    Raises
+    ------
+    LabelError
+        If a pair lacks a file.
+    """
+    part = None if job.split is None else job.part
+    pairs = choose_pairs(EvaluationJob(folder=job.calibration, split=job.split, part=part))
+    if job.split is None:
+        return pairs, pairs
+    every = read_split(job.split, job.calibration)
+    tested = set(pairs)
+    for name in HELD_OUT:
+        try:
+            tested |= set(read_split(job.split, job.calibration, name))
+        except LabelError:
+            continue  # the split has no such part
+    others = [pair for pair in every if pair not in tested]
+    return pairs, others or pairs
+
+
+def _settle(
+    work: _Work,
+) -> Generator[Progress, None, list[tuple[_Candidate, Parity]]]:
+    """Try each precision until it passes, or nothing is left to try."""
+    waiting = [(precision, 0) for precision in work.job.precisions]
+    settled: dict[str, tuple[_Candidate, Parity]] = {}
+    while waiting:
+        candidates = {}
+        for precision, attempt in waiting:
+            candidates[precision] = yield from _make(work, precision, attempt)
+        found = yield from _compare(work, candidates)
+        waiting = []
+        for precision, candidate in candidates.items():
+            settled[precision] = _better(settled.get(precision), (candidate, found[precision]))
+            if found[precision].shortfalls() and candidate.has_next:
+                waiting.append((precision, candidate.attempt + 1))
+    return [settled[precision] for precision in work.job.precisions]
+
+
+def _better(
+    before: tuple[_Candidate, Parity] | None, now: tuple[_Candidate, Parity]
+) -> tuple[_Candidate, Parity]:
+    """Return the attempt that passes; of those that fail the one that agrees most."""
+    if before is None or not now[1].shortfalls():
+        return now
+    return max(before, now, key=lambda found: found[1].agreement)
+
+
+def _make(work: _Work, precision: str, attempt: int) -> Generator[Progress, None, _Candidate]:
+    """Rewrite the files of a model into the folder for the time being."""
+    folder = work.folder / f"{precision}-{attempt}"
+    folder.mkdir()
+    entry = work.entry
+    kept = KEPT_FLOAT[attempt] if precision == "int8" else ""
+    sources, targets = _sources(entry), _targets(entry, folder, precision)
+    if entry.card is None:
+        targets[0].write_text(_ensemble_text(entry, precision), encoding="utf-8")
+    for done, (source, target) in enumerate(zip(sources, targets[-len(sources) :], strict=True), 1):
+        blob = source.read_bytes()
+        card = read_card(blob, str(source))
+        changed = replace(
+            card,
+            name=f"{card.name}-{precision}",
+            precision=precision,
+            parent_sha256=card.sha256,
+            parity={},
+        )
+        target.write_bytes(with_card(_rewrite(work, blob, card, (precision, kept)), changed))
+        yield Progress("quantise", done, len(sources), target.name)
+    return _Candidate(precision, attempt, targets[0], tuple(targets))
+
+
+def _rewrite(work: _Work, blob: bytes, card: Card, how: tuple[str, str]) -> bytes:
+    precision, kept = how
+    if precision == "fp16":
+        return store_half(blob, card.name)
+    if precision == "half":
+        return compute_half(blob, card.name)
+    key = json.dumps([card.pre_channels, card.post_channels, card.task, _side(card)])
+    if key not in work.windows:
+        work.windows[key] = [*calibration_windows(work.calibration, card, work.job)]
+    return quantise(blob, work.windows[key], kept, card.name)
+
+
+def _side(card: Card) -> int:
+    """Return the rows of a window of calibration."""
+    if card.context == "global":
+        return card.tile
+    return min(card.tile, round_up(WINDOW, card.stride))
+
+
+def calibration_windows(
+    pairs: Sequence[Pair], card: Card, job: OptimisationJob
+) -> Iterator[Window]:
+    """Cut windows of real images: pair after pair in a shuffled order, each at a random place.
+
+    Yields
+    ------
+    Images by input, uint8 (1, c, rows, columns); mirrored where an image is smaller.
+
+    Raises
+    ------
+    ModelError
+        If the model takes other channels than a colour image has.
+    SceneReadError
+        If an image cannot be read.
+    """
+    rng = np.random.default_rng(job.seed)
+    order = rng.permutation(len(pairs))
+    channels = {"pre": card.pre_channels, "post": card.post_channels}
+    for number in range(job.windows):
+        pair = pairs[order[number % len(order)]]
+        corner = rng.random(2)
+        yield {
+            date: _cut(read_image(pair.image(date)), corner, _side(card), _places(card, names))
+            for date, names in channels.items()
+        }
+
+
+def _places(card: Card, names: tuple[str, ...]) -> list[int]:
+    if not set(names) <= set(COLOURS):
+        raise ModelError(
+            f"model {card.name!r} takes {', '.join(names)}; pairs of xBD have "
+            f"{', '.join(COLOURS)} only, so it cannot be calibrated on them"
+        )
+    return [COLOURS.index(name) for name in names]
+
+
+def _cut(image: np.ndarray, corner: np.ndarray, side: int, places: list[int]) -> np.ndarray:
+    """Cut a square of (rows, columns, 3) and bring it to (1, c, side, side)."""
+    rows, columns = (
+        mirror(start := int(share * (max(there - side, 0) + 1)), start + side, there)
+        for share, there in zip(corner, image.shape[:2], strict=True)
+    )
+    square = image[rows[:, None], columns]
+    return np.ascontiguousarray(square[..., places].transpose(2, 0, 1)[None])
+
+
+def _ensemble_text(entry: Entry, precision: str, facts: Mapping[str, Any] | None = None) -> str:
+    """Return the TOML of an ensemble of variants."""
+    table = dict(entry.table) | {"name": f"{entry.name}-{precision}", "precision": precision}
+    tables = {key: table.pop(key) for key in [*table] if isinstance(table[key], dict)}
+    if facts is not None:
+        tables["parity"] = facts
+    members = [
+        {**m.entry, "file": _renamed(str(m.entry["file"]), precision)} for m in entry.members
+    ]
+    lines = [*_toml_lines(table)]
+    for key, values in tables.items():
+        lines += ["", f"[{key}]", *_toml_lines(values)]
+    for member in members:
+        lines += ["", "[[member]]", *_toml_lines(member)]
+    return "\n".join(lines) + "\n"
+
+
+def _toml_lines(table: Mapping[str, Any]) -> Iterator[str]:
+    """Write keys with plain values; those of a table within it as an inline table."""
+    return (f"{key} = {_toml(value)}" for key, value in table.items())
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, Mapping):
+        inner = ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items())
+        return f"{{ {inner} }}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    # A JSON text, number or truth value is one of TOML, too.
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _compare(
+    work: _Work, candidates: Mapping[str, _Candidate]
+) -> Generator[Progress, None, dict[str, Parity]]:
+    job = work.job
+    models = {
+        precision: load_model(candidate.main, device=job.device, threads=job.threads)
+        for precision, candidate in candidates.items()
+    }
+    comparison = compare(work.parent, models, work.pairs)
+    done = 0
+    try:
+        while True:
+            try:
+                name = next(comparison)
+            except StopIteration as stop:
+                found: dict[str, Parity] = stop.value
+                return found
+            done += 1
+            yield Progress("compare", done, len(work.pairs), name)
+    finally:
+        comparison.close()
+
+
+def _publish(
+    work: _Work, publication: Publication, candidate: _Candidate, parity: Parity
+) -> Variant:
+    """Write a variant with its parity on its card, if it is to be kept."""
+    job, entry = work.job, work.entry
+    targets = _targets(entry, job.output, candidate.precision)
+    written = job.keep or not parity.shortfalls()
+    if written:
+        facts = _facts(work, candidate, parity)
+        for source, target in zip(candidate.files, targets, strict=True):
+            partial = publication.partial(target)
+            with output_errors(target):
+                partial.write_bytes(_finished(work, source, candidate.precision, facts))
+    size = sum(path.stat().st_size for path in candidate.files)
+    return Variant(
+        candidate.precision, targets[0], size, entry.size, candidate.kept_float, parity, written
+    )
+
+
+def _finished(work: _Work, source: Path, precision: str, facts: dict[str, Any]) -> bytes:
+    """Return the bytes of a file of a variant with what was measured of it."""
+    if source.suffix == ".toml":
+        return _ensemble_text(work.entry, precision, facts).encode()
+    blob = source.read_bytes()
+    card = read_card(blob, str(source))
+    side = _side(card)
+    memory = measure_memory(source, side)
+    # Never below the parent's: where memory cannot be measured, that one holds.
+    need = 0.0 if memory is None else memory.working / side**2
+    changed = max(card.bytes_per_pixel, round(need, 1))
+    return with_card(blob, replace(card, parity=facts, bytes_per_pixel=changed))
+
+
+def _facts(work: _Work, candidate: _Candidate, parity: Parity) -> dict[str, Any]:
+    """Return what the card of a variant says of its parity."""
+    job = work.job
+    facts = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "parent": work.entry.name,
+        "data": job.calibration.name if job.split is None else f"{job.split.name}, {job.part}",
+        **parity.figures(),
+    }
+    if shortfalls := parity.shortfalls():
+        facts["shortfalls"] = shortfalls
+    if candidate.precision == "int8":
+        facts["kept_float"] = candidate.kept_float
+        facts["calibration"] = f"{job.windows} windows, least and largest, seed {job.seed}"
+    return facts

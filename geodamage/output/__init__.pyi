@@ -1,0 +1,14 @@
+from .publication import LONGEST_NAME as LONGEST_NAME
+from .publication import LOW_LEVEL_ERRORS as LOW_LEVEL_ERRORS
+from .publication import PARTIAL_NAME as PARTIAL_NAME
+from .publication import RASTER_EXTENSIONS as RASTER_EXTENSIONS
+from .publication import REMEDIES as REMEDIES
+from .publication import SIBLINGS as SIBLINGS
+from .publication import VECTOR_EXTENSIONS as VECTOR_EXTENSIONS
+from .publication import Publication as Publication
+from .publication import check_free_space as check_free_space
+from .publication import check_output as check_output
+from .publication import final_path as final_path
+from .publication import output_errors as output_errors
+from .publication import read_sidecar as read_sidecar
+from .publication import sidecar_path as sidecar_path

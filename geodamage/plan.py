@@ -1,0 +1,180 @@
+"""How a region is cut into windows, within a limit of memory."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from geodamage.errors import OptionError, ResourceError
+from geodamage.model.card import Card
+from geodamage.windows import Window, round_down, round_up
+
+#: Bytes of the interpreter, its libraries, the block cache of GDAL and a model of
+#: `BASE_MODEL_BYTES`; measured on Linux.
+BASE_BYTES = 620_000_000
+
+
+#: Bytes of a model that are in `BASE_BYTES`: the bundled one has 7 MB.
+BASE_MODEL_BYTES = 10_000_000
+
+
+#: Bytes of one read pixel: six of colour, one of flags, two copies while the next strip is read.
+READ_BYTES = 16
+
+
+#: Bytes of one read pixel of a saved map: one, and two copies while the next strip is read.
+MAP_BYTES = 3
+
+
+#: Bytes of one finished pixel: five float32 and a flag in four strips, labels, scratch.
+STRIP_BYTES = 130
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a region is cut.
+
+    Attributes
+    ----------
+    region
+        What is cut, on the scene's grid.
+    origin
+        Row and column of the first core: multiples of the stride, at or before the region.
+    core
+        Rows and columns of a core.
+    halo
+        Pixels around it on each side.
+    columns
+        Cores side by side in one column block.
+    batch
+        Windows a call of the model.
+    """
+
+    region: Window
+    origin: tuple[int, int]
+    core: tuple[int, int]
+    halo: int
+    columns: int
+    batch: int
+
+    def blocks(self) -> Iterator[tuple[int, int]]:
+        """Return first and last column (exclusive) of each column block, on the core lattice."""
+        left, step = self.origin[1], self.core[1]
+        while left < self.region.right:
+            count = min(self.columns, -(-(self.region.right - left) // step))
+            yield left, left + count * step
+            left += count * step
+
+    def strips(self) -> Iterator[Window]:
+        """Return the windows of all strips, whole cores, block by block from top to bottom."""
+        for left, right in self.blocks():
+            for top in range(self.origin[0], self.region.bottom, self.core[0]):
+                yield Window(top, left, self.core[0], right - left)
+
+    def cores(self, strip: Window) -> Iterator[Window]:
+        """Return the cores of a strip, left to right."""
+        for left in range(strip.column, strip.right, self.core[1]):
+            yield Window(strip.row, left, *self.core)
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """Rows and columns of what the model sees."""
+        return self.core[0] + 2 * self.halo, self.core[1] + 2 * self.halo
+
+
+def make_plan(
+    region: Window,
+    card: Card,
+    *,
+    tile: int | None = None,
+    batch: int = 1,
+    memory: float = 1.5e9,
+    resident: int = 0,
+    maps: int = 0,
+) -> Plan:
+    """Plan windows, column blocks and batches for a region within a limit of memory.
+
+    Parameters
+    ----------
+    region
+        On a grid whose origin is a multiple of the stride.
+    card
+        Of the model.
+    tile
+        Window size with halo, pixels; None takes the card's.
+    batch
+        Windows a call, at most.
+    memory
+        Bytes.
+    resident
+        Bytes that the model holds between two calls, `Predictor.resident_bytes`.
+    maps
+        Saved probability maps that are read beside the images.
+
+    Raises
+    ------
+    OptionError
+        If the tile does not fit the model, or the batch holds no window.
+    ResourceError
+        If even the smallest plan needs more memory.
+    """
+    if batch < 1:
+        raise OptionError(f"--batch-size {batch}: must be 1 or more")
+    halo = card.margin
+    sizes = [_checked(card, tile, halo)]
+    while card.context == "local" and sizes[-1] - 2 * halo >= 2 * max(halo, card.stride):
+        sizes.append(round_up(sizes[-1] // 2 + halo, card.stride))
+        if sizes[-1] >= sizes[-2]:
+            break
+    held = BASE_BYTES + max(0, resident - BASE_MODEL_BYTES)
+    need = 0.0
+    for size in sizes:
+        for count in (batch, 1):
+            plan = _plan(region, card, size, halo, count)
+            spare = memory - held - card.bytes_per_pixel * np.prod(plan.window) * count
+            each = _column_bytes(plan, maps)
+            columns = int(min(spare // each, region.width + 1))
+            if columns >= 1:
+                return Plan(plan.region, plan.origin, plan.core, halo, columns, count)
+            need = memory - spare + each
+    enough = math.ceil(need / 1e7) / 100  # GB, in whole steps of 10 MB
+    raise ResourceError(
+        f"{memory / 1e9:.2f} GB of memory are not enough for model {card.name!r}, which needs "
+        f"{enough:.2f} GB for one window; raise --memory to {enough:.2f}GB or more"
+    )
+
+
+def _checked(card: Card, tile: int | None, halo: int) -> int:
+    if tile is None or tile == card.tile:
+        return card.tile
+    if card.context == "global":
+        raise OptionError(
+            f"--tile {tile}: model {card.name!r} sees its whole window at once, so its result "
+            f"would change with it; leave the option out ({card.tile} is used)"
+        )
+    if tile % card.stride or tile <= 2 * halo:
+        raise OptionError(
+            f"--tile {tile}: must be a multiple of {card.stride} and above {2 * halo} "
+            f"(twice the halo of model {card.name!r})"
+        )
+    return tile
+
+
+def _plan(region: Window, card: Card, size: int, halo: int, batch: int) -> Plan:
+    stride = card.stride
+    origin = round_down(region.row, stride), round_down(region.column, stride)
+    spans = region.bottom - origin[0], region.right - origin[1]
+    core = size - 2 * halo
+    if card.context == "local":
+        # Spread the cores evenly: the last row and column would else be mostly outside.
+        rows, columns = (round_up(-(-span // -(-span // core)), stride) for span in spans)
+    else:
+        rows = columns = core
+    return Plan(region, origin, (rows, columns), halo, 1, batch)
+
+
+def _column_bytes(plan: Plan, maps: int) -> float:
+    """Return the bytes that one more column of cores in a block needs."""
+    read = plan.window[0] * plan.window[1] * (READ_BYTES + MAP_BYTES * maps)
+    return float(read + plan.core[0] * plan.core[1] * STRIP_BYTES)

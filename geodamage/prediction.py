@@ -1,0 +1,290 @@
+"""Prediction: a scene and a model in, finished strips of probabilities out.
+
+Reading, inference and whatever the caller does with a strip run at the same time, each in a thread
+of its own, with at most one strip waiting between two of them. A strip is a block of finished rows
+of one column block; together the strips tile the region, and no pixel comes twice.
+"""
+
+import contextlib
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from geodamage.ahead import ahead
+from geodamage.codes import MAP_UNKNOWN
+from geodamage.errors import ModelError
+from geodamage.model.card import Card
+from geodamage.model.ensemble import Ensemble
+from geodamage.model.heads import Heads, Predictor, building_probabilities, probabilities
+from geodamage.model.rules import PixelRules
+from geodamage.plan import Plan, make_plan
+from geodamage.scene.scene import MISSING_POST, MISSING_PRE, OUTSIDE, OUTSIDE_AOI, Pixels, Scene
+from geodamage.windows import Window
+
+#: Flag of a pixel that has a pixel without data, or beyond the region, among its neighbours.
+NEAR_MISSING = 16
+#: Flags of pixels that a model does not grade.
+UNSEEN = MISSING_PRE | MISSING_POST | OUTSIDE | OUTSIDE_AOI
+#: Flags of pixels that one of the images does not show.
+BLIND = MISSING_PRE | MISSING_POST | OUTSIDE
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A finished block of a scene.
+
+    Attributes
+    ----------
+    window
+        On the scene's grid.
+    probabilities
+        float32 (5, rows, columns): background, then the four grades; or, where buildings alone
+        were asked for, (2, rows, columns): background and building. Background is 1 where nothing
+        could be seen.
+    missing
+        uint8 (rows, columns): the flags of `Scene.read`, and `NEAR_MISSING`.
+    grades
+        uint8 (rows, columns): the grade of each pixel by the rules of the model, 0 where there is
+        no building or nothing could be seen; None where nobody asked for them.
+    """
+
+    window: Window
+    probabilities: np.ndarray
+    missing: np.ndarray
+    grades: np.ndarray | None = None
+
+
+class _Answers(NamedTuple):
+    """What the model said of the cores of a strip, before it is joined.
+
+    The heads and the flags in `around` reach as far beyond a core and the strip as the rules look.
+    """
+
+    strip: Window
+    missing: np.ndarray
+    around: np.ndarray
+    groups: list[list[Window]]
+    heads: list[Heads]
+
+
+def predict(
+    scene: Scene,
+    model: Predictor,
+    *,
+    tile: int | None = None,
+    batch: int = 1,
+    memory: float = 1.5e9,
+    with_grades: bool = False,
+) -> Iterator[Strip]:
+    """Predict a scene, strip by strip.
+
+    Stopping the iteration stops the work. Where neither date shows a pixel of a core, the model is
+    not asked.
+
+    Parameters
+    ----------
+    scene
+        Open.
+    model
+        Any predictor.
+    tile, batch, memory
+        As in `make_plan`; none of them changes the result of a local model.
+    with_grades
+        Grade each pixel by the rules of the model, too.
+
+    Yields
+    ------
+    Strip
+        Finished; together they tile `scene.region`.
+    """
+    plan = make_plan(
+        scene.region,
+        model.card,
+        tile=tile,
+        batch=batch,
+        memory=memory,
+        resident=model.resident_bytes,
+    )
+    return run_plan(scene, model, plan, with_grades=with_grades)
+
+
+def run_plan(
+    scene: Scene,
+    model: Predictor,
+    plan: Plan,
+    *,
+    with_grades: bool = False,
+    localisation_only: bool = False,
+) -> Iterator[Strip]:
+    """Predict a scene as planned; see `predict`.
+
+    Parameters
+    ----------
+    localisation_only
+        Give strips of two channels: background and building. Then the model needs no damage head.
+
+    Raises
+    ------
+    ModelError
+        If the rules of the model look beyond its halo.
+    """
+    rules = model.rules if with_grades else None
+    reach = 0 if rules is None else rules.reach
+    if reach > plan.halo:
+        raise ModelError(
+            f"model {model.card.name!r}: its rules look {reach} pixels around, its halo has "
+            f"{plan.halo}; mend the halo of the card"
+        )
+    # Inference has a thread to itself: whatever else is done there would leave a core idle.
+    asked = ahead(_infer(model, plan, reach, ahead(_read(scene, plan))))
+    join = building_probabilities if localisation_only else probabilities
+    return ahead(_assemble(plan, rules, asked, join))
+
+
+def _read(scene: Scene, plan: Plan) -> Iterator[tuple[Window, Pixels]]:
+    """Read each strip with its halo; rows that the last strip has read are not read again."""
+    last: tuple[Window, Pixels] | None = None
+    for strip in plan.strips():
+        wanted = strip.buffer(plan.halo)
+        if last is not None and last[0].column == wanted.column and last[0].bottom > wanted.row:
+            kept = last[0].bottom - wanted.row
+            fresh = Window(last[0].bottom, wanted.column, wanted.height - kept, wanted.width)
+            pixels = _stack(last[1], scene.read(fresh), kept)
+        else:
+            pixels = scene.read(wanted)
+        last = wanted, pixels
+        yield strip, pixels
+
+
+def _stack(above: Pixels, below: Pixels, kept: int) -> Pixels:
+    pre = np.concatenate([above.pre[:, -kept:], below.pre], 1)
+    is_alone = below.post is below.pre
+    post = pre if is_alone else np.concatenate([above.post[:, -kept:], below.post], 1)
+    missing = np.concatenate([above.missing[-kept:], below.missing], 0)
+    if above.maps is None or below.maps is None:
+        return Pixels(pre, post, missing)
+    maps = np.concatenate([above.maps[:, -kept:], below.maps], 1)
+    return Pixels(pre, post, missing, maps)
+
+
+def _infer(
+    model: Predictor, plan: Plan, reach: int, read: Generator[tuple[Window, Pixels], None, None]
+) -> Iterator[_Answers]:
+    # An error of the model keeps this frame alive; the reader shall not live as long as that.
+    with contextlib.closing(read):
+        for strip, pixels in read:
+            if isinstance(model, Ensemble) and not model.members and pixels.maps is not None:
+                # Where no map says anything, no image helps.
+                silent = (pixels.maps == MAP_UNKNOWN).all(0)
+                pixels.missing[silent] |= np.uint8(MISSING_PRE)
+            unseen = (pixels.missing & UNSEEN) > 0
+            near = cv2.dilate(unseen.view(np.uint8), np.ones((3, 3), np.uint8))
+            inner = _inside(pixels.missing.shape, plan.halo)
+            missing = pixels.missing[inner].copy()
+            missing[near[inner] > 0] |= np.uint8(NEAR_MISSING)
+            around = pixels.missing[_inside(pixels.missing.shape, plan.halo - reach)].copy()
+            seen = ~unseen[inner]
+            cores = [core for core in plan.cores(strip) if seen[_within(core, strip)].any()]
+            groups = [cores[n : n + plan.batch] for n in range(0, len(cores), plan.batch)]
+            heads = [_ask(model, plan, strip, pixels, group, reach) for group in groups]
+            yield _Answers(strip, missing, around, groups, heads)
+
+
+def _assemble(
+    plan: Plan,
+    rules: PixelRules | None,
+    asked: Generator[_Answers, None, None],
+    join: Callable[[Heads], np.ndarray],
+) -> Iterator[Strip]:
+    """Join both heads of every core and lay the cores side by side."""
+    with contextlib.closing(asked):
+        for answers in asked:
+            joined = _join(answers, 0 if rules is None else rules.reach, join)
+            grades = None if rules is None else _grade(answers, rules)
+            strip = answers.strip
+            clipped = strip & plan.region
+            index = _within(clipped, strip)
+            yield Strip(
+                clipped,
+                joined[(slice(None), *index)],
+                answers.missing[index],
+                None if grades is None else grades[index],
+            )
+
+
+def _join(answers: _Answers, reach: int, join: Callable[[Heads], np.ndarray]) -> np.ndarray:
+    """Return the probabilities of a strip, float32 (channels, rows, columns)."""
+    strip = answers.strip
+    channels = 5 if join is probabilities else 2
+    result = np.zeros((channels, *strip.shape), np.float32)
+    result[0] = 1
+    seen = (answers.missing & UNSEEN) == 0
+    for group, said in zip(answers.groups, answers.heads, strict=True):
+        inner = _cropped(said, reach)
+        for core, found in zip(group, join(inner), strict=True):
+            index = _within(core, strip)
+            np.copyto(result[(slice(None), *index)], found, where=seen[index])
+    return result
+
+
+def _grade(answers: _Answers, rules: PixelRules) -> np.ndarray:
+    """Return the grade of each pixel of a strip by the rules, uint8 (rows, columns)."""
+    strip, reach = answers.strip, rules.reach
+    result = np.zeros(strip.shape, np.uint8)
+    # What no image shows was mirrored: nothing grows from there. An area of interest hides only.
+    shown = (answers.around & BLIND) == 0
+    for group, (localisation, damage) in zip(answers.groups, answers.heads, strict=True):
+        if localisation is None or damage is None:  # `probabilities` has refused it by name
+            continue
+        for n, core in enumerate(group):
+            rows, columns = _within(core, strip)
+            wider = slice(rows.start, rows.stop + 2 * reach)
+            known = shown[wider, columns.start : columns.stop + 2 * reach]
+            found = rules.grades(np.where(known, localisation[n, 0], np.float32(0)), damage[n])
+            result[rows, columns] = found[_inside(found.shape, reach)]
+    result[(answers.missing & UNSEEN) > 0] = 0
+    return result
+
+
+def _inside(shape: tuple[int, ...], margin: int) -> tuple[slice, slice]:
+    """Return the index of an array without a margin on each side."""
+    return slice(margin, shape[0] - margin), slice(margin, shape[1] - margin)
+
+
+def _cropped(heads: Heads, margin: int) -> Heads:
+    """Return views of the heads without a margin on each side."""
+    return Heads(*(h if h is None else h[(..., *_inside(h.shape[2:], margin))] for h in heads))
+
+
+def _within(window: Window, strip: Window) -> tuple[slice, slice]:
+    return window.shift(-strip.row, -strip.column).slices
+
+
+def _ask(
+    model: Predictor, plan: Plan, strip: Window, pixels: Pixels, cores: list[Window], reach: int
+) -> Heads:
+    """Return the heads of some cores, with no more of their halo than the rules reach."""
+    rows, columns = plan.window
+    lefts = [core.column - strip.column for core in cores]
+
+    def windows(image: np.ndarray) -> np.ndarray:
+        return np.stack([image[:, :rows, left : left + columns] for left in lefts])
+
+    pre = windows(pixels.pre)
+    post = _as_post(pre, model.card) if pixels.post is pixels.pre else windows(pixels.post)
+    if isinstance(model, Ensemble) and pixels.maps is not None:
+        said = model(pre, post, windows(pixels.maps))
+    else:
+        said = model(pre, post)
+    heads = _cropped(said, plan.halo - reach)
+    # Copies: a view would keep the halo in memory.
+    return Heads(*(None if head is None else head.copy() for head in heads))
+
+
+def _as_post(pre: np.ndarray, card: Card) -> np.ndarray:
+    """Return what a model is shown as post where there is one image: the same again."""
+    wanted = len(card.post_channels)
+    return pre if wanted == pre.shape[1] else np.repeat(pre[:, :1], wanted, 1)

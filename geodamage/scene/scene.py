@@ -1,0 +1,429 @@
+"""Scenes: a pre and a post image of one place, on one working grid; the only door to imagery.
+
+An image alone is a scene, too: of buildings, where nothing is compared.
+
+The grid is metric, with square pixels, north up, on an absolute lattice: a crop of the images
+or another area of interest has the same pixels. Images are warped on the fly, window by window,
+and a pixel's value does not depend on the window it is read in.
+"""
+
+import math
+import threading
+import warnings
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+from affine import Affine
+from pyproj import CRS, Transformer
+from rasterio.features import rasterize
+from shapely.geometry.base import BaseGeometry
+
+from geodamage.errors import GeodamageWarning, GsdWarning, SceneError, SceneWarning
+from geodamage.grid import WGS84, Grid, GsdRange
+from geodamage.scene.aoi import read_aoi
+from geodamage.scene.image import Image, Shift, crs_name, open_image
+from geodamage.scene.lattice import SLACK, working_lattice
+from geodamage.scene.options import SceneOptions
+from geodamage.scene.probability_maps import ProbabilityMap, open_map
+from geodamage.sources import Source
+from geodamage.windows import Window, mirror, round_down, round_up
+
+#: Flags of `Pixels.missing`.
+MISSING_PRE = 1
+MISSING_POST = 2
+OUTSIDE_AOI = 4
+OUTSIDE = 8
+
+#: How many times coarser than the model's coarsest an image may be.
+COARSEST = 1.5
+
+#: Ratio of the two images' GSD above which there is a warning, and above which they are refused.
+RATIO_ODD, RATIO_REFUSED = 1.5, 4.0
+
+#: Shortest side of an overlap, and largest region, in pixels.
+SHORTEST_SIDE = 8
+LARGEST_REGION = 50_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """What a scene holds in a window.
+
+    Attributes
+    ----------
+    pre, post
+        uint8 (channels, rows, columns); 0 where that image is missing. Of an image alone both are
+        the same array.
+    missing
+        uint8 (rows, columns), a sum of `MISSING_PRE`, `MISSING_POST`, `OUTSIDE_AOI` and
+        `OUTSIDE` (beyond the overlap of the images, so mirrored).
+    maps
+        uint8 (maps, rows, columns): saved probabilities in steps of 1/250, 255 where there is
+        none; None where the scene has no such map.
+    """
+
+    pre: npt.NDArray[np.uint8]
+    post: npt.NDArray[np.uint8]
+    missing: npt.NDArray[np.uint8]
+    maps: npt.NDArray[np.uint8] | None = None
+
+
+class Scene:
+    """A pre and a post image of one place, or one alone, on one grid; a context manager.
+
+    Attributes
+    ----------
+    grid
+        The working grid.
+    extent
+        The overlap of the two images within the grid; pixels are mirrored around it.
+    region
+        What is to be reported: `extent`, narrowed by the box of the area of interest.
+    aoi
+        The area of interest in the CRS of the grid, or None.
+    pre_outline, post_outline
+        Where the images lie, in the CRS of the grid.
+    post_shift
+        How far the post image lies off: from arrays x, y to metres east, north; or None.
+    """
+
+    grid: Grid
+    extent: Window
+    region: Window
+    aoi: BaseGeometry | None
+    pre_outline: BaseGeometry
+    post_outline: BaseGeometry
+    post_shift: Shift | None
+
+    def __init__(
+        self,
+        pre: Image,
+        post: Image | None,
+        *,
+        gsd: GsdRange,
+        options: SceneOptions = SceneOptions(),
+        maps: Sequence[ProbabilityMap] = (),
+    ) -> None:
+        self._images = (pre,) if post is None else (pre, post)
+        self._maps = tuple(maps)
+        self._reading = threading.Lock()  # GDAL crashes where a file is closed under a reader
+        self._is_closed = False
+        self._sensors = ("optical", options.post_sensor)
+        self._notes: list[tuple[str, type[GeodamageWarning]]] = [
+            (note, SceneWarning) for image in self._images for note in image.notes
+        ]
+        self.post_shift = None
+        self._check_gsd(gsd)
+        last = self._images[-1]
+        self._lattice = working_lattice(pre.first.grid, pre.gsd, _meeting_point(pre, last), gsd)
+        self.pre_outline = pre.outline(self._lattice.crs)
+        self.post_outline = last.outline(self._lattice.crs)
+        self._place(options.snap)
+        self.aoi = None
+        self._aoi_path = options.aoi
+        self.region = self.extent
+        if options.aoi is not None:
+            self._narrow(options.aoi)
+        if self.region.size > LARGEST_REGION:
+            raise SceneError(
+                f"{self.region.height} x {self.region.width} pixels to assess, more than "
+                f"{LARGEST_REGION:.0e}; cut it up with --aoi"
+            )
+
+    @classmethod
+    def open(
+        cls,
+        pre: Source | Sequence[Source],
+        post: Source | Sequence[Source] | None,
+        *,
+        gsd: GsdRange,
+        options: SceneOptions = SceneOptions(),
+    ) -> Self:
+        """Open a pair of images, or one, and lay the working grid over their overlap.
+
+        Parameters
+        ----------
+        pre, post
+            A GeoTIFF, a folder of tiles, a glob, `@list.txt`, a URL, or a sequence of these. An
+            image alone is `pre`, and `post` is None.
+        gsd
+            The ground sample distances the model was made for, metres per pixel.
+        options
+            How to read them.
+
+        Raises
+        ------
+        SceneReadError
+            If a file cannot be read.
+        SceneError
+            If the images cannot be used, or not together.
+        OptionError
+            If an option does not fit them.
+
+        Warns
+        -----
+        GsdWarning
+            If an image is coarser than the model was made for.
+        SceneWarning
+            If something about the pair is odd.
+        """
+        with ExitStack() as opened:
+            images: list[Image] = []
+            for role, source, bands, channels, scale in (
+                ("pre", pre, options.pre_bands, options.pre_channels, options.scales[0]),
+                ("post", post, options.post_bands, options.post_channels, options.scales[1]),
+            ):
+                if source is None:
+                    continue
+                image = open_image(
+                    role,
+                    source,
+                    bands=bands,
+                    channels=channels,
+                    scale=scale,
+                    allow_remote=options.allow_remote,
+                    option=options.bands_option if role == "post" else "--bands",
+                    speckled=role == "post" and options.post_sensor == "sar",
+                )
+                opened.callback(image.close)
+                images.append(image)
+            maps = []
+            for path in options.maps:
+                maps.append(open_map(path))
+                opened.callback(maps[-1].close)
+            first, second = images[0], images[1] if len(images) > 1 else None
+            scene = cls(first, second, gsd=gsd, options=options, maps=maps)
+            for text, category in scene._notes:
+                warnings.warn(text, category, stacklevel=2)
+            opened.pop_all()  # the scene closes them
+        return scene
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a user should know of the pair."""
+        return [text for text, _ in self._notes]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files, when a read in progress is done; what was read stays."""
+        with self._reading:
+            self._is_closed = True
+            for opened in (*self._images, *self._maps):
+                opened.close()
+
+    def read(self, window: Window) -> Pixels:
+        """Read a window of the grid; it may reach beyond the images, and is mirrored there.
+
+        Raises
+        ------
+        SceneReadError
+            If a file is damaged there.
+        ValueError
+            If the scene is closed.
+        """
+        with self._reading:
+            if self._is_closed:
+                raise ValueError("the scene is closed")
+            if self.extent.contains(window):
+                pixels = self._read_within(window)
+            else:
+                pixels = self._read_mirrored(window)
+        if self.aoi is not None:
+            pixels.missing[self._outside_aoi(window)] |= OUTSIDE_AOI
+        return pixels
+
+    def _read_within(self, window: Window) -> Pixels:
+        place = window.shift(self._origin.row, self._origin.column)
+        pre = self._images[0].read(self._lattice, place)
+        missing = np.where(pre.valid, np.uint8(0), np.uint8(MISSING_PRE))
+        after = pre.values
+        if len(self._images) > 1:
+            post = self._images[1].read(self._lattice, place, self.post_shift)
+            missing |= np.where(post.valid, np.uint8(0), np.uint8(MISSING_POST))
+            after = post.values
+        return Pixels(pre.values, after, missing, self._read_maps(place))
+
+    def _read_maps(self, place: Window) -> npt.NDArray[np.uint8] | None:
+        if not self._maps:
+            return None
+        return np.stack([saved.read(self._lattice, place) for saved in self._maps])
+
+    def _read_mirrored(self, window: Window) -> Pixels:
+        extent = self.extent
+        rows = mirror(window.row - extent.row, window.bottom - extent.row, extent.height)
+        columns = mirror(window.column - extent.column, window.right - extent.column, extent.width)
+        if not window.size:
+            return self._read_within(Window(extent.row, extent.column, *window.shape))
+        top, left = int(rows.min()), int(columns.min())
+        height, width = int(rows.max()) - top + 1, int(columns.max()) - left + 1
+        inner = Window(extent.row + top, extent.column + left, height, width)
+        found = self._read_within(inner)
+        rows, columns = (rows - top)[:, None], columns - left
+        missing = found.missing[rows, columns]
+        inside = (window & extent).shift(-window.row, -window.column)
+        beyond = np.ones(window.shape, bool)
+        if inside.size:
+            beyond[inside.slices] = False
+        missing[beyond] |= OUTSIDE
+        pre = found.pre[:, rows, columns]
+        post = pre if found.post is found.pre else found.post[:, rows, columns]
+        maps = None if found.maps is None else found.maps[:, rows, columns]
+        return Pixels(pre, post, missing, maps)
+
+    def _outside_aoi(self, window: Window) -> npt.NDArray[np.bool_]:
+        burnt: npt.NDArray[np.uint8] = rasterize(
+            [(self._aoi_pixels, 1)],
+            out_shape=window.shape,
+            transform=Affine.translation(window.column, window.row),
+            dtype=np.uint8,
+        )
+        return np.asarray(burnt == 0)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a sidecar says of the scene; JSON can hold it."""
+        overlap = shapely.intersection(self.pre_outline, self.post_outline)
+        names = ("pre", "post") if len(self._images) > 1 else ("image",)
+        images: dict[str, Any] = {
+            name: {**image.facts(), "sensor": sensor}
+            for name, image, sensor in zip(names, self._images, self._sensors, strict=False)
+        }
+        if self._maps:
+            images["maps"] = [saved.image.facts() for saved in self._maps]
+        return {
+            **images,
+            "crs": crs_name(self.grid.crs),
+            "gsd": round(math.prod(self.grid.gsd) ** 0.5, 6),
+            "pixel": self._lattice.pixel,
+            "transform": list(self.grid.transform)[:6],
+            "shape": list(self.grid.shape),
+            "extent": list(self.grid.window_bounds(self.extent)),
+            "region": list(self.grid.window_bounds(self.region)),
+            "overlap_km2": round(_square_kilometres(overlap, self.grid.crs), 6),
+            "aoi": None if self._aoi_path is None else str(self._aoi_path),
+        }
+
+    def _check_gsd(self, gsd: GsdRange) -> None:
+        found = "grades" if len(self._images) > 1 else "buildings"
+        for image in self._images:
+            name = image.first.name
+            made_for = f"{gsd.minimum:g} to {gsd.maximum:g} m"
+            if image.gsd > COARSEST * gsd.maximum * SLACK:
+                raise SceneError(
+                    f"{name}: {image.gsd:.3g} m per pixel, too coarse for a model made for "
+                    f"{made_for} (the limit is {COARSEST * gsd.maximum:g} m); use finer imagery"
+                )
+            if image.gsd > gsd.maximum * SLACK:
+                text = (
+                    f"{name}: {image.gsd:.3g} m per pixel, coarser than the model was made for "
+                    f"({made_for}); {found} are less sure"
+                )
+                self._notes.append((text, GsdWarning))
+        if len(self._images) > 1:
+            self._check_ratio(*self._images)
+
+    def _check_ratio(self, pre: Image, post: Image) -> None:
+        ratio = max(pre.gsd / post.gsd, post.gsd / pre.gsd)
+        both = f"pre has {pre.gsd:.3g} m per pixel and post {post.gsd:.3g} m"
+        if ratio > RATIO_REFUSED * SLACK:
+            raise SceneError(
+                f"{both}, more than {RATIO_REFUSED:g} times apart; use images that are more alike"
+            )
+        if ratio > RATIO_ODD * SLACK:
+            self._notes.append((f"{both}; the finer image loses detail", SceneWarning))
+
+    def _place(self, snap: int) -> None:
+        """Lay the grid over the overlap."""
+        overlap = shapely.intersection(self.pre_outline, self.post_outline)
+        covered = self._lattice.covered(overlap.bounds) if not overlap.is_empty else None
+        if covered is None or min(covered.shape) == 0:
+            raise _no_overlap(self._images[0], self._images[-1])
+        if min(covered.shape) < SHORTEST_SIDE:
+            names = " and ".join(image.first.name for image in self._images)
+            verb = "overlap in" if len(self._images) > 1 else "has, at the model's pixel size,"
+            raise SceneError(
+                f"{names} {verb} {covered.height} x {covered.width} pixels only; "
+                f"{SHORTEST_SIDE} a side are needed"
+            )
+        smaller = min(self.pre_outline.area, self.post_outline.area)
+        if overlap.area < smaller / 2:
+            share = f"the images overlap in {overlap.area / smaller:.0%} of the smaller one"
+            self._notes.append((f"{share}; are they of one place?", SceneWarning))
+        row, column = round_down(covered.row, snap), round_down(covered.column, snap)
+        bottom, right = round_up(covered.bottom, snap), round_up(covered.right, snap)
+        self._origin = Window(row, column, bottom - row, right - column)
+        self.grid = self._lattice.grid(self._origin)
+        self.extent = covered.shift(-row, -column)
+
+    def _narrow(self, path: Path) -> None:
+        """Limit what is reported to an area of interest."""
+        self.aoi = read_aoi(path, self.grid.crs)
+        part = shapely.intersection(self.aoi, shapely.box(*self.grid.window_bounds(self.extent)))
+        covered = Window(0, 0, 0, 0) if part.is_empty else self._lattice.covered(part.bounds)
+        self.region = covered.shift(-self._origin.row, -self._origin.column) & self.extent
+        if not self.region.size:
+            where = "images' overlap" if len(self._images) > 1 else "image"
+            raise SceneError(f"{path}: the area of interest does not meet the {where}")
+        a, _, c, _, e, f = self.grid.transform[:6]
+        place = np.array([c, f])
+        self._aoi_pixels = shapely.transform(self.aoi, lambda points: (points - place) / [a, e])
+
+
+def _meeting_point(pre: Image, post: Image) -> tuple[float, float]:
+    """Return longitude and latitude of the middle of the overlap, degrees."""
+    lon, lat = _lonlat_centre(pre)
+    plane = CRS.from_proj4(f"+proj=laea +lon_0={lon} +lat_0={lat} +datum=WGS84 +units=m")
+    outlines = pre.outline(plane), post.outline(plane)
+    if not all(np.isfinite(outline.bounds).all() for outline in outlines):
+        raise _no_overlap(pre, post)
+    overlap = shapely.intersection(*outlines)
+    if overlap.is_empty:
+        raise _no_overlap(pre, post)
+    to_lonlat = Transformer.from_crs(plane, "EPSG:4326", always_xy=True)
+    centre = to_lonlat.transform(overlap.centroid.x, overlap.centroid.y)
+    return float(centre[0]), float(centre[1])
+
+
+def _lonlat_centre(image: Image) -> tuple[float, float]:
+    grid = image.first.grid
+    rows, columns = grid.shape
+    x, y = grid.xy(np.array([columns / 2]), np.array([rows / 2]))
+    to_lonlat = Transformer.from_crs(grid.crs, "EPSG:4326", always_xy=True)
+    lon, lat = to_lonlat.transform(x, y)
+    return float(lon[0]), float(lat[0])
+
+
+def _no_overlap(pre: Image, post: Image) -> SceneError:
+    places = []
+    for image in (pre, post):
+        left, bottom, right, top = image.outline(CRS.from_epsg(4326)).bounds
+        places.append(f"{image.role} covers {left:.5f} {bottom:.5f} {right:.5f} {top:.5f}")
+    return SceneError(
+        f"the images do not overlap: {', '.join(places)} (west south east north, degrees); "
+        "check that both are of one place and that their CRS is right"
+    )
+
+
+def _square_kilometres(area: BaseGeometry, crs: CRS) -> float:
+    to_lonlat = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
+
+    def place(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.column_stack(to_lonlat.transform(points[:, 0], points[:, 1]))
+
+    return abs(float(WGS84.geometry_area_perimeter(shapely.transform(area, place))[0])) / 1e6

@@ -1,0 +1,488 @@
+"""The tiles of an image: GeoTIFFs opened, checked and read; nothing else opens imagery.
+
+GDAL is given one driver: a file that is no GeoTIFF, whatever its name, is refused, and so is
+everything that would make GDAL open another file.
+"""
+
+import math
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import rasterio
+import rasterio.windows
+from affine import Affine
+from pyproj import CRS
+from pyproj.exceptions import CRSError
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import CRSError as RasterioCRSError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
+
+from geodamage.errors import OptionError, SceneError, SceneReadError
+from geodamage.grid import Grid
+from geodamage.scene.scaling import SCALED_TYPES
+from geodamage.sources import is_remote
+from geodamage.windows import Window
+
+#: GDAL keeps at most this many bytes of blocks; its own default is a share of the memory.
+CACHE_BYTES = 128 * 2**20
+
+#: A block that unpacks to more than this is refused; GDAL unpacks blocks whole.
+LARGEST_BLOCK = 512 * 2**20
+
+#: Pixels of a part of an image that is looked at before it is used: about this many a side.
+PART = 512
+
+#: Side of the square that fits into a collar and not into a dark roof, source pixels.
+COLLAR = 9
+
+# No .aux.xml: it can name other files, of any driver and on any server, as overviews.
+_LOCAL = {"GDAL_CACHEMAX": CACHE_BYTES, "GDAL_PAM_ENABLED": "NO"}
+
+# Source: titiler, docs/src/advanced/performance_tuning.md. EMPTY_DIR would hide the .ovr and
+# .tfw of local files, so it is for remote ones only.
+_REMOTE = _LOCAL | {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
+    "VSI_CACHE": True,
+    "VSI_CACHE_SIZE": 5_000_000,
+}
+
+# A dead server is found out within half a minute, and a slow one is borne. Seconds and bytes per
+# second; a user's own, in the environment, go first.
+_PATIENCE = {
+    "GDAL_HTTP_CONNECTTIMEOUT": "5",
+    "GDAL_HTTP_LOW_SPEED_TIME": "10",
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
+    "GDAL_HTTP_TIMEOUT": "120",
+    "GDAL_HTTP_MAX_RETRY": "1",
+    "GDAL_HTTP_RETRY_DELAY": "1",
+}
+
+
+def environment(name: str) -> rasterio.Env:
+    """Return the settings of GDAL under which a file is opened and read."""
+    if not is_remote(name):
+        return rasterio.Env(**_LOCAL)
+    patience = {key: value for key, value in _PATIENCE.items() if key not in os.environ}
+    return rasterio.Env(**_REMOTE, **patience)
+
+
+class Channels(NamedTuple):
+    """Which channels of a file are used.
+
+    Attributes
+    ----------
+    indexes
+        1-based numbers of the channels, in the model's order.
+    alpha
+        1-based number of the channel that says where pixels are valid, or None.
+    """
+
+    indexes: tuple[int, ...]
+    alpha: int | None
+
+
+def choose_channels(
+    name: str,
+    tags: Sequence[ColorInterp],
+    asked: tuple[int, ...] | None,
+    wanted: int,
+    *,
+    option: str = "--bands",
+) -> Channels:
+    """Choose the channels of a file.
+
+    Parameters
+    ----------
+    name
+        The file, for messages.
+    tags
+        What the file says of each of its channels.
+    asked
+        1-based numbers that the user gave, or None.
+    wanted
+        How many the model takes.
+    option
+        By which the user gives them, for messages.
+
+    Raises
+    ------
+    OptionError
+        If the user's numbers do not fit the file or the model.
+    SceneError
+        If it takes the user to say which channels to use.
+    """
+    count = len(tags)
+    alpha = tags.index(ColorInterp.alpha) + 1 if ColorInterp.alpha in tags else None
+    if asked is not None:
+        return Channels(
+            _asked_channels(name, count, asked, wanted, option), None if alpha in asked else alpha
+        )
+    rest = [index for index in range(1, count + 1) if index != alpha]
+    if ColorInterp.palette in tags:
+        raise SceneError(f"{name}: colours by palette; convert it with gdal_translate -expand rgb")
+    if len(rest) != wanted:
+        example = ",".join(str(min(i, count)) for i in range(1, wanted + 1))
+        raise SceneError(
+            f"{name}: {count} channel(s){' with alpha' if alpha else ''}, and the model takes "
+            f"{wanted}; say which with {option}, for example {option} {example}"
+        )
+    rgb = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+    found = [tags[index - 1] for index in rest]
+    if set(found) == set(rgb) and tuple(found) != rgb:
+        order = ",".join(str(rest[found.index(colour)]) for colour in rgb)
+        raise SceneError(
+            f"{name}: channels are {', '.join(c.name for c in found)}; give {option} {order}"
+        )
+    return Channels(tuple(rest), alpha)
+
+
+def _asked_channels(
+    name: str, count: int, asked: tuple[int, ...], wanted: int, option: str
+) -> tuple[int, ...]:
+    text = ",".join(map(str, asked))
+    if len(asked) != wanted:
+        raise OptionError(f"{option} {text}: {len(asked)} channel(s), and the model takes {wanted}")
+    if not all(1 <= index <= count for index in asked):
+        raise OptionError(f"{option} {text}: {name} has channels 1 to {count}")
+    return asked
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One open GeoTIFF: an image, or a tile of it.
+
+    Attributes
+    ----------
+    name
+        Path or URL, as GDAL opened it.
+    dataset
+        The open rasterio dataset.
+    grid
+        Where its pixels lie.
+    channels
+        The channels used.
+    nodata
+        One number per channel used (NaN for none), or None where the file has none.
+    masked
+        Whether the file has a mask of its own.
+    dtype
+        Type of the pixels of the channels used.
+    facts
+        What a sidecar says of the file: path, shape, size, time, files beside it that count.
+    """
+
+    name: str
+    dataset: Any
+    grid: Grid
+    channels: Channels
+    nodata: tuple[float, ...] | None
+    masked: bool
+    dtype: str
+    facts: dict[str, Any]
+
+    @property
+    def window(self) -> Window:
+        """The whole tile."""
+        return self.grid.window
+
+    @property
+    def is_untagged(self) -> bool:
+        """Whether the file says nothing of where its pixels are valid."""
+        return not self.masked and self.nodata is None and self.channels.alpha is None
+
+    def read(self, window: Window) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+        """Read pixels as they are in the file.
+
+        Parameters
+        ----------
+        window
+            A window within the tile.
+
+        Returns
+        -------
+        (channels, rows, columns) of the file's dtype, bool (rows, columns)
+            Pixels, 0 where they are not valid, and where they are.
+
+        Raises
+        ------
+        SceneReadError
+            If the file is damaged there.
+        """
+        margin = COLLAR - 1 if self.is_untagged else 0
+        around = window.buffer(margin) & self.window
+        pixels, valid = self._read(around)
+        if self.is_untagged:
+            valid &= ~_collar(pixels)
+        row, column = window.row - around.row, window.column - around.column
+        cut = slice(row, row + window.height), slice(column, column + window.width)
+        pixels, valid = pixels[:, *cut], valid[cut]
+        if not valid.all():
+            pixels = np.where(valid, pixels, pixels.dtype.type(0))
+        return pixels, valid
+
+    def _read(
+        self, window: Window, shape: tuple[int, int] | None = None
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+        indexes, alpha = self.channels
+        planes = list(dict.fromkeys(indexes if alpha is None else (*indexes, alpha)))
+        box = rasterio.windows.Window(window.column, window.row, window.width, window.height)
+        size = shape or window.shape
+        with self._reading(window):
+            pixels = self.dataset.read(planes, window=box, out_shape=(len(planes), *size))
+            mask = None
+            if self.masked:
+                mask = self.dataset.read_masks(indexes[0], window=box, out_shape=size)
+        valid = np.ones(size, bool) if mask is None else mask != 0
+        if alpha is not None:
+            valid &= pixels[planes.index(alpha)] != 0
+        if planes != list(indexes):
+            pixels = pixels[[planes.index(index) for index in indexes]]
+        if self.nodata is not None:
+            pairs = zip(pixels, self.nodata, strict=True)
+            valid &= ~np.logical_and.reduce([plane == value for plane, value in pairs])
+        if pixels.dtype.kind == "f":
+            valid &= np.isfinite(pixels).all(axis=0)
+        return pixels, valid
+
+    @contextmanager
+    def _reading(self, window: Window) -> Iterator[None]:
+        try:
+            with environment(self.name):
+                yield
+        except RasterioIOError as error:
+            is_far = is_remote(self.name)
+            what = "the connection failed or the file" if is_far else "the file"
+            raise SceneReadError(
+                f"{self.name}: rows {window.row}-{window.bottom - 1}, columns "
+                f"{window.column}-{window.right - 1} cannot be read ({_one_line(error)}); "
+                f"{what} is damaged, copy or download it again"
+            ) from error
+
+    def overview(self, most: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]] | None:
+        """Read the whole tile from its finest overview of at most `most` pixels; see `read`.
+
+        None where it has no such overview. Black pixels of an untagged file are not valid here.
+        """
+        with environment(self.name):
+            factors = self.dataset.overviews(self.channels.indexes[0])
+        rows, columns = self.window.shape
+        shapes = [(-(-rows // factor), -(-columns // factor)) for factor in sorted(factors)]
+        small = [shape for shape in shapes if shape[0] * shape[1] <= most]
+        if not small:
+            return None
+        pixels, valid = self._read(self.window, small[0])
+        if self.is_untagged:
+            valid &= pixels.any(axis=0)
+        return pixels, valid
+
+    def parts(self, count: int) -> tuple[list[Window], bool]:
+        """Return at most `count` parts of the tile, evenly spread over its rows and its columns.
+
+        Parts are of about 512 x 512 pixels and made of whole blocks, or lie within one. Those of
+        which the file holds nothing are left out.
+
+        Returns
+        -------
+        list of Window, bool
+            The parts, by row, and whether nothing but them is in the tile.
+        """
+        (rows, columns), (height, width) = self.window.shape, self._part()
+        down, across = -(-rows // height), -(-columns // width)
+        chosen = _spread(down, across, count)
+        windows = [
+            Window(row * height, column * width, height, width) & self.window
+            for row, column in chosen
+        ]
+        with environment(self.name):
+            kept = [window for window in windows if self._holds(window)]
+        return kept, len(chosen) == down * across
+
+    def _part(self) -> tuple[int, int]:
+        """Return rows and columns of a part."""
+        rows, columns = self.window.shape
+        height, width = self.dataset.block_shapes[0]
+        width = min(width * max(PART // width, 1), columns)
+        height = min(height * max(PART**2 // (height * width), 1), rows)
+        if height * width <= PART**2:
+            return height, width
+        height = min(height, PART)
+        return height, min(width, PART**2 // height)
+
+    def _holds(self, window: Window) -> bool:
+        """Say whether the file holds any block of a window; a block left out is not valid."""
+        if self.masked:  # a mask may call the zeros of such a block valid
+            return True
+        height, width = self.dataset.block_shapes[0]
+        indexes, alpha = self.channels
+        return any(
+            self.dataset.get_tag_item(f"BLOCK_OFFSET_{column}_{row}", "TIFF", bidx=index)
+            for row in range(window.row // height, -(-window.bottom // height))
+            for column in range(window.column // width, -(-window.right // width))
+            for index in {*indexes, *([] if alpha is None else [alpha])}
+        )
+
+
+def _spread(rows: int, columns: int, count: int) -> list[tuple[int, int]]:
+    """Return at most `count` cells of rows x columns, evenly spread: all where there are few."""
+    if rows * columns <= count:
+        return [(row, column) for row in range(rows) for column in range(columns)]
+    golden = (math.sqrt(5) - 1) / 2  # a Fibonacci lattice: even in both directions
+    steps = np.arange(count) + 0.5
+    down, across = steps / count * rows, steps * golden % 1 * columns
+    cells = zip(down.astype(int).tolist(), across.astype(int).tolist(), strict=True)
+    return sorted(set(cells))
+
+
+def _collar(pixels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    dark: npt.NDArray[np.bool_] = np.asarray(~pixels.any(axis=0))
+    if not dark.any():
+        return dark
+    square = np.ones((COLLAR, COLLAR), np.uint8)
+    opened = cv2.morphologyEx(dark.view(np.uint8), cv2.MORPH_OPEN, square)
+    return np.asarray(opened, bool)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error.__cause__ or error).split())[:200]
+
+
+def open_tile(
+    name: str,
+    asked: tuple[int, ...] | None,
+    wanted: int,
+    *,
+    option: str = "--bands",
+    speckled: bool = False,
+) -> Tile:
+    """Open a GeoTIFF and check that it can be used.
+
+    Parameters
+    ----------
+    name
+        As `find` returns it.
+    asked, wanted, option
+        See `choose_channels`.
+    speckled
+        Whether single pixels of 0 are dark rather than missing, even where 0 is the nodata tag of
+        8 bits: so it is of a radar's image. Missing is then what is black over a whole square.
+
+    Raises
+    ------
+    SceneReadError
+        If it is not a GeoTIFF.
+    SceneError
+        If it lies nowhere, or its pixels are of a kind that is not used.
+    OptionError
+        If the user's channels do not fit it.
+    """
+    with environment(name), warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        try:
+            dataset = rasterio.open(name, driver="GTiff")
+        except (RasterioError, RasterioCRSError) as error:
+            where = "out of reach, " if is_remote(name) else ""
+            raise SceneReadError(
+                f"{name}: {where}not a GeoTIFF, or damaged ({_one_line(error)})"
+            ) from error
+        try:
+            channels = choose_channels(name, dataset.colorinterp, asked, wanted, option=option)
+            tile = _checked_tile(name, dataset, channels)
+            if speckled and tile.dtype == "uint8" and tile.nodata and not any(tile.nodata):
+                tile = replace(tile, nodata=None)
+            return tile
+        except BaseException:
+            dataset.close()
+            raise
+
+
+def _checked_tile(name: str, dataset: Any, channels: Channels) -> Tile:
+    _check_structure(name, dataset)
+    grid = Grid(_checked_crs(name, dataset), _checked_transform(name, dataset), dataset.shape)
+    _check_dtype(name, {dataset.dtypes[index - 1] for index in channels.indexes})
+    values = [dataset.nodatavals[index - 1] for index in channels.indexes]
+    nodata = None
+    if any(value is not None for value in values):
+        nodata = tuple(np.nan if value is None else float(value) for value in values)
+    flags = dataset.mask_flag_enums[channels.indexes[0] - 1]
+    masked = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
+    dtype = str(dataset.dtypes[channels.indexes[0] - 1])
+    return Tile(name, dataset, grid, channels, nodata, masked, dtype, _facts(name, dataset))
+
+
+def _facts(name: str, dataset: Any) -> dict[str, Any]:
+    facts: dict[str, Any] = {"path": name, "shape": list(dataset.shape), "channels": dataset.count}
+    if is_remote(name):
+        return facts
+    found = Path(name).stat()
+    beside = sorted(Path(other).name for other in dataset.files if other != name)
+    return facts | {"size": found.st_size, "mtime": found.st_mtime, "sidecars": beside}
+
+
+def _check_structure(name: str, dataset: Any) -> None:
+    if "OVERVIEW_FILE" in dataset.tags(ns="OVERVIEWS"):
+        raise SceneReadError(f"{name}: names another file as its overviews; remove that tag")
+    for (height, width), dtype in zip(dataset.block_shapes, dataset.dtypes, strict=True):
+        planes = dataset.count if dataset.interleaving is not None and _is_chunky(dataset) else 1
+        size = height * width * np.dtype(dtype if "int" in dtype else "complex128").itemsize
+        if size * planes > LARGEST_BLOCK:
+            raise SceneError(
+                f"{name}: blocks of {height} x {width} pixels, too large to unpack; rewrite it "
+                "with gdal_translate -co TILED=YES"
+            )
+
+
+def _is_chunky(dataset: Any) -> bool:
+    return bool(dataset.interleaving.name == "pixel")
+
+
+def _checked_crs(name: str, dataset: Any) -> CRS:
+    try:
+        wkt = dataset.crs.to_wkt() if dataset.crs else None
+        crs = CRS.from_wkt(wkt) if wkt else None
+    except (CRSError, RasterioCRSError) as error:
+        raise SceneError(f"{name}: its CRS is not known ({_one_line(error)})") from error
+    hint = "assign the right one with gdal_edit.py -a_srs EPSG:nnnn"
+    if crs is None:
+        gcps, rpcs = dataset.gcps[0], dataset.rpcs
+        if gcps or rpcs:
+            what = "ground control points" if gcps else "RPCs"
+            raise SceneError(f"{name}: placed by {what} only; warp it first with gdalwarp")
+        raise SceneError(f"{name}: has no CRS; {hint}")
+    if crs.type_name == "Engineering CRS":  # what GDAL makes of a code that is not in PROJ
+        raise SceneError(
+            f"{name}: PROJ does not know its CRS, {crs.name!r}: an unknown EPSG code, or local "
+            f"to a site; {hint}"
+        )
+    if not (crs.is_projected or crs.is_geographic):
+        raise SceneError(f"{name}: {crs.name!r} is not a CRS of the Earth's surface; {hint}")
+    return crs
+
+
+def _checked_transform(name: str, dataset: Any) -> Affine:
+    transform: Affine = dataset.transform
+    if not np.isfinite(transform[:6]).all() or abs(transform.determinant) < 1e-300:
+        raise SceneError(f"{name}: its transform {tuple(transform)[:6]} is not one")
+    if transform == Affine.identity():
+        if dataset.gcps[0] or dataset.rpcs:
+            raise SceneError(f"{name}: placed by control points only; warp it first with gdalwarp")
+        raise SceneError(f"{name}: not georeferenced (no transform); georeference it in a GIS")
+    return transform
+
+
+def _check_dtype(name: str, dtypes: set[str]) -> None:
+    for dtype in sorted(dtypes - {"uint8", *SCALED_TYPES}):
+        raise SceneError(
+            f"{name}: {dtype} pixels are not read; convert it, "
+            "for example with gdal_translate -ot Byte -scale"
+        )
+    if len(dtypes) > 1:
+        raise SceneError(f"{name}: channels of several types ({', '.join(sorted(dtypes))})")

@@ -1,0 +1,1 @@
+"""Scores: every one of them."""

@@ -1,0 +1,143 @@
+"""Remote imagery, from a server on this machine."""
+
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+
+from geodamage.scene.image import open_image
+from geodamage.windows import Window
+from tests.conftest import listing, make_pixels, make_raster, run_command
+
+SCRIPT = Path(__file__).parents[1] / "range_server.py"
+
+
+class Server(NamedTuple):
+    """A server that answers for the files of a folder."""
+
+    address: str
+    folder: Path
+    log: Path
+
+    @property
+    def asked(self) -> list[str]:
+        """What it was asked: method, path, range."""
+        return self.log.read_text().splitlines() if self.log.exists() else []
+
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory, pair) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("served")
+    for path in pair:
+        shutil.copy(path, folder)
+    log = tmp_path_factory.mktemp("log") / "asked.txt"
+    command = [sys.executable, SCRIPT, folder, log]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        port = process.stdout.readline().strip()
+        yield Server(f"127.0.0.1:{port}", folder, log)
+        process.kill()
+
+
+@pytest.fixture
+def server(serving, monkeypatch) -> Server:
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    serving.log.unlink(missing_ok=True)
+    return serving
+
+
+def assess(folder, model, *arguments):
+    output = folder / "b.geojson"
+    return output, run_command("assess", *arguments, "-o", output, "--model", model)
+
+
+def check_refusal(result, word, folder):
+    assert result.exit_code == 4, result.stderr
+    line = result.stderr.splitlines()[-1]
+    assert line.startswith("geodamage: error: ")
+    assert result.stderr.count("geodamage: error: ") == 1
+    assert word in line
+    assert listing(folder) == []
+
+
+def test_images_are_read_from_a_web_server(server, pair, model, tmp_path):
+    urls = [f"http://{server.address}/{path.name}" for path in pair]
+    output, result = assess(tmp_path, model, *urls, "--allow-remote")
+    assert result.exit_code == 0, result.stderr
+    (tmp_path / "local").mkdir()
+    local, _ = assess(tmp_path / "local", model, *pair)
+    assert gpd.read_file(output).equals(gpd.read_file(local))
+
+
+def test_images_are_read_from_an_object_store(server, pair, model, tmp_path, monkeypatch):
+    settings = {
+        "AWS_S3_ENDPOINT": server.address,
+        "AWS_HTTPS": "NO",
+        "AWS_VIRTUAL_HOSTING": "FALSE",
+        "AWS_NO_SIGN_REQUEST": "YES",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    urls = [f"s3://bucket/{path.name}" for path in pair]
+    output, result = assess(tmp_path, model, *urls, "--allow-remote")
+    assert result.exit_code == 0, result.stderr
+    assert len(gpd.read_file(output)) > 0
+    assert {line.split()[1] for line in server.asked} == {"/bucket/pre.tif", "/bucket/post.tif"}
+
+
+def test_nothing_is_asked_without_leave(server, pair, model, tmp_path):
+    urls = [f"http://{server.address}/{path.name}" for path in pair]
+    _, result = assess(tmp_path, model, *urls)
+    check_refusal(result, "--allow-remote", tmp_path)
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("address", ["{}/nothing.tif", "127.0.0.1:9/nothing.tif"])
+def test_what_is_not_there_is_refused(server, pair, model, tmp_path, address):
+    urls = [f"http://{address.format(server.address)}", f"http://{server.address}/{pair.post.name}"]
+    _, result = assess(tmp_path, model, *urls, "--allow-remote")
+    check_refusal(result, "nothing.tif", tmp_path)
+
+
+def test_a_server_that_does_not_answer_is_given_up(server, pair, model, tmp_path, monkeypatch):
+    monkeypatch.setenv("GDAL_HTTP_LOW_SPEED_TIME", "1")
+    started = time.monotonic()
+    _, result = assess(
+        tmp_path, model, f"http://{server.address}/silent.tif", pair.post, "--allow-remote"
+    )
+    check_refusal(result, "silent.tif", tmp_path)
+    assert time.monotonic() - started < 8
+
+
+def test_a_part_of_an_image_is_read_by_range(server):
+    pixels = make_pixels(2048, 2048)
+    layout = {"tiled": True, "blockxsize": 256, "blockysize": 256}
+    path = make_raster(server.folder / "large.tif", pixels, **layout)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.build_overviews([16], rasterio.enums.Resampling.nearest)
+    image = open_image(
+        "pre",
+        f"http://{server.address}/large.tif",
+        bands=None,
+        channels=3,
+        scale=None,
+        allow_remote=True,
+    )
+    tile = image.first
+    found, _ = tile.read(Window(1000, 1000, 16, 16))
+    image.close()
+    assert np.array_equal(found, pixels[:, 1000:1016, 1000:1016])
+    ranges = [re.fullmatch(r"GET \S+ bytes=(\d+)-(\d+)", line) for line in server.asked[1:]]
+    assert None not in ranges
+    read = sum(int(found[2]) - int(found[1]) + 1 for found in ranges)
+    assert read < path.stat().st_size / 4

@@ -1,0 +1,584 @@
+import threading
+import time
+from itertools import count, islice
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from geodamage.ahead import ahead
+from geodamage.errors import ModelError, OptionError, ResourceError, SceneReadError
+from geodamage.model.heads import probabilities
+from geodamage.model.rules import PixelRules
+from geodamage.plan import BASE_BYTES, BASE_MODEL_BYTES, READ_BYTES, STRIP_BYTES, make_plan
+from geodamage.prediction import BLIND, NEAR_MISSING, UNSEEN, predict, run_plan
+from geodamage.scene.scene import MISSING_POST, MISSING_PRE, OUTSIDE, OUTSIDE_AOI
+from geodamage.windows import Window, round_up
+from tests.fakes import SMALL, BoxModel, FakeScene, box_sum, make_card, random_images
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_is_left():
+    yield
+    assert not workers()
+
+
+def workers():
+    return [thread for thread in threading.enumerate() if thread.name == "geodamage"]
+
+
+def assemble(strips, shape):
+    """Put strips together; say how often each pixel was written."""
+    found = np.full((5, *shape), np.nan, np.float32)
+    missing = np.zeros(shape, np.uint8)
+    times = np.zeros(shape, int)
+    for strip in strips:
+        assert strip.probabilities.shape == (5, *strip.window.shape)
+        assert strip.missing.shape == strip.window.shape
+        found[:, *strip.window.slices] = strip.probabilities
+        missing[strip.window.slices] = strip.missing
+        times[strip.window.slices] += 1
+    return found, missing, times
+
+
+def direct(scene, model):
+    """Ask the model once for the whole extent; what is not seen is background."""
+    expected = np.full((5, *scene.grid.shape), np.nan, np.float32)
+    part = probabilities(model(scene.pre[None], scene.post[None]))[0].copy()
+    unseen = (scene.read(scene.extent).missing & UNSEEN) > 0
+    part[:, unseen] = np.array([1, 0, 0, 0, 0], np.float32)[:, None]
+    expected[:, *scene.extent.slices] = part
+    return expected
+
+
+def enough(card, batch, columns, tile=None):
+    """Return bytes that suffice for so many columns of the largest windows."""
+    window = (tile or card.tile) ** 2
+    own = card.bytes_per_pixel * window * batch
+    return BASE_BYTES + own + columns * window * (READ_BYTES + STRIP_BYTES)
+
+
+def memory_for(scene, model, *, tile, batch, columns):
+    """Return bytes that suffice for blocks of just so many columns of cores."""
+    plan = make_plan(scene.region, model.card, tile=tile, batch=batch, memory=1e12)
+    window, core = np.prod(plan.window), np.prod(plan.core)
+    own = model.card.bytes_per_pixel * window * batch
+    return BASE_BYTES + own + columns * (window * READ_BYTES + core * STRIP_BYTES)
+
+
+@st.composite
+def cases(draw):
+    """Return a scene, a model and two ways to cut it."""
+    stride = draw(st.sampled_from([1, 2, 4, 8]))
+    radius = draw(st.integers(0, 3))
+    halo = radius + draw(st.integers(0, 3))
+    margin = round_up(max(halo, 1), stride)
+    tiles = st.integers(1, 3).map(lambda n: 2 * margin + n * round_up(6, stride))
+    rows, columns = draw(st.integers(4, 60)), draw(st.integers(4, 60))
+    pre, post = random_images(rows, columns, draw(st.integers(0, 99)))
+    top, left = draw(st.integers(0, rows // 3)), draw(st.integers(0, columns // 3))
+    bottom = draw(st.integers(top + 1, rows) | st.just(rows))
+    right = draw(st.integers(left + 1, columns) | st.just(columns))
+    region = Window(top, left, bottom - top, right - left)
+    corner = draw(st.integers(0, 12)), draw(st.integers(0, 12))
+    missing = np.zeros((rows, columns), np.uint8)
+    if draw(st.booleans()):
+        hole = np.random.default_rng(draw(st.integers(0, 99))).random(missing.shape) < 0.02
+        missing[ndimage.binary_dilation(hole, iterations=2)] = draw(
+            st.sampled_from([MISSING_PRE, MISSING_POST, MISSING_PRE | MISSING_POST])
+        )
+    scene = FakeScene(pre, post, corner=corner, region=region.shift(*corner), missing=missing)
+    model = BoxModel(radius, stride=stride, halo=halo, tile=draw(tiles))
+    ways = [
+        {
+            "tile": draw(st.none() | tiles),
+            "batch": draw(st.integers(1, 4)),
+            "columns": draw(st.integers(1, 4)),
+        }
+        for _ in range(2)
+    ]
+    return scene, model, ways
+
+
+@SMALL
+@given(cases())
+def test_every_pixel_comes_once_whatever_the_cut(case):
+    scene, model, ways = case
+    expected = direct(scene, model)
+    inside = np.zeros(scene.grid.shape, bool)
+    inside[scene.region.slices] = True
+    flags = []
+    for way in ways:
+        memory = memory_for(scene, model, **way)
+        del way["columns"]
+        found, missing, times = assemble(
+            predict(scene, model, memory=memory, **way), scene.grid.shape
+        )
+        assert np.array_equal(times, inside)
+        assert np.array_equal(found[:, inside], expected[:, inside])
+        flags.append(missing)
+    assert np.array_equal(*flags)
+    unseen = np.zeros(np.add(scene.grid.shape, 2), bool)
+    unseen[1:-1, 1:-1] = (scene.read(scene.grid.window).missing & UNSEEN) > 0
+    # Beyond the extent nothing is seen; the grid of a fake ends with its extent.
+    unseen[-1] = unseen[:, -1] = unseen[0] = unseen[:, 0] = True
+    near = ndimage.binary_dilation(unseen, np.ones((3, 3)))[1:-1, 1:-1]
+    assert np.array_equal((flags[0][inside] & NEAR_MISSING) > 0, near[inside])
+
+
+class GradedModel(BoxModel):
+    """A box model that finds every grade on noise, and whose rules dilate."""
+
+    def __init__(self, radius, dilation, covers="intended", **facts):
+        super().__init__(radius, **facts)
+        self.rules = PixelRules((0.5, 0.45, 0.48, 0.46), dilation, covers)
+
+    def __call__(self, pre, post):
+        heads = super().__call__(pre, post)
+        last = box_sum(pre[:, 1], self.radius)
+        damage = [box_sum(post[:, c], self.radius) for c in range(3)] + [last]
+        return heads._replace(damage=np.stack(damage, 1).astype(np.float32))
+
+
+def assemble_grades(strips, shape):
+    found = np.full(shape, 9, np.uint8)
+    for strip in strips:
+        assert strip.grades.dtype == np.uint8
+        found[strip.window.slices] = strip.grades
+    return found
+
+
+def direct_grades(scene, model):
+    """Grade the whole extent at once; nothing grows from what no image shows."""
+    heads = model(scene.pre[None], scene.post[None])
+    missing = scene.read(scene.extent).missing
+    localisation = np.where(missing & BLIND, np.float32(0), heads.localisation[0, 0])
+    grades = model.rules.grades(localisation, heads.damage[0])
+    expected = np.full(scene.grid.shape, 9, np.uint8)
+    expected[scene.extent.slices] = np.where(missing & UNSEEN, 0, grades)
+    return expected
+
+
+@SMALL
+@given(cases(), st.sampled_from([0, 3, 5, 7]), st.sampled_from(["intended", "published"]))
+def test_grades_of_pixels_do_not_depend_on_the_cut(case, dilation, covers):
+    scene, model, ways = case
+    # What an ensemble's card holds: the halo of its members, and what the rules look at.
+    card = {"stride": model.card.stride, "halo": model.card.halo + dilation // 2}
+    wide = 2 * round_up(max(card["halo"], 1), model.card.stride) + round_up(6, model.card.stride)
+    model = GradedModel(model.radius, dilation, covers, tile=wide, **card)
+    expected = direct_grades(scene, model)
+    inside = np.zeros(scene.grid.shape, bool)
+    inside[scene.region.slices] = True
+    for way in ways:
+        tile = None if way["tile"] is None else wide + round_up(way["tile"], model.card.stride)
+        found = assemble_grades(
+            predict(scene, model, tile=tile, batch=way["batch"], with_grades=True),
+            scene.grid.shape,
+        )
+        assert np.array_equal(found[inside], expected[inside])
+        assert (found[~inside] == 9).all()
+
+
+def test_grades_tell_apart_what_they_should():
+    scene = FakeScene(*random_images(60, 60, 0))
+    plain = direct_grades(scene, GradedModel(1, 0))
+    assert set(np.unique(plain)) == {0, 1, 2, 3, 4}
+    grown = direct_grades(scene, GradedModel(1, 5))
+    published = direct_grades(scene, GradedModel(1, 5, "published"))
+    assert (plain == 2).sum() < (grown == 2).sum() < (published == 2).sum()
+
+
+def test_an_area_of_interest_hides_grades_and_lets_minor_damage_grow_into_it():
+    pre, post = random_images(40, 40, 5)
+    inside = np.zeros((40, 40), bool)
+    inside[6:34, 5:35] = True
+    model = GradedModel(1, 5, halo=3, stride=1, tile=16)
+    whole = direct_grades(FakeScene(pre, post), model)
+    before = direct_grades(FakeScene(pre, post), GradedModel(1, 0))
+    cut = model.rules.dilated(np.where(inside, before, np.uint8(0)))
+    assert (cut[inside] != whole[inside]).any()  # something outside does grow into it
+    scene = FakeScene(pre, post, region=Window(4, 4, 32, 32), inside=inside)
+    found = assemble_grades(predict(scene, model, with_grades=True), (40, 40))
+    assert np.array_equal(found[inside], whole[inside])
+    hidden = ~inside[4:36, 4:36]
+    assert (found[4:36, 4:36][hidden] == 0).all()
+
+
+def test_grades_change_nothing_else_and_come_only_when_asked():
+    scene = FakeScene(*random_images(50, 50, 2))
+    model = GradedModel(1, 5, halo=4)
+    plain, graded = list(predict(scene, model)), list(predict(scene, model, with_grades=True))
+    for a, b in zip(plain, graded, strict=True):
+        assert a.grades is None
+        assert b.grades.shape == b.window.shape
+        assert np.array_equal(a.probabilities, b.probabilities)
+        assert np.array_equal(a.missing, b.missing)
+
+
+def test_rules_that_look_beyond_the_halo_are_refused():
+    scene = FakeScene(*random_images(50, 50, 2))
+    with pytest.raises(ModelError, match="look 5 pixels around, its halo has 4"):
+        predict(scene, GradedModel(1, 11, halo=4), with_grades=True)
+
+
+def test_blocks_of_columns_do_not_change_the_result():
+    scene = FakeScene(*random_images(40, 60, 0))
+    model = BoxModel(2, halo=4, stride=4, tile=20)
+    expected = direct(scene, model)
+    for columns in (1, 2, 3):
+        memory = memory_for(scene, model, tile=None, batch=2, columns=columns)
+        strips = list(predict(scene, model, batch=2, memory=memory))
+        assert {strip.window.width for strip in strips} >= {12 * columns}
+        found, _, times = assemble(strips, scene.grid.shape)
+        assert (times == 1).all()
+        assert np.array_equal(found, expected)
+
+
+def test_the_windows_of_a_model_have_the_planned_size():
+    scene = FakeScene(*random_images(50, 70, 0))
+    model = BoxModel(2, halo=3, stride=4, tile=24)
+    assemble(predict(scene, model, batch=3), scene.grid.shape)
+    plan = make_plan(scene.region, model.card, batch=3)
+    assert {asked[0].shape[2:] for asked in model.asked} == {plan.window}
+    assert {len(asked[0]) for asked in model.asked} <= {1, 2, 3}
+
+
+def test_a_model_without_bounds_sees_the_windows_of_its_card():
+    scene = FakeScene(*random_images(50, 70, 0))
+    model = BoxModel(2, halo=3, stride=4, tile=24, context="global")
+    _, _, times = assemble(predict(scene, model), scene.grid.shape)
+    assert (times == 1).all()
+    assert {asked[0].shape[2:] for asked in model.asked} == {(24, 24)}
+
+
+def test_a_scene_is_read_once_but_for_the_halo():
+    scene = FakeScene(*random_images(64, 40, 0))
+    model = BoxModel(2, halo=4, stride=4, tile=24)
+    assemble(predict(scene, model), scene.grid.shape)
+    assert sum(window.height for window in scene.read_windows) == 64 + 2 * 4
+
+
+def test_the_halo_is_mirrored_only_beyond_the_extent():
+    pre, post = random_images(40, 40, 3)
+    model = BoxModel(0, halo=4, stride=4, tile=24)
+    scene = FakeScene(pre, post, corner=(4, 8), region=Window(20, 24, 8, 8))
+    assemble(predict(scene, model), scene.grid.shape)
+    # Well inside: what the model sees around its core are the pixels that are there.
+    (asked,) = model.asked
+    assert np.array_equal(asked[0][0], pre[:, 12:28, 12:28])
+    model.asked.clear()
+    scene = FakeScene(pre, post, corner=(4, 8), region=Window(4, 8, 8, 8))
+    assemble(predict(scene, model), scene.grid.shape)
+    (asked,) = model.asked
+    mirrored = np.pad(pre, [(0, 0), (4, 0), (4, 0)], "reflect")
+    assert np.array_equal(asked[0][0], mirrored[:, :16, :16])
+
+
+def test_an_area_of_interest_limits_the_output_and_not_the_halo():
+    pre, post = random_images(40, 40, 5)
+    inside = np.zeros((40, 40), bool)
+    inside[13:22, 14:23] = True
+    inside[13, 14] = False
+    narrow = FakeScene(pre, post, region=Window(13, 14, 9, 9), inside=inside)
+    model = BoxModel(2, halo=2, stride=1, tile=12)
+    found, missing, _ = assemble(predict(narrow, model), narrow.grid.shape)
+    whole = direct(FakeScene(pre, post), BoxModel(2))
+    shown = inside & np.isfinite(found[0])
+    assert shown.sum() == 80
+    assert np.array_equal(found[:, shown], whole[:, shown])
+    assert found[0, 13, 14] == 1
+    assert missing[13, 14] & OUTSIDE_AOI
+    assert missing[16, 14] & NEAR_MISSING
+    assert not missing[16, 18]
+
+
+def test_windows_without_a_pixel_that_both_dates_show_never_reach_the_model():
+    pre, post = random_images(32, 64, 7)
+    missing = np.zeros((32, 64), np.uint8)
+    missing[:, :32] = MISSING_PRE
+    missing[:, 32:48] = MISSING_POST
+    missing[0:16, 60] = MISSING_PRE
+    model = BoxModel(1, halo=2, stride=2, tile=20)
+    scene = FakeScene(pre, post, missing=missing)
+    found, flags, _ = assemble(predict(scene, model, batch=2), (32, 64))
+    assert sum(len(asked[0]) for asked in model.asked) == 2
+    hidden = missing > 0
+    assert (found[0][hidden] == 1).all()
+    assert (found[1:, hidden] == 0).all()
+    assert (found[0][~hidden] < 1).all()
+    assert np.array_equal(flags & 3, missing)
+    assert not (flags & OUTSIDE).any()
+
+
+def test_a_scene_without_a_pixel_is_background_unasked():
+    model = BoxModel(1)
+    missing = np.full((20, 20), MISSING_POST, np.uint8)
+    scene = FakeScene(*random_images(20, 20, 0), missing=missing)
+    found, _, times = assemble(predict(scene, model), (20, 20))
+    assert not model.asked
+    assert (times == 1).all()
+    assert (found[0] == 1).all()
+
+
+# plans
+
+
+@SMALL
+@given(
+    st.integers(0, 10**6),
+    st.integers(0, 10**6),
+    st.integers(1, 200_000),
+    st.integers(1, 200_000),
+    st.sampled_from([1, 8, 32]),
+    st.integers(0, 100),
+    st.integers(1, 8),
+    st.floats(4e8, 8e9),
+    st.sampled_from(["local", "global"]),
+)
+def test_a_plan_keeps_within_its_memory(
+    row, column, rows, columns, stride, halo, batch, memory, context
+):
+    card = make_card(stride=stride, halo=halo, tile=512, bytes_per_pixel=1500.0, context=context)
+    region = Window(row, column, rows, columns)
+    try:
+        plan = make_plan(region, card, batch=batch, memory=memory)
+    except ResourceError:
+        smallest = 2 * card.margin + max(card.margin, stride)
+        if context == "global":
+            smallest = card.tile
+        assume(memory > enough(card, 1, 1, smallest + stride))
+        raise
+    window = plan.window[0] * plan.window[1]
+    core = plan.core[0] * plan.core[1]
+    width = plan.columns * plan.core[1] + 2 * plan.halo
+    need = BASE_BYTES + card.bytes_per_pixel * window * plan.batch
+    need += plan.window[0] * width * READ_BYTES + core * plan.columns * STRIP_BYTES
+    assert need <= memory
+    assert 1 <= plan.batch <= batch
+    assert plan.halo >= halo
+    for number in (*plan.origin, *plan.core, plan.halo):
+        assert number % stride == 0
+    assert row - stride < plan.origin[0] <= row
+    assert column - stride < plan.origin[1] <= column
+    assert max(plan.window) <= card.tile
+    if context == "global":
+        assert plan.window == (card.tile, card.tile)
+
+
+@SMALL
+@given(
+    st.builds(
+        Window, st.integers(0, 40), st.integers(0, 40), st.integers(1, 90), st.integers(1, 90)
+    ),
+    st.sampled_from([1, 4, 16]),
+    st.integers(0, 9),
+    st.integers(1, 4),
+)
+def test_strips_hold_whole_cores_and_tile_the_region(region, stride, halo, columns):
+    card = make_card(stride=stride, halo=halo, tile=64)
+    plan = make_plan(region, card, memory=enough(card, 1, columns))
+    times = np.zeros((region.bottom + 128, region.right + 128), int)
+    for strip in plan.strips():
+        cores = list(plan.cores(strip))
+        assert sum(core.size for core in cores) == strip.size
+        for core in cores:
+            assert core.row % stride == core.column % stride == 0
+            times[core.slices] += 1
+    assert (times[region.slices] == 1).all()
+    assert times.max() == 1
+
+
+def test_little_memory_makes_blocks_of_columns():
+    card = make_card(stride=4, halo=4, tile=32)
+    wide = Window(0, 0, 64, 1000)
+    assert len(list(make_plan(wide, card).blocks())) == 1
+    narrow = make_plan(wide, card, memory=enough(card, 1, 3))
+    assert len(list(narrow.blocks())) > 5
+
+
+def test_too_little_memory_is_refused_with_numbers():
+    card = make_card(tile=512, halo=32, stride=16, bytes_per_pixel=2000.0)
+    with pytest.raises(
+        ResourceError, match=r"0\.40 GB of memory are not enough .*'fake', which needs 0\.\d\d GB"
+    ):
+        make_plan(Window(0, 0, 1000, 1000), card, memory=4e8)
+
+
+def test_what_is_said_to_be_needed_is_enough():
+    card = make_card(tile=512, halo=32, stride=16, bytes_per_pixel=2000.0, context="global")
+    region = Window(0, 0, 1000, 1000)
+    with pytest.raises(ResourceError) as caught:
+        make_plan(region, card, memory=4e8)
+    needed = float(str(caught.value).split("needs ")[1].split(" GB")[0]) * 1e9
+    make_plan(region, card, memory=needed + 1e7)
+    with pytest.raises(ResourceError):
+        make_plan(region, card, memory=needed - 1e7)
+
+
+def test_large_models_are_part_of_the_plan():
+    card = make_card(tile=512, halo=32, stride=16, bytes_per_pixel=2000.0)
+    region = Window(0, 0, 5000, 5000)
+    plain = make_plan(region, card, memory=1.5e9)
+    assert make_plan(region, card, memory=1.5e9, resident=7_013_575) == plain
+    heavy = make_plan(region, card, memory=1.8e9, resident=300_000_000 + BASE_MODEL_BYTES)
+    assert heavy == plain
+    with pytest.raises(ResourceError) as caught:
+        make_plan(region, card, memory=1.5e9, resident=5_600_000_000)
+    needed = str(caught.value).split("raise --memory to ")[1].split("GB or more")[0]
+    assert 6.2 < float(needed) < 6.5
+    make_plan(region, card, memory=float(needed) * 1e9, resident=5_600_000_000)
+
+
+def test_the_window_of_a_global_model_comes_from_its_card():
+    card = make_card(context="global", tile=96, stride=16, halo=10)
+    plan = make_plan(Window(5, 7, 300, 400), card, memory=1e10)
+    assert plan.window == (96, 96)
+    assert plan.core == (64, 64)  # the overlap is the halo in whole strides
+    assert plan.halo == 16
+
+
+@pytest.mark.parametrize("tile", [-32, 0, 16, 30, 33])
+def test_a_tile_that_does_not_fit_is_refused(tile):
+    card = make_card(stride=4, halo=7, tile=32)
+    with pytest.raises(OptionError, match=f"--tile {tile}: must be a multiple of 4 and above 16"):
+        make_plan(Window(0, 0, 100, 100), card, tile=tile)
+
+
+def test_the_tile_of_a_global_model_is_fixed():
+    card = make_card(context="global", tile=32)
+    assert make_plan(Window(0, 0, 100, 100), card, tile=32).window == (32, 32)
+    with pytest.raises(
+        OptionError, match=r"sees its whole window at once.*leave the option out \(32"
+    ):
+        make_plan(Window(0, 0, 100, 100), card, tile=64)
+
+
+@pytest.mark.parametrize("batch", [0, -1])
+def test_a_batch_without_windows_is_refused(batch):
+    with pytest.raises(OptionError, match="--batch-size"):
+        make_plan(Window(0, 0, 100, 100), make_card(), batch=batch)
+
+
+# errors and threads
+
+
+class FailingScene(FakeScene):
+    def read(self, window):
+        if window.row > 20:
+            raise SceneReadError("pre.tif: block (2, 0) is damaged")
+        return super().read(window)
+
+
+def test_an_error_of_the_reader_arrives_at_the_caller():
+    scene = FailingScene(*random_images(80, 20, 0))
+    strips = predict(scene, BoxModel(1, tile=24))
+    with pytest.raises(SceneReadError, match="block"):
+        list(strips)
+    assert not workers()
+
+
+class FailingModel(BoxModel):
+    def __call__(self, pre, post):
+        if len(self.asked) == 2:
+            raise ModelError("it broke")
+        return super().__call__(pre, post)
+
+
+def test_an_error_of_the_model_arrives_at_the_caller_and_ends_the_reader():
+    scene = FakeScene(*random_images(200, 20, 0))
+    strips = predict(scene, FailingModel(1, tile=24))
+    with pytest.raises(ModelError, match="it broke") as caught:
+        list(strips)
+    # Even while someone holds the error with its traceback.
+    assert caught.value is not None
+    assert not workers()
+
+
+def test_stopping_in_the_middle_ends_both_threads():
+    scene = FakeScene(*random_images(200, 20, 0))
+    strips = predict(scene, BoxModel(1, tile=24))
+    next(strips)
+    assert workers()
+    strips.close()
+    assert not workers()
+    read = len(scene.read_windows)
+    time.sleep(0.2)
+    assert len(scene.read_windows) == read < 14
+
+
+def test_a_plan_can_be_run_by_itself():
+    scene = FakeScene(*random_images(30, 30, 1))
+    model = BoxModel(1)
+    plan = make_plan(scene.region, model.card)
+    a, _, _ = assemble(run_plan(scene, model, plan), (30, 30))
+    b, _, _ = assemble(predict(scene, model), (30, 30))
+    assert np.array_equal(a, b)
+
+
+# ahead
+
+
+def test_items_come_in_order():
+    assert list(ahead(iter(range(100)))) == list(range(100))
+    assert list(ahead(iter([]))) == []
+
+
+def test_a_missing_item_is_an_item():
+    assert list(ahead(iter([0, "", [], False]))) == [0, "", [], False]
+
+
+def test_items_before_an_error_come_first():
+    def items():
+        yield 1
+        yield 2
+        raise KeyError("three")
+
+    found = []
+    with pytest.raises(KeyError, match="three"):
+        found.extend(ahead(items()))
+    running = ahead(items())
+    assert [next(running), next(running)] == [1, 2]
+    with pytest.raises(KeyError):
+        next(running)
+    assert not workers()
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_no_more_than_the_depth_waits(depth):
+    made = []
+
+    def items():
+        for number in count():
+            made.append(number)
+            yield number
+
+    running = ahead(items(), depth)
+    assert next(running) == 0
+    time.sleep(0.15)
+    # One handed over, `depth` waiting, one in the hands of the thread.
+    assert len(made) <= depth + 2
+    running.close()
+
+
+def test_closing_ends_the_thread_and_closes_the_items():
+    closed = threading.Event()
+
+    def items():
+        try:
+            yield from count()
+        finally:
+            closed.set()
+
+    running = ahead(items())
+    assert list(islice(running, 3)) == [0, 1, 2]
+    running.close()
+    assert closed.is_set()
+    assert not workers()
+
+
+def test_what_never_begins_starts_no_thread():
+    ahead(iter([1]))
+    assert not workers()
