@@ -50,9 +50,9 @@ from training.data.samples import (
 )
 from training.data.sampling import epoch_places, sample_weights
 from training.data.two_sensors import LAYOUTS, SensorPair, draw_two_sensors
-from training.extras import optional
 from training.meta import EpisodeSamples
 from training.objectives import Batch, Objective, exported, make_objective
+from training.optimisers import freeze, make_optimiser, prepare_mode
 from training.recipe import Recipe, as_toml, as_values
 from training.runs.records import replace_text
 from training.runs.tracking import Tracker
@@ -238,7 +238,7 @@ def take_step(work: Work, state: State, *, network: nn.Module, batch: Batch, lr:
         group["lr"] = lr * group.get("share", 1.0)
     # Dropout depends on the step alone, so that a run that was killed draws the same.
     torch.manual_seed(recipe.seed * 1_000_003 + state.step * place.world + place.rank)
-    prepare_mode(network, freeze=recipe.freeze_batch_norm, frozen=recipe.frozen)
+    prepare_mode(state.network, freeze=recipe.freeze_batch_norm, frozen=recipe.frozen)
     loss = add_gradients(work, state, network=network, batch=batch)
     state.scaler.unscale_(state.optimiser)
     if recipe.clip:
@@ -327,18 +327,6 @@ def whole_loss(work: Work, network: nn.Module, sample: Sample) -> float:
         return float(work.judge(network, batch))
 
 
-def prepare_mode(network: nn.Module, *, freeze: bool, frozen: Sequence[str] = ()) -> None:
-    """Put a network into training mode, what of it is frozen not."""
-    network.train()
-    plain = network.module if isinstance(network, DistributedDataParallel) else network
-    for name in frozen:
-        plain.get_submodule(name).eval()
-    if freeze:
-        for module in network.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.eval()
-
-
 def split_batch(batch: Batch, count: int, device: torch.device) -> list[dict[str, Tensor]]:
     """Cut a batch into equal parts on the device."""
     moved = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
@@ -399,65 +387,6 @@ def start(recipe: Recipe, runs: Path, place: Place) -> State:
         average.requires_grad_(False)
     scaler = torch.amp.GradScaler(place.device.type, enabled=recipe.amp == "fp16")
     return State(network, average, make_optimiser(recipe, network), scaler)
-
-
-def freeze(network: nn.Module, frozen: Sequence[str]) -> None:
-    """Let modules stay as they are.
-
-    Raises
-    ------
-    OptionError
-        If the network has no such module.
-    """
-    for name in frozen:
-        try:
-            module = network.get_submodule(name)
-        except AttributeError as error:
-            known = ", ".join(child for child, _ in network.named_children())
-            raise OptionError(
-                f"frozen = {name!r}: this network has no such module; it has {known}"
-            ) from error
-        module.requires_grad_(False)
-
-
-def parameter_groups(recipe: Recipe, network: nn.Module) -> list[dict[str, Any]]:
-    """Return what learns, the encoder apart where it learns at a rate of its own.
-
-    Raises
-    ------
-    OptionError
-        If the encoder is to have its own rate, and the network has no module of that name.
-    """
-    learning = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
-    if recipe.encoder_rate == 1:
-        return [{"params": [p for _, p in learning]}]
-    encoder = [p for name, p in learning if name.startswith("encoder.")]
-    if not encoder:
-        raise OptionError(
-            f"encoder_rate = {recipe.encoder_rate}: nothing below `encoder` of network = "
-            f"{recipe.network!r} learns; leave it out"
-        )
-    others = [p for name, p in learning if not name.startswith("encoder.")]
-    return [{"params": others}, {"params": encoder, "share": recipe.encoder_rate}]
-
-
-def make_optimiser(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
-    """Return the optimiser of a recipe."""
-    groups = parameter_groups(recipe, network)
-    if recipe.optimiser == "sgd":
-        return torch.optim.SGD(
-            groups,
-            recipe.lr,
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-        )
-    if recipe.optimiser.startswith("lookahead_"):
-        timm = optional("timm.optim", "train")  # a second to import, and few recipes need it
-        made: torch.optim.Optimizer = timm.create_optimizer_v2(
-            groups, recipe.optimiser, recipe.lr, recipe.weight_decay
-        )
-        return made
-    return torch.optim.AdamW(groups, recipe.lr, weight_decay=recipe.weight_decay)
 
 
 def take_weights(network: nn.Module, source: str, runs: Path) -> str:

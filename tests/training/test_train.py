@@ -29,13 +29,13 @@ from tests.training.small_runs import (
     run_cases,
     write_set,
 )
+from training.optimisers import prepare_mode
 from training.recipe import Recipe
 from training.train import (
     TrainingError,
     count_pixels,
     main,
     open_run,
-    prepare_mode,
     read_parts,
     set_up,
     split_batch,
