@@ -24,8 +24,8 @@ from geodamage.damage import GRADES
 from geodamage.errors import GeodamageError
 from geodamage.model.loading import load_model
 from geodamage.xbd.folders import read_split
-from training.data.augmentation import Sample
 from training.data.crops import LabelledPair
+from training.data.labelled import Sample
 from training.data.two_sensors import LAYOUTS
 from training.predictor import read_trained
 from training.validation import predict

@@ -48,7 +48,7 @@ class Plan:
     columns
         Cores side by side in one column block.
     batch
-        Windows a call of the model.
+        Windows per model call.
     """
 
     region: Window
@@ -104,7 +104,7 @@ def make_plan(
     tile
         Window size with halo, pixels; None takes the card's.
     batch
-        Windows a call, at most.
+        Windows per model call, at most.
     memory
         Bytes.
     resident

@@ -46,10 +46,13 @@ REVIEWED = "nullif(attribute($currentfeature, 'reviewed_damage'), '') IS NOT NUL
 #: Labels appear from this scale on: below it a building is narrower than its label.
 LABEL_SCALE = 2000
 
+#: Length of a bar of the map tip that stands for 100 %.
+BAR_BLOCKS = 20
+
 LABEL = (
     f"CASE WHEN {REVIEWED} THEN '' "
     "WHEN \"confidence\" IS NULL THEN '' "
-    "ELSE to_string(round(100 * \"confidence\")) || ' %' END"
+    "ELSE 'sure ' || to_string(round(100 * \"confidence\")) || ' %' END"
 )
 
 PROBABILITIES: Mapping[DamageGrade, str] = {
@@ -86,7 +89,7 @@ class Palette:
     colours
         `#rrggbb` of each grade.
     fill_opacity
-        Of the surface of a building, 0-1: enough to be read, little enough to see the roof.
+        Of the surface of a building, 0-1: the grade is read over any layer, filled ones, too.
     """
 
     file: str
@@ -95,8 +98,8 @@ class Palette:
 
 
 PALETTES = (
-    Palette("damage.qml", COLOURS, 0.45),
-    Palette("damage_colour_blind.qml", COLOURS_SAFE, 0.6),
+    Palette("damage.qml", COLOURS, 0.75),
+    Palette("damage_colour_blind.qml", COLOURS_SAFE, 0.75),
 )
 
 
@@ -346,11 +349,8 @@ def _labeling() -> Element:
         bufferNoFill="0",
         bufferJoinStyle="128",
     )
-    # Placement 1 is around the point, here the middle of the building: labels of a row of houses
-    # line up.
-    SubElement(
-        settings, "placement", placement="1", centroidInside="1", quadOffset="4", priority="5"
-    )
+    # Placement 8 is outside of polygons: a label beside a small building leaves it to be seen.
+    SubElement(settings, "placement", placement="8", dist="0.5", distUnits="MM", priority="5")
     SubElement(
         settings,
         "rendering",
@@ -358,7 +358,9 @@ def _labeling() -> Element:
         scaleVisibility="1",
         scaleMin="0",
         scaleMax=str(LABEL_SCALE),
-        obstacle="0",
+        obstacle="1",
+        obstacleFactor="2",
+        obstacleType="1",
         maxNumLabels="2000",
     )
     return labeling
@@ -367,7 +369,7 @@ def _labeling() -> Element:
 def _map_tip(palette: Palette) -> str:
     """Return HTML with expressions: grade, bars of the probabilities, status.
 
-    Tables and `bgcolor` only: some builds of QGIS draw map tips without a browser.
+    Lines of text only: builds of QGIS without a browser draw no tables as wide as they are said.
     """
     bars = "".join(_bar(grade, palette.colours[grade]) for grade in GRADES)
     return (
@@ -375,8 +377,8 @@ def _map_tip(palette: Palette) -> str:
         f"[% CASE WHEN {REVIEWED} THEN ', reviewed by ' ||"
         " coalesce(attribute($currentfeature, 'reviewer'), '?') ||"
         " '; the model said ' || coalesce(replace(\"damage\", '-', ' '), 'not assessed')"
-        " ELSE '' END %]"
-        f'<table cellspacing="1" cellpadding="1">{bars}</table>'
+        " ELSE '' END %]<br>"
+        f"{bars}"
         "[% CASE WHEN \"status\" = 'assessed' THEN '' ELSE replace(\"status\", '_', ' ')"
         " || coalesce(': ' || replace(\"status_reason\", '_', ' '), '') || '<br>' END %]"
         '[% format_number("area_m2", 0) %] m², building [% "building_id" %]'
@@ -384,12 +386,15 @@ def _map_tip(palette: Palette) -> str:
 
 
 def _bar(grade: DamageGrade, colour: str) -> str:
-    field = f'"{PROBABILITIES[grade]}"'
+    """Return a line: a bar of blocks, the rest of it pale, the probability and the grade."""
+    field = f'coalesce("{PROBABILITIES[grade]}", 0)'
+    full = f"lpad('', round({BAR_BLOCKS} * {field}), '█')"
+    rest = f"lpad('', {BAR_BLOCKS} - round({BAR_BLOCKS} * {field}), '█')"
+    share = f"coalesce(to_string(round(100 * \"{PROBABILITIES[grade]}\")) || '&nbsp;%', '–')"
     return (
-        f"<tr><td>{title(grade)}</td>"
-        f"<td align=\"right\">[% coalesce(to_string(round(100 * {field})) || ' %', '-') %]</td>"
-        f'<td><table cellspacing="0" cellpadding="0"><tr><td bgcolor="{colour}"'
-        f' width="[% 1 + round(100 * coalesce({field}, 0)) %]">&nbsp;</td></tr></table></td></tr>'
+        f'<span style="font-size:7px; color:{colour}">[% {full} %]</span>'
+        f'<span style="font-size:7px; color:#dddddd">[% {rest} %]</span>'
+        f"&nbsp;[% {share} %]&nbsp;{title(grade).replace(' ', '&nbsp;')}<br>"
     )
 
 

@@ -271,7 +271,6 @@ class Photographer:
 
         self.plugin.open_review(self.layer)
         dock = self.plugin.review
-        self.iface.addDockWidget(dock.AREA, dock)
         self.iface.mainWindow().resizeDocks([dock], [330], Qt.Orientation.Vertical)
         self._wait(2)
         keys = (Qt.Key.Key_Return, Qt.Key.Key_2, Qt.Key.Key_Return, Qt.Key.Key_1, Qt.Key.Key_Right)
@@ -287,7 +286,7 @@ class Photographer:
         dock.close()
 
     def _diagnose(self) -> None:
-        from geodamage_qgis.diagnostics_page import DiagnosticsPage
+        from geodamage_qgis.gui.diagnostics_page import DiagnosticsPage
 
         page = DiagnosticsPage(self.iface.mainWindow())
         page.resize(760, 470)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from sample_data.layout import Building, Colour, Floats, RoofPart
+from sample_data.layout import Building, RoofPart
 from sample_data.painting import (
     FRACTION_BITS,
     Canvas,
@@ -18,6 +18,7 @@ from sample_data.painting import (
     stroke,
     to_fixed,
 )
+from sample_data.styles import Colour, Floats
 
 RUBBLE: tuple[Colour, ...] = (
     (196, 184, 166),

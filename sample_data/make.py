@@ -29,10 +29,10 @@ from rasterio.warp import Resampling, reproject, transform, transform_bounds
 # The package is the folder that this script lies in, so its parent has to be importable.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sample_data.layout import Shot, Style
 from sample_data.modality_chips import make_chips
 from sample_data.pairs import make_pairs
 from sample_data.scenes import TRAINING_SEEDS, DrawnScene, draw_scene
+from sample_data.styles import Shot, Style
 
 Bytes = npt.NDArray[np.uint8]
 

@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sample_data.damage import Harm
-from sample_data.layout import MARGIN, Building, Floats, Town
+from sample_data.layout import MARGIN, Building, Town
 from sample_data.painting import FRACTION_BITS, SCALE, Field, blob, fractal, to_fixed
+from sample_data.styles import Floats
 
 #: Intensity that each kind of surface sends back, relative; after the spread between classes in
 #: X-band scenes of towns, roughly -20 dB for asphalt and +10 dB for corners.

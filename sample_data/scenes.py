@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sample_data.damage import RUBBLE, Harm, paint_destroyed, paint_major, paint_minor, scatter
-from sample_data.layout import MARGIN, Building, Floats, Shot, Style, Town, draw_style, lay_out
+from sample_data.layout import MARGIN, Building, Town, lay_out
 from sample_data.painting import (
     SCALE,
     Canvas,
@@ -30,10 +30,11 @@ from sample_data.painting import (
     paint_cars,
     paint_ground,
     paint_streets,
-    paint_trees,
     texture,
 )
 from sample_data.radar import draw_radar
+from sample_data.styles import Floats, Shot, Style, draw_style
+from sample_data.trees import paint_trees
 
 Bytes = npt.NDArray[np.uint8]
 

@@ -1,9 +1,11 @@
 """Factories that build small rasters, models and scenes in code."""
 
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import geopandas as gpd
 import numpy as np
 import onnx
 import pytest
@@ -83,13 +85,8 @@ ROOF, GROUND = 250, 20
 POST_VALUE = {1: 60, 2: 100, 3: 140, 4: 180}
 
 
-def make_model(
-    path: Path, *, halo: int = 8, stride: int = 16, tile: int = 96, **card: object
-) -> Path:
-    """Write a model that finds what is bright in `pre` and grades it by its brightness in `post`.
-
-    It outlines a rectangle of `ROOF` on `GROUND` exactly, and looks one pixel around itself.
-    """
+def _bright_graph() -> tuple[list[onnx.NodeProto], dict[str, np.ndarray]]:
+    """Return the nodes of the model that `make_model` writes, and their constants."""
     constants = {
         "first": np.array([0], np.int64),
         "scale": np.float32(0.25),
@@ -115,6 +112,17 @@ def make_model(
         node("Sub", ["one", "relative"], ["likeness"]),
         node("Max", ["likeness", "least"], ["damage"]),
     ]
+    return nodes, constants
+
+
+def make_model(
+    path: Path, *, halo: int = 8, stride: int = 16, tile: int = 96, **card: object
+) -> Path:
+    """Write a model that finds what is bright in `pre` and grades it by its brightness in `post`.
+
+    It outlines a rectangle of `ROOF` on `GROUND` exactly, and looks one pixel around itself.
+    """
+    nodes, constants = _bright_graph()
 
     def tensor(name: str, kind: int, channels: int) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(name, kind, ["n", channels, "h", "w"])
@@ -230,3 +238,20 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
     """Return a pair with `ROOFS` on it; not to be changed."""
     return make_scene(tmp_path_factory.mktemp("pair"))
+
+
+@pytest.fixture(scope="session")
+def found(pair: Pair, model: Path, tmp_path_factory: pytest.TempPathFactory) -> gpd.GeoDataFrame:
+    """Return the buildings of the pair, from the command without options."""
+    output = tmp_path_factory.mktemp("found") / "b.gpkg"
+    result = run_command("assess", *pair, "-o", output, "--model", model)
+    assert result.exit_code == 0, result.stderr
+    return gpd.read_file(output)
+
+
+@pytest.fixture
+def no_thread_is_left() -> Iterator[None]:
+    """Check afterwards that every thread of ours has ended."""
+    yield
+    names = [thread.name for thread in threading.enumerate()]
+    assert "geodamage" not in names

@@ -8,6 +8,7 @@ import geopandas as gpd
 import numpy as np
 import pyogrio
 import shapely
+from geopandas.testing import assert_geodataframe_equal
 from pyproj import CRS, Transformer
 
 from geodamage.damage import GRADES, LABELS
@@ -173,3 +174,14 @@ def layer(path: Path, name: str = "buildings") -> gpd.GeoDataFrame:
 def layers(path: Path) -> dict[str, gpd.GeoDataFrame]:
     """Return every layer of an event."""
     return {str(name): layer(path, str(name)) for name, _ in pyogrio.list_layers(path)}
+
+
+HOUSE = House(100, 100)
+BARN = House(200, 50, 30, 20)
+
+
+def same_layers(first, second):
+    """Check that two events have the same features, in every layer, in order."""
+    assert first.keys() == second.keys()
+    for name, frame in first.items():
+        assert_geodataframe_equal(frame, second[name])

@@ -1,12 +1,14 @@
 """Fakes: a scene without files, a model without a network, and the smallest ONNX graphs."""
 
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
+import geopandas as gpd
 import numpy as np
 import onnx
 import shapely
@@ -15,6 +17,7 @@ from hypothesis import settings
 from onnx import TensorProto, helper, numpy_helper
 from pyproj import CRS
 
+from geodamage.buildings.footprints import Footprints
 from geodamage.grid import Grid
 from geodamage.model.card import Card, with_card
 from geodamage.model.heads import Heads
@@ -282,3 +285,15 @@ def write_pointwise(path: Path, task: str = "assess", **facts: object) -> Path:
     card = make_card(**({"task": task, "halo": 0} | facts))
     path.write_bytes(with_card(pointwise_bytes(task), card))
     return path
+
+
+def workers() -> list[threading.Thread]:
+    """Return the threads of ours that run."""
+    return [thread for thread in threading.enumerate() if thread.name == "geodamage"]
+
+
+def given_footprints(*shapes: shapely.Geometry) -> Footprints:
+    """Return footprints by the names 0, 1, 2."""
+    names = [str(number) for number in range(len(shapes))]
+    frame = gpd.GeoDataFrame({"building_id": names}, geometry=list(shapes), crs=UTM)
+    return Footprints(frame, "own.gpkg", 0, 0)

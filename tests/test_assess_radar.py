@@ -1,7 +1,6 @@
 """`assess` with an optical image before and one of a radar after."""
 
 import json
-import os
 from pathlib import Path
 
 import geopandas as gpd
@@ -13,8 +12,8 @@ from geodamage.assessment import Job, assess
 from geodamage.errors import OptionError
 from geodamage.scene.options import SceneOptions, choose_bands, with_choices
 from tests.conftest import ROOFS, make_arrays, make_model, make_raster, run_command
+from tests.data_folder import DATA, needs
 
-DATA = Path(os.environ.get("GEODAMAGE_DATA", Path(__file__).parents[2] / "shared" / "data"))
 BRIGHT = DATA / "bright" / "la_palma-volcano_00000279"
 
 
@@ -189,7 +188,7 @@ def test_a_scene_of_another_sensor_leaves_the_bands_of_all():
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not BRIGHT.parent.exists(), reason="GEODAMAGE_DATA is not here")
+@needs("bright")
 def test_a_pair_of_bright_goes_through(radar_model, tmp_path):
     """The pair has no labels: it must come out, no more."""
     pre, post = (Path(f"{BRIGHT}_{date}_disaster.tif") for date in ("pre", "post"))

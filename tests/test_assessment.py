@@ -12,9 +12,9 @@ from pyproj import Transformer
 from geodamage import Job, Scene, SceneOptions, assess, find_buildings, load_model, predict
 from geodamage import write_buildings as write
 from geodamage.damage import COLOURS, GRADES, rgb
-from geodamage.errors import OptionError
 from geodamage.fields import NAMES
 from geodamage.output.publication import read_sidecar
+from tests.assessments import comparable, in_pixels, read, run
 from tests.conftest import (
     CORNER,
     GROUND,
@@ -31,44 +31,6 @@ from tests.conftest import (
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # pyogrio, about .geojsonl
-
-
-def run(pair, output, model, *options):
-    """Run the command; it must succeed. Return what it wrote."""
-    result = run_command("assess", *pair, "-o", output, "--model", model, *options)
-    assert result.exit_code == 0, result.stderr
-    assert result.stdout == ""
-    return read(output)
-
-
-def read(path):
-    if path.suffix == ".parquet":
-        return gpd.read_parquet(path)
-    return gpd.read_file(path)
-
-
-def in_pixels(frame):
-    """Return the rows and columns of the boxes, and grades, as `Roof`s."""
-    found = []
-    for (left, bottom, right, top), grade in zip(
-        frame.to_crs(UTM).bounds.to_numpy(), frame["damage_class"], strict=True
-    ):
-        row, column = (CORNER[1] - top) * 2, (left - CORNER[0]) * 2
-        numbers = row, column, (top - bottom) * 2, (right - left) * 2, grade
-        assert np.abs(np.array(numbers) - np.round(numbers)).max() < 0.05
-        found.append(Roof(*(round(number) for number in numbers)))
-    return sorted(found)
-
-
-def comparable(frame):
-    """Return the rows of a frame in an order that does not depend on how they were found."""
-    frame = frame.sort_values("building_id").reset_index(drop=True)
-    return frame.assign(wkt=frame.geometry.normalize().to_wkt()).drop(columns="geometry")
-
-
-@pytest.fixture(scope="module")
-def found(pair, model, tmp_path_factory):
-    return run(pair, tmp_path_factory.mktemp("found") / "b.gpkg", model)
 
 
 @pytest.mark.parametrize("extension", ["geojson", "geojsonl", "gpkg", "fgb", "parquet"])
@@ -235,70 +197,6 @@ def test_a_raster_of_probabilities(pair, model, tmp_path):
     assert read_sidecar(path)["buildings"] == 5
 
 
-def write_footprints(path, ids, shapes, crs=UTM):
-    gpd.GeoDataFrame({"uid": ids}, geometry=shapes, crs=crs).to_file(path)
-    return path
-
-
-def test_footprints_all_come_out(pair, model, tmp_path):
-    far = Roof(500, 500, 20, 20, 1)
-    half = Roof(118, 120, 20, 20, 1)  # 10 of its 20 rows are beyond the images
-    shapes = [*(roof.polygon for roof in ROOFS), far.polygon, half.polygon, None]
-    ids = [f"b{n}" for n in range(7)] + ["null"]
-    footprints = write_footprints(tmp_path / "f.gpkg", ids, shapes)
-    frame = run(pair, tmp_path / "b.gpkg", model, "--footprints", footprints)
-    frame = frame.set_index("building_id").loc[ids]
-    assert frame["damage_class"].to_list()[:5] == [roof.grade for roof in ROOFS]
-    assert (frame["status"][:5] == "assessed").all()
-    assert frame["status"].to_list()[5:] == ["not_assessed", "partial", "not_assessed"]
-    assert frame["status_reason"].to_list()[5:] == ["outside_pre", "outside_pre", "no_geometry"]
-    graded = list(NAMES[NAMES.index("damage") : NAMES.index("status")])
-    assert frame.loc[["b5", "null"], graded].isna().all(axis=None)
-    assert frame["valid_fraction"].to_list()[:7] == [1, 1, 1, 1, 1, 0, 0.5]
-    assert frame.geometry.isna().to_list() == [False] * 7 + [True]
-    assert shapely.equals(frame.geometry.to_numpy()[:7], np.array(shapes[:7])).all()
-    assert (frame["source"] == "f.gpkg").all()
-    facts = read_sidecar(tmp_path / "b.gpkg")
-    assert facts["footprints"]["count"] == facts["buildings"] == 8
-    assert facts["buildings_per_status"] == {"assessed": 5, "partial": 1, "not_assessed": 2}
-
-
-def test_footprints_do_not_depend_on_the_tile_nor_on_their_crs(pair, model, tmp_path):
-    footprints = write_footprints(tmp_path / "f.gpkg", range(5), [r.polygon for r in ROOFS])
-    expected = run(pair, tmp_path / "a.gpkg", model, "--footprints", footprints)
-    found = run(pair, tmp_path / "b.gpkg", model, "--footprints", footprints, "--tile", 48)
-    assert comparable(found).equals(comparable(expected))
-    degrees = gpd.read_file(footprints).to_crs(4326)
-    degrees.to_file(tmp_path / "d.geojson")
-    found = run(pair, tmp_path / "c.gpkg", model, "--footprints", tmp_path / "d.geojson")
-    assert found.set_index("building_id")["damage_class"].to_dict() == {
-        str(n): roof.grade for n, roof in enumerate(ROOFS)
-    }
-
-
-def test_a_footprint_of_a_pixel_is_graded_with_its_ring(pair, model, tmp_path):
-    dots = [Roof(60, 50, 1, 1, 2), Roof(108, 70, 1, 2, 4)]
-    footprints = write_footprints(tmp_path / "f.gpkg", ["a", "b"], [d.polygon for d in dots])
-    frame = run(pair, tmp_path / "b.gpkg", model, "--footprints", footprints)
-    assert sorted(frame["damage_class"]) == [2, 4]
-    assert set(frame["status"]) == {"partial"}
-    assert set(frame["status_reason"]) == {"too_small"}
-
-
-def test_an_id_field_is_kept(pair, model, tmp_path):
-    frame = gpd.GeoDataFrame(
-        {"uid": ["x", "y"], "ref": [7, 9]}, geometry=[r.polygon for r in ROOFS[:2]], crs=UTM
-    )
-    frame.to_file(tmp_path / "f.gpkg")
-    options = "--footprints", tmp_path / "f.gpkg", "--id-field", "ref"
-    found = run(pair, tmp_path / "b.geojson", model, *options)
-    assert sorted(found["building_id"].astype(str)) == ["7", "9"]
-    text = json.loads((tmp_path / "b.geojson").read_text())
-    assert [f["id"] for f in text["features"]] == [
-        f["properties"]["building_id"] for f in text["features"]
-    ]
-
-
 def test_an_area_of_interest_limits_the_result_and_not_the_halo(pair, model, found, tmp_path):
     area = shapely.union_all([ROOFS[0].polygon.buffer(2), ROOFS[4].polygon.buffer(2)])
     gpd.GeoDataFrame(geometry=[area], crs=UTM).to_file(tmp_path / "aoi.gpkg")
@@ -373,180 +271,6 @@ def test_an_ensemble(pair, model, tmp_path):
     assert facts["model"]["version"] == "3"
     assert facts["model"]["licence"] == "one AND two"
     assert facts["thresholds"]["localisation"] == 0.4
-
-
-def write_first_place(folder, *, extra="", dilation=5, **card):
-    """Write an ensemble with the rules of the xView2 first place: one member for each head."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("where", "what"):
-        make_model(folder / f"{name}.onnx", name=name, **card)
-    path = folder / "first.toml"
-    path.write_text(
-        f"{extra}\n[pixels]\nthresholds = [0.38, 0.13, 0.13, 0.14]\ndilation = {dilation}\n"
-        'dilation_covers = "intended"\n'
-        '[[member]]\nfile = "where.onnx"\nheads = ["localisation"]\n'
-        '[[member]]\nfile = "what.onnx"\nheads = ["damage"]\n'
-        'flips = ["none", "vertical"]\n'
-    )
-    return path
-
-
-#: A pre value that the model takes for a building with a probability of 0.22: between the
-#: thresholds of no-damage and of the other grades.
-FAINT = 105
-
-
-def faint_pair(folder):
-    """Write a faint building of each grade, and one of grades 1, 2 and 3 side by side."""
-    pre, post = make_arrays((128, 160), [])
-    for n, value in POST_VALUE.items():
-        box = slice(10, 26), slice(10 + 30 * (n - 1), 30 + 30 * (n - 1))
-        pre[:, *box], post[:, *box] = FAINT, value
-    pre[:, 60:90, 40:100] = 250
-    for n in (1, 2, 3):
-        post[:, 60:90, 20 + 20 * n : 40 + 20 * n] = POST_VALUE[n]
-    folder.mkdir(parents=True, exist_ok=True)
-    pair = [make_raster(folder / f"{n}.tif", a) for n, a in (("pre", pre), ("post", post))]
-    return pair, pre, post
-
-
-def grades_in(path):
-    with rasterio.open(path) as dataset:
-        return dataset.read(1)
-
-
-@pytest.mark.parametrize("options", [[], ["--tile", 48], ["--tile", 64, "--batch-size", 3]])
-def test_a_raster_of_an_ensemble_with_rules_holds_the_grades_of_pixels(tmp_path, options):
-    path = write_first_place(tmp_path / "m")
-    pair, pre, post = faint_pair(tmp_path / "in")
-    run(pair, tmp_path / "b.gpkg", path, "--raster", tmp_path / "r.tif", *options)
-    ensemble = load_model(path, device="cpu")
-    localisation, damage = ensemble(pre[None], post[None])
-    expected = ensemble.rules.grades(localisation[0, 0], damage[0])
-    found = grades_in(tmp_path / "r.tif")
-    assert np.array_equal(found, expected)
-    middles = [found[18, 20 + 30 * n] for n in range(4)]
-    assert middles == [0, 2, 3, 4]
-    assert set(found[75, 40:58]) == {1}
-    assert set(found[75, 58:80]) == {2}
-    assert set(found[75, 80:100]) == {3}
-    facts = read_sidecar(tmp_path / "r.tif")
-    assert facts["pixels"] == {
-        "own": True,
-        "thresholds": [0.38, 0.13, 0.13, 0.14],
-        "dilation": 5,
-        "dilation_covers": "intended",
-    }
-    assert facts["vote"] == "probabilities"
-
-
-def test_pixels_vote_where_probabilities_would_not_find_a_building(tmp_path):
-    path = write_first_place(tmp_path / "m", extra="threshold = 0.4\ntemperature = 3.0")
-    pair, _, _ = faint_pair(tmp_path / "in")
-    by_probability = run(pair, tmp_path / "a.gpkg", path)
-    frame = run(pair, tmp_path / "b.gpkg", path, "--vote", "pixels", "--raster", tmp_path / "r.tif")
-    # The faint ones are under the one threshold; of three pixels by their own.
-    assert len(by_probability) == 1
-    assert sorted(frame["damage_class"]) == [2, 2, 3, 4]
-    grades = grades_in(tmp_path / "r.tif")
-    for row in frame.itertuples():
-        (box,) = in_pixels(frame[frame["building_id"] == row.building_id])
-        pixels = grades[box.row : box.row + box.height, box.column : box.column + box.width]
-        shares = np.bincount(pixels[pixels > 0], minlength=5)[1:] / (pixels > 0).sum()
-        p = [row.p_none, row.p_minor, row.p_major, row.p_destroyed]
-        assert p == pytest.approx(shares.tolist(), abs=1e-4)
-        assert row.confidence == max(p)
-    wide = frame[frame["area_m2"] > 300].iloc[0]
-    # Minor damage has grown by two columns into no-damage, which alone makes it the most.
-    assert (wide["p_none"], wide["p_minor"]) == pytest.approx((18 / 60, 22 / 60), abs=5e-3)
-    facts = read_sidecar(tmp_path / "b.gpkg")
-    assert facts["vote"] == "pixels"
-    assert facts["thresholds"]["localisation"] is None
-    assert facts["thresholds"]["temperature"] == 1
-
-
-def test_votes_of_pixels_do_not_depend_on_the_tile(tmp_path):
-    path = write_first_place(tmp_path / "m")
-    pair, _, _ = faint_pair(tmp_path / "in")
-    expected = run(pair, tmp_path / "a.gpkg", path, "--vote", "pixels")
-    found = run(pair, tmp_path / "b.gpkg", path, "--vote", "pixels", "--tile", 48)
-    assert comparable(found).equals(comparable(expected))
-
-
-def test_footprints_are_voted_on_by_pixels(tmp_path):
-    path = write_first_place(tmp_path / "m")
-    pair, _, _ = faint_pair(tmp_path / "in")
-    # The faint house without damage is no building by the rules; a footprint says that it is one.
-    faint, wide = Roof(10, 10, 16, 20, 1), Roof(60, 40, 30, 42, 2)
-    footprints = write_footprints(tmp_path / "f.gpkg", ["a", "b"], [faint.polygon, wide.polygon])
-    options = "--footprints", footprints, "--vote", "pixels"
-    frame = run(pair, tmp_path / "b.gpkg", path, *options).set_index("building_id")
-    assert frame.loc["a", "damage_class"] == 1
-    assert frame.loc["a", "p_none"] == pytest.approx(1, abs=1e-4)
-    # 20 columns of each grade and two of major damage: minor damage has taken two of no-damage.
-    assert frame.loc["b", "damage_class"] == 2
-    wanted = pytest.approx([18 / 42, 22 / 42, 2 / 42], abs=1e-4)
-    assert frame.loc["b", ["p_none", "p_minor", "p_major"]].to_list() == wanted
-
-
-def test_pixels_of_a_plain_model_vote_by_its_threshold(pair, model, found, tmp_path):
-    raster = tmp_path / "r.tif"
-    frame = run(pair, tmp_path / "b.gpkg", model, "--vote", "pixels", "--raster", raster)
-    assert in_pixels(frame) == in_pixels(found)
-    assert set(frame["confidence"]) == {1.0}
-    assert read_sidecar(raster)["pixels"]["own"] is False
-    assert set(np.unique(grades_in(raster))) == {0, 1, 2, 3, 4}
-
-
-def test_the_raster_of_probabilities_does_not_depend_on_the_vote(pair, model, tmp_path):
-    rasters = []
-    for vote in ("probabilities", "pixels"):
-        rasters.append(tmp_path / f"{vote}.tif")
-        output = tmp_path / f"{vote}.gpkg"
-        run(pair, output, model, "--probabilities", rasters[-1], "--vote", vote)
-    values = []
-    for path in rasters:
-        with rasterio.open(path) as dataset:
-            values.append(dataset.read())
-    assert np.array_equal(*values)
-    assert set(np.unique(values[0])) > {0, 250}
-
-
-def test_the_tile_of_a_global_ensemble_is_refused_with_the_reason(pair, tmp_path):
-    path = write_first_place(tmp_path / "m", context="global")
-    result = run_command(
-        "assess", *pair, "-o", tmp_path / "b.gpkg", "--model", path, "--tile", 64
-    )  # fmt: skip
-    assert result.exit_code == 2
-    assert "sees its whole window at once" in result.stderr
-    frame = run(pair, tmp_path / "b.gpkg", path)
-    assert in_pixels(frame) == sorted(ROOFS)
-
-
-def test_an_ensemble_too_large_for_the_memory_says_what_it_needs(pair, tmp_path, monkeypatch):
-    path = write_first_place(tmp_path / "m")
-    monkeypatch.setattr("geodamage.model.ensemble.Ensemble.resident_bytes", 5_600_000_000)
-    result = run_command("assess", *pair, "-o", tmp_path / "b.gpkg", "--model", path)
-    assert result.exit_code == 7
-    (needed,) = re.findall(r"raise --memory to ([\d.]+GB) or more", result.stderr)
-    frame = run(pair, tmp_path / "b.gpkg", path, "--memory", needed)
-    assert in_pixels(frame) == sorted(ROOFS)
-
-
-def test_rules_that_make_no_sense_are_refused(pair, tmp_path):
-    path = write_first_place(tmp_path / "m", dilation=4)
-    result = run_command("assess", *pair, "-o", tmp_path / "b.gpkg", "--model", path)
-    assert result.exit_code == 5
-    assert "dilation = 4 is neither 0 nor an odd number" in result.stderr
-    assert not (tmp_path / "b.gpkg").exists()
-
-
-def test_an_unknown_vote_is_refused(pair, model, tmp_path):
-    output = tmp_path / "b.gpkg"
-    options = "--model", model, "--vote", "majority"
-    assert run_command("assess", *pair, "-o", output, *options).exit_code == 2
-    with pytest.raises(OptionError, match="--vote majority: unknown; give probabilities or pixels"):
-        Job(pre=pair.pre, post=pair.post, output=output, vote="majority")
 
 
 def test_a_model_whose_stride_does_not_divide_64(tmp_path):

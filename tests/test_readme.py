@@ -5,10 +5,24 @@ import geopandas as gpd
 import pytest
 from click.testing import CliRunner
 
-from geodamage.cli import COMMANDS, main
+from geodamage.cli import main
+from geodamage.options.lookup import columns, commands, options_of
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+#: Lines of the docs that call other programs, and go on in the next line or not.
+OTHERS = re.compile(r"dask-worker|#SBATCH|python (-m training|sample_data|benchmarks)|^ +--set ")
+#: Options of the repository's own scripts that the docs name apart from them.
+OF_SCRIPTS = {"--data", "--seconds", "--set", "--sar", "--size", "--xbd"}
+
+
+def commands_in(text: str) -> list[tuple[str, str]]:
+    """Return the commands of ours that a text calls: each name, and what it is told."""
+    joined = re.sub(r"\\\n\s*", " ", text)
+    names = "|".join(sorted(commands(), key=len, reverse=True))
+    return re.findall(rf"\bgeodamage ({names})\b([^`\n&|]*)", joined)
 
 
 def help_of(*arguments: str) -> str:
@@ -17,12 +31,41 @@ def help_of(*arguments: str) -> str:
     return result.output
 
 
-def test_every_option_in_the_readme_is_one_of_a_command():
-    used = set(re.findall(r"`(--[a-z-]+)", README))
-    helps = [help_of(name) for name in COMMANDS]
-    known = set(re.findall(r"(--[a-z-]+)", "\n".join([*helps, help_of("models", "import")])))
-    assert used
-    assert used <= known
+def options_in(text: str) -> set[str]:
+    """Return the long options that a text names."""
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]", text))
+
+
+def known(*names: str) -> set[str]:
+    """Return what commands may be told; of all commands where none is named."""
+    rows = [option for name in names or commands() for option in options_of(name)]
+    unsaid = {f"--no-{row.flag[2:]}" for row in rows if row.default is True}
+    return {row.flag for row in rows} | unsaid | {"--help", "--debug", "--version"}
+
+
+def test_the_pages_are_read():
+    assert {"README.md", "batch.md"} <= {page.name for page in PAGES}
+    assert options_in("`--min-area 20`, a---b, --tta=flips") == {"--min-area", "--tta"}
+    assert len(commands_in((ROOT / "docs" / "batch.md").read_text(encoding="utf-8"))) > 5
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_option_that_the_docs_name_is_one_of_a_command(page):
+    lines = page.read_text(encoding="utf-8").splitlines()
+    ours = "\n".join(line for line in lines if not OTHERS.search(line))
+    assert options_in(ours) <= known() | OF_SCRIPTS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_of_the_docs_has_the_options_that_it_is_given(page):
+    for name, words in commands_in(page.read_text(encoding="utf-8")):
+        assert options_in(words) <= known(name), f"{page.name}: geodamage {name}{words}"
+
+
+def test_the_docs_name_every_column_of_a_list():
+    text = (ROOT / "docs" / "batch.md").read_text(encoding="utf-8")
+    (row,) = re.findall(r"^\| (`model` .*?) \|", text, re.MULTILINE)
+    assert sorted(re.findall(r"`(\w+)`", row)) == sorted(columns())
 
 
 def test_both_commands_stand_on_one_line_each():

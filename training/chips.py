@@ -28,8 +28,10 @@ import torch
 
 from geodamage.errors import GeodamageError, OptionError, OutputError, OutputExistsError
 from training.runs.display import Display
+from training.runs.folder import commit
 from training.runs.pictures import draw_curve
 from training.runs.records import Status, StepTable, ValidationLog, replace_text
+from training.runs.reports import Report, stop_between_steps
 from training.sensors.chip_folders import (
     SENSORS,
     ChipFile,
@@ -51,7 +53,6 @@ from training.sensors.chip_samples import load_pairs, split_pairs
 from training.sensors.chip_scores import ChipScores, table
 from training.sensors.modalities import ChipWork, inverse_counts, phases_of, resume, train_chips
 from training.sensors.quotas import Assignment, assign_by_quota, parse_quotas
-from training.train import Report, commit, stop_between_steps
 
 #: What may differ when a run goes on.
 FLEXIBLE = ("workers",)

@@ -11,13 +11,8 @@ from geodamage.damage import NOT_ASSESSED
 from geodamage.errors import OptionError
 from geodamage.networks.conventions import Exported, convention_of
 from geodamage.networks.registry import find
-from training.losses.terms import (
-    LossOptions,
-    OpenCitiesLoss,
-    build_loss,
-    damage_loss,
-    localisation_loss,
-)
+from training.losses.networks import OpenCitiesLoss, build_loss, damage_loss, localisation_loss
+from training.losses.options import LossOptions
 from training.meta import MetaObjective
 from training.recipe import COMPACT, Recipe
 from training.teaching.semi_supervision import SoftObjective

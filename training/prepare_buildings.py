@@ -33,7 +33,8 @@ from training.data.building_images import (
     read_building_index,
     write_building_index,
 )
-from training.data.building_sources import LAYOUTS, OpenTile, Tile, check_bands, find_tiles
+from training.data.building_sources import LAYOUTS, find_tiles
+from training.data.building_tiles import OpenTile, Tile, check_bands
 from training.data.index import METRES_PER_DEGREE
 from training.data.splits import LEAST_OVERLAP
 from training.runs.records import replace_text

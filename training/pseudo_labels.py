@@ -26,7 +26,8 @@ from training.data.building_images import (
     read_building_index,
     write_building_index,
 )
-from training.data.building_sources import OpenTile, Tile, check_bands, image_tiles
+from training.data.building_sources import image_tiles
+from training.data.building_tiles import OpenTile, Tile, check_bands
 from training.predictor import read_trained
 from training.prepare_buildings import CropOptions, crops_of, say, write_image
 

@@ -1,10 +1,10 @@
 """What to train: one frozen dataclass, read from a flat TOML that holds only what differs.
 
-Six groups of keys belong together and share a prefix: `loss` (see `training.losses.terms`),
-`augmentation` (`training.data.augmentation`), `chips` (`training.data.crops`, only for the compact
-network), `meta` (`training.meta`, only for meta-learning), `distil`
-(`training.teaching.soft_labels`, teachers)
-and `soft` (`training.teaching.semi_supervision`, images without labels).
+Six groups of keys belong together and share a prefix: `loss` (see `training.losses.options`),
+`augmentation` (`training.data.augmentation_options`), `chips` (`training.data.crops`, only for the
+compact network), `meta` (`training.meta`, only for meta-learning), `distil`
+(`training.teaching.soft_labels`, teachers) and `soft` (`training.teaching.semi_supervision`,
+images without labels).
 `loss = "NAME"` and `augmentation = "NAME"` take a published preset, of which further keys change
 one number each.
 """
@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from geodamage.errors import OptionError
-from training.data.augmentation import Augmentation
+from training.data.augmentation_options import Augmentation
 from training.data.augmentation_presets import augmentation_options
 from training.data.crops import ChipOptions
+from training.losses.options import LossOptions
 from training.losses.presets import loss_options
-from training.losses.terms import LossOptions
 from training.meta import MetaOptions
 from training.presets import converted, near, resolve
 from training.teaching.semi_supervision import SoftOptions

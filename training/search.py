@@ -25,7 +25,9 @@ from geodamage.errors import GeodamageError, OptionError, OutputError
 from training.data.samples import stack
 from training.extras import optional
 from training.recipe import Recipe
-from training.train import TrainingError, set_up, take_step, train
+from training.runs.reports import TrainingError
+from training.steps import take_step, train
+from training.train import set_up
 
 #: Source: system 003, find_hyperparameters.py: both log-uniform.
 RATES, DECAYS = (1e-5, 1e-1), (1e-10, 1e-3)

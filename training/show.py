@@ -16,13 +16,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from geodamage.damage import COLOUR_NOT_ASSESSED, COLOURS, NOT_ASSESSED, rgb
 from geodamage.errors import GeodamageError, OptionError, OutputExistsError
 from geodamage.xbd.folders import Pair, find_pairs
-from training.data.augmentation import Sample
 from training.data.augmentation_presets import augmentation_options
 from training.data.building_images import in_folds, read_building_index
 from training.data.crops import Chips, draw_generated, load_pair
+from training.data.labelled import Sample
+from training.data.overlay import overlay
 from training.data.samples import ChipSamples, Labelled, PairSamples, Samples
 from training.recipe import Recipe
 
@@ -31,8 +31,6 @@ SIZE = 224
 #: Pixels between two samples.
 GAP = 6
 COLUMNS = 2
-BUILDING = (60, 120, 255)
-GREY = rgb(COLOUR_NOT_ASSESSED)
 
 
 def examples_of(source: str, data: Path) -> Sequence[Labelled]:
@@ -80,20 +78,6 @@ def as_sample(arrays: Mapping[str, np.ndarray]) -> Sample:
     """Return the images and masks among the arrays of one drawn sample."""
     codes = arrays["grades"] if "grades" in arrays else arrays["damage"]
     return Sample(arrays["pre"], arrays.get("post"), codes, arrays["buildings"])
-
-
-def overlay(sample: Sample) -> np.ndarray:
-    """Return the later image with the masks in colour, uint8 (rows, columns, 3)."""
-    image = sample.pre if sample.post is None else sample.post
-    colour = image.astype(np.float32)
-    layers = [(sample.buildings == 1, BUILDING), (sample.buildings == NOT_ASSESSED, GREY)]
-    if sample.post is not None:
-        layers += [(sample.grades == NOT_ASSESSED, GREY)]
-        layers += [(sample.grades == grade, rgb(code)) for grade, code in COLOURS.items()]
-    painted = colour.copy()
-    for where, tint in layers:
-        painted[where] = 0.45 * colour[where] + 0.55 * np.array(tint, np.float32)
-    return painted.astype(np.uint8)
 
 
 def contact_sheet(samples: Sequence[Sample]) -> np.ndarray:

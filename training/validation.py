@@ -11,7 +11,7 @@ from torch.nn import functional
 from geodamage.damage import NOT_ASSESSED
 from geodamage.networks.conventions import Exported
 from geodamage.scores.pixels import Counts, official_score
-from training.data.augmentation import Sample
+from training.data.labelled import Sample
 from training.data.samples import Labelled, sample_of
 
 #: A network halves its input up to five times.

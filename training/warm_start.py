@@ -27,10 +27,10 @@ from geodamage.networks.registry import Task, example
 from geodamage.xbd.folders import Pair
 from training.data.masked import More, add_more, more_of
 from training.data.samples import batches
+from training.examples import count_pixels, make_samples, read_parts
 from training.extras import optional
 from training.objectives import exported
 from training.recipe import Recipe
-from training.train import count_pixels, make_samples, read_parts
 
 #: Batches that the statistics are taken of: 24 of 6 chips are 15 million pixels.
 BATCHES = 24

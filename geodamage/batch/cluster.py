@@ -101,7 +101,8 @@ class DaskExecutor:
     client
         A `distributed.Client`.
     threads
-        Of inference of each task, where its job does not say; 0 takes all that the worker may use.
+        CPU threads for inference of each task, where its job does not say; 0 takes all that the
+        worker may use.
     """
 
     def __init__(self, client: Any, *, threads: int = 0) -> None:

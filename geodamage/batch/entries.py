@@ -3,7 +3,6 @@
 import csv
 import difflib
 import io
-import math
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,9 +10,10 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from geodamage.buildings.votes import VOTES
 from geodamage.errors import ManifestError, SceneReadError
-from geodamage.grid import SENSORS
+from geodamage.options.kinds import File, Name, Text
+from geodamage.options.lookup import columns
+from geodamage.options.option import Option
 from geodamage.sources import check_file, is_remote
 
 #: Between several files in one text; no spreadsheet uses it between columns.
@@ -40,7 +40,7 @@ class Entry:
     date
         ISO date of the image after, with its time in UTC where that is known; or None.
     options
-        By name, of the types that a job takes; see `OPTIONS`.
+        By name, of the types that a job takes; those with a column in `geodamage.options.table`.
     identity
         What was written for the images: it stays when the folder of the list moves.
     """
@@ -102,7 +102,7 @@ def read_toml(path: Path, *, allow_remote: bool = False) -> list[Entry]:
     if not isinstance(defaults, dict) or not isinstance(scenes, list):
         raise ManifestError(f"{path}: write options in [defaults] and each scene in [[scene]]")
     where = f"{path}: [defaults]"
-    common = dict(zip(_keys(defaults, where, tuple(OPTIONS)), defaults.values(), strict=True))
+    common = dict(zip(_keys(defaults, where, tuple(columns())), defaults.values(), strict=True))
     return list(_tables(scenes, common, path, "[[scene]]", allow_remote))
 
 
@@ -171,7 +171,7 @@ def _keys(
 ) -> list[str]:
     """Return keys as the package spells them; on the command line they have hyphens."""
     keys = [key.strip().lower().replace("-", "_") for key in written]
-    known = known or ("name", "pre", "post", "date", *OPTIONS)
+    known = known or ("name", "pre", "post", "date", *columns())
     needed = needed or (("pre", "post") if "pre" in known else ())
     for key in keys:
         if keys.count(key) > 1:
@@ -203,8 +203,8 @@ def _entry(given: Mapping[str, object], where: str, folder: Path, allow_remote: 
                     f"{where}: {name} is remote; remote imagery is read with --allow-remote only"
                 )
     options = {
-        key: _value(parse, given, key, where, folder)
-        for key, parse in OPTIONS.items()
+        key: _value(_column(option), given, key, where, folder)
+        for key, option in columns().items()
         if key in given
     }
     return Entry(
@@ -231,9 +231,7 @@ _Parser = Callable[[Any, Path], Any]
 
 
 def _word(value: Any, folder: Path) -> str:
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise ValueError("give a text")
-    return str(value).strip()
+    return Text().read(value).strip()
 
 
 def _images(value: Any, folder: Path) -> tuple[str, ...]:
@@ -286,76 +284,14 @@ def iso_time(moment: datetime) -> str:
     return f"{zoned:%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _choice(*words: str) -> _Parser:
-    def parse(value: Any, folder: Path) -> str:
-        if value not in words:
-            raise ValueError(f"give {' or '.join(words)}")
-        return str(value)
+def _column(option: Option) -> "_Parser":
+    """Return how a cell is read: as on the command line, its paths relative to the list."""
+    if isinstance(option.kind, File):
+        return _path
+    if isinstance(option.kind, Name):
+        return _model
+
+    def parse(value: Any, folder: Path) -> Any:
+        return option.kind.read(value.strip() if isinstance(value, str) else value)
 
     return parse
-
-
-def _number(value: Any, folder: Path) -> float:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError("give a number")
-    try:
-        number = float(value)
-    except ValueError as error:
-        raise ValueError("give a number") from error
-    if not math.isfinite(number):
-        raise ValueError("give a number")
-    return number
-
-
-def _not_negative(value: Any, folder: Path) -> float:
-    number = _number(value, folder)
-    if number < 0:
-        raise ValueError("give a number that is not negative")
-    return number
-
-
-def _count(value: Any, folder: Path) -> int:
-    number = _number(value, folder)
-    if number < 1 or number != int(number):
-        raise ValueError("give a whole number, 1 or more")
-    return int(number)
-
-
-def _parts(value: Any) -> list[Any]:
-    parts = value.replace(",", " ").split() if isinstance(value, str) else value
-    if not isinstance(parts, list):
-        raise ValueError("give numbers separated by commas or spaces")
-    return parts
-
-
-def _bands(value: Any, folder: Path) -> tuple[int, ...]:
-    bands = tuple(_count(part, folder) for part in _parts(value))
-    if not bands:
-        raise ValueError("give numbers of channels, counted from 1")
-    return bands
-
-
-def _scale(value: Any, folder: Path) -> tuple[float, float]:
-    numbers = [_number(part, folder) for part in _parts(value)]
-    if len(numbers) != 2 or not numbers[0] < numbers[1]:
-        raise ValueError("give MIN and MAX, with MIN below MAX")
-    return numbers[0], numbers[1]
-
-
-#: What may be chosen for a scene on its own, and how it is read; the names of `geodamage assess`.
-OPTIONS: Mapping[str, _Parser] = {
-    "model": _model,  # str: a name, or an absolute path
-    "footprints": _path,  # Path, absolute
-    "id_field": _word,
-    "aoi": _path,  # Path, absolute
-    "tta": _choice("none", "flips"),
-    "vote": _choice(*VOTES),
-    "tile": _count,  # int
-    "bands": _bands,  # tuple of int, of both images
-    "scale": _scale,  # tuple of two floats
-    "post_sensor": _choice(*SENSORS),
-    "post_bands": _bands,  # tuple of int, of the post image
-    "post_scale": _scale,  # tuple of two floats, of the post image
-    "min_area": _not_negative,  # float, m²
-    "simplify": _not_negative,  # float, metres
-}

@@ -3,19 +3,19 @@
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from geodamage.assessment import Job
 from geodamage.batch.shard import Shard
-from geodamage.buildings.finding import BuildingOptions
 from geodamage.errors import ManifestError, OptionError, OutputExistsError
 from geodamage.model.card import Card
 from geodamage.model.loading import load_model
+from geodamage.options.lookup import check_fields, columns, taken
 from geodamage.output.publication import sidecar_path
-from geodamage.scene.options import CHOICES, with_choices
+from geodamage.scene.options import with_choices
 from geodamage.sources import is_remote
 
 if TYPE_CHECKING:
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 #: Names in the folder of a scene, and of the batch.
 BUILDINGS, GRADES_RASTER, PROBABILITIES = "buildings.gpkg", "grades.tif", "probabilities.tif"
 SCENES, EVENT, REPORT = "scenes", "event.gpkg", "report.html"
-
-_JOB_OPTIONS = frozenset({"model", "footprints", "id_field", "tta", "vote", "tile"})
-_BUILDING_OPTIONS = frozenset(field.name for field in fields(BuildingOptions))
 
 
 def _defaults() -> Job:
@@ -72,13 +69,11 @@ class BatchJob:
     """Pixels above which the bands of a scene, not the scene, are the tasks of the cluster."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.dask is not None and self.dask_local is not None:
             raise OptionError("--dask and --dask-local: give one of them")
         if self.split is not None and self.dask is None and self.dask_local is None:
             raise OptionError("--split-scenes needs a cluster; give --dask or --dask-local, too")
-        for option, count in (("--workers", self.workers), ("--dask-local", self.dask_local)):
-            if count is not None and count < 1:
-                raise OptionError(f"{option} {count}: give 1 or more")
 
 
 def check_names(scenes: "Sequence[BatchScene]") -> None:
@@ -117,17 +112,12 @@ def scene_job(scene: "BatchScene", batch: BatchJob) -> Job:
         If the scene has an option that is not known.
     """
     defaults = batch.defaults
-    options: dict[str, Any] = dict(scene.options)
+    if unknown := sorted(scene.options.keys() - columns().keys()):
+        raise ManifestError(f"scene {scene.name!r}: unknown options {unknown}")
     folder = batch.output.absolute() / SCENES / scene.name
-    own = {name: options.pop(name) for name in _JOB_OPTIONS & options.keys()}
-    shape = {name: options.pop(name) for name in _BUILDING_OPTIONS & options.keys()}
-    reading = with_choices(
-        defaults.scene, {name: options.pop(name) for name in CHOICES if name in options}
-    )
-    aoi = options.pop("aoi", None) or defaults.scene.aoi
+    reading = with_choices(defaults.scene, scene.options)
+    own = taken("Job", "batch", scene.options)
     footprints = own.pop("footprints", None) or defaults.footprints
-    if options:
-        raise ManifestError(f"scene {scene.name!r}: unknown options {sorted(options)}")
     own["model"] = model_name(own.get("model") or defaults.model)
     return replace(
         defaults,
@@ -138,8 +128,8 @@ def scene_job(scene: "BatchScene", batch: BatchJob) -> Job:
         raster=folder / GRADES_RASTER if batch.raster else None,
         probabilities=folder / PROBABILITIES if batch.probabilities else None,
         report=folder / REPORT if batch.report else None,
-        scene=replace(reading, aoi=None if aoi is None else Path(aoi).absolute()),
-        buildings=replace(defaults.buildings, **shape),
+        scene=replace(reading, aoi=None if reading.aoi is None else reading.aoi.absolute()),
+        buildings=replace(defaults.buildings, **taken("BuildingOptions", "batch", scene.options)),
         date=scene.date,
         overwrite=True,  # what the ledger does not know is refused before
         **own,

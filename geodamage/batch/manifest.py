@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import urlsplit
@@ -65,7 +65,7 @@ class BatchScene:
     date
         ISO date of the image after, with its time in UTC where that is known; or None.
     options
-        Options of this scene alone, by name; see `geodamage.batch.entries.OPTIONS`.
+        Options of this scene alone, by name; those with a column in `geodamage.options.table`.
     """
 
     name: str
@@ -388,14 +388,9 @@ def plan_scenes(
     common = SceneOptions() if options is None else options
     for scene in scenes:
         try:
-            yield _planned(scene, gsd, _scene_options(scene, common), speed)
+            yield _planned(scene, gsd, with_choices(common, scene.options), speed)
         except GeodamageError as error:
             yield PlannedScene(scene, notes=(str(error),))
-
-
-def _scene_options(scene: BatchScene, options: SceneOptions) -> SceneOptions:
-    own: dict[str, Any] = {key: scene.options[key] for key in ("aoi",) if key in scene.options}
-    return replace(with_choices(options, scene.options), **own)
 
 
 def _planned(

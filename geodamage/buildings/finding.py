@@ -18,10 +18,10 @@ from geodamage.buildings.components import Components, Patch
 from geodamage.buildings.regularisation import regularise
 from geodamage.buildings.splitting import split_touching
 from geodamage.damage import GRADES, LABELS
-from geodamage.errors import OptionError
 from geodamage.fields import FIELDS, FOOTPRINT_FIELDS, Field, empty_frame, identity
 from geodamage.grid import Grid
 from geodamage.model.card import Card
+from geodamage.options.lookup import check_fields
 from geodamage.prediction import NEAR_MISSING, Strip
 from geodamage.windows import Window
 
@@ -117,10 +117,7 @@ class BuildingOptions:
     simplify: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (0 <= self.min_area < np.inf and 0 <= self.simplify < np.inf):
-            raise OptionError(
-                f"--min-area {self.min_area}, --simplify {self.simplify}: not negative"
-            )
+        check_fields(self)
 
 
 @dataclass

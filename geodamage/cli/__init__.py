@@ -23,6 +23,7 @@ COMMANDS = {
     "masks": "Draw xBD labels as masks, exactly like the official targets.",
     "georeference": "Make GeoTIFFs of xBD images from their labels.",
     "models": "List, show, import, optimise and time models.",
+    "options": "List the options of all commands.",
 }
 
 INTERNAL_ERROR, RESOURCE_LIMIT, INTERRUPTED = 1, 7, 130

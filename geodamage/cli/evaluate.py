@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geodamage.cli import arguments
-from geodamage.cli.arguments import FILE, parse_memory
+from geodamage.cli.arguments import FILE, takes
 from geodamage.cli.progress import LINE_EVERY
+from geodamage.options.lookup import taken
 
 if TYPE_CHECKING:
     from geodamage.scores.evaluation import Evaluation, Progress
@@ -19,25 +19,7 @@ if TYPE_CHECKING:
 
 @click.command(name="evaluate")
 @click.argument("xbd_dir", type=FILE)
-@arguments.model
-@click.option("--split", type=FILE, metavar="FILE",
-              help="CSV with the columns pair and part; every pair unless given.")  # fmt: skip
-@click.option("--part", metavar="NAME", help="Only this part of the split.")
-@click.option("--per-event", is_flag=True, help="Show the scores of each event, too.")
-@click.option("--json", "as_json", is_flag=True,
-              help="One JSON object on stdout, with every figure and event.")  # fmt: skip
-@click.option("--predictions", type=FILE, metavar="DIR",
-              help="Write DIR/predictions and DIR/targets for the official scorer.")  # fmt: skip
-@click.option("--bootstrap", type=click.IntRange(min=0), default=0, metavar="N",
-              help="95 % intervals from N resamplings of the pairs.")  # fmt: skip
-@arguments.min_area
-@arguments.device
-@arguments.flips
-@arguments.threads
-@click.option("--memory", default="1.5GB", show_default=True, metavar="SIZE",
-              help="Memory that images above the model's tile are cut up for.")  # fmt: skip
-@click.option("--overwrite", is_flag=True, help="Replace masks that are there.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing on stderr but errors.")
+@takes("evaluate")
 def command(**options: Any) -> None:
     """Score a model over a folder of labelled pairs.
 
@@ -49,15 +31,11 @@ def command(**options: Any) -> None:
     Example:
       geodamage evaluate xbd/test --model fast --per-event
     """
-    memory = parse_memory(options["memory"])
-
     # After the options are known to be good: these imports take a second.
     from geodamage.cli.tables import print_scores
     from geodamage.scores.evaluation import EvaluationJob, evaluate
 
-    job = EvaluationJob(
-        folder=options["xbd_dir"], memory=memory, **{name: options[name] for name in _DIRECT}
-    )
+    job = EvaluationJob(folder=options["xbd_dir"], **taken("EvaluationJob", "evaluate", options))
     quiet = options["quiet"]
     evaluation = _follow(evaluate(job), quiet=quiet)
     figures = evaluation.report()
@@ -88,10 +66,3 @@ def _follow(work: "Generator[Progress, None, Evaluation]", *, quiet: bool) -> "E
             elif not quiet and time.monotonic() - said >= LINE_EVERY:
                 said = time.monotonic()
                 click.echo(line, err=True)
-
-
-#: Options that a job takes by the same name.
-_DIRECT = (
-    "model", "split", "part", "device", "threads", "tta", "min_area", "bootstrap", "predictions",
-    "overwrite",
-)  # fmt: skip

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from geodamage.cli.arguments import FILE
+from geodamage.cli.arguments import FILE, takes
 from geodamage.errors import OptionError
 
 if TYPE_CHECKING:
@@ -18,20 +18,7 @@ if TYPE_CHECKING:
 
 @click.command(name="event")
 @click.argument("sources", nargs=-1, required=True, type=FILE, metavar="DIR_OR_FILE...")
-@click.option("-o", "--output", required=True, type=FILE, metavar="FILE",
-              help="Result: a GeoPackage.")  # fmt: skip
-@click.option("--dates", type=FILE, metavar="CSV",
-              help="Dates of the scenes: columns name and date, as in a manifest.")  # fmt: skip
-@click.option("--admin", type=FILE, metavar="FILE",
-              help="Count by these administrative areas, too.")  # fmt: skip
-@click.option("--admin-name", metavar="FIELD", help="Field with their names; else `name`.")
-@click.option("--cell", type=float, default=500.0, show_default=True, metavar="METRES",
-              help="Side of the cells of the grid.")  # fmt: skip
-@click.option("--update", is_flag=True,
-              help="Add to the event that is there; its identities stay.")  # fmt: skip
-@click.option("--overwrite", is_flag=True, help="Replace the event that is there.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing on stderr but errors.")
+@takes("event")
 def command(
     sources: tuple[Path, ...],
     output: Path,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from geodamage.cli.arguments import FILE
+from geodamage.cli.arguments import FILE, takes
 from geodamage.errors import LabelError
 
 if TYPE_CHECKING:
@@ -19,11 +19,7 @@ SOME_FAILED = 3
 
 @click.command(name="georeference")
 @click.argument("xbd_dir", type=FILE)
-@click.option("-o", "--output", required=True, type=FILE, metavar="DIR",
-              help="Folder for the GeoTIFFs; made where it is not there.")  # fmt: skip
-@click.option("--overwrite", is_flag=True, help="Replace GeoTIFFs that are there.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, with every fit.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing on stderr but errors.")
+@takes("georeference")
 @click.pass_context
 def command(
     ctx: click.Context, xbd_dir: Path, output: Path, overwrite: bool, as_json: bool, quiet: bool

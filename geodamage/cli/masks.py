@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from geodamage.cli import arguments
-from geodamage.cli.arguments import FILE
+from geodamage.cli.arguments import FILE, takes
 from geodamage.cli.progress import LINE_EVERY
 
 if TYPE_CHECKING:
@@ -27,13 +26,7 @@ SAID = {
 
 @click.command(name="masks")
 @click.argument("labels", nargs=-1, required=True, type=FILE)
-@click.option("-o", "--output", required=True, type=FILE, metavar="DIR",
-              help="Folder for NAME_target.png; made where it is not there.")  # fmt: skip
-@click.option("--unclassified", type=click.Choice(list(SAID)), default="undrawn", show_default=True,
-              help="Labels without a grade: undrawn as in the official targets, no-damage (1), "
-              "own (5) or ignore (255).")  # fmt: skip
-@click.option("--overwrite", is_flag=True, help="Replace masks that are there.")
-@arguments.quiet
+@takes("masks")
 def command(
     labels: tuple[Path, ...], output: Path, unclassified: str, overwrite: bool, quiet: bool
 ) -> None:

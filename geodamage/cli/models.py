@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geodamage.cli import arguments
+from geodamage.cli.arguments import FILE, takes
 from geodamage.errors import GeodamageWarning, MissingExtraError
 
 if TYPE_CHECKING:
     from geodamage.model.catalogue import Entry
     from geodamage.networks.importing import Imported
-
-#: A path; whether it can be used is for the library to say, in its own words and exit codes.
-FILE = click.Path(path_type=Path, readable=False)
 
 #: Characters of a value in a table for people.
 LONGEST_VALUE = 120
@@ -29,7 +26,7 @@ def command() -> None:
 
 
 @command.command(name="list")
-@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@takes("models list")
 def list_command(as_json: bool) -> None:
     r"""List the models that came with the package.
 
@@ -51,7 +48,7 @@ def list_command(as_json: bool) -> None:
 
 @command.command(name="show")
 @click.argument("model", metavar="NAME|PATH")
-@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@takes("models show")
 def show_command(model: str, as_json: bool) -> None:
     r"""Print the card of a model, or what an ensemble is made of.
 
@@ -78,7 +75,7 @@ def show_command(model: str, as_json: bool) -> None:
 
 
 @command.command(name="networks")
-@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@takes("models networks")
 def networks_command(as_json: bool) -> None:
     r"""List the networks whose checkpoints can be imported.
 
@@ -109,10 +106,7 @@ def networks_command(as_json: bool) -> None:
 
 @command.command(name="import")
 @click.argument("files", nargs=-1, required=True, type=FILE)
-@click.option("-o", "--output", required=True, type=FILE, metavar="NAME",
-              help="Name of the model, without extension.")  # fmt: skip
-@click.option("--licence", metavar="TEXT", help="Licence of the weights, for the card.")
-@arguments.overwrite
+@takes("models import")
 def import_command(files: tuple[Path, ...], output: Path, **options: Any) -> None:
     r"""Make a model of published checkpoints.
 
@@ -134,31 +128,7 @@ def import_command(files: tuple[Path, ...], output: Path, **options: Any) -> Non
 
 @command.command(name="optimise")
 @click.argument("model", metavar="NAME|PATH")
-@click.option("--calibration", required=True, type=FILE, metavar="XBD_DIR",
-              help="Labelled pairs: images set the ranges, labels are the test.")  # fmt: skip
-@click.option("-o", "--output", default=".", show_default=True, type=FILE, metavar="DIR",
-              help="Folder of the variants.")  # fmt: skip
-@click.option("--precision", "precisions", multiple=True,
-              type=click.Choice(["fp16", "half", "int8"]),
-              help="What to make; fp16 and int8 unless given.")  # fmt: skip
-@click.option("--split", type=FILE, metavar="CSV",
-              help="With the columns pair and part; every pair unless given.")  # fmt: skip
-@click.option("--part", default="validation", show_default=True, metavar="NAME",
-              help="Part of the split to compare on; others are calibrated on.")  # fmt: skip
-@click.option("--windows", type=click.IntRange(min=1), default=32, show_default=True,
-              metavar="N", help="Of calibration.")  # fmt: skip
-@click.option(
-    "--device",
-    default="cpu",
-    show_default=True,
-    metavar="DEVICE",
-    help="Where variants are compared: cpu, cuda[:N], tensorrt[:N], openvino.",
-)
-@arguments.threads
-@click.option("--keep", is_flag=True, help="Write what fails, too; its card says so.")
-@click.option("--overwrite", is_flag=True, help="Replace variants that are there.")
-@click.option("--json", "as_json", is_flag=True, help="Write the report as JSON.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing on stderr but errors.")
+@takes("models optimise")
 def optimise_command(as_json: bool, quiet: bool, **options: Any) -> None:
     r"""Make smaller and faster variants of a model, and keep those that say the same.
 
@@ -191,20 +161,7 @@ def optimise_command(as_json: bool, quiet: bool, **options: Any) -> None:
 
 @command.command(name="bench")
 @click.argument("models", nargs=-1, metavar="[NAME|PATH]...")
-@click.option(
-    "--device",
-    "devices",
-    multiple=True,
-    metavar="DEVICE",
-    help="cpu, cuda[:N], tensorrt[:N], openvino; all that ONNX Runtime has unless given.",
-)
-@click.option("--tile", type=click.IntRange(min=1), metavar="PIXELS",
-              help="Window with its halo; that of the card unless given.")  # fmt: skip
-@arguments.threads
-@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, metavar="N",
-              help="How often each is asked.")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing on stderr but errors.")
+@takes("models bench")
 def bench_command(as_json: bool, quiet: bool, **options: Any) -> None:
     r"""Time models on this machine and name the best.
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from geodamage.cli.arguments import FILE
+from geodamage.cli.arguments import FILE, takes
 from geodamage.cli.progress import LINE_EVERY
 from geodamage.errors import OptionError
 
@@ -20,24 +20,7 @@ V = TypeVar("V")
 @click.command(name="score")
 @click.argument("pred_dir", type=FILE)
 @click.argument("target_dir", type=FILE)
-@click.option("--json", "as_json", is_flag=True,
-              help="One JSON object on stdout, the official keys first.")  # fmt: skip
-@click.option("--per-event", is_flag=True,
-              help="Show the scores of each event, too; needs TARGET_DIR/names.csv.")  # fmt: skip
-@click.option("--strict", is_flag=True,
-              help="Refuse what is not 1024 x 1024, as the official scorer does.")  # fmt: skip
-@click.option("--buildings", is_flag=True,
-              help="Score buildings without grades: PRED_DIR and TARGET_DIR are a prediction and "
-              "its truth, or folders of them.")  # fmt: skip
-@click.option("--threshold", type=float, metavar="P",
-              help="With --buildings: a raster of probabilities is building above this; 0.5 unless "
-              "given.")  # fmt: skip
-@click.option("--aoi", type=FILE, metavar="FILE",
-              help="With --buildings: count only what lies in these polygons.")  # fmt: skip
-@click.option("--gsd", type=float, metavar="METRES",
-              help="With --buildings: size of a pixel where both sides are polygons; 0.5 unless "
-              "given.")  # fmt: skip
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing on stderr but errors.")
+@takes("score")
 def command(
     pred_dir: Path,
     target_dir: Path,

@@ -43,7 +43,7 @@ def print_footprint_scores(report: Mapping[str, Any]) -> None:
         rows.append([name, *shares, *(f"{rates[key]:,}" for key in ("tp", "fn", "fp"))])
     lines = [
         f"Jaccard {_rate(report['jaccard'])} by pixel",
-        *_align(rows, right=set(range(1, 7))),
+        *align(rows, right=set(range(1, 7))),
         f"buildings match from IoU {found['iou']}; images: {report['images']:,}",
     ]
     click.echo("\n".join(lines))
@@ -60,7 +60,7 @@ def _headline(report: Mapping[str, Any]) -> list[str]:
         rows[0][2] = "says nothing here: damage F1 collapses"
         rows[2][2] = f"collapses: the targets have no {', '.join(absent)}"
         rows.append(["", _rate(report["damage_f1_defined"]), "over the grades that occur"])
-    lines = _align(rows, right={1})
+    lines = align(rows, right={1})
     for name in ("images", "pairs"):
         if name in report:
             lines.append(f"{name}: {report[name]:,}")
@@ -83,7 +83,7 @@ def _classes(report: Mapping[str, Any]) -> list[str]:
         )
         if not rates["defined"]:
             rows[-1][1] = NOT_DEFINED
-    return _align(rows, right=set(range(1, 7)))
+    return align(rows, right=set(range(1, 7)))
 
 
 def _buildings(figures: Mapping[str, Any]) -> list[str]:
@@ -115,7 +115,7 @@ def _sizes(ranges: Sequence[Mapping[str, Any]]) -> list[str]:
         end = "and more" if row["high"] is None else f"to {row['high']:,.0f}"
         counts = f"{row['truth']:,}", f"{row['found']:,}"
         rows.append([f"{row['low']:,.0f} {end}", *counts, _rate(row["recall"])])
-    return ["", *_align(rows, right={1, 2, 3})]
+    return ["", *align(rows, right={1, 2, 3})]
 
 
 def _without_grade(counts: Mapping[str, int]) -> list[str]:
@@ -136,7 +136,7 @@ def _building_grades(figures: Mapping[str, Any]) -> list[str]:
         counts = (f"{rates[key]:,}" for key in ("truth", "matched"))
         rows.append([name, *counts, *(_rate(rates[key]) for key in keys)])
     rows.append(["macro mean", "", "", *(_rate(figures[f"macro_{key}"]) for key in keys)])
-    return _align(rows, right={1, 2, 3, 4})
+    return align(rows, right={1, 2, 3, 4})
 
 
 def _confusion(figures: Mapping[str, Any]) -> list[str]:
@@ -144,7 +144,7 @@ def _confusion(figures: Mapping[str, Any]) -> list[str]:
     for name, counts in zip(_LABELS, figures["confusion"], strict=True):
         rows.append([name, *(f"{n:,}" for n in counts), f"{figures['missed'][name]:,}"])
     rows.append(["spurious", *(f"{figures['spurious'][name]:,}" for name in _LABELS), ""])
-    return _align(rows, right=set(range(1, 6)))
+    return align(rows, right=set(range(1, 6)))
 
 
 def _footprints(figures: Mapping[str, Any]) -> list[str]:
@@ -154,7 +154,7 @@ def _footprints(figures: Mapping[str, Any]) -> list[str]:
     rows.append(["macro mean", "", _rate(figures["macro_f1"])])
     lines = [
         f"by building, footprints given; {figures['unit']}",
-        *_align(rows, right={1, 2}),
+        *align(rows, right={1, 2}),
         f"accuracy {_rate(figures['accuracy'])}, "
         f"quadratic kappa {_rate(figures['quadratic_kappa'])}",
     ]
@@ -174,21 +174,21 @@ def _calibration(figures: Mapping[str, Any]) -> list[str]:
         f"calibration of {figures['buildings']:,} buildings: expected error "
         f"{_rate(figures['ece'])}; damaged or not: Brier score {_rate(figures['brier'])}, "
         f"skill {_rate(figures['brier_skill'])}",
-        *(_align(rows, right=set(range(5))) if len(rows) > 1 else []),
+        *(align(rows, right=set(range(5))) if len(rows) > 1 else []),
     ]
 
 
 def _intervals(figures: Mapping[str, Sequence[float | None]]) -> list[str]:
     rows = [["95 % interval", "low", "high"]]
     rows += [[name, *map(_rate, ends)] for name, ends in figures.items()]
-    return _align(rows, right={1, 2})
+    return align(rows, right={1, 2})
 
 
 def _events(events: Mapping[str, Mapping[str, Any]]) -> list[str]:
     header = ["event", "images", "score", "localization", "damage", *_LABELS, "buildings", "kappa"]
     rows = [header, *(_event(name, report) for name, report in events.items())]
     return [
-        *_align(rows, right=set(range(1, len(header)))),
+        *align(rows, right=set(range(1, len(header)))),
         "F1 by pixel, of buildings by detection; damage over the grades that occur; "
         f"{NOT_DEFINED}: class absent, so that the event has no score",
     ]
@@ -223,7 +223,7 @@ def _rate(value: float | None) -> str:
     return NOT_DEFINED if value is None else f"{value:.4f}"
 
 
-def _align(rows: Iterable[Sequence[str]], *, right: set[int]) -> list[str]:
+def align(rows: Iterable[Sequence[str]], *, right: set[int]) -> list[str]:
     """Pad cells to columns two blanks apart; `right` are those of numbers."""
     rows = list(rows)
     columns = max(map(len, rows))

@@ -24,10 +24,10 @@ from geodamage.event.looks import (
 from geodamage.event.places import UNKNOWN, Sightings, find_places
 from geodamage.event.record import LOOK_KEYS, Record, no_record, read_record, scene_row
 from geodamage.event.rollups import (
-    check_cell,
     read_admin,
 )
 from geodamage.fields import identity
+from geodamage.options.lookup import check
 from geodamage.output.publication import Publication, check_output
 
 Existing = Literal["refuse", "replace", "update"]
@@ -123,7 +123,7 @@ def merge_event(
     GeodamageError
         Of the kind that fits: `InputError` for looks and areas, `OutputError` for the event.
     """
-    check_cell(cell)
+    check("cell", cell, "event")
     check_names(looks)
     inputs = [path for look in looks for path in (look.buildings, look.sidecar)]
     inputs += [] if admin is None else [admin]

@@ -17,9 +17,6 @@ from geodamage.event.looks import LONLAT
 from geodamage.output.vectors import to_rfc7946
 from geodamage.sources import check_vector_file
 
-#: Cells outside these limits (metres) are a slip of the keyboard.
-SMALLEST_CELL, LARGEST_CELL = 10.0, 100_000.0
-
 #: Field of each grade, as a part of a name.
 GRADE_FIELDS = {grade: grade.label.replace("-", "_") for grade in GRADES}
 #: Fields of every roll-up, in order.
@@ -102,14 +99,6 @@ def tally(buildings: pd.DataFrame, unit: np.ndarray, units: int) -> pd.DataFrame
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     share: np.ndarray = np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
     return share
-
-
-def check_cell(cell: float) -> None:
-    """Raise `OptionError` if a cell size makes no sense."""
-    if not SMALLEST_CELL <= cell <= LARGEST_CELL:
-        raise OptionError(
-            f"--cell {cell:g}: not a size of {SMALLEST_CELL:g} to {LARGEST_CELL:,.0f} metres"
-        )
 
 
 def roll_up_by_grid(buildings: pd.DataFrame, cell: float) -> gpd.GeoDataFrame:

@@ -16,6 +16,5 @@ from .loading import find_model as find_model
 from .loading import load_model as load_model
 from .onnx import LARGEST_MODEL as LARGEST_MODEL
 from .onnx import Model as Model
-from .session import NUMBERED as NUMBERED
 from .session import PROVIDERS as PROVIDERS
 from .session import available_devices as available_devices

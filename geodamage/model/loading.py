@@ -30,7 +30,7 @@ def load_model(
         `auto`, `cpu`, `cuda`, `cuda:N`, `tensorrt`, `tensorrt:N` or `openvino`; `auto` is CUDA
         where ONNX Runtime has it, else the processor.
     threads
-        Of inference on the CPU; 0 lets ONNX Runtime choose.
+        CPU threads for inference; 0 lets ONNX Runtime choose.
     tta
         `none`, `flips` to average over four mirror images, or `full` to average over these and
         the same transposed.

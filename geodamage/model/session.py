@@ -8,13 +8,10 @@ from typing import Any
 
 from geodamage.errors import DeviceError, MissingExtraError, ModelError
 from geodamage.model.card import Card
+from geodamage.options.lookup import check
 
 #: Of ONNX Runtime, by the kind of device that a user asks for.
 PROVIDERS = {"cpu": "CPU", "cuda": "CUDA", "tensorrt": "Tensorrt", "openvino": "OpenVINO"}
-
-
-#: Kinds of device of which a machine may hold several.
-NUMBERED = ("cuda", "tensorrt")
 
 
 #: What brings each of them; the wheels own the same module, so there is room for one.
@@ -94,13 +91,7 @@ def available_devices() -> tuple[str, ...]:
 
 def _providers(runtime: Any, device: str, card: Card, threads: int) -> list[Any]:
     there = runtime.get_available_providers()
-    kind, _, number = device.partition(":")
-    numbered = kind in NUMBERED and number.isdigit()
-    if kind not in ("auto", *PROVIDERS) or (device != kind and not numbered):
-        raise DeviceError(
-            f"--device {device}: unknown; give auto, cpu, cuda or cuda:N, tensorrt or tensorrt:N, "
-            "or openvino"
-        )
+    kind, _, number = check("device", device).partition(":")
     if kind == "auto":
         kind = "cuda" if "CUDAExecutionProvider" in there else "cpu"
     name = PROVIDERS[kind]

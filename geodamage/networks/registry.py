@@ -13,8 +13,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from geodamage.errors import OptionError
 from geodamage.networks.compact import CompactSiamese
 from geodamage.networks.decoders import DecoderDesign
-from geodamage.networks.efficient_fpn import create_efficient_fpn, create_timm_fpn
+from geodamage.networks.efficient_fpn import create_efficient_fpn
 from geodamage.networks.lite import LITES, LiteSiamese
+from geodamage.networks.timm_fpn import create_timm_fpn
 from geodamage.networks.two_sensors import POST_CHANNELS, PRE_CHANNELS, CompactTwoSensors
 from geodamage.networks.unets import UnetDesign, create_unet
 

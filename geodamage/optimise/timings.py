@@ -17,6 +17,7 @@ from geodamage.model.ensemble import Ensemble
 from geodamage.model.loading import bundled_models, load_model
 from geodamage.model.onnx import Model
 from geodamage.model.session import available_devices
+from geodamage.options.lookup import check_fields
 
 #: Prints resident kilobytes: before a model is loaded, when it is, and the most while it answers.
 #: What reading the model left behind is given back first, where the C library can.
@@ -107,15 +108,14 @@ class TimingJob:
     tile: int | None = None
     """Window with its halo, pixels; None takes the card's."""
     threads: int = 0
-    """Of inference on the processor; 0 lets ONNX Runtime choose."""
+    """CPU threads for inference; 0 lets ONNX Runtime choose."""
     rounds: int = 5
     """How often each is asked; the first answer, for warming up, is not counted."""
     with_memory: bool = True
     """Measure memory, too: a process for each model."""
 
     def __post_init__(self) -> None:
-        if self.rounds < 1:
-            raise OptionError(f"--rounds {self.rounds}: must be 1 or more")
+        check_fields(self)
 
 
 @dataclass

@@ -25,6 +25,7 @@ from geodamage.model.onnx import Model
 from geodamage.optimise.parity import Parity, compare
 from geodamage.optimise.precision import KEPT_FLOAT, Window, compute_half, quantise, store_half
 from geodamage.optimise.timings import measure_memory
+from geodamage.options.lookup import check_fields
 from geodamage.output.publication import Publication, check_output, output_errors
 from geodamage.scores.evaluation import EvaluationJob, choose_pairs
 from geodamage.windows import mirror, round_up
@@ -57,26 +58,22 @@ class OptimisationJob:
     part: str = "validation"
     """Part of the split that parent and variants are compared on."""
     windows: int = WINDOWS
-    """Of calibration."""
+    """Windows to calibrate on."""
     seed: int = 0
     """Of the places of these windows."""
     device: str = "cpu"
     """Where parent and variants are compared."""
     threads: int = 0
-    """Of inference; 0 takes every processor."""
+    """CPU threads for inference; 0 takes every processor."""
     keep: bool = False
     """Write what fails the comparison, too; its card says so."""
     overwrite: bool = False
     """Replace variants that are there."""
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.precisions if name not in VARIANTS]
-        if unknown or not self.precisions:
-            raise OptionError(
-                f"--precision {', '.join(unknown) or 'of nothing'}: give of {', '.join(VARIANTS)}"
-            )
-        if self.windows < 1:
-            raise OptionError(f"--windows {self.windows}: must be 1 or more")
+        check_fields(self)
+        if not self.precisions:
+            raise OptionError(f"--precision: nothing is chosen; give some of {', '.join(VARIANTS)}")
 
 
 @dataclass(frozen=True)

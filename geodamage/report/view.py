@@ -18,6 +18,7 @@ from geodamage.errors import InputError
 from geodamage.fields import empty_frame
 from geodamage.grid import Grid
 from geodamage.model.catalogue import list_models
+from geodamage.options.lookup import check_fields
 from geodamage.report.findings import (
     NEEDED,
     STATEMENT,
@@ -81,6 +82,9 @@ class Words:
     """When the image after was taken."""
     safe_colours: bool = False
     """Begin with colours that are told apart without red and green."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from geodamage._version import __version__
 from geodamage.errors import OptionError
+from geodamage.options.lookup import check_fields
 from geodamage.output.layers import read_facts, read_layer
 from geodamage.output.publication import (
     Publication,
@@ -39,6 +40,9 @@ class ReportOptions:
     """What becomes black and white in images that are not 8-bit; None for percentiles."""
     allow_remote: bool = False
     """Whether the images may be URLs."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 def write_report(

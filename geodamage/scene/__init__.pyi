@@ -1,6 +1,6 @@
-from .options import CHOICES as CHOICES
 from .options import SceneOptions as SceneOptions
 from .options import choose_bands as choose_bands
+from .options import options_given as options_given
 from .options import with_choices as with_choices
 from .scene import COARSEST as COARSEST
 from .scene import LARGEST_REGION as LARGEST_REGION

@@ -1,13 +1,12 @@
 """How a scene is read: the options, and the bands that they choose."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from geodamage.errors import OptionError
-from geodamage.grid import SENSORS
+from geodamage.options.lookup import check_fields, taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +49,7 @@ class SceneOptions:
     post_sensor: str = "optical"
 
     def __post_init__(self) -> None:
-        for name, scale in (("--scale", self.scale), ("--post-scale", self.post_scale)):
-            if scale is None:
-                continue
-            low, high = scale
-            if not (math.isfinite(low) and math.isfinite(high) and low < high):
-                raise OptionError(f"{name} {low:g},{high:g}: give MIN,MAX with MIN below MAX")
-        if self.post_sensor not in SENSORS:
-            raise OptionError(
-                f"--post-sensor {self.post_sensor}: unknown; give {' or '.join(SENSORS)}"
-            )
+        check_fields(self)
         if self.snap < 1:
             raise OptionError(f"snap is {self.snap}; give 1 pixel or more")
 
@@ -93,8 +83,20 @@ def choose_bands(
     return {"pre_bands": both, "post_bands": shared if post is None else post}
 
 
-#: What a list of scenes may choose for one of them, of how its images are read.
-CHOICES = ("bands", "scale", "post_sensor", "post_bands", "post_scale")
+def options_given(command: str, given: Mapping[str, Any]) -> SceneOptions:
+    """Return how a scene is read, of the options that a command was given.
+
+    Parameters
+    ----------
+    command
+        Such as `assess`.
+    given
+        Values by the names of the options.
+    """
+    own = taken("SceneOptions", command, given)
+    if "post_sensor" in given:
+        own |= choose_bands(given["bands"], given["post_bands"], given["post_sensor"])
+    return SceneOptions(**own)
 
 
 def with_choices(options: SceneOptions, chosen: Mapping[str, Any]) -> SceneOptions:
@@ -105,15 +107,12 @@ def with_choices(options: SceneOptions, chosen: Mapping[str, Any]) -> SceneOptio
     options
         Of all scenes.
     chosen
-        Any of `CHOICES`; other keys are left alone.
+        Columns of a list; those that are not of the images are left alone, and so is None.
     """
-    own: dict[str, Any] = {
-        key: tuple(chosen[key]) for key in ("scale", "post_scale") if chosen.get(key) is not None
-    }
-    sensor = chosen.get("post_sensor") or options.post_sensor
-    both, post = chosen.get("bands"), chosen.get("post_bands")
+    given = {name: value for name, value in chosen.items() if value is not None}
+    own = taken("SceneOptions", "batch", given)
+    sensor = given.get("post_sensor", options.post_sensor)
+    both, post = given.get("bands"), given.get("post_bands")
     if sensor != options.post_sensor or both is not None or post is not None:
-        both = options.pre_bands if both is None else tuple(both)
-        post = None if post is None else tuple(post)
-        own |= choose_bands(both, post, sensor)
-    return replace(options, post_sensor=sensor, **own)
+        own |= choose_bands(options.pre_bands if both is None else both, post, sensor)
+    return replace(options, **own)

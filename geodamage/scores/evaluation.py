@@ -27,6 +27,7 @@ from geodamage.model.ensemble import Ensemble
 from geodamage.model.heads import Predictor
 from geodamage.model.loading import DEFAULT_MODEL, load_model
 from geodamage.model.onnx import Model
+from geodamage.options.lookup import check_fields
 from geodamage.scores.scoring import OFFICIAL_SHAPE
 from geodamage.scores.submission import SubmissionFolder
 from geodamage.scores.tallies import Drawing, Masks, Tally, Truth, add_up, count_pair, intervals
@@ -53,7 +54,7 @@ class EvaluationJob:
     device: str = "auto"
     """`auto`, `cpu`, `cuda` or `cuda:N`."""
     threads: int = 0
-    """Of inference; 0 takes every processor."""
+    """CPU threads for inference; 0 takes every processor."""
     tta: str = "none"
     """`none` or `flips`."""
     min_area: float = DEFAULT_MIN_AREA
@@ -68,12 +69,9 @@ class EvaluationJob:
     """Replace masks that are there already."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.part is not None and self.split is None:
             raise OptionError(f"--part {self.part} is of no split; give --split, too")
-        if self.bootstrap < 0 or not 0 <= self.min_area < np.inf:
-            raise OptionError(
-                f"--bootstrap {self.bootstrap}, --min-area {self.min_area:g}: not negative"
-            )
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from rasterio.features import rasterize
 from geodamage.buildings.footprints import read_footprints
 from geodamage.errors import OptionError, ScoringError
 from geodamage.grid import Grid
+from geodamage.options.lookup import check_fields
 from geodamage.scene.aoi import read_aoi
 from geodamage.scores.buildings import MATCH_IOU, match
 from geodamage.scores.pixels import Counts, pixel_counts
@@ -65,10 +66,7 @@ class ScoringOptions:
     gsd: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.threshold is not None and not 0 <= self.threshold < 1:
-            raise OptionError(f"--threshold {self.threshold:g}: give 0 or more, and less than 1")
-        if not 0.001 <= self.gsd <= 1000:
-            raise OptionError(f"--gsd {self.gsd:g}: give metres per pixel, 0.001 to 1000")
+        check_fields(self)
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .plugin import GeodamagePlugin
+    from geodamage_qgis.plugin import GeodamagePlugin
 
 
 def classFactory(iface: Any) -> GeodamagePlugin:
     """Return the plugin; QGIS calls this, `qgis_process` without an interface."""
-    from .plugin import GeodamagePlugin
+    from geodamage_qgis.plugin import GeodamagePlugin
 
     return GeodamagePlugin(iface)

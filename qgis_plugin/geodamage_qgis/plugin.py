@@ -12,9 +12,9 @@ from qgis.core import Qgis, QgsApplication, QgsMessageLog
 from qgis.PyQt.QtGui import QIcon
 from qgis.PyQt.QtWidgets import QAction, QFileDialog
 
-from .background import end_all
-from .errors import PluginError
-from .provider import GeodamageProvider
+from geodamage_qgis.errors import PluginError
+from geodamage_qgis.gui.background import end_all
+from geodamage_qgis.processing.provider import GeodamageProvider
 
 MENU = "GeoDamage"
 ICON = Path(__file__).parent / "icon.svg"
@@ -34,6 +34,8 @@ class GeodamagePlugin:
         self.provider: GeodamageProvider | None = None
         self.dialog: Any = None
         self.review: Any = None
+        self.assistant: Any = None
+        self.diagnostics: Any = None
         self.actions: list[QAction] = []
 
     def initProcessing(self) -> None:
@@ -75,7 +77,7 @@ class GeodamagePlugin:
     def open_dialog(self) -> None:
         """Show the dialog, as it was left."""
         if self.dialog is None:
-            from .dialog import AssessDialog
+            from geodamage_qgis.gui.dialog import AssessDialog
 
             self.dialog = AssessDialog(self.iface, self)
         _raise(self.dialog)
@@ -87,36 +89,54 @@ class GeodamagePlugin:
         path, _ = QFileDialog.getOpenFileName(window, "Open a result", "", kinds)
         if path:
             with self.telling_errors():
-                from .layers import load_result
+                from geodamage_qgis.results.layers import load_result
 
                 self.iface.setActiveLayer(load_result(path))
 
     def open_review(self, layer: Any = None) -> None:
-        """Step through the buildings of a layer, the active one unless given."""
-        from .layers import is_result
+        """Step through the buildings of a layer: the active one, or the only result, unless given.
 
-        layer = layer or self.iface.activeLayer()
+        The dialog gives way to it.
+        """
         with self.telling_errors():
-            if not is_result(layer):
-                raise PluginError("choose a result of geodamage in the layers panel to review it")
-            from .review import ReviewDock
+            from geodamage_qgis.review.dock import ReviewDock, reviewable_layer
 
+            layer = reviewable_layer(layer or self.iface.activeLayer())
             self._close_review()
             self.review = ReviewDock(self.iface, layer)
-            self.iface.addDockWidget(self.review.AREA, self.review)
-            self.review.show()
+            if self.dialog is not None:
+                self.dialog.close()
+            self.review.begin()
 
     def open_assistant(self) -> None:
         """Show the assistant that finds or installs the program."""
-        from .assistant import Assistant
+        if self.assistant is None:
+            from geodamage_qgis.gui.assistant import Assistant
 
-        _raise(Assistant(self.iface.mainWindow()))
+            self.assistant = Assistant(self.iface.mainWindow())
+            self.assistant.changed.connect(self._refresh)
+            self.assistant.finished.connect(self._forget_assistant)
+        _raise(self.assistant)
 
     def open_diagnostics(self) -> None:
         """Show what was found, and what runs."""
-        from .diagnostics_page import DiagnosticsPage
+        if self.diagnostics is None:
+            from geodamage_qgis.gui.diagnostics_page import DiagnosticsPage
 
-        _raise(DiagnosticsPage(self.iface.mainWindow()))
+            self.diagnostics = DiagnosticsPage(self.iface.mainWindow())
+            self.diagnostics.finished.connect(self._forget_diagnostics)
+        _raise(self.diagnostics)
+
+    def _refresh(self) -> None:
+        """Let the dialog look at the program that is used from now on."""
+        if self.dialog is not None:
+            self.dialog.look_for_models()
+
+    def _forget_assistant(self) -> None:
+        self.assistant = None
+
+    def _forget_diagnostics(self) -> None:
+        self.diagnostics = None
 
     @contextlib.contextmanager
     def telling_errors(self) -> Any:
@@ -124,9 +144,9 @@ class GeodamagePlugin:
         try:
             yield
         except PluginError as error:
-            self.iface.messageBar().pushMessage(MENU, str(error), Qgis.Warning)
+            self.iface.messageBar().pushMessage(MENU, str(error), Qgis.MessageLevel.Warning)
             if error.details:
-                QgsMessageLog.logMessage(error.details, MENU, Qgis.Warning)
+                QgsMessageLog.logMessage(error.details, MENU, Qgis.MessageLevel.Warning)
 
     def _add(self, title: str, slot: Callable[[], None]) -> None:
         action = QAction(title, self.iface.mainWindow())
@@ -136,6 +156,9 @@ class GeodamagePlugin:
         self.actions.append(action)
 
     def _close_windows(self) -> None:
+        for window in (self.assistant, self.diagnostics):
+            if window is not None:
+                window.reject()
         if self.dialog is not None:
             self.dialog.shut_down()
             self.dialog = None

@@ -8,8 +8,8 @@ from pathlib import Path
 from qgis.core import QgsApplication, QgsNetworkAccessManager, QgsSettings
 from qgis.PyQt.QtNetwork import QNetworkProxy
 
-from .executable import Executable, find_executable
-from .proxy import proxy_variables
+from geodamage_qgis.program.executable import Executable, find_executable
+from geodamage_qgis.program.proxy import proxy_variables
 
 GROUP = "geodamage"
 

@@ -22,17 +22,11 @@ from geodamage.errors import ManifestError, OptionError
 from geodamage.grid import GsdRange
 from geodamage.scene.options import SceneOptions
 from geodamage.scene.scene import Scene
+from tests.batch.tiles import names, tile
 from tests.conftest import CORNER, make_pixels, make_raster
-from tests.test_real import DATA
+from tests.data_folder import DATA, needs
 
 GSD = GsdRange(0.5, 0.3, 1.0)
-
-
-def tile(path: Path, east: float, north: float = 0.0, size: int = 64) -> Path:
-    """Write a tile of 32 m whose corner lies so many metres from `CORNER`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    transform = Affine(0.5, 0, CORNER[0] + east, 0, -0.5, CORNER[1] + north)
-    return make_raster(path, make_pixels(size, size), transform=transform)
 
 
 @pytest.fixture
@@ -45,10 +39,6 @@ def folder(tmp_path) -> Path:
     tile(tmp_path / "post" / "on_both.tif", 20)
     tile(tmp_path / "post" / "elsewhere.tif", 5000)
     return tmp_path
-
-
-def names(paths: tuple[str, ...]) -> list[str]:
-    return [Path(path).name for path in paths]
 
 
 def write_list(folder: Path, text: str, name: str = "list.csv") -> Path:
@@ -346,7 +336,7 @@ def test_a_plan_warns_as_assessing_would(tmp_path):
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not DATA.exists(), reason="GEODAMAGE_DATA is not here")
+@needs()
 def test_joplin_as_delivered_pairs_each_tile_after():
     """Four tiles before, EPSG:26915 at 0.6 m; six after, EPSG:4326, reaching beyond them."""
     manifest = read_manifest(DATA / "joplin")
@@ -365,7 +355,7 @@ def test_joplin_as_delivered_pairs_each_tile_after():
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not DATA.exists(), reason="GEODAMAGE_DATA is not here")
+@needs()
 def test_an_xbd_pair_sorted_into_folders_is_a_scene(tmp_path):
     for date in ("pre", "post"):
         (tmp_path / date).mkdir()

@@ -16,7 +16,7 @@ from geodamage.batch.pairing import outline_of
 from geodamage.batch.stac import EventTime
 from geodamage.errors import ManifestError, MissingExtraError, OptionError
 from geodamage.grid import GsdRange
-from tests.batch.test_manifest import names, tile
+from tests.batch.tiles import names, tile
 
 EVENT = "2026-02-06"
 COG = "image/tiff; application=geotiff; profile=cloud-optimized"

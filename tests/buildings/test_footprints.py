@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely import MultiPolygon, Point, Polygon
 
-from geodamage.buildings.footprints import Footprints, coverage, grade_footprints, read_footprints
+from geodamage.buildings.footprints import coverage, grade_footprints, read_footprints
 from geodamage.errors import FootprintError, GeodamageError
 from geodamage.fields import NAMES, conform
 from geodamage.grid import WGS84, Grid
@@ -18,17 +18,20 @@ from geodamage.model.heads import Heads, probabilities
 from geodamage.prediction import Strip
 from geodamage.scene.scene import MISSING_POST, MISSING_PRE, OUTSIDE_AOI
 from geodamage.windows import Window
-from tests.fakes import SMALL, TRANSFORM, UTM, cut_strips, make_card, pixel_box, scene_of, strip_of
+from tests.fakes import (
+    SMALL,
+    TRANSFORM,
+    UTM,
+    cut_strips,
+    given_footprints,
+    make_card,
+    pixel_box,
+    scene_of,
+    strip_of,
+)
 
 SHAPE = (40, 60)
 GRID = Grid(UTM, TRANSFORM, SHAPE)
-
-
-def given_footprints(*shapes):
-    """Return footprints by the names 0, 1, 2."""
-    names = [str(number) for number in range(len(shapes))]
-    frame = gpd.GeoDataFrame({"building_id": names}, geometry=list(shapes), crs=UTM)
-    return Footprints(frame, "own.gpkg", 0, 0)
 
 
 def grade(footprints, whole, rows=(), columns=(), scene=None, **card):

@@ -5,8 +5,7 @@ from geodamage.buildings.finding import BuildingOptions, find_buildings
 from geodamage.buildings.footprints import grade_footprints
 from geodamage.buildings.votes import count_pixels, count_pixels_within, plain
 from geodamage.grid import Grid
-from tests.buildings.test_footprints import given_footprints
-from tests.fakes import TRANSFORM, UTM, make_card, pixel_box, scene_of, strip_of
+from tests.fakes import TRANSFORM, UTM, given_footprints, make_card, pixel_box, scene_of, strip_of
 
 
 def graded_strip(grades, best=None):

@@ -1,5 +1,4 @@
 import json
-import os
 from pathlib import Path
 
 import geopandas as gpd
@@ -22,8 +21,8 @@ from tests.conftest import (
     make_scene,
     run_command,
 )
+from tests.data_folder import DATA, needs
 
-DATA = Path(os.environ.get("GEODAMAGE_DATA", Path(__file__).parents[3] / "shared" / "data"))
 NAMES = [field.name for field in FOOTPRINT_FIELDS]
 
 
@@ -303,7 +302,7 @@ def test_an_outlier_rule_or_a_width_fixes_the_window(tmp_path, image, ensemble):
     ("options", "code", "said"),
     [
         (("--threshold", "1"), 2, "--threshold 1: give 0 or more, and less than 1"),
-        (("--tta-scales", "1,x"), 2, "--tta-scales 1,x: not numbers"),
+        (("--tta-scales", "1,x"), 2, "--tta-scales 1,x: give numbers from 0.1 to 10"),
         (("--tta-scales", "0"), 2, "--tta-scales 0: give numbers from 0.1 to 10"),
         (("--regularise", "--simplify", "1"), 2, "give one of the two"),
         (("--tile", "40"), 2, "--tile 40: must be a multiple of 16"),
@@ -364,7 +363,7 @@ def test_people_are_told_in_words(tmp_path, image, model):
 
 @pytest.mark.data
 @pytest.mark.slow
-@pytest.mark.skipif(not DATA.exists(), reason="GEODAMAGE_DATA is not here")
+@needs()
 @pytest.mark.parametrize(
     ("image", "options", "pixel"),
     [

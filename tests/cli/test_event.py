@@ -1,7 +1,5 @@
 import json
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import rasterio
@@ -9,10 +7,10 @@ from affine import Affine
 from rasterio.windows import Window
 
 from tests.conftest import listing, make_raster, run_command
+from tests.data_folder import DATA, needs
 from tests.event_scenes import House, layer, write_scene
 
 HOUSE = House(100, 100)
-DATA = Path(os.environ.get("GEODAMAGE_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
 @pytest.fixture
@@ -76,7 +74,7 @@ def test_an_event_grows_only_when_asked(batches, tmp_path):
     [
         (["--update", "--overwrite"], 2, "give one"),
         (["--admin-name", "x"], 2, "--admin-name needs --admin"),
-        (["--cell", "1"], 2, "--cell 1: not a size"),
+        (["--cell", "1"], 2, "--cell 1: give a number from 10 to 100,000"),
         (["--dates", "none.csv"], 4, "none.csv: cannot be read as CSV"),
     ],
 )
@@ -131,7 +129,7 @@ def test_what_is_assessed_becomes_an_event(pair, model, tmp_path):
 
 @pytest.mark.data
 @pytest.mark.slow
-@pytest.mark.skipif(not DATA.exists(), reason="GEODAMAGE_DATA is not here")
+@needs("xbd_geotiff")
 def test_two_halves_of_a_real_pair_overlap_in_one_event(tmp_path):
     """Columns 0-703 and 320-1023: houses in the common strip are seen twice and come out once.
 

@@ -5,7 +5,7 @@ import rasterio
 
 from tests.conftest import listing, run_command
 from tests.fakes import write_xbd
-from tests.xbd.test_georeferencing import edit, no_degrees
+from tests.xbd.label_files import edit, no_degrees
 
 
 @pytest.fixture

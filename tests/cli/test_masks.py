@@ -3,7 +3,7 @@ import numpy as np
 
 from tests.conftest import listing, run_command
 from tests.fakes import write_xbd
-from tests.xbd.test_masks import POST, PRE, write_labels
+from tests.xbd.label_files import POST, PRE, write_labels
 
 
 def fails(result, code, *words):

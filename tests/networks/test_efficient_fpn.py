@@ -18,9 +18,6 @@ from geodamage.networks.checkpoints import load_checkpoint, read_checkpoint, sav
 from geodamage.networks.conventions import Exported, convention_of
 from geodamage.networks.efficient_fpn import (
     EFFICIENT_FPNS,
-    Aspp,
-    ContextBlock,
-    FpnOutputs,
     MobileBlock,
     SameConv,
     timm_keys,
@@ -28,6 +25,7 @@ from geodamage.networks.efficient_fpn import (
 )
 from geodamage.networks.efficientnets import BlockDesign, block_designs
 from geodamage.networks.export import check_parity, pattern_windows, to_onnx
+from geodamage.networks.feature_pyramid import Aspp, ContextBlock, FpnOutputs
 from geodamage.networks.importing import Imported, ensemble_text, import_checkpoints
 from geodamage.networks.registry import create_network
 from tests.conftest import listing

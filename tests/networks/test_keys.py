@@ -7,16 +7,14 @@ themselves are at hand, they are compared in full.
 import functools
 import hashlib
 import json
-import os
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import torch
 
 from geodamage.networks.registry import NETWORKS, create_network
+from tests.data_folder import DATA, needs
 
-DATA = Path(os.environ.get("GEODAMAGE_DATA", Path(__file__).parents[3] / "shared" / "data"))
 KEYS = DATA.parent / "reference" / "keys"
 
 
@@ -287,7 +285,7 @@ def test_the_parameters_are_as_many(case):
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not KEYS.is_dir(), reason="needs the lists of published keys")
+@needs("..", "reference", "keys")
 @pytest.mark.parametrize("case", PUBLISHED, ids=lambda case: case.listing)
 def test_the_lists_agree_line_by_line(case):
     listed = json.loads((KEYS / f"{case.listing}.json").read_text(encoding="utf-8"))["keys"]

@@ -182,8 +182,8 @@ def test_channels_that_pairs_lack_are_refused(data):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"precisions": ("int4",)}, "--precision int4: give of fp16, half, int8"),
-        ({"precisions": ()}, "--precision of nothing"),
+        ({"precisions": ("int4",)}, "--precision int4: unknown; give fp16, half or int8"),
+        ({"precisions": ()}, "--precision: nothing is chosen"),
         ({"windows": 0}, "--windows 0"),
     ],
 )

@@ -19,7 +19,6 @@ except ImportError:
 ROOT = Path(__file__).resolve().parents[2]
 PLUGIN = ROOT / "qgis_plugin" / "geodamage_qgis"
 SAMPLE = ROOT / "sample_data"
-DATA = Path(os.environ.get("GEODAMAGE_DATA", ROOT.parent / "shared" / "data"))
 
 _ended = {}
 
@@ -70,7 +69,7 @@ def qgis_app(profile):
 @pytest.fixture
 def provider(qgis_app):
     """Return the plugin's provider, registered while a test runs."""
-    from geodamage_qgis.provider import GeodamageProvider
+    from geodamage_qgis.processing.provider import GeodamageProvider
     from qgis.core import QgsApplication
 
     registry = QgsApplication.processingRegistry()
@@ -222,6 +221,8 @@ def small_pair(qgis_app, pair, tmp_path_factory):
 @pytest.fixture(scope="session")
 def joplin():
     """Return the folder of the real Joplin tiles."""
+    from data_folder import DATA
+
     folder = DATA / "joplin"
     if not folder.is_dir():
         pytest.skip("GEODAMAGE_DATA is not here")
@@ -347,3 +348,67 @@ def big_pair(qgis_app, pair, tmp_path_factory):
         target = None  # closes the file
         found.append(big)
     return tuple(found)
+
+
+@pytest.fixture
+def run(provider, configured, project):
+    """Return a function that runs an algorithm; what was said is in `run.feedback`."""
+    import processing
+    from qgis.core import QgsProcessingFeedback
+
+    def call(name, **values):
+        call.feedback = QgsProcessingFeedback()
+        return processing.run(f"geodamage:{name}", values, feedback=call.feedback)
+
+    return call
+
+
+@pytest.fixture
+def assess(run, small_pair):
+    """Return a function that assesses a corner of the sample pair."""
+    pre, post = map(str, small_pair)
+    return lambda **values: run("assess", PRE=pre, POST=[post], **values)
+
+
+@pytest.fixture
+def layers(pair, project):
+    """Return the sample pair as layers of the project."""
+    from qgis.core import QgsRasterLayer
+
+    found = [QgsRasterLayer(str(path), path.stem) for path in pair]
+    project.addMapLayers(found)
+    return found
+
+
+@pytest.fixture
+def footprints(project):
+    """Return the sample's footprints as a layer of the project."""
+    from qgis.core import QgsVectorLayer
+
+    layer = QgsVectorLayer(str(SAMPLE / "footprints.geojson"), "footprints", "ogr")
+    assert layer.isValid()
+    project.addMapLayer(layer)
+    return layer
+
+
+@pytest.fixture
+def inside(footprints, small_pair):
+    """Return a footprint that lies in the middle of the corner of the pair."""
+    from qgis.core import QgsCoordinateTransform, QgsProject, QgsRasterLayer
+
+    image = QgsRasterLayer(str(small_pair[0]), "corner")
+    change = QgsCoordinateTransform(footprints.crs(), image.crs(), QgsProject.instance())
+    box = image.extent().buffered(-20)
+    for feature in footprints.getFeatures():
+        if box.contains(change.transformBoundingBox(feature.geometry().boundingBox())):
+            return feature
+    raise AssertionError("no footprint in the corner")
+
+
+@pytest.fixture
+def extent(layers):
+    """Return the extent of the north-western 80 metres, in words."""
+    box = layers[0].extent()
+    box.setYMinimum(box.yMaximum() - 80)
+    box.setXMaximum(box.xMinimum() + 80)
+    return f"{box.xMinimum()},{box.xMaximum()},{box.yMinimum()},{box.yMaximum()} [EPSG:32616]"

@@ -1,5 +1,6 @@
-"""Results compared feature by feature, whoever wrote them."""
+"""Results compared feature by feature, whoever wrote them, and their facts."""
 
+import json
 from pathlib import Path
 
 
@@ -14,3 +15,8 @@ def read_features(path: Path) -> list[tuple]:
         (feature["building_id"], [feature[name] for name in names], feature.geometry().asWkt())
         for feature in layer.getFeatures()
     )
+
+
+def facts_of(path: Path) -> dict:
+    """Return the sidecar of a result."""
+    return json.loads(Path(f"{path}.json").read_text(encoding="utf-8"))

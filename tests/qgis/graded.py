@@ -3,8 +3,8 @@
 import shutil
 from pathlib import Path
 
-from geodamage_qgis.journal import journal_path
-from geodamage_qgis.layers import load_result
+from geodamage_qgis.results.journal import journal_path
+from geodamage_qgis.results.layers import load_result
 from qgis.core import NULL
 
 

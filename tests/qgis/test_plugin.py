@@ -79,16 +79,71 @@ def test_a_review_without_a_result_is_refused_in_the_message_bar(plugin, iface, 
     for layer in (None, layer_of_sample):
         iface.active = layer
         plugin.open_review()
-    assert "choose a result of geodamage" in iface.messages()[0]
+    assert "there is no result to review in the project" in iface.messages()[0]
     assert iface.docks == []
 
 
 def test_the_review_of_a_result_opens(plugin, iface, sample_result):
-    from geodamage_qgis.layers import load_result
+    from geodamage_qgis.results.layers import load_result
 
     iface.active = load_result(sample_result)
     plugin.open_review()
     assert len(iface.docks) == 1
+
+
+def test_the_only_result_is_reviewed_whatever_is_active(plugin, iface, sample_result):
+    from geodamage_qgis.results.layers import load_result
+
+    layer = load_result(sample_result)
+    iface.active = None
+    plugin.open_review()
+    assert plugin.review.layer is layer
+
+
+def test_the_dialog_gives_way_to_the_review(plugin, iface, configured, sample_result, wait):
+    from geodamage_qgis.results.layers import load_result
+    from qgis.PyQt.QtCore import Qt
+    from qgis.PyQt.QtTest import QTest
+    from qgis.PyQt.QtWidgets import QApplication
+
+    iface.active = load_result(sample_result)
+    iface.window.show()
+    plugin.open_dialog()
+    plugin.open_review()
+    assert not plugin.dialog.isVisible()
+    QTest.qWaitForWindowActive(iface.window)
+    first = plugin.review.walk.current.building_id
+    QTest.keyClick(QApplication.focusWidget(), Qt.Key.Key_Right)
+    assert plugin.review.walk.current.building_id != first
+
+
+def test_the_dialog_hears_of_a_program_that_was_set_up(plugin, iface, configured, wait):
+    from geodamage_qgis import settings
+
+    settings.set_executable("/nowhere/geodamage")
+    plugin.open_dialog()
+    dialog = plugin.dialog
+    wait(lambda: dialog.bar.items())
+    models = dialog.form.model.models
+    assert models.count() == 1
+    plugin.open_assistant()
+    settings.set_executable(str(configured))
+    plugin.assistant.changed.emit()
+    wait(lambda: models.count() > 1)
+    assert dialog.bar.items() == []
+    plugin.assistant.close()
+    assert plugin.assistant is None
+
+
+def test_setup_is_one_window_that_goes_with_the_plugin(plugin, iface, configured, qgis_app):
+    plugin.open_assistant()
+    first = plugin.assistant
+    plugin.open_assistant()
+    assert plugin.assistant is first
+    plugin.open_diagnostics()
+    plugin.unload()
+    assert plugin.assistant is None
+    assert plugin.diagnostics is None
 
 
 def test_setup_and_diagnostics_open(plugin, iface, configured):

@@ -84,7 +84,7 @@ def test_the_plugin_knows_the_colours_and_codes_of_damage_py() -> None:
 
 def test_colours_are_written_nowhere_else_in_the_plugin() -> None:
     known = {colour.lower() for colour in (*COLOURS.values(), *COLOURS_SAFE.values())}
-    for path in PLUGIN.glob("*.py"):
+    for path in PLUGIN.rglob("*.py"):
         if path.name == "scale.py":
             continue
         strings = {

@@ -1,5 +1,4 @@
 import csv
-import os
 import re
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from geodamage.scores.evaluation import EvaluationJob, evaluate, read_truth
 from geodamage.scores.pixels import OfficialScore, official_score
 from geodamage.xbd.folders import Pair, find_pairs
 from tests.conftest import Roof, listing
+from tests.data_folder import DATA, needs
 from tests.labelled_pairs import (
     DEGREES,
     FOUR,
@@ -197,12 +197,11 @@ def test_a_part_of_no_split_is_refused(tmp_path):
         EvaluationJob(folder=tmp_path, min_area=-1)
 
 
-DATA = Path(os.environ.get("GEODAMAGE_DATA", Path(__file__).parents[3] / "shared" / "data"))
 ORIGINAL = DATA / "xbd_original"
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not ORIGINAL.exists(), reason="GEODAMAGE_DATA is not here")
+@needs("xbd_original")
 def test_targets_are_the_official_ones():
     for pair in find_pairs(ORIGINAL):
         truth = read_truth(pair)

@@ -1,6 +1,7 @@
 """Trainings of a network so small that a step takes milliseconds."""
 
 import argparse
+import csv
 import os
 import sys
 from pathlib import Path
@@ -8,9 +9,11 @@ from pathlib import Path
 import torch
 from torch import distributed, nn
 
+import training.state
 import training.train
 from sample_data.pairs import make_pairs
-from training.train import set_up, train
+from training.steps import train
+from training.train import set_up
 
 CHANNELS = {"localisation": (3, 1), "damage": (6, 5), "assess": (6, 8)}
 RECIPE = """
@@ -123,10 +126,27 @@ def run_cases(folder, runs):
     }
 
 
+def losses(work, state):
+    return [report.loss for report in train(work, state)]
+
+
+def rows_of(path):
+    return list(csv.DictReader(path.open(newline=""))) if path.exists() else []
+
+
+def equal(one, other):
+    """Return whether two checkpoints hold the very same bits."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(equal, one, other))
+    return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    training.train.create_network = create_tiny
-    place = training.train.join_processes("cpu")
+    training.state.create_network = create_tiny
+    place = training.state.join_processes("cpu")
     # The store of torchrun brings the processes together once.
     training.train.join_processes = lambda device: place
     folder = Path(sys.argv[1])

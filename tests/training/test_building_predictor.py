@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from geodamage.networks.conventions import Exported, convention_of
-from geodamage.networks.efficient_fpn import FpnOutputs
+from geodamage.networks.feature_pyramid import FpnOutputs
 from training import building_predictor
 from training.building_predictor import SYMMETRIES, BuildingEnsemble, turned, turned_back
 

@@ -9,7 +9,7 @@ from geodamage.networks.conventions import COMPACT, Exported
 from tests.training.small_runs import Tiny
 from training.data.crops import ChipOptions
 from training.data.sampling import inverse_frequency
-from training.losses.terms import LossOptions
+from training.losses.options import LossOptions
 from training.meta import MetaObjective
 from training.objectives import CompactObjective, PublishedObjective, exported, make_objective
 from training.recipe import Recipe

@@ -11,66 +11,20 @@ from torch import nn
 import training.train
 from geodamage.errors import LabelError, OptionError
 from geodamage.networks.checkpoints import save_checkpoint
-from geodamage.networks.efficient_fpn import FpnOutputs
 from tests.training.building_folders import write_masks
+from tests.training.small_cities import TEXT, TinyFpn
 from tests.training.small_runs import options_of
 from training.data.building_images import read_building_index
 from training.export import building_origin
-from training.losses.terms import OpenCitiesLoss
+from training.losses.networks import OpenCitiesLoss
 from training.objectives import make_objective, reduced
 from training.prepare_buildings import main as prepare
 from training.recipe import Recipe
+from training.steps import train
 from training.teaching.semi_supervision import CollapseError
-from training.train import set_up, train
+from training.train import set_up
 
 RECIPES = Path(training.train.__file__).parent / "recipes"
-TEXT = """
-name = "cities"
-network = "efficient_fpn_b0"
-task = "localisation"
-data = "buildings"
-fold = 0
-augmentation = "open_cities_localisation"
-augmentation_crop = 32
-batch = 4
-steps = 6
-lr = 1e-2
-validate_every = 1
-metric = "jaccard"
-"""
-
-
-class TinyFpn(nn.Module):
-    """Three convolutions with the heads of Open Cities, a quarter of the size."""
-
-    stride = 4
-
-    def __init__(self):
-        super().__init__()
-        self.first = nn.Conv2d(3, 4, 4, 4)
-        self.bce_logit, self.dice = nn.Conv2d(4, 2, 1), nn.Conv2d(4, 1, 1)
-        self._fc = nn.Linear(4, 2)
-
-    def forward(self, images):
-        x = torch.relu(self.first(images))
-        presence = self._fc(x.mean((2, 3)))
-        return FpnOutputs(self.bce_logit(x), self.dice(x), presence, presence[:, :1])
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """Give a prepared folder of two folds; networks are tiny."""
-    asked = []
-
-    def create(name, *, task, pretrained=False, **options):
-        asked.append(options)
-        return TinyFpn()
-
-    monkeypatch.setattr(training.train, "create_network", create)
-    write_masks(tmp_path / "set", ["a", "b", "c", "d_empty"])
-    arguments = [str(tmp_path / "set"), "-o", str(tmp_path / "prepared"), "--folds", "2"]
-    prepare([*arguments, "--scales", "1"])
-    return tmp_path
 
 
 def options(folder, *changes, text=TEXT):
@@ -79,23 +33,23 @@ def options(folder, *changes, text=TEXT):
     return made
 
 
-def test_a_run_learns_masks_and_is_judged_by_jaccard_over_its_fold(folder):
-    work, state = set_up(options(folder, "steps=40"))
+def test_a_run_learns_masks_and_is_judged_by_jaccard_over_its_fold(cities):
+    work, state = set_up(options(cities, "steps=40"))
     assert len(work.held_out) == 2
     reports = list(train(work, state))
     rows = [report.row for report in reports if report.row is not None]
     assert reports[-1].loss < reports[0].loss
     row = rows[-1]
     assert row["jaccard"] == pytest.approx(row["f1_building"] / (2 - row["f1_building"]))
-    assert (folder / "runs" / "cities-fold0" / "best").exists()
+    assert (cities / "runs" / "cities-fold0" / "best").exists()
 
 
-def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(folder):
-    soft_labels(folder)
+def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(cities):
+    soft_labels(cities)
     changes = ('soft_folder="soft"', "soft_every=2", "checkpoint_every=1", "validate_every=100")
-    work, state = set_up(options(folder, *changes))
+    work, state = set_up(options(cities, *changes))
     losses = [report.loss for report in train(work, state)]
-    stopped = options(folder, *changes, 'name="stopped"')
+    stopped = options(cities, *changes, 'name="stopped"')
     reports = train(*set_up(stopped))
     first = [next(reports).loss for _ in range(4)]  # asked for the fourth: the third is kept
     reports.close()
@@ -115,9 +69,9 @@ def soft_labels(folder, grey=None):
     prepare([str(folder / "more"), "-o", str(out), "--folds", "1", "--scales", "1"])
 
 
-def test_soft_labels_come_with_every_nth_batch(folder):
-    soft_labels(folder)
-    work, state = set_up(options(folder, 'soft_folder="soft"', "soft_every=3"))
+def test_soft_labels_come_with_every_nth_batch(cities):
+    soft_labels(cities)
+    work, state = set_up(options(cities, 'soft_folder="soft"', "soft_every=3"))
     seen = []
     objective = work.objective.forward
     work.objective.forward = lambda network, batch: (
@@ -127,29 +81,29 @@ def test_soft_labels_come_with_every_nth_batch(folder):
     assert seen == [True, False, False] * 2
 
 
-def test_a_student_that_collapses_ends_the_training(folder):
-    soft_labels(folder, grey=0)
+def test_a_student_that_collapses_ends_the_training(cities):
+    soft_labels(cities, grey=0)
     changes = ('soft_folder="soft"', "soft_every=1", "soft_guard_after=3", "soft_guard_over=2")
-    work, state = set_up(options(folder, *changes, "soft_weight=0.0", "lr=1e-9"))
+    work, state = set_up(options(cities, *changes, "soft_weight=0.0", "lr=1e-9"))
     nn.init.constant_(state.network.bce_logit.bias[1], 5.0)
     with pytest.raises(CollapseError, match=r"its teachers on 0\.0%"):
         list(train(work, state))
 
 
-def test_soft_labels_of_the_validation_part_are_refused(folder):
-    images = read_building_index(folder / "prepared")
+def test_soft_labels_of_the_validation_part_are_refused(cities):
+    images = read_building_index(cities / "prepared")
     held_out = next(image.tile for image in images if image.fold == 0)
-    write_masks(folder / "set2", [held_out])
-    prepare([str(folder / "set2"), "-o", str(folder / "prepared" / "soft"), "--folds", "1"])
+    write_masks(cities / "set2", [held_out])
+    prepare([str(cities / "set2"), "-o", str(cities / "prepared" / "soft"), "--folds", "1"])
     with pytest.raises(LabelError, match="which this training is validated on"):
-        set_up(options(folder, 'soft_folder="soft"'))
+        set_up(options(cities, 'soft_folder="soft"'))
 
 
 @pytest.mark.parametrize("optimiser", ["lookahead_lamb", "lookahead_radam", "adamw", "sgd"])
-def test_every_optimiser_goes_on_from_its_checkpoint(folder, optimiser):
+def test_every_optimiser_goes_on_from_its_checkpoint(cities, optimiser):
     changes = (f'optimiser="{optimiser}"', "checkpoint_every=1", "validate_every=100")
-    losses = [report.loss for report in train(*set_up(options(folder, *changes)))]
-    stopped = options(folder, *changes, 'name="stopped"')
+    losses = [report.loss for report in train(*set_up(options(cities, *changes)))]
+    stopped = options(cities, *changes, 'name="stopped"')
     reports = train(*set_up(stopped))
     first = [next(reports).loss for _ in range(4)]
     reports.close()
@@ -202,20 +156,20 @@ def test_the_objective_is_the_published_sum_on_reduced_masks():
         (['loss_terms=["bce:1"]'], "a loss for each of its heads"),
     ],
 )
-def test_what_does_not_go_together_is_refused(folder, changes, words):
+def test_what_does_not_go_together_is_refused(cities, changes, words):
     with pytest.raises(OptionError, match=words):
-        set_up(options(folder, *changes))
+        set_up(options(cities, *changes))
 
 
-def test_options_of_the_network_reach_it(folder, monkeypatch):
+def test_options_of_the_network_reach_it(cities, monkeypatch):
     asked = {}
 
     def create(name, *, task, pretrained=False, **options):
         asked.update(options)
         return TinyFpn()
 
-    monkeypatch.setattr(training.train, "create_network", create)
-    set_up(options(folder, 'network_options=["drop_connect=0.5", "encoder=\\"resnet18\\""]'))
+    monkeypatch.setattr("training.state.create_network", create)
+    set_up(options(cities, 'network_options=["drop_connect=0.5", "encoder=\\"resnet18\\""]'))
     assert asked == {"drop_connect": 0.5, "encoder": "resnet18"}
 
 
@@ -234,11 +188,11 @@ def test_a_recipe_has_the_published_numbers(name):
 
 
 @pytest.mark.parametrize("name", [path.stem for path in RECIPES.glob("open_cities_*.toml")])
-def test_a_recipe_trains_two_steps(folder, name):
-    soft_labels(folder)
+def test_a_recipe_trains_two_steps(cities, name):
+    soft_labels(cities)
     changes = ["steps=2", "epochs=0", "fold=0", 'init=""', "batch=2", "augmentation_crop=32"]
     text = (RECIPES / f"{name}.toml").read_text(encoding="utf-8")
-    work, state = set_up(options(folder, *changes, text=text))
+    work, state = set_up(options(cities, *changes, text=text))
     assert work.recipe.name == name
     assert len(list(train(work, state))) == 2
 
@@ -251,8 +205,8 @@ def test_folds_are_tuned_from_their_own_weights():
     assert tuned.lr < before.lr
 
 
-def test_the_card_of_a_run_says_what_it_learnt(folder):
-    work, _ = set_up(options(folder))
+def test_the_card_of_a_run_says_what_it_learnt(cities):
+    work, _ = set_up(options(cities))
     checkpoint = SimpleNamespace(epoch=1, best_score=0.5)
     trained = SimpleNamespace(source=work.run, recipe=work.recipe, checkpoint=checkpoint)
     facts = building_origin(trained, work.recipe)

@@ -2,10 +2,10 @@ import pytest
 import torch
 from torch import nn
 
-import training.train
 from geodamage.errors import OptionError
-from tests.training.small_runs import CHANNELS, create_tiny, options_of, write_set
-from training.train import set_up, train
+from tests.training.small_runs import CHANNELS, create_tiny, options_of
+from training.steps import train
+from training.train import set_up
 
 SGD = ('optimiser="sgd"', "momentum=0.0", "weight_decay=0.0", "steps=1", "lr=0.1")
 
@@ -29,17 +29,12 @@ def create(name, *, task, pretrained=False):
     return WithEncoder(task)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return write_set(tmp_path_factory.mktemp("set"))
-
-
 @pytest.fixture
-def begin(folder, tmp_path, monkeypatch):
+def begin(small_set, tmp_path, monkeypatch):
     """Return what starts a small training of a network with an encoder."""
-    monkeypatch.setattr(training.train, "create_network", create)
+    monkeypatch.setattr("training.state.create_network", create)
     runs = iter(range(9))
-    return lambda *changes: set_up(options_of(folder, tmp_path / f"{next(runs)}", *changes))
+    return lambda *changes: set_up(options_of(small_set, tmp_path / f"{next(runs)}", *changes))
 
 
 def moves(work, state):
@@ -84,6 +79,6 @@ def test_a_module_that_is_not_there_cannot_be_frozen(begin):
 def test_a_rate_of_an_encoder_that_is_not_there_or_frozen_is_refused(begin, monkeypatch):
     with pytest.raises(OptionError, match="nothing below `encoder`"):
         begin('frozen=["encoder"]', "encoder_rate=0.5")
-    monkeypatch.setattr(training.train, "create_network", create_tiny)
+    monkeypatch.setattr("training.state.create_network", create_tiny)
     with pytest.raises(OptionError, match=r"encoder_rate = 0\.5"):
         begin("encoder_rate=0.5")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from geodamage.errors import LabelError
 from tests.training.building_folders import picture, write_masks, write_open_cities, write_tif
 from training.data.building_images import TEST, in_folds, read_building_index
-from training.data.building_sources import Tile
+from training.data.building_tiles import Tile
 from training.prepare_buildings import CropOptions, group_tiles, main, survey, windows_of
 
 

@@ -12,24 +12,25 @@ import pytest
 import torch
 from torch import nn
 
-import training.train
 from geodamage.networks import create_network
 from geodamage.networks.compact import CompactSiamese
 from geodamage.networks.lite import LITES, LiteSiamese
 from geodamage.networks.two_sensors import CompactTwoSensors
 from geodamage.xbd.folders import find_pairs
 from sample_data.pairs import make_pairs
+from tests.data_folder import DATA, needs
 from training.data.samples import stack
 from training.data.splits import SCHEMES
-from training.losses.terms import parse_term
+from training.examples import count_pixels, make_samples, read_parts
+from training.losses.options import parse_term
 from training.objectives import make_objective
 from training.recipe import COMPACT, TWO_SENSORS, Recipe
 from training.schedules import learning_rate
-from training.train import count_pixels, make_samples, read_parts, set_up, train
+from training.steps import train
+from training.train import set_up
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "training" / "recipes"
-DATA = Path(os.environ.get("GEODAMAGE_DATA", ROOT.parent / "shared" / "data"))
 #: Recipes of other data, which are tried where that is: images with masks in test_open_cities,
 #: chips of two sensors in test_chips.
 APART = ("open_cities_", "cross_modal_chips_")
@@ -314,7 +315,7 @@ def write_split(path, names):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_recipe_trains_two_steps_on_drawn_pairs(name, drawn, tmp_path, monkeypatch):
-    monkeypatch.setattr(training.train, "create_network", tiny_network)
+    monkeypatch.setattr("training.state.create_network", tiny_network)
     shutil.copyfile(drawn / "split.csv", tmp_path / "split.csv")
     train_two_steps(name, drawn, tmp_path / "runs", small(read(name)))
     run = tmp_path / "runs" / name
@@ -323,10 +324,10 @@ def test_a_recipe_trains_two_steps_on_drawn_pairs(name, drawn, tmp_path, monkeyp
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not (DATA / "xbd").exists(), reason="GEODAMAGE_DATA is not here")
+@needs("xbd")
 @pytest.mark.parametrize("name", ["meta_learning", *REPRESENTATIVES])
 def test_a_recipe_trains_two_steps_on_real_pairs(name, tmp_path, monkeypatch):
-    monkeypatch.setattr(training.train, "create_network", tiny_network)
+    monkeypatch.setattr("training.state.create_network", tiny_network)
     pairs = find_pairs(DATA / "xbd")
     events = ("hurricane-michael", "santa-rosa-wildfire")
     chosen = [[pair.name for pair in pairs if pair.event == event][:2] for event in events]

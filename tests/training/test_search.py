@@ -5,12 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geodamage.errors import OptionError
-from tests.training.test_open_cities import TEXT, folder
+from tests.training.small_cities import TEXT
 from training import search as module
 from training.search import SearchJob, finished, largest, main, search
 
 optuna = pytest.importorskip("optuna")
-__all__ = ["folder"]
 
 
 @given(st.integers(1, 500), st.integers(1, 7))
@@ -37,16 +36,16 @@ def arguments(folder, *more):
     return [*given, *more]
 
 
-def test_a_study_is_kept_drawn_and_goes_on_by_the_same_command(folder, capsys):
-    main(arguments(folder, "--trials", "2", "--set", "steps=2"))
+def test_a_study_is_kept_drawn_and_goes_on_by_the_same_command(cities, capsys):
+    main(arguments(cities, "--trials", "2", "--set", "steps=2"))
     said = capsys.readouterr().out
     assert "0 of 2 trials are done" in said
     assert "best: trial" in said
-    main(arguments(folder, "--trials", "3", "--set", "steps=2"))
+    main(arguments(cities, "--trials", "3", "--set", "steps=2"))
     said = capsys.readouterr().out
     assert "2 of 3 trials are done" in said
     assert "trial 0:" not in said
-    kept = folder / "search"
+    kept = cities / "search"
     assert (kept / "study.png").read_bytes()[:4] == b"\x89PNG"
     rows = (kept / "study.csv").read_text().splitlines()
     assert rows[0] == "trial,state,value,lr,weight_decay"
@@ -67,7 +66,7 @@ def job(folder, **changes):
     return SearchJob(**(facts | changes))
 
 
-def test_a_trial_that_a_kill_cut_off_is_begun_again(folder, monkeypatch):
+def test_a_trial_that_a_kill_cut_off_is_begun_again(cities, monkeypatch):
     def killed(job, trial, name):
         trial.suggest_float("lr", 1e-5, 1e-1, log=True)
         trial.suggest_float("weight_decay", 1e-10, 1e-3, log=True)
@@ -76,16 +75,16 @@ def test_a_trial_that_a_kill_cut_off_is_begun_again(folder, monkeypatch):
     value_of = module.value_of
     monkeypatch.setattr(module, "value_of", killed)
     with pytest.raises(KeyboardInterrupt):
-        search(job(folder), lambda text: None)
+        search(job(cities), lambda text: None)
     monkeypatch.setattr(module, "value_of", value_of)
-    study = search(job(folder), lambda text: None)
+    study = search(job(cities), lambda text: None)
     cut, again = study.get_trials()
     assert cut.state.name == "FAIL"
     assert again.state.name == "COMPLETE"
     assert again.params == cut.params
 
 
-def test_a_trial_below_the_median_is_pruned(folder, monkeypatch):
+def test_a_trial_below_the_median_is_pruned(cities, monkeypatch):
     values = iter([0.9, 0.8, 0.7, 0.1])
 
     def fixed(job, trial, name):
@@ -96,29 +95,29 @@ def test_a_trial_below_the_median_is_pruned(folder, monkeypatch):
         return value
 
     monkeypatch.setattr(module, "value_of", fixed)
-    study = search(job(folder, trials=4), lambda text: None)
+    study = search(job(cities, trials=4), lambda text: None)
     assert [trial.state.name for trial in finished(study)] == ["COMPLETE"] * 3 + ["PRUNED"]
 
 
-def test_the_study_is_sqlite(folder):
-    search(job(folder), lambda text: None)
-    with sqlite3.connect(folder / "study.db") as database:
+def test_the_study_is_sqlite(cities):
+    search(job(cities), lambda text: None)
+    with sqlite3.connect(cities / "study.db") as database:
         (count,) = database.execute("select count(*) from trials").fetchone()
     assert count == 1
 
 
-def test_what_is_no_study_is_refused_in_one_line(folder, capsys):
-    (folder / "search").mkdir()
-    (folder / "search" / "study.db").write_text("not a database" * 100)
+def test_what_is_no_study_is_refused_in_one_line(cities, capsys):
+    (cities / "search").mkdir()
+    (cities / "search" / "study.db").write_text("not a database" * 100)
     with pytest.raises(SystemExit) as stop:
-        main(arguments(folder, "--trials", "1"))
+        main(arguments(cities, "--trials", "1"))
     assert stop.value.code == 6
     said = capsys.readouterr().err
     assert "no study of Optuna" in said
     assert said.strip().count("\n") == 0
 
 
-def test_a_search_of_no_trials_is_refused(folder, capsys):
+def test_a_search_of_no_trials_is_refused(cities, capsys):
     with pytest.raises(SystemExit) as stop:
-        main(arguments(folder, "--trials", "0"))
+        main(arguments(cities, "--trials", "0"))
     assert stop.value.code == 2

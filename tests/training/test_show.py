@@ -6,8 +6,9 @@ from geodamage.damage import COLOURS, rgb
 from geodamage.errors import OptionError
 from tests.fakes import write_xbd
 from training import show
-from training.data.augmentation import Sample
 from training.data.building_images import TEST, BuildingImage, write_building_index
+from training.data.labelled import Sample
+from training.data.overlay import BUILDING, overlay
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +95,7 @@ def test_a_sheet_is_never_overwritten(folder, tmp_path, monkeypatch, capsys):
 def test_grades_have_the_colours_of_the_scale():
     grades = np.array([[0, 1, 2, 3, 4]], np.uint8)
     black = np.zeros((1, 5, 3), np.uint8)
-    painted = show.overlay(Sample(black, black, grades, (grades > 0).astype(np.uint8)))
+    painted = overlay(Sample(black, black, grades, (grades > 0).astype(np.uint8)))
     assert painted[0, 0].tolist() == [0, 0, 0]
     for grade, colour in COLOURS.items():
         assert painted[0, grade] == pytest.approx(0.55 * np.array(rgb(colour)), abs=1)
@@ -104,9 +105,9 @@ def test_localisation_shows_buildings_over_pre():
     grades = np.array([[0, 4]], np.uint8)
     pre = np.full((1, 2, 3), 100, np.uint8)
     sample = Sample(pre, None, grades, np.array([[0, 1]], np.uint8))
-    painted = show.overlay(sample)
+    painted = overlay(sample)
     assert painted[0, 0].tolist() == [100] * 3
-    assert painted[0, 1] == pytest.approx(45 + 0.55 * np.array(show.BUILDING), abs=1)
+    assert painted[0, 1] == pytest.approx(45 + 0.55 * np.array(BUILDING), abs=1)
     assert show.contact_sheet([sample]).shape[1] == 2 * (2 * show.SIZE + show.GAP)
 
 

@@ -11,7 +11,7 @@ from geodamage.scores.pixels import OfficialScore, official_score
 from geodamage.xbd.folders import find_pairs
 from sample_data.pairs import make_pairs
 from tests.fakes import SMALL
-from training.data.augmentation import Sample
+from training.data.labelled import Sample
 from training.validation import Validation, padded, predict, validate
 
 CPU = torch.device("cpu")

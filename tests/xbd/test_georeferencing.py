@@ -1,6 +1,4 @@
 import json
-import os
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -23,9 +21,10 @@ from geodamage.xbd.georeferencing import (
 )
 from geodamage.xbd.labels import Label, fit_lonlat, read_xbd
 from tests.conftest import listing
+from tests.data_folder import DATA, needs
 from tests.fakes import SMALL, write_xbd
+from tests.xbd.label_files import edit, no_degrees
 
-DATA = Path(os.environ.get("GEODAMAGE_DATA", Path(__file__).parents[3] / "shared" / "data"))
 SHAPE = (96, 96)
 #: The affine of the pairs of `write_xbd`, and degrees of one metre there, about.
 PLACE = np.array([[5e-6, 0, 0], [0, -5e-6, 30]])
@@ -56,14 +55,6 @@ def square(x, y, side=20):
 FOUR = [square(x, y) for x in (5, 60) for y in (5, 60)]
 
 
-def edit(folder, date, change, name="storm_1"):
-    """Change the features of one label file; `change` gets them and returns them or None."""
-    path = folder / "labels" / f"{name}_{date}_disaster.json"
-    document = json.loads(path.read_text())
-    change(document["features"])
-    path.write_text(json.dumps(document))
-
-
 def shift_a_label(metres):
     def change(features):
         ring = shapely.from_wkt(features["lng_lat"][0]["wkt"])
@@ -71,10 +62,6 @@ def shift_a_label(metres):
         features["lng_lat"][0]["wkt"] = moved.wkt
 
     return change
-
-
-def no_degrees(features):
-    features["lng_lat"] = []
 
 
 @SMALL
@@ -266,7 +253,7 @@ def test_an_image_that_says_no_place_is_refused(tmp_path, raster):
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not DATA.exists(), reason="GEODAMAGE_DATA is not here")
+@needs("xbd")
 def test_every_real_label_file_with_degrees_fits_to_about_a_centimetre():
     fits = []
     for pair in find_pairs(DATA / "xbd")[::6]:

@@ -1,6 +1,4 @@
 import json
-import os
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,9 +13,10 @@ from geodamage.errors import LabelError, OptionError, OutputExistsError
 from geodamage.xbd.labels import Label
 from geodamage.xbd.masks import burn_index, burn_labels, find_label_files, write_targets
 from tests.conftest import listing
+from tests.data_folder import DATA, needs
 from tests.fakes import SMALL, write_xbd
+from tests.xbd.label_files import POST, PRE, SQUARES, write_labels
 
-DATA = Path(os.environ.get("GEODAMAGE_DATA", Path(__file__).parents[3] / "shared" / "data"))
 TARGETS = sorted((DATA / "xbd_original" / "targets").glob("*_target.png"))
 
 COORDINATES = st.tuples(st.floats(-0.5, 31.4), st.floats(-0.5, 31.4))
@@ -126,31 +125,6 @@ def test_an_index_and_a_mask_agree(labels):
         assert np.array_equal(grades[index], burn_labels(labels, (32, 32)))
     assert index.dtype == np.int32
     assert index.max() <= len(labels)
-
-
-PRE, POST = "storm_00000001_pre_disaster", "storm_00000001_post_disaster"
-SQUARES = {
-    "no-damage": "POLYGON ((0 0, 3 0, 3 3, 0 3, 0 0))",
-    "destroyed": "POLYGON ((5 0, 8 0, 8 3, 5 3, 5 0))",
-    "un-classified": "POLYGON ((0 5, 3 5, 3 8, 0 8, 0 5))",
-}
-
-
-def write_labels(folder, *names, squares=SQUARES, metadata=None):
-    """Write label files of squares of 4 x 4 pixels, on 12 x 10 pixels."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        graded = "post" in name
-        features = [
-            {"properties": {"uid": s} | ({"subtype": s} if graded else {}), "wkt": wkt}
-            for s, wkt in squares.items()
-        ]
-        document = {
-            "features": {"xy": features, "lng_lat": []},
-            "metadata": {"width": 12, "height": 10} if metadata is None else metadata,
-        }
-        (folder / f"{name}.json").write_text(json.dumps(document))
-    return folder
 
 
 def read_mask(path):
@@ -286,7 +260,7 @@ def test_paths_without_label_files_are_refused(tmp_path):
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not TARGETS, reason="no xBD targets; see GEODAMAGE_DATA")
+@needs("xbd_original", "targets")
 def test_every_official_target_is_drawn_to_the_pixel(tmp_path):
     assert len(TARGETS) == 20
     names = [target.name.replace("_target.png", ".json") for target in TARGETS]

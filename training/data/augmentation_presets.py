@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from training.data.augmentation import Augmentation
+from training.data.augmentation_options import Augmentation
 from training.presets import resolve
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from geodamage.errors import LabelError, SceneReadError
 from geodamage.xbd.folders import read_image
-from training.data.augmentation import Sample
+from training.data.labelled import Sample
 
 #: Fold of what no fold may learn from.
 TEST = -1

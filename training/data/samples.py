@@ -17,9 +17,11 @@ from geodamage.errors import LabelError
 from geodamage.xbd.folders import Pair, read_image
 from geodamage.xbd.labels import Label
 from geodamage.xbd.masks import burn_index, burn_labels
-from training.data.augmentation import Augmentation, Sample, augment
+from training.data.augmentation import augment
+from training.data.augmentation_options import Augmentation
 from training.data.building_images import BuildingImage
 from training.data.crops import Chips
+from training.data.labelled import Sample
 from training.data.two_sensors import SensorPair
 
 #: Code of buildings without a grade, where they are a class of their own.

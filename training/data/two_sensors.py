@@ -21,8 +21,8 @@ from geodamage.damage import BACKGROUND, FROM_SCALE
 from geodamage.errors import LabelError, SceneReadError
 from geodamage.xbd.folders import DRIVERS, Pair, read_image
 from sample_data.scenes import draw_scene
-from training.data.augmentation import Sample
 from training.data.crops import LabelledPair, assemble, label_drawn, load_pair
+from training.data.labelled import Sample
 
 #: Folder and ending of each file of a pair of BRIGHT.
 #: Source: github.com/ChenHongruixuan/BRIGHT, README, "Data Preparation".

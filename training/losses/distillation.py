@@ -9,7 +9,7 @@ the terms of the second teacher.
 import torch
 from torch import Tensor
 
-from training.losses.terms import Total, alone, weighted_mean
+from training.losses.sums import Total, alone, weighted_mean
 
 
 def two_classes(logits: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from training.losses.terms import LossOptions
+from training.losses.options import LossOptions
 from training.presets import resolve
 
 

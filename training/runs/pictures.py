@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 
 from geodamage.damage import COLOURS, DamageGrade, rgb
-from training.data.augmentation import Sample
+from training.data.labelled import Sample
+from training.data.overlay import BUILDING, GREY, overlay
 from training.extras import optional
-from training.show import BUILDING, GREY, overlay
 
 #: Rows and columns of one image, pixels.
 SIZE = 384

@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from geodamage.errors import OptionError
 from training.data.samples import batches
+from training.runs.reports import Report, TrainingError
 from training.sensors.chip_folders import SENSORS, Bytes, Numbers
 from training.sensors.chip_networks import (
     ChipFacts,
@@ -36,7 +37,6 @@ from training.sensors.chip_networks import (
 from training.sensors.chip_recipe import ChipRecipe
 from training.sensors.chip_samples import ChipSamples, LoadedChips
 from training.sensors.chip_scores import ChipScores
-from training.train import Report, TrainingError
 
 
 @dataclass(frozen=True)

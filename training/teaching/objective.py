@@ -38,17 +38,11 @@ from training.losses.distillation import (
 )
 from training.objectives import Batch, Objective, exported
 from training.recipe import Recipe
+from training.teaching.answers import Answer, read_logits
+from training.teaching.panel import Panel, as_batch, unfold
 from training.teaching.semi_supervision import Guard
 from training.teaching.soft_labels import DistilOptions
-from training.teaching.teachers import (
-    Answer,
-    Panel,
-    as_batch,
-    feature_width,
-    read_logits,
-    unfold,
-    watched,
-)
+from training.teaching.teachers import feature_width, watched
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from geodamage.errors import GeodamageError, LabelError, OptionError
-from training.data.augmentation import Augmentation, Sample
+from training.data.augmentation_options import Augmentation
 from training.data.building_images import BuildingImage, read_building_index
+from training.data.labelled import Sample
 from training.data.samples import PairSamples, stack
-from training.losses.terms import Total, alone, everywhere, weighted_mean
+from training.losses.sums import Total, alone, everywhere, weighted_mean
 
 
 class CollapseError(GeodamageError):

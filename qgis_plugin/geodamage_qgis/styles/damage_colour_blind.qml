@@ -15,7 +15,7 @@
       <symbol type="fill" name="0" alpha="1" clip_to_extent="1">
         <layer class="SimpleFill" enabled="1" locked="0" pass="0">
           <Option type="Map">
-            <Option name="color" value="255,255,204,153" type="QString" />
+            <Option name="color" value="255,255,204,191" type="QString" />
             <Option name="outline_style" value="no" type="QString" />
           </Option>
         </layer>
@@ -47,7 +47,7 @@
       <symbol type="fill" name="1" alpha="1" clip_to_extent="1">
         <layer class="SimpleFill" enabled="1" locked="0" pass="0">
           <Option type="Map">
-            <Option name="color" value="161,218,180,153" type="QString" />
+            <Option name="color" value="161,218,180,191" type="QString" />
             <Option name="outline_style" value="no" type="QString" />
           </Option>
         </layer>
@@ -79,7 +79,7 @@
       <symbol type="fill" name="2" alpha="1" clip_to_extent="1">
         <layer class="SimpleFill" enabled="1" locked="0" pass="0">
           <Option type="Map">
-            <Option name="color" value="65,182,196,153" type="QString" />
+            <Option name="color" value="65,182,196,191" type="QString" />
             <Option name="outline_style" value="no" type="QString" />
           </Option>
         </layer>
@@ -111,7 +111,7 @@
       <symbol type="fill" name="3" alpha="1" clip_to_extent="1">
         <layer class="SimpleFill" enabled="1" locked="0" pass="0">
           <Option type="Map">
-            <Option name="color" value="34,94,168,153" type="QString" />
+            <Option name="color" value="34,94,168,191" type="QString" />
             <Option name="outline_style" value="no" type="QString" />
           </Option>
         </layer>
@@ -244,11 +244,11 @@
   </renderer-v2>
   <labeling type="simple">
     <settings calloutType="simple">
-      <text-style fieldName="CASE WHEN nullif(attribute($currentfeature, 'reviewed_damage'), '') IS NOT NULL THEN '' WHEN &quot;confidence&quot; IS NULL THEN '' ELSE to_string(round(100 * &quot;confidence&quot;)) || ' %' END" isExpression="1" fontSize="8" fontSizeUnit="Point" fontWeight="75" namedStyle="Bold" textColor="26,26,26,255" textOpacity="1" multilineHeight="1">
+      <text-style fieldName="CASE WHEN nullif(attribute($currentfeature, 'reviewed_damage'), '') IS NOT NULL THEN '' WHEN &quot;confidence&quot; IS NULL THEN '' ELSE 'sure ' || to_string(round(100 * &quot;confidence&quot;)) || ' %' END" isExpression="1" fontSize="8" fontSizeUnit="Point" fontWeight="75" namedStyle="Bold" textColor="26,26,26,255" textOpacity="1" multilineHeight="1">
         <text-buffer bufferDraw="1" bufferColor="255,255,255,255" bufferOpacity="0.9" bufferSize="0.8" bufferSizeUnits="MM" bufferNoFill="0" bufferJoinStyle="128" />
       </text-style>
-      <placement placement="1" centroidInside="1" quadOffset="4" priority="5" />
-      <rendering drawLabels="1" scaleVisibility="1" scaleMin="0" scaleMax="2000" obstacle="0" maxNumLabels="2000" />
+      <placement placement="8" dist="0.5" distUnits="MM" priority="5" />
+      <rendering drawLabels="1" scaleVisibility="1" scaleMin="0" scaleMax="2000" obstacle="1" obstacleFactor="2" obstacleType="1" maxNumLabels="2000" />
     </settings>
   </labeling>
   <fieldConfiguration>
@@ -462,6 +462,6 @@
     </attributeEditorContainer>
   </attributeEditorForm>
   <previewExpression>"building_id"</previewExpression>
-  <mapTip>&lt;b&gt;[% coalesce(replace(coalesce(nullif(attribute($currentfeature, 'reviewed_damage'), ''), "damage"), '-', ' '), 'not assessed') %]&lt;/b&gt;[% CASE WHEN nullif(attribute($currentfeature, 'reviewed_damage'), '') IS NOT NULL THEN ', reviewed by ' || coalesce(attribute($currentfeature, 'reviewer'), '?') || '; the model said ' || coalesce(replace("damage", '-', ' '), 'not assessed') ELSE '' END %]&lt;table cellspacing="1" cellpadding="1"&gt;&lt;tr&gt;&lt;td&gt;no damage&lt;/td&gt;&lt;td align="right"&gt;[% coalesce(to_string(round(100 * "p_none")) || ' %', '-') %]&lt;/td&gt;&lt;td&gt;&lt;table cellspacing="0" cellpadding="0"&gt;&lt;tr&gt;&lt;td bgcolor="#ffffcc" width="[% 1 + round(100 * coalesce("p_none", 0)) %]"&gt;&amp;nbsp;&lt;/td&gt;&lt;/tr&gt;&lt;/table&gt;&lt;/td&gt;&lt;/tr&gt;&lt;tr&gt;&lt;td&gt;minor damage&lt;/td&gt;&lt;td align="right"&gt;[% coalesce(to_string(round(100 * "p_minor")) || ' %', '-') %]&lt;/td&gt;&lt;td&gt;&lt;table cellspacing="0" cellpadding="0"&gt;&lt;tr&gt;&lt;td bgcolor="#a1dab4" width="[% 1 + round(100 * coalesce("p_minor", 0)) %]"&gt;&amp;nbsp;&lt;/td&gt;&lt;/tr&gt;&lt;/table&gt;&lt;/td&gt;&lt;/tr&gt;&lt;tr&gt;&lt;td&gt;major damage&lt;/td&gt;&lt;td align="right"&gt;[% coalesce(to_string(round(100 * "p_major")) || ' %', '-') %]&lt;/td&gt;&lt;td&gt;&lt;table cellspacing="0" cellpadding="0"&gt;&lt;tr&gt;&lt;td bgcolor="#41b6c4" width="[% 1 + round(100 * coalesce("p_major", 0)) %]"&gt;&amp;nbsp;&lt;/td&gt;&lt;/tr&gt;&lt;/table&gt;&lt;/td&gt;&lt;/tr&gt;&lt;tr&gt;&lt;td&gt;destroyed&lt;/td&gt;&lt;td align="right"&gt;[% coalesce(to_string(round(100 * "p_destroyed")) || ' %', '-') %]&lt;/td&gt;&lt;td&gt;&lt;table cellspacing="0" cellpadding="0"&gt;&lt;tr&gt;&lt;td bgcolor="#225ea8" width="[% 1 + round(100 * coalesce("p_destroyed", 0)) %]"&gt;&amp;nbsp;&lt;/td&gt;&lt;/tr&gt;&lt;/table&gt;&lt;/td&gt;&lt;/tr&gt;&lt;/table&gt;[% CASE WHEN "status" = 'assessed' THEN '' ELSE replace("status", '_', ' ') || coalesce(': ' || replace("status_reason", '_', ' '), '') || '&lt;br&gt;' END %][% format_number("area_m2", 0) %] m², building [% "building_id" %]</mapTip>
+  <mapTip>&lt;b&gt;[% coalesce(replace(coalesce(nullif(attribute($currentfeature, 'reviewed_damage'), ''), "damage"), '-', ' '), 'not assessed') %]&lt;/b&gt;[% CASE WHEN nullif(attribute($currentfeature, 'reviewed_damage'), '') IS NOT NULL THEN ', reviewed by ' || coalesce(attribute($currentfeature, 'reviewer'), '?') || '; the model said ' || coalesce(replace("damage", '-', ' '), 'not assessed') ELSE '' END %]&lt;br&gt;&lt;span style="font-size:7px; color:#ffffcc"&gt;[% lpad('', round(20 * coalesce("p_none", 0)), '█') %]&lt;/span&gt;&lt;span style="font-size:7px; color:#dddddd"&gt;[% lpad('', 20 - round(20 * coalesce("p_none", 0)), '█') %]&lt;/span&gt;&amp;nbsp;[% coalesce(to_string(round(100 * "p_none")) || '&amp;nbsp;%', '–') %]&amp;nbsp;no&amp;nbsp;damage&lt;br&gt;&lt;span style="font-size:7px; color:#a1dab4"&gt;[% lpad('', round(20 * coalesce("p_minor", 0)), '█') %]&lt;/span&gt;&lt;span style="font-size:7px; color:#dddddd"&gt;[% lpad('', 20 - round(20 * coalesce("p_minor", 0)), '█') %]&lt;/span&gt;&amp;nbsp;[% coalesce(to_string(round(100 * "p_minor")) || '&amp;nbsp;%', '–') %]&amp;nbsp;minor&amp;nbsp;damage&lt;br&gt;&lt;span style="font-size:7px; color:#41b6c4"&gt;[% lpad('', round(20 * coalesce("p_major", 0)), '█') %]&lt;/span&gt;&lt;span style="font-size:7px; color:#dddddd"&gt;[% lpad('', 20 - round(20 * coalesce("p_major", 0)), '█') %]&lt;/span&gt;&amp;nbsp;[% coalesce(to_string(round(100 * "p_major")) || '&amp;nbsp;%', '–') %]&amp;nbsp;major&amp;nbsp;damage&lt;br&gt;&lt;span style="font-size:7px; color:#225ea8"&gt;[% lpad('', round(20 * coalesce("p_destroyed", 0)), '█') %]&lt;/span&gt;&lt;span style="font-size:7px; color:#dddddd"&gt;[% lpad('', 20 - round(20 * coalesce("p_destroyed", 0)), '█') %]&lt;/span&gt;&amp;nbsp;[% coalesce(to_string(round(100 * "p_destroyed")) || '&amp;nbsp;%', '–') %]&amp;nbsp;destroyed&lt;br&gt;[% CASE WHEN "status" = 'assessed' THEN '' ELSE replace("status", '_', ' ') || coalesce(': ' || replace("status_reason", '_', ' '), '') || '&lt;br&gt;' END %][% format_number("area_m2", 0) %] m², building [% "building_id" %]</mapTip>
   <layerGeometryType>2</layerGeometryType>
 </qgis>

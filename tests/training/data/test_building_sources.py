@@ -1,11 +1,9 @@
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from geodamage.errors import LabelError, OptionError, SceneReadError
 from geodamage.windows import Window
+from tests.data_folder import DATA, needs
 from tests.training.building_folders import (
     picture,
     square,
@@ -15,17 +13,8 @@ from tests.training.building_folders import (
     write_open_cities,
     write_tif,
 )
-from training.data.building_sources import (
-    OpenTile,
-    Tile,
-    check_bands,
-    find_tiles,
-    image_tiles,
-    scene_of,
-)
-
-DATA = Path(os.environ.get("GEODAMAGE_DATA", Path(__file__).parents[3].parent / "shared" / "data"))
-needs_data = pytest.mark.skipif(not (DATA / "spacenet").exists(), reason="no data at hand")
+from training.data.building_sources import find_tiles, image_tiles, scene_of
+from training.data.building_tiles import OpenTile, Tile, check_bands
 
 
 def cut(tile, bands=(), scale=1.0):
@@ -181,7 +170,7 @@ def test_bands_are_three_numbers(text):
         check_bands(text)
 
 
-@needs_data
+@needs("spacenet")
 @pytest.mark.data
 def test_the_tile_of_spacenet_at_hand_has_its_buildings():
     (tile,) = find_tiles(DATA / "spacenet")
@@ -190,7 +179,7 @@ def test_the_tile_of_spacenet_at_hand_has_its_buildings():
     assert 0.02 < (mask > 0).mean() < 0.5
 
 
-@needs_data
+@needs("spacenet")
 @pytest.mark.data
 @pytest.mark.parametrize(("folder", "count"), [("open_cities", 2), ("openaerialmap", 59)])
 def test_drone_images_at_hand_have_their_masks(folder, count):

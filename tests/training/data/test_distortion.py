@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
-from training.data.augmentation import Augmentation, Sample, augment
+from training.data.augmentation import augment
+from training.data.augmentation_options import Augmentation
 from training.data.distortion import grid_maps, motion_blur, optical_maps, punched, remapped
+from training.data.labelled import Sample
 
 BOTH = [grid_maps, optical_maps]
 

@@ -8,7 +8,7 @@ import training.data.samples
 from geodamage.errors import LabelError
 from geodamage.xbd.folders import Pair, find_pairs
 from sample_data.pairs import make_pairs
-from training.data.augmentation import Augmentation
+from training.data.augmentation_options import Augmentation
 from training.data.augmentation_presets import GEODAMAGE
 from training.data.crops import ChipOptions, Chips, load_pair
 from training.data.samples import ChipSamples, PairSamples, batches, sample_of, stack

@@ -184,7 +184,8 @@ def test_a_recipe_that_cannot_be_is_refused(changes, message):
 @pytest.mark.parametrize("layout", ["two_sensors", "bright"])
 def test_a_recipe_trains_on_either_layout(layout, drawn, tmp_path):
     from tests.training.small_runs import options_of
-    from training.train import set_up, train
+    from training.steps import train
+    from training.train import set_up
 
     names = drawn[1]
     folder = tmp_path / "set"

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from geodamage.errors import MissingExtraError
-from tests.training.runs.test_tracking import RECIPE
+from tests.training.runs.answers import RECIPE
 from training.runs.database import Database, DatabaseError
 from training.runs.records import Status
 from training.runs.tracking import Tracker

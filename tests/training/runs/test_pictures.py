@@ -2,24 +2,10 @@ import cv2
 import numpy as np
 import pytest
 
-from training.data.augmentation import Sample
+from tests.training.runs.answers import make_answer
 from training.runs.pictures import GAP, SIZE, STRIP, binned, draw_curve, sample_sheet
 
 GREEN = 44, 162, 95  # no-damage
-
-
-def make_answer(*, graded=True, rows=64):
-    sample = Sample(
-        np.full((rows, 64, 3), 200, np.uint8),
-        np.full((rows, 64, 3), 100, np.uint8),
-        np.zeros((rows, 64), np.uint8),
-        np.zeros((rows, 64), np.uint8),
-    )
-    sample.grades[:32] = 4
-    sample.buildings[:32] = 1
-    found = np.zeros((rows, 64), bool)
-    found[:, :32] = True
-    return sample, found, np.ones((rows, 64), np.uint8) if graded else None
 
 
 def cell(sheet, column, row=0):

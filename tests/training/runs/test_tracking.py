@@ -7,13 +7,10 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from geodamage.errors import MissingExtraError, OptionError
-from tests.training.runs.test_pictures import make_answer
-from training.recipe import Recipe
+from tests.training.runs.answers import RECIPE, make_answer
 from training.runs.notification import NotificationError, Notifier
 from training.runs.records import Status
 from training.runs.tracking import Tracker
-
-RECIPE = Recipe(name="tiny", network="res34_unet", task="damage", steps=9, batch=2)
 
 
 @pytest.fixture

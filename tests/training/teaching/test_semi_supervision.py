@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from geodamage.errors import LabelError, OptionError
-from training.data.augmentation import Augmentation
+from training.data.augmentation_options import Augmentation
 from training.data.building_images import LEARNT, BuildingImage, write_building_index
 from training.teaching.semi_supervision import (
     CollapseError,

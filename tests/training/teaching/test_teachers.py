@@ -12,21 +12,23 @@ from geodamage.networks.conventions import COMPACT, Exported, convention_of
 from geodamage.networks.export import pattern_windows
 from tests.conftest import make_model
 from tests.run_folders import write_run
-from training.teaching.soft_labels import DistilOptions
-from training.teaching.teachers import (
+from training.teaching.answers import (
     Answer,
-    FileTeacher,
-    NetworkTeacher,
-    Panel,
     TeacherError,
     average,
     decode,
-    deepest,
     encode,
-    feature_width,
-    find_teacher,
     read_heads,
     read_logits,
+)
+from training.teaching.panel import Panel
+from training.teaching.soft_labels import DistilOptions
+from training.teaching.teachers import (
+    FileTeacher,
+    NetworkTeacher,
+    deepest,
+    feature_width,
+    find_teacher,
     watched,
 )
 

@@ -1,0 +1,34 @@
+"""`geodamage options`."""
+
+import json
+
+import click
+
+from geodamage._version import __version__
+from geodamage.cli.arguments import metavar_of, takes
+from geodamage.cli.tables import align
+from geodamage.options.lookup import as_dict
+from geodamage.options.table import TABLE
+
+
+@click.command(name="options")
+@takes("options")
+def command(as_json: bool) -> None:
+    r"""List the options of all commands.
+
+    With --json each command has its options in the order of its help: type, bounds or choices,
+    default, unit and help. `columns` names those that a list of scenes may give for one scene.
+
+    \b
+    Example:
+      geodamage options --json
+    """
+    if as_json:
+        table = {"version": __version__, **as_dict()}
+        click.echo(json.dumps(table, ensure_ascii=False, indent=2))
+        return
+    rows = [("option", "takes", "default", "commands")]
+    for row in TABLE:
+        default = f"{row.default}" if row.says_default else ""
+        rows.append((row.flag, metavar_of(row), default, ", ".join(row.where)))
+    click.echo("\n".join(align(rows, right=set())))

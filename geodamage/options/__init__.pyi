@@ -1,0 +1,9 @@
+from .lookup import as_dict as as_dict
+from .lookup import check as check
+from .lookup import check_fields as check_fields
+from .lookup import columns as columns
+from .lookup import commands as commands
+from .lookup import options_of as options_of
+from .lookup import taken as taken
+from .option import Option as Option
+from .table import TABLE as TABLE

@@ -1,0 +1,154 @@
+"""Options of what comes out, and of what a command works on."""
+
+from geodamage.options.kinds import Choice, File, Flag, Folder, Number, Text, Whole
+from geodamage.options.option import Option, at
+
+#: What is worked on, and where the result goes.
+SOURCES: tuple[Option, ...] = (
+    Option(
+        name="output", kind=File(), short="-o", required=True,
+        help="Result: .geojson, .geojsonl, .gpkg, .fgb or .parquet.",
+        takers=("Job", "LocalisationJob"),
+        commands=(
+            "assess",
+            "buildings",
+            at("batch", kind=Folder(), help="Folder of the results.", takers=("BatchJob",)),
+            at("event", help="Result: a GeoPackage.", takers=()),
+            at("report", help="The page: .html.", takers=()),
+            at("masks", kind=Folder(), takers=(),
+                help="Folder for NAME_target.png; made where it is not there."),
+            at("georeference", kind=Folder(), takers=(),
+                help="Folder for the GeoTIFFs; made where it is not there."),
+            at("models import", metavar="NAME", takers=(),
+                help="Name of the model, without extension."),
+            at("models optimise", kind=Folder(), default=".", required=False,
+                takers=("OptimisationJob",), help="Folder of the variants."),
+        ),
+    ),
+    Option(
+        name="dry_run", kind=Flag(), default=False,
+        help="Say what would be done, and do nothing.", commands=("batch",),
+    ),
+    Option(
+        name="event_date", kind=Text(), metavar="DATE", commands=("batch",),
+        help="Date of the event; sorts the images of a STAC catalogue.",
+    ),
+    Option(
+        name="asset", kind=Text(), metavar="KEY", commands=("batch",),
+        help="The image among a STAC item's assets.",
+    ),
+    Option(
+        name="dates", kind=File(), metavar="CSV", commands=("event",),
+        help="Dates of the scenes: columns name and date, as in a manifest.",
+    ),
+    Option(
+        name="pre", kind=Text(), metavar="IMAGE", commands=("report",),
+        help="Image before, as `assess` took it.",
+    ),
+    Option(name="post", kind=Text(), metavar="IMAGE", commands=("report",), help="Image after."),
+    Option(
+        name="map", kind=File(), commands=("report",), takers=("ReportOptions",),
+        help="Write a map as .png, too.",
+    ),
+    Option(
+        name="pdf", kind=File(), commands=("report",), takers=("ReportOptions",),
+        help="Write one page as .pdf, too.",
+    ),
+    Option(name="title", kind=Text(), commands=("report",), takers=("Words",), help="Heading."),
+    Option(
+        name="pre_date", kind=Text(), commands=("report",), takers=("Words",),
+        help="When the image before was taken.",
+    ),
+    Option(
+        name="post_date", kind=Text(), commands=("report",), takers=("Words",),
+        help="When the image after was taken.",
+    ),
+    Option(
+        name="safe_colours", kind=Flag(), default=False, commands=("report",), takers=("Words",),
+        help="Colours that are told apart without red and green.",
+    ),
+    Option(
+        name="licence", kind=Text(), commands=("models import",),
+        help="Licence of the weights, for the card.",
+    ),
+    Option(
+        name="calibration", kind=Folder(), metavar="XBD_DIR", required=True,
+        commands=("models optimise",), takers=("OptimisationJob",),
+        help="Labelled pairs: images set the ranges, labels are the test.",
+    ),
+    Option(
+        name="precision", kind=Choice(("fp16", "half", "int8")), multiple=True, dest="precisions",
+        commands=("models optimise",), takers=("OptimisationJob",),
+        help="What to make; fp16 and int8 unless given.",
+    ),
+)  # fmt: skip
+
+#: What comes out beside the result.
+PRODUCTS: tuple[Option, ...] = (
+    Option(
+        name="raster", kind=File(), takers=("Job", "LocalisationJob"),
+        help="Write the grades as a COG, too: of the buildings, or of each pixel where the model "
+        "has rules for pixels.",
+        commands=(
+            "assess",
+            at("buildings", help="Write the buildings as a COG, too: 1 where there is one."),
+            at("batch", kind=Flag(), default=False, takers=("BatchJob",),
+                help="Write the grades of each scene as a COG, too."),
+        ),
+    ),
+    Option(
+        name="probabilities", kind=File(), takers=("Job", "LocalisationJob"),
+        help="Write the probabilities as a COG of five channels, too.",
+        commands=(
+            "assess",
+            at("buildings", help="Write the probability of a building as a COG, too."),
+            at("batch", kind=Flag(), default=False, takers=("BatchJob",),
+                help="Write the probabilities of each scene as a COG, too."),
+        ),
+    ),
+    Option(
+        name="report", kind=File(), takers=("Job",),
+        help="Write a page for people, too: .html, opens offline.",
+        commands=(
+            "assess",
+            at("batch", kind=Flag(), default=False, takers=("BatchJob",),
+                help="Write a page for each scene and one for the event, too."),
+        ),
+    ),
+    Option(
+        name="regularise", kind=Flag(), default=False, commands=("buildings",),
+        takers=("LocalisationJob",), help="Give buildings right-angled outlines, where these fit.",
+    ),
+    Option(
+        name="merge", kind=Flag(), default=True, commands=("batch",), takers=("BatchJob",),
+        help="Write the layer of the event at the end.",
+    ),
+    Option(
+        name="admin", kind=File(), takers=("BatchJob",),
+        help="Count by these administrative areas, too.",
+        commands=(
+            at("batch", help="Areas to sum up the event by, besides cells of a grid."), "event",
+        ),
+    ),
+    Option(
+        name="admin_name", kind=Text(), metavar="FIELD", commands=("event",),
+        help="Field with their names; else `name`.",
+    ),
+    # Larger and smaller cells are a slip of the keyboard.
+    Option(
+        name="cell", kind=Number(10, 100_000), default=500.0, unit="metres", metavar="METRES",
+        commands=("event",), help="Side of the cells of the grid.",
+    ),
+    Option(
+        name="update", kind=Flag(), default=False, commands=("event",),
+        help="Add to the event that is there; its identities stay.",
+    ),
+    Option(
+        name="predictions", kind=Folder(), commands=("evaluate",), takers=("EvaluationJob",),
+        help="Write DIR/predictions and DIR/targets for the official scorer.",
+    ),
+    Option(
+        name="bootstrap", kind=Whole(0), default=0, commands=("evaluate",),
+        takers=("EvaluationJob",), help="95 % intervals from N resamplings of the pairs.",
+    ),
+)  # fmt: skip

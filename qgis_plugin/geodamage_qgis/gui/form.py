@@ -1,0 +1,320 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The form of the dialog: what `geodamage:assess` is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from qgis.core import (
+    QgsFieldProxyModel,
+    QgsMapLayerProxyModel,
+    QgsProcessingFeatureSourceDefinition,
+    QgsProject,
+)
+from qgis.gui import (
+    QgsCollapsibleGroupBox,
+    QgsFieldComboBox,
+    QgsFileWidget,
+    QgsMapCanvas,
+    QgsMapLayerComboBox,
+)
+from qgis.PyQt.QtCore import Qt
+from qgis.PyQt.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QFormLayout,
+    QFrame,
+    QGroupBox,
+    QHBoxLayout,
+    QLineEdit,
+    QScrollArea,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+from geodamage_qgis.errors import PluginError
+from geodamage_qgis.gui.pickers import AreaPicker, ImagePicker, ModelPicker
+from geodamage_qgis.processing import parameters
+from geodamage_qgis.program.commands import VECTOR_EXTENSIONS, VOTE_CHOICES
+
+RESULTS = "GeoPackage (*.gpkg);;GeoJSON (*.geojson);;FlatGeobuf (*.fgb)"
+
+#: Words in the names of layers of each date.
+BEFORE = ("pre", "predisaster", "preevent", "before", "vor", "vorher")
+AFTER = ("post", "postdisaster", "postevent", "after", "nach", "nachher")
+
+#: What may be written beside the result: parameter, title, and how its file is called.
+BESIDE = (
+    (parameters.REPORT, "Report (.html)", "{stem}.html"),
+    (parameters.RASTER, "Grades (.tif)", "{stem}_grades.tif"),
+    (parameters.PROBABILITIES, "Probabilities (.tif)", "{stem}_probabilities.tif"),
+)
+
+
+class AssessForm(QScrollArea):
+    """Everything that an assessment can be asked for, the rare things folded.
+
+    Parameters
+    ----------
+    canvas
+        The map, for its extent.
+    parent
+        The dialog.
+    """
+
+    def __init__(self, canvas: QgsMapCanvas, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        inside = QWidget(self)
+        layout = QVBoxLayout(inside)
+        for group in (
+            self._images(),
+            self._buildings(canvas),
+            self._result(),
+            self._advanced(),
+        ):
+            layout.addWidget(group)
+        layout.addStretch()
+        self.setWidget(inside)
+        # What was named for one project is not for another.
+        QgsProject.instance().cleared.connect(self._forget)
+
+    def values(self) -> dict[str, Any]:
+        """Return the parameters of `geodamage:assess`.
+
+        Raises
+        ------
+        PluginError
+            If something that it takes is missing, or cannot be read.
+        """
+        values: dict[str, Any] = {
+            parameters.PRE: _some(self.pre.value(), "before"),
+            parameters.POST: _some(self.post.value(), "after"),
+            parameters.MODEL: self.model.value(),
+            parameters.OUTPUT: self.output_path(),
+            parameters.OVERWRITE: self.overwrite.isChecked(),
+        }
+        for name, path in self.paths_beside().items():
+            values[name] = path
+        values.update(self._area_values())
+        values.update(self._advanced_values())
+        return {name: value for name, value in values.items() if value is not None}
+
+    def output_path(self) -> str:
+        """Return the file of the result.
+
+        Raises
+        ------
+        PluginError
+            If none is named, or its folder is not there.
+        """
+        path = self.output.filePath().strip()
+        if not path:
+            raise PluginError("no file for the result; name one, as buildings.gpkg")
+        if Path(path).suffix.lower() not in VECTOR_EXTENSIONS:
+            path += VECTOR_EXTENSIONS[0]
+        if not Path(path).is_absolute():
+            raise PluginError(f"{path}: name the result with its folder")
+        if not Path(path).parent.is_dir():
+            raise PluginError(f"{Path(path).parent}: no such folder; make it, or choose another")
+        return path
+
+    def paths_beside(self) -> dict[str, str]:
+        """Return the further files that are ticked, by the names of their parameters."""
+        ticked = [entry for entry in BESIDE if self.beside[entry[0]].isChecked()]
+        if not ticked:
+            return {}
+        result = Path(self.output_path())
+        return {
+            name: str(result.parent / form.format(stem=result.stem)) for name, _, form in ticked
+        }
+
+    def guess(self) -> None:
+        """Pick what the names of layers suggest, where nothing is picked."""
+        self.pre.guess(besides=self.post.value())
+        self.post.guess(besides=self.pre.value())
+
+    def _forget(self) -> None:
+        self.output.setFilePath("")
+        self.overwrite.setChecked(False)
+
+    def _images(self) -> QGroupBox:
+        self.pre = ImagePicker(BEFORE, self)
+        self.post = ImagePicker(AFTER, self)
+        for picker in (self.pre, self.post):
+            picker.emptied.connect(self.guess)
+        self.model = ModelPicker(self)
+        group, form = _group("Images")
+        form.addRow("Before", self.pre)
+        form.addRow("After", self.post)
+        form.addRow("Model", self.model)
+        return group
+
+    def _buildings(self, canvas: QgsMapCanvas) -> QGroupBox:
+        self.footprints = QgsMapLayerComboBox(self)
+        self.footprints.setFilters(QgsMapLayerProxyModel.PolygonLayer)
+        self.footprints.setAllowEmptyLayer(True, "find them in the image before")
+        self.footprints.setCurrentIndex(0)  # QGIS has taken the first layer
+        self.footprints.setMinimumContentsLength(20)
+        self.selected_only = QCheckBox("Selected ones only", self)
+        self.id_field = QgsFieldComboBox(self)
+        self.id_field.setAllowEmptyFieldName(True)
+        self.id_field.setFilters(QgsFieldProxyModel.AllTypes)
+        self.id_field.setMinimumWidth(150)
+        self.area = AreaPicker(canvas, self)
+        group, form = _group("Buildings")
+        form.addRow("Footprints", self.footprints)
+        form.addRow("Identity", _row(self.id_field, self.selected_only))
+        form.addRow("Area", self.area)
+        self._footprint_rows = [self.id_field, self.selected_only]
+        self.footprints.layerChanged.connect(self._take_footprints)
+        self._take_footprints()
+        return group
+
+    def _take_footprints(self) -> None:
+        layer = self.footprints.currentLayer()
+        self.id_field.setLayer(layer)
+        for widget in self._footprint_rows:
+            widget.setEnabled(layer is not None)
+
+    def _result(self) -> QGroupBox:
+        self.output = QgsFileWidget(self)
+        self.output.setStorageMode(QgsFileWidget.SaveFile)
+        self.output.setFilter(RESULTS)
+        # The dialog says whether a file is replaced: the box below does.
+        self.output.setConfirmOverwrite(False)
+        self.output.lineEdit().setPlaceholderText("buildings.gpkg, .geojson or .fgb")
+        self.overwrite = QCheckBox("Replace results that are there", self)
+        self.beside = {name: QCheckBox(title, self) for name, title, _ in BESIDE}
+        group, form = _group("Result")
+        form.addRow("Save to", self.output)
+        form.addRow("", self.overwrite)
+        form.addRow("Write, too", _row(*self.beside.values()))
+        return group
+
+    def _advanced(self) -> QgsCollapsibleGroupBox:
+        self.device = QComboBox(self)
+        self.device.addItems(["auto", "cpu", "cuda"])
+        self.device.setEditable(True)
+        self.flips = QCheckBox("Average over mirror images (four times the work)", self)
+        self.vote = QComboBox(self)
+        self.vote.addItems(list(VOTE_CHOICES))
+        self.bands = _line("of the file; else as 3,2,1", self)
+        self.scale = _line("2 to 98 % of the values; else as 0,3000", self)
+        self.min_area = _decimal(" m²", "20 m²", self)
+        self.simplify = _decimal(" m", "not", self)
+        self.tile = _whole(" pixels", "the model's own", self)
+        self.batch_size = _whole("", "1", self)
+        self.threads = _whole("", "all processors", self)
+        self.memory = _line("1.5GB", self)
+        self.allow_remote = QCheckBox("Read images on the network", self)
+        group = QgsCollapsibleGroupBox("Advanced", self)
+        form = QFormLayout(group)
+        _grow(form)
+        for title, widget in (
+            ("Device", self.device), ("Grade by", self.vote), ("", self.flips),
+            ("Channels", self.bands), ("Scaling", self.scale),
+            ("Smallest building", self.min_area), ("Simplify by", self.simplify),
+            ("Window", self.tile), ("Windows a call", self.batch_size),
+            ("Threads", self.threads), ("Memory", self.memory), ("", self.allow_remote),
+        ):  # fmt: skip
+            form.addRow(title, widget)
+        group.setCollapsed(True)
+        return group
+
+    def _area_values(self) -> dict[str, Any]:
+        values: dict[str, Any] = {
+            parameters.AOI: self.area.layer(),
+            parameters.AOI_EXTENT: self.area.extent(),
+        }
+        if self.area.kind.currentIndex() == AreaPicker.POLYGONS and self.area.layer() is None:
+            raise PluginError("no layer with the polygons of the area; choose one")
+        layer = self.footprints.currentLayer()
+        if layer is not None:
+            source = QgsProcessingFeatureSourceDefinition(layer.id(), True)
+            values[parameters.FOOTPRINTS] = source if self.selected_only.isChecked() else layer
+            values[parameters.ID_FIELD] = self.id_field.currentField() or None
+        return values
+
+    def _advanced_values(self) -> dict[str, Any]:
+        return {
+            parameters.DEVICE: self.device.currentText().strip() or None,
+            parameters.TTA: "flips" if self.flips.isChecked() else "none",
+            parameters.VOTE: self.vote.currentText(),
+            parameters.BANDS: self.bands.text().strip() or None,
+            parameters.SCALE: self.scale.text().strip() or None,
+            parameters.MEMORY: self.memory.text().strip() or None,
+            parameters.MIN_AREA: _set_value(self.min_area),
+            parameters.SIMPLIFY: _set_value(self.simplify),
+            parameters.TILE: _set_value(self.tile),
+            parameters.BATCH_SIZE: _set_value(self.batch_size),
+            parameters.THREADS: _set_value(self.threads),
+            parameters.ALLOW_REMOTE: self.allow_remote.isChecked(),
+        }
+
+
+def _some(images: list[Any], which: str) -> list[Any]:
+    if not images:
+        raise PluginError(f"no image from {which} the disaster; choose a raster layer or files")
+    return images
+
+
+def _group(title: str) -> tuple[QGroupBox, QFormLayout]:
+    group = QGroupBox(title)
+    form = QFormLayout(group)
+    _grow(form)
+    return group, form
+
+
+def _grow(form: QFormLayout) -> None:
+    # macOS would leave the fields as narrow as they can be.
+    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+
+
+def _row(*widgets: QWidget) -> QWidget:
+    row = QWidget()
+    layout = QHBoxLayout(row)
+    layout.setContentsMargins(0, 0, 0, 0)
+    for widget in widgets:
+        layout.addWidget(widget)
+    layout.addStretch()
+    return row
+
+
+def _line(placeholder: str, parent: QWidget) -> QLineEdit:
+    line = QLineEdit(parent)
+    line.setPlaceholderText(placeholder)
+    return line
+
+
+#: Below what can be asked for; the box shows what the program does then.
+_UNSET = -1
+
+
+def _decimal(unit: str, unset: str, parent: QWidget) -> QDoubleSpinBox:
+    box = QDoubleSpinBox(parent)
+    box.setRange(_UNSET, 1e6)
+    box.setDecimals(1)
+    return _unset_box(box, unit, unset)
+
+
+def _whole(unit: str, unset: str, parent: QWidget) -> QSpinBox:
+    box = QSpinBox(parent)
+    box.setRange(_UNSET, 65_536)
+    return _unset_box(box, unit, unset)
+
+
+def _unset_box(box: Any, unit: str, unset: str) -> Any:
+    box.setSuffix(unit)
+    box.setSpecialValueText(unset)
+    box.setValue(_UNSET)
+    return box
+
+
+def _set_value(box: QSpinBox | QDoubleSpinBox) -> float | int | None:
+    return None if box.value() == _UNSET else box.value()

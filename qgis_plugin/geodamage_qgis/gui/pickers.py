@@ -1,0 +1,338 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Widgets of the dialog: images, area of interest and model are picked with them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from qgis.core import (
+    QgsMapLayer,
+    QgsMapLayerProxyModel,
+    QgsProject,
+    QgsRasterLayer,
+    QgsReferencedRectangle,
+)
+from qgis.gui import QgsMapCanvas, QgsMapLayerComboBox
+from qgis.PyQt.QtCore import Qt, pyqtSignal
+from qgis.PyQt.QtWidgets import (
+    QComboBox,
+    QDialog,
+    QDialogButtonBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QListWidget,
+    QListWidgetItem,
+    QMenu,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+IMAGES = "Images (*.tif *.tiff *.vrt);;All files (*)"
+MODELS = "Models (*.onnx *.toml)"
+
+
+class ImagePicker(QWidget):
+    """One raster layer, several, or files.
+
+    What is picked and goes from the project leaves the picker empty; QGIS's own box would show the
+    next layer instead. A new project leaves it empty, too.
+
+    Signals: `emptied`, when what was picked has gone.
+
+    Parameters
+    ----------
+    words
+        Words of names by which a layer of this date is guessed.
+    parent
+        The dialog.
+    """
+
+    emptied = pyqtSignal()
+
+    def __init__(self, words: Sequence[str], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._named = re.compile(rf"(?<![a-z])({'|'.join(words)})(?![a-z])")
+        self._chosen: list[Any] = []
+        self._lost = False
+        project = QgsProject.instance()
+        # Before the box is made: it hears of layers that go in the order of connections, and has
+        # taken another by then.
+        project.layersWillBeRemoved["QStringList"].connect(self._lose)
+        project.layersRemoved.connect(self._tell_lost)
+        project.cleared.connect(self.clear)
+        self.layers = QgsMapLayerComboBox(self)
+        self.layers.setFilters(QgsMapLayerProxyModel.RasterLayer)
+        self.layers.setAllowEmptyLayer(True, "choose a raster layer or files")
+        self.layers.setCurrentIndex(0)  # QGIS has taken the first layer
+        self.layers.setMinimumContentsLength(24)
+        _stretch(self.layers)
+        _lay_out(self, self.layers, _menu_button(self, self._entries()))
+
+    def _entries(self) -> list[tuple[str, Any]]:
+        return [("Files…", self.choose_files), ("Several layers…", self.choose_layers)]
+
+    def value(self) -> list[Any]:
+        """Return layers or paths, the top one first; empty where nothing is picked."""
+        layer = self.layers.currentLayer()
+        if layer is not None:
+            return [layer]
+        return self._chosen if self._chosen and self._shows_chosen() else []
+
+    def set_files(self, paths: Sequence[str]) -> None:
+        """Pick files."""
+        self._pick(list(paths), [Path(path).name for path in paths])
+
+    def set_layers(self, layers: Sequence[QgsMapLayer]) -> None:
+        """Pick layers, the top one first."""
+        if len(layers) == 1:
+            self.layers.setLayer(layers[0])
+        else:
+            self._pick(list(layers), [layer.name() for layer in layers])
+
+    def clear(self) -> None:
+        """Pick nothing."""
+        self._pick([], [])
+
+    def guess(self, *, besides: Sequence[Any] = ()) -> None:
+        """Pick the layer whose name is that of this date, if nothing is picked yet.
+
+        Parameters
+        ----------
+        besides
+            Layers that are of the other date.
+        """
+        if self.value():
+            return
+        self.layers.setCurrentIndex(0)
+        for layer in _rasters():
+            if layer not in besides and self._named.search(layer.name().lower()):
+                self.layers.setLayer(layer)
+                return
+
+    def choose_files(self) -> None:
+        """Ask for files."""
+        paths, _ = QFileDialog.getOpenFileNames(self, "Images", "", IMAGES)
+        if paths:
+            self.set_files(paths)
+
+    def choose_layers(self) -> None:
+        """Ask for several layers."""
+        dialog = LayerChoice(_rasters(), self)
+        if dialog.exec() and dialog.chosen():
+            self.set_layers(dialog.chosen())
+
+    def _pick(self, items: list[Any], names: list[str]) -> None:
+        self._chosen = items
+        if not items:
+            self.layers.setAdditionalItems([])
+            self.layers.setCurrentIndex(0)
+            return
+        text = names[0] if len(names) == 1 else f"{len(names)} images: {', '.join(names)}"
+        self.layers.setAdditionalItems([text])
+        self.layers.setCurrentIndex(self.layers.findText(text))
+        self.layers.setToolTip("\n".join(names))
+
+    def _lose(self, layer_ids: Sequence[str]) -> None:
+        """Pick nothing if a layer that is picked is among those that go."""
+        layers = [item for item in self.value() if isinstance(item, QgsMapLayer)]
+        if any(layer.id() in layer_ids for layer in layers):
+            self.clear()
+            self._lost = True
+
+    def _tell_lost(self) -> None:
+        if self._lost:
+            self._lost = False
+            self.emptied.emit()
+
+    def _shows_chosen(self) -> bool:
+        return self.layers.currentText() in self.layers.additionalItems()
+
+
+class LayerChoice(QDialog):
+    """Several of some layers, in the order of the layers panel.
+
+    Parameters
+    ----------
+    layers
+        To choose from.
+    parent
+        A widget of the dialog.
+    """
+
+    def __init__(self, layers: Sequence[QgsMapLayer], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Tiles of one image")
+        self._layers = list(layers)
+        self.list = QListWidget(self)
+        for layer in self._layers:
+            item = QListWidgetItem(layer.name(), self.list)
+            item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
+            item.setCheckState(Qt.CheckState.Unchecked)
+        box = QDialogButtonBox(
+            QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel, self
+        )
+        box.accepted.connect(self.accept)
+        box.rejected.connect(self.reject)
+        layout = QVBoxLayout(self)
+        layout.addWidget(QLabel("Where tiles overlap, the upper one is used.", self))
+        layout.addWidget(self.list)
+        layout.addWidget(box)
+
+    def chosen(self) -> list[QgsMapLayer]:
+        """Return what is ticked, the top one first."""
+        ticked = Qt.CheckState.Checked
+        rows = range(self.list.count())
+        return [self._layers[row] for row in rows if self.list.item(row).checkState() == ticked]
+
+
+class AreaPicker(QWidget):
+    """Everything, what the map shows, or the polygons of a layer.
+
+    Parameters
+    ----------
+    canvas
+        The map.
+    parent
+        The dialog.
+    """
+
+    EVERYTHING, MAP, POLYGONS = range(3)
+
+    def __init__(self, canvas: QgsMapCanvas, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._canvas = canvas
+        self.kind = QComboBox(self)
+        self.kind.addItems(["All that both images show", "What the map shows", "Polygons of"])
+        self.layers = QgsMapLayerComboBox(self)
+        self.layers.setFilters(QgsMapLayerProxyModel.PolygonLayer)
+        self.layers.setMinimumContentsLength(16)
+        _stretch(self.layers)
+        _stretch(self.kind)
+        _lay_out(self, self.kind, self.layers)
+        self.kind.currentIndexChanged.connect(self._show)
+        self._show()
+
+    def _show(self) -> None:
+        self.layers.setVisible(self.kind.currentIndex() == self.POLYGONS)
+
+    def extent(self) -> QgsReferencedRectangle | None:
+        """Return what the map shows now, if that is the area; else None."""
+        if self.kind.currentIndex() != self.MAP:
+            return None
+        settings = self._canvas.mapSettings()
+        return QgsReferencedRectangle(self._canvas.extent(), settings.destinationCrs())
+
+    def layer(self) -> QgsMapLayer | None:
+        """Return the layer of polygons, if that is the area; else None."""
+        return self.layers.currentLayer() if self.kind.currentIndex() == self.POLYGONS else None
+
+
+class ModelPicker(QWidget):
+    """A bundled model, or the file of another.
+
+    Parameters
+    ----------
+    parent
+        The dialog.
+    """
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.models = QComboBox(self)
+        self.models.addItem("the program's own choice", None)
+        self._bundled: set[str] = set()
+        self.models.setMinimumContentsLength(24)
+        _stretch(self.models)
+        _lay_out(self, self.models, _menu_button(self, [("A model file…", self.choose_file)]))
+
+    def value(self) -> str | None:
+        """Return the name or path of the model; None leaves it to the program."""
+        found = self.models.currentData()
+        return None if found is None else str(found)
+
+    def set_bundled(self, entries: Sequence[dict[str, Any]]) -> None:
+        """Offer the models that came with the program, as `geodamage models list --json` says.
+
+        Parameters
+        ----------
+        entries
+            An object for each.
+        """
+        kept = self.value()
+        names = {str(entry["name"]): entry for entry in entries if entry.get("name")}
+        for gone in self._bundled - set(names) - {kept}:
+            self.models.removeItem(self.models.findData(gone))
+        for name, entry in names.items():
+            row = self.models.findData(name)
+            if row < 0:
+                self.models.addItem(describe_model(entry), name)
+            else:
+                self.models.setItemText(row, describe_model(entry))
+        self._bundled = set(names)
+        self.set_value(kept)
+
+    def set_value(self, model: str | None) -> None:
+        """Choose a model by its name or path."""
+        row = self.models.findData(model)
+        if row < 0:
+            self.models.addItem(Path(str(model)).name, model)
+            row = self.models.count() - 1
+        self.models.setCurrentIndex(row)
+
+    def choose_file(self) -> None:
+        """Ask for the file of a model."""
+        path, _ = QFileDialog.getOpenFileName(self, "Model", "", MODELS)
+        if path:
+            self.set_value(path)
+
+
+def describe_model(entry: dict[str, Any]) -> str:
+    """Return a model in one line: its name, the imagery it is for, and its licence."""
+    card = entry.get("card") or {}
+    parts = [str(entry["name"])]
+    finest, coarsest = card.get("gsd_min"), card.get("gsd_max")
+    if finest is not None and coarsest is not None:
+        parts.append(f"pixels of {finest:g} to {coarsest:g} m")
+    if card.get("licence"):
+        parts.append(str(card["licence"]))
+    return " · ".join(parts)
+
+
+def _rasters() -> list[QgsRasterLayer]:
+    """Return the raster layers of the project, in the order of the layers panel."""
+    order = QgsProject.instance().layerTreeRoot().layerOrder()
+    return [layer for layer in order if isinstance(layer, QgsRasterLayer)]
+
+
+def _stretch(widget: QWidget) -> None:
+    widget.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+
+
+def _menu_button(parent: QWidget, entries: list[tuple[str, Any]]) -> QToolButton:
+    """Return a button with a dot menu, or without one where there is one entry."""
+    button = QToolButton(parent)
+    button.setText("…")
+    if len(entries) == 1:
+        button.setToolTip(entries[0][0])
+        button.clicked.connect(lambda checked=False: entries[0][1]())
+        return button
+    menu = QMenu(button)
+    for title, slot in entries:
+        menu.addAction(title).triggered.connect(lambda checked=False, slot=slot: slot())
+    button.setMenu(menu)
+    button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+    button.setStyleSheet("QToolButton::menu-indicator { image: none; }")
+    return button
+
+
+def _lay_out(widget: QWidget, *parts: QWidget) -> None:
+    layout = QHBoxLayout(widget)
+    layout.setContentsMargins(0, 0, 0, 0)
+    for part in parts:
+        layout.addWidget(part)

@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The Processing algorithms of the plugin: parameters in, command run, layers out."""
+
+from __future__ import annotations
+
+from geodamage_qgis.processing.assess import Assess
+from geodamage_qgis.processing.batch import Batch
+from geodamage_qgis.processing.buildings import Buildings
+from geodamage_qgis.processing.scoring import Masks, Score
+
+#: Every algorithm of the provider.
+ALGORITHMS = (Assess, Buildings, Batch, Score, Masks)

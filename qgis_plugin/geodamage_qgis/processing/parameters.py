@@ -1,0 +1,324 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Parameters of the Processing algorithms, as those have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from qgis.core import (
+    QgsProcessing,
+    QgsProcessingParameterBoolean,
+    QgsProcessingParameterEnum,
+    QgsProcessingParameterExtent,
+    QgsProcessingParameterFeatureSource,
+    QgsProcessingParameterField,
+    QgsProcessingParameterMultipleLayers,
+    QgsProcessingParameterNumber,
+    QgsProcessingParameterRasterDestination,
+    QgsProcessingParameterString,
+    QgsProcessingParameterVectorDestination,
+)
+from qgis.core import QgsProcessingParameterDefinition as Parameter
+
+from geodamage_qgis.errors import PluginError
+from geodamage_qgis.program.commands import (
+    BUILDINGS_TTA_CHOICES,
+    SENSOR_CHOICES,
+    TTA_CHOICES,
+    VECTOR_EXTENSIONS,
+    VOTE_CHOICES,
+)
+
+PRE = "PRE"
+POST = "POST"
+IMAGE = "IMAGE"
+MODEL = "MODEL"
+FOOTPRINTS = "FOOTPRINTS"
+ID_FIELD = "ID_FIELD"
+AOI = "AOI"
+AOI_EXTENT = "AOI_EXTENT"
+OUTPUT = "OUTPUT"
+RASTER = "RASTER"
+PROBABILITIES = "PROBABILITIES"
+REPORT = "REPORT"
+SUMMARY = "SUMMARY"
+DEVICE = "DEVICE"
+TTA = "TTA"
+VOTE = "VOTE"
+POST_SENSOR = "POST_SENSOR"
+THRESHOLD = "THRESHOLD"
+REGULARISE = "REGULARISE"
+BANDS = "BANDS"
+SCALE = "SCALE"
+MIN_AREA = "MIN_AREA"
+SIMPLIFY = "SIMPLIFY"
+TILE = "TILE"
+BATCH_SIZE = "BATCH_SIZE"
+MEMORY = "MEMORY"
+THREADS = "THREADS"
+ALLOW_REMOTE = "ALLOW_REMOTE"
+OVERWRITE = "OVERWRITE"
+
+
+def explained(parameter: Parameter, text: str) -> Parameter:
+    """Give a parameter its help, which is its tooltip, too."""
+    parameter.setHelp(text)
+    return parameter
+
+
+def advanced(parameter: Parameter) -> Parameter:
+    """Fold a parameter away."""
+    parameter.setFlags(parameter.flags() | Parameter.FlagAdvanced)
+    return parameter
+
+
+def text(name: str, title: str, help_text: str, default: str | None = None) -> Parameter:
+    """Make a parameter that takes words and may be left empty."""
+    parameter = QgsProcessingParameterString(name, title, defaultValue=default, optional=True)
+    return explained(parameter, help_text)
+
+
+def number(
+    name: str,
+    title: str,
+    help_text: str,
+    *,
+    whole: bool = False,
+    least: float = 0.0,
+    most: float | None = None,
+) -> Parameter:
+    """Make a parameter that takes a number and may be left empty."""
+    kind = QgsProcessingParameterNumber.Integer if whole else QgsProcessingParameterNumber.Double
+    limits = (least,) if most is None else (least, most)
+    parameter = QgsProcessingParameterNumber(name, title, kind, None, True, *limits)
+    return explained(parameter, help_text)
+
+
+def switch(name: str, title: str, help_text: str, *, default: bool = False) -> Parameter:
+    """Make a parameter that is on or off."""
+    return explained(QgsProcessingParameterBoolean(name, title, default), help_text)
+
+
+def choice(name: str, title: str, help_text: str, choices: Iterable[str]) -> Parameter:
+    """Make a parameter that takes one of some words, the first unless given."""
+    words = list(choices)
+    parameter = QgsProcessingParameterEnum(name, title, words, False, words[0], False, True)
+    return explained(parameter, help_text)
+
+
+def images() -> list[Parameter]:
+    """Return the parameters of the two images."""
+    return [
+        _image(PRE, "Images before the disaster", _IMAGE_HELP),
+        _image(
+            POST,
+            "Images after the disaster",
+            "As for the images before. The two may differ in CRS, pixel size, extent and type.",
+        ),
+    ]
+
+
+def image() -> Parameter:
+    """Return the parameter of the one image."""
+    return _image(IMAGE, "Image", _IMAGE_HELP)
+
+
+_IMAGE_HELP = (
+    "One raster layer or GeoTIFF, or the tiles of one mosaic, the top one first. A layer "
+    "with a GeoTIFF behind it is read as that file, a plain virtual mosaic (.vrt) as its "
+    "tiles; others are exported first."
+)
+
+
+def _image(name: str, title: str, help_text: str) -> Parameter:
+    kind = QgsProcessing.TypeRaster
+    return explained(QgsProcessingParameterMultipleLayers(name, title, kind), help_text)
+
+
+def model() -> Parameter:
+    """Return the parameter of the model."""
+    return text(
+        MODEL,
+        "Model",
+        "Name of a bundled model (`geodamage models list` names them), or path of a .onnx file or "
+        "of an ensemble's .toml; the program's own choice unless given.",
+    )
+
+
+def footprints() -> list[Parameter]:
+    """Return the parameters that say where buildings are."""
+    return [
+        explained(
+            _polygons(FOOTPRINTS, "Building footprints"),
+            "Grade these polygons instead of finding buildings. None of them is dropped.",
+        ),
+        explained(
+            QgsProcessingParameterField(
+                ID_FIELD, "Field with the identity of footprints", None, FOOTPRINTS, optional=True
+            ),
+            "Becomes building_id; else the footprints' own numbers.",
+        ),
+    ]
+
+
+def areas() -> list[Parameter]:
+    """Return the parameters that say which buildings are reported."""
+    return [
+        explained(
+            _polygons(AOI, "Area of interest (polygons)"),
+            "Only buildings that lie in these polygons are reported.",
+        ),
+        explained(
+            QgsProcessingParameterExtent(AOI_EXTENT, "Area of interest (extent)", optional=True),
+            "Only buildings that lie in this rectangle are reported. Give polygons or an extent, "
+            "not both.",
+        ),
+    ]
+
+
+def _polygons(name: str, title: str) -> Parameter:
+    kinds = [QgsProcessing.TypeVectorPolygon]
+    return QgsProcessingParameterFeatureSource(name, title, kinds, optional=True)
+
+
+def scene_options() -> list[Parameter]:
+    """Return the parameters of grading that few people change."""
+    plain = [
+        _device(),
+        choice(
+            TTA, "Mirror images",
+            "none or flips: average over mirror images; four times the work.", TTA_CHOICES,
+        ),
+        choice(
+            VOTE, "What grades a building",
+            "probabilities: those of its pixels, summed; pixels: the grade that most of its pixels "
+            "have by the rules of the model.", VOTE_CHOICES,
+        ),
+        choice(
+            POST_SENSOR, "What took the images after",
+            "optical or sar: a radar image needs a model that takes one; channels and scaling are "
+            "then of the images before alone.", SENSOR_CHOICES,
+        ),
+        *_image_options("both images"),
+    ]  # fmt: skip
+    return [advanced(parameter) for parameter in plain]
+
+
+def building_options() -> list[Parameter]:
+    """Return the parameters of finding buildings that few people change."""
+    plain = [
+        _device(),
+        choice(
+            TTA, "Mirror images",
+            "none, flips or full: average over mirror images, four times the work, or over these "
+            "and the same transposed, eight times.", BUILDINGS_TTA_CHOICES,
+        ),
+        number(
+            THRESHOLD, "Threshold",
+            "A pixel is building above this probability; the model's own unless given.", most=1,
+        ),
+        *_image_options("the image"),
+    ]  # fmt: skip
+    return [advanced(parameter) for parameter in plain]
+
+
+def _device() -> Parameter:
+    return text(
+        DEVICE,
+        "Device",
+        "auto, cpu, cuda or cuda:N: where the model runs; auto unless given.",
+        "auto",
+    )
+
+
+def _image_options(whose: str) -> list[Parameter]:
+    return [
+        text(BANDS, "Channels", f"As 3,2,1: channels of {whose}, counted from 1."),
+        text(
+            SCALE, "Scaling",
+            "As 0,3000: values that become 0 and 255; for imagery that is not 8-bit.",
+        ),
+        number(MIN_AREA, "Smallest building, m²", "20 m² unless given."),
+        number(SIMPLIFY, "Simplify polygons by, metres", "Not unless given."),
+        number(
+            TILE, "Window size, pixels", "The result does not depend on it.", whole=True, least=1
+        ),
+        number(BATCH_SIZE, "Windows a call of the model", "1 unless given.", whole=True, least=1),
+        number(
+            THREADS, "Threads", "Of the model; all processors unless given.", whole=True
+        ),
+        switch(
+            ALLOW_REMOTE, "Read images on the network",
+            "Read http, https and s3 addresses of layers; they are not read unless this is on.",
+        ),
+    ]  # fmt: skip
+
+
+def memory() -> Parameter:
+    """Return the parameter of the memory of one scene."""
+    help_text = "As 800MB: what the work is planned for; 1.5GB unless given."
+    return advanced(text(MEMORY, "Memory", help_text))
+
+
+def overwrite() -> Parameter:
+    """Return the parameter that lets results be replaced."""
+    return switch(
+        OVERWRITE,
+        "Replace results that are there",
+        "Without it, a result that is there is left as it is, and nothing is done.",
+    )
+
+
+def result() -> Parameter:
+    """Return the parameter of the layer of buildings."""
+    kind = QgsProcessing.TypeVectorPolygon
+    return explained(
+        QgsProcessingParameterVectorDestination(OUTPUT, "Buildings", kind),
+        f"A file: {', '.join(VECTOR_EXTENSIONS)}. Its facts come beside it, in OUTPUT.json.",
+    )
+
+
+def raster_file(name: str, title: str, help_text: str) -> Parameter:
+    """Make a parameter of an image that is written where one asks for it."""
+    parameter = QgsProcessingParameterRasterDestination(name, title, None, True, False)
+    return explained(parameter, help_text)
+
+
+# ------------------------------------------------------------------------------ what was given
+
+
+def read_bands(given: str) -> tuple[int, ...] | None:
+    """Return the numbers of `3,2,1`, or None where nothing is given.
+
+    Raises
+    ------
+    PluginError
+        If it is something else.
+    """
+    return _read_numbers(given, "Channels", "3,2,1", int)
+
+
+def read_scale(given: str) -> tuple[float, float] | None:
+    """Return the two numbers of `0,3000`, or None where nothing is given.
+
+    Raises
+    ------
+    PluginError
+        If it is something else.
+    """
+    numbers = _read_numbers(given, "Scaling", "0,3000", float)
+    if numbers is not None and (len(numbers) != 2 or not numbers[0] < numbers[1]):
+        raise PluginError(f"Scaling {given}: write two numbers, the lower first, as 0,3000")
+    return numbers
+
+
+def _read_numbers(given: str, title: str, example: str, kind: type) -> Any:
+    if not given.strip():
+        return None
+    try:
+        return tuple(kind(part) for part in given.split(","))
+    except ValueError as error:
+        raise PluginError(
+            f"{title} {given}: write numbers separated by commas, as {example}"
+        ) from error

@@ -1,0 +1,73 @@
+import json
+
+import geopandas as gpd
+import numpy as np
+import shapely
+
+from geodamage.fields import NAMES
+from geodamage.output.publication import read_sidecar
+from tests.assessments import comparable, run, write_footprints
+from tests.conftest import (
+    ROOFS,
+    UTM,
+    Roof,
+)
+
+
+def test_footprints_all_come_out(pair, model, tmp_path):
+    far = Roof(500, 500, 20, 20, 1)
+    half = Roof(118, 120, 20, 20, 1)  # 10 of its 20 rows are beyond the images
+    shapes = [*(roof.polygon for roof in ROOFS), far.polygon, half.polygon, None]
+    ids = [f"b{n}" for n in range(7)] + ["null"]
+    footprints = write_footprints(tmp_path / "f.gpkg", ids, shapes)
+    frame = run(pair, tmp_path / "b.gpkg", model, "--footprints", footprints)
+    frame = frame.set_index("building_id").loc[ids]
+    assert frame["damage_class"].to_list()[:5] == [roof.grade for roof in ROOFS]
+    assert (frame["status"][:5] == "assessed").all()
+    assert frame["status"].to_list()[5:] == ["not_assessed", "partial", "not_assessed"]
+    assert frame["status_reason"].to_list()[5:] == ["outside_pre", "outside_pre", "no_geometry"]
+    graded = list(NAMES[NAMES.index("damage") : NAMES.index("status")])
+    assert frame.loc[["b5", "null"], graded].isna().all(axis=None)
+    assert frame["valid_fraction"].to_list()[:7] == [1, 1, 1, 1, 1, 0, 0.5]
+    assert frame.geometry.isna().to_list() == [False] * 7 + [True]
+    assert shapely.equals(frame.geometry.to_numpy()[:7], np.array(shapes[:7])).all()
+    assert (frame["source"] == "f.gpkg").all()
+    facts = read_sidecar(tmp_path / "b.gpkg")
+    assert facts["footprints"]["count"] == facts["buildings"] == 8
+    assert facts["buildings_per_status"] == {"assessed": 5, "partial": 1, "not_assessed": 2}
+
+
+def test_footprints_do_not_depend_on_the_tile_nor_on_their_crs(pair, model, tmp_path):
+    footprints = write_footprints(tmp_path / "f.gpkg", range(5), [r.polygon for r in ROOFS])
+    expected = run(pair, tmp_path / "a.gpkg", model, "--footprints", footprints)
+    found = run(pair, tmp_path / "b.gpkg", model, "--footprints", footprints, "--tile", 48)
+    assert comparable(found).equals(comparable(expected))
+    degrees = gpd.read_file(footprints).to_crs(4326)
+    degrees.to_file(tmp_path / "d.geojson")
+    found = run(pair, tmp_path / "c.gpkg", model, "--footprints", tmp_path / "d.geojson")
+    assert found.set_index("building_id")["damage_class"].to_dict() == {
+        str(n): roof.grade for n, roof in enumerate(ROOFS)
+    }
+
+
+def test_a_footprint_of_a_pixel_is_graded_with_its_ring(pair, model, tmp_path):
+    dots = [Roof(60, 50, 1, 1, 2), Roof(108, 70, 1, 2, 4)]
+    footprints = write_footprints(tmp_path / "f.gpkg", ["a", "b"], [d.polygon for d in dots])
+    frame = run(pair, tmp_path / "b.gpkg", model, "--footprints", footprints)
+    assert sorted(frame["damage_class"]) == [2, 4]
+    assert set(frame["status"]) == {"partial"}
+    assert set(frame["status_reason"]) == {"too_small"}
+
+
+def test_an_id_field_is_kept(pair, model, tmp_path):
+    frame = gpd.GeoDataFrame(
+        {"uid": ["x", "y"], "ref": [7, 9]}, geometry=[r.polygon for r in ROOFS[:2]], crs=UTM
+    )
+    frame.to_file(tmp_path / "f.gpkg")
+    options = "--footprints", tmp_path / "f.gpkg", "--id-field", "ref"
+    found = run(pair, tmp_path / "b.geojson", model, *options)
+    assert sorted(found["building_id"].astype(str)) == ["7", "9"]
+    text = json.loads((tmp_path / "b.geojson").read_text())
+    assert [f["id"] for f in text["features"]] == [
+        f["properties"]["building_id"] for f in text["features"]
+    ]

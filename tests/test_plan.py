@@ -1,0 +1,152 @@
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from geodamage.errors import OptionError, ResourceError
+from geodamage.plan import BASE_BYTES, BASE_MODEL_BYTES, READ_BYTES, STRIP_BYTES, make_plan
+from geodamage.windows import Window
+from tests.fakes import SMALL, make_card
+
+
+def enough(card, batch, columns, tile=None):
+    """Return bytes that suffice for so many columns of the largest windows."""
+    window = (tile or card.tile) ** 2
+    own = card.bytes_per_pixel * window * batch
+    return BASE_BYTES + own + columns * window * (READ_BYTES + STRIP_BYTES)
+
+
+@SMALL
+@given(
+    st.integers(0, 10**6),
+    st.integers(0, 10**6),
+    st.integers(1, 200_000),
+    st.integers(1, 200_000),
+    st.sampled_from([1, 8, 32]),
+    st.integers(0, 100),
+    st.integers(1, 8),
+    st.floats(4e8, 8e9),
+    st.sampled_from(["local", "global"]),
+)
+def test_a_plan_keeps_within_its_memory(
+    row, column, rows, columns, stride, halo, batch, memory, context
+):
+    card = make_card(stride=stride, halo=halo, tile=512, bytes_per_pixel=1500.0, context=context)
+    region = Window(row, column, rows, columns)
+    try:
+        plan = make_plan(region, card, batch=batch, memory=memory)
+    except ResourceError:
+        smallest = 2 * card.margin + max(card.margin, stride)
+        if context == "global":
+            smallest = card.tile
+        assume(memory > enough(card, 1, 1, smallest + stride))
+        raise
+    window = plan.window[0] * plan.window[1]
+    core = plan.core[0] * plan.core[1]
+    width = plan.columns * plan.core[1] + 2 * plan.halo
+    need = BASE_BYTES + card.bytes_per_pixel * window * plan.batch
+    need += plan.window[0] * width * READ_BYTES + core * plan.columns * STRIP_BYTES
+    assert need <= memory
+    assert 1 <= plan.batch <= batch
+    assert plan.halo >= halo
+    for number in (*plan.origin, *plan.core, plan.halo):
+        assert number % stride == 0
+    assert row - stride < plan.origin[0] <= row
+    assert column - stride < plan.origin[1] <= column
+    assert max(plan.window) <= card.tile
+    if context == "global":
+        assert plan.window == (card.tile, card.tile)
+
+
+@SMALL
+@given(
+    st.builds(
+        Window, st.integers(0, 40), st.integers(0, 40), st.integers(1, 90), st.integers(1, 90)
+    ),
+    st.sampled_from([1, 4, 16]),
+    st.integers(0, 9),
+    st.integers(1, 4),
+)
+def test_strips_hold_whole_cores_and_tile_the_region(region, stride, halo, columns):
+    card = make_card(stride=stride, halo=halo, tile=64)
+    plan = make_plan(region, card, memory=enough(card, 1, columns))
+    times = np.zeros((region.bottom + 128, region.right + 128), int)
+    for strip in plan.strips():
+        cores = list(plan.cores(strip))
+        assert sum(core.size for core in cores) == strip.size
+        for core in cores:
+            assert core.row % stride == core.column % stride == 0
+            times[core.slices] += 1
+    assert (times[region.slices] == 1).all()
+    assert times.max() == 1
+
+
+def test_little_memory_makes_blocks_of_columns():
+    card = make_card(stride=4, halo=4, tile=32)
+    wide = Window(0, 0, 64, 1000)
+    assert len(list(make_plan(wide, card).blocks())) == 1
+    narrow = make_plan(wide, card, memory=enough(card, 1, 3))
+    assert len(list(narrow.blocks())) > 5
+
+
+def test_too_little_memory_is_refused_with_numbers():
+    card = make_card(tile=512, halo=32, stride=16, bytes_per_pixel=2000.0)
+    with pytest.raises(
+        ResourceError, match=r"0\.40 GB of memory are not enough .*'fake', which needs 0\.\d\d GB"
+    ):
+        make_plan(Window(0, 0, 1000, 1000), card, memory=4e8)
+
+
+def test_what_is_said_to_be_needed_is_enough():
+    card = make_card(tile=512, halo=32, stride=16, bytes_per_pixel=2000.0, context="global")
+    region = Window(0, 0, 1000, 1000)
+    with pytest.raises(ResourceError) as caught:
+        make_plan(region, card, memory=4e8)
+    needed = float(str(caught.value).split("needs ")[1].split(" GB")[0]) * 1e9
+    make_plan(region, card, memory=needed + 1e7)
+    with pytest.raises(ResourceError):
+        make_plan(region, card, memory=needed - 1e7)
+
+
+def test_large_models_are_part_of_the_plan():
+    card = make_card(tile=512, halo=32, stride=16, bytes_per_pixel=2000.0)
+    region = Window(0, 0, 5000, 5000)
+    plain = make_plan(region, card, memory=1.5e9)
+    assert make_plan(region, card, memory=1.5e9, resident=7_013_575) == plain
+    heavy = make_plan(region, card, memory=1.8e9, resident=300_000_000 + BASE_MODEL_BYTES)
+    assert heavy == plain
+    with pytest.raises(ResourceError) as caught:
+        make_plan(region, card, memory=1.5e9, resident=5_600_000_000)
+    needed = str(caught.value).split("raise --memory to ")[1].split("GB or more")[0]
+    assert 6.2 < float(needed) < 6.5
+    make_plan(region, card, memory=float(needed) * 1e9, resident=5_600_000_000)
+
+
+def test_the_window_of_a_global_model_comes_from_its_card():
+    card = make_card(context="global", tile=96, stride=16, halo=10)
+    plan = make_plan(Window(5, 7, 300, 400), card, memory=1e10)
+    assert plan.window == (96, 96)
+    assert plan.core == (64, 64)  # the overlap is the halo in whole strides
+    assert plan.halo == 16
+
+
+@pytest.mark.parametrize("tile", [-32, 0, 16, 30, 33])
+def test_a_tile_that_does_not_fit_is_refused(tile):
+    card = make_card(stride=4, halo=7, tile=32)
+    with pytest.raises(OptionError, match=f"--tile {tile}: must be a multiple of 4 and above 16"):
+        make_plan(Window(0, 0, 100, 100), card, tile=tile)
+
+
+def test_the_tile_of_a_global_model_is_fixed():
+    card = make_card(context="global", tile=32)
+    assert make_plan(Window(0, 0, 100, 100), card, tile=32).window == (32, 32)
+    with pytest.raises(
+        OptionError, match=r"sees its whole window at once.*leave the option out \(32"
+    ):
+        make_plan(Window(0, 0, 100, 100), card, tile=64)
+
+
+@pytest.mark.parametrize("batch", [0, -1])
+def test_a_batch_without_windows_is_refused(batch):
+    with pytest.raises(OptionError, match="--batch-size"):
+        make_plan(Window(0, 0, 100, 100), make_card(), batch=batch)
