@@ -189,13 +189,10 @@ def count(bench: Bench, model: Predictor, digest: str, kept: Path) -> Counted:
     content = read_counts(kept)
     if content.get("digest") != digest:
         # It asks for nothing that not every predictor has.
-        steps = evaluate_model(job, cast(Ensemble, model), pairs)
-        while True:
-            try:
-                say(f"{kept.parent.name}: {next(steps).pair}")
-            except StopIteration as end:
-                tallies = [end.value.tallies[pair] for pair in pairs]
-                break
+        with evaluate_model(job, cast(Ensemble, model), pairs) as work:
+            for step in work:
+                say(f"{kept.parent.name}: {step.pair}")
+        tallies = [work.result().tallies[pair] for pair in pairs]
         content = {
             "digest": digest,
             "pixels": [[t.official.localisation, *t.official.damage] for t in tallies],

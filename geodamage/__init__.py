@@ -1,12 +1,17 @@
 """From a pre- and a post-disaster GeoTIFF to one polygon per building with its damage grade.
 
-    from geodamage import Scene, find_buildings, load_model, predict, write_buildings
+    import geodamage
 
-    model = load_model("fast")
-    with Scene.open("pre.tif", "post.tif", gsd=model.card.gsd) as scene:
-        strips = predict(scene, model)
-        buildings = find_buildings(strips, scene.grid, scene.region, model.card)
-        write_buildings(buildings, "buildings.geojson", scene.grid.crs)
+    result = geodamage.assess("pre.tif", "post.tif", output="buildings.geojson")
+    result.buildings, result.summary, result.warnings, result.facts
+
+Step by step, where strips of probabilities are wanted, too:
+
+    model = geodamage.load_model("fast")
+    with geodamage.Scene.open("pre.tif", "post.tif", model=model) as scene:
+        strips = geodamage.predict(scene, model)
+        found = geodamage.find_buildings(strips, scene.grid, scene.region, model.card)
+        geodamage.write_buildings(found, "buildings.geojson", scene.grid.crs)
 
 Importing the package is instant: a name's module is imported when the name is first used.
 """

@@ -25,7 +25,7 @@ class Prediction(NamedTuple):
         float32 (rows, columns), 0-1: probability of a building.
     damage
         float32 (4, rows, columns), not negative: the four grades as the model scores them. Where
-        the pair was cut into tiles, they sum to 1.
+        the pair was cut into windows, they sum to 1.
     probabilities
         float32 (5, rows, columns): background, then the four grades.
     """
@@ -53,7 +53,7 @@ def predict_pair(
 ) -> Prediction:
     """Predict a pair of images in memory.
 
-    An image that fits into the tile of the model is seen at once: by a local model as it is,
+    An image that fits into the window of the model is seen at once: by a local model as it is,
     mirrored at the bottom and the right where a side is not of whole strides; by a global model in
     exactly its window, mirrored likewise where it is smaller. Beyond the other sides the model
     sees what its own padding holds, as the published networks do. A larger image is cut up as
@@ -75,7 +75,7 @@ def predict_pair(
     ModelError
         If the model takes other channels, or lacks a head.
     ResourceError
-        If one tile needs more memory.
+        If one window needs more memory.
     """
     _check(pre, post)
     before = _planes(model.card, pre, model.card.pre_channels)

@@ -1,8 +1,6 @@
 """How probabilities are kept in the eight bits of a saved map."""
 
-#: Steps of a saved map between 0 and 1, as in the rasters that geodamage writes; 1 byte a pixel.
+#: Steps of a probability between 0 and 1, in the rasters that geodamage writes and in saved maps.
 MAP_STEPS = 250
-
-
 #: Code of a pixel that a map says nothing about.
 MAP_UNKNOWN = 255

@@ -130,3 +130,13 @@ class GsdWarning(GeodamageWarning):
 
 class SceneWarning(GeodamageWarning):
     """The pair is usable, and something about it is odd."""
+
+
+def one_line(error: BaseException) -> str:
+    """Return what an error says, in one line."""
+    return " ".join(str(error).split())
+
+
+def without_advice(error: BaseException) -> str:
+    """Return what GDAL says, in one line, without the advice for its own command line."""
+    return one_line(error).partition(";")[0]

@@ -1,6 +1,5 @@
 """The fields of a building, in order: what `buildings` fills and every vector format writes."""
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -46,7 +45,7 @@ class Field(NamedTuple):
 
 
 FIELDS: tuple[Field, ...] = (
-    Field("building_id", "text", "id of the footprint, else a hash of place and size"),
+    Field("building_id", "text", "id of the footprint, else of a place in the building"),
     Field("damage", "text", "damage grade, xBD spelling", nullable=True),
     Field("damage_class", "integer", "damage grade, 1 (no damage) to 4 (destroyed)", nullable=True),
     Field("p_none", "number", "probability of no damage, 0-1", nullable=True, decimals=4),
@@ -68,7 +67,7 @@ NAMES: tuple[str, ...] = tuple(field.name for field in FIELDS)
 
 #: What `geodamage buildings` writes of a footprint; what both have in common is called alike.
 FOOTPRINT_FIELDS: tuple[Field, ...] = (
-    Field("building_id", "text", "hash of place and size"),
+    Field("building_id", "text", "id of a place in the building"),
     Field("probability", "number", "mean probability of a building, 0-1", decimals=4),
     Field("status", "text", "assessed or partial"),
     Field("status_reason", "text", "why it is partial", nullable=True),
@@ -122,13 +121,3 @@ def _column(column: pd.Series, field: Field) -> pd.Series:
 
 
 STATUSES = ("assessed", "partial", "not_assessed")
-
-
-def identity(lon: float, lat: float, area: float) -> str:
-    """Return a building's identity: a hash of its place and size.
-
-    The same building of the same scene has the same identity, whatever tile, thread or area of
-    interest it was found with.
-    """
-    text = f"{lon:.6f},{lat:.6f},{area:.1f}"
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

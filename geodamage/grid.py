@@ -5,8 +5,10 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+import shapely
 from affine import Affine
 from pyproj import CRS, Geod, Transformer
+from shapely.geometry.base import BaseGeometry
 
 from geodamage.windows import Window
 
@@ -22,7 +24,7 @@ class GsdRange(NamedTuple):
     maximum: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Grid:
     """Where the pixels of a raster lie: CRS, transform and shape; equal by value.
 
@@ -39,6 +41,17 @@ class Grid:
     crs: CRS
     transform: Affine
     shape: tuple[int, int]
+
+    def __repr__(self) -> str:
+        a, b, c, d, e, f = self.transform[:6]
+        return f"<Grid: {self.summary}; transform ({a:g}, {b:g}, {c:.10g}, {d:g}, {e:g}, {f:.10g})>"
+
+    @property
+    def summary(self) -> str:
+        """Size, pixel and CRS in a few words."""
+        rows, columns = self.shape
+        gsd = f"{np.prod(self.gsd) ** 0.5:.3g} m"
+        return f"{rows:,} x {columns:,} pixels of {gsd}, {_name(self.crs)}"
 
     @property
     def window(self) -> Window:
@@ -87,4 +100,42 @@ class Grid:
         return upright and self.transform.a > 0 > self.transform.e and abs(across / down - 1) < 0.01
 
 
+def _name(crs: CRS) -> str:
+    """Return the authority's name of a CRS, such as EPSG:32616, else the name it has."""
+    authority = crs.to_authority()
+    return ":".join(authority) if authority else str(crs.name)
+
+
 SENSORS = ("optical", "sar")
+
+
+def geodesic_area(shape: BaseGeometry) -> float:
+    """Return the area of the polygons of a shape in degrees, m²; their rings may run either way."""
+    parts = shapely.get_parts(shape)
+    polygons = shapely.orient_polygons(parts[shapely.get_dimensions(parts) == 2])
+    return float(sum(abs(WGS84.geometry_area_perimeter(part)[0]) for part in polygons))
+
+
+def ground_area(shape: BaseGeometry, crs: CRS) -> float:
+    """Return the geodesic area of the polygons of a shape in a CRS, m²."""
+    to_lonlat = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
+
+    def place(points: np.ndarray) -> np.ndarray:
+        return np.column_stack(to_lonlat.transform(points[:, 0], points[:, 1]))
+
+    return geodesic_area(shapely.transform(shape, place))
+
+
+def utm_zone(lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
+    """Return the EPSG code of the UTM zone (WGS 84) of each place, int64.
+
+    Zones are those of 6 degrees: Norway and Svalbard have no exceptions, as in EPSG's areas of use.
+    A place on a border belongs to the zone east of it, one on the equator to the north. Beyond
+    84° N and 80° S there is a zone, too; who wants none there looks at the latitude.
+
+    Source: EPSG dataset, 32601 to 32660 north and 32701 to 32760 south.
+    """
+    # PROJ's own query takes a second a place, gives two zones on a border and none near the poles;
+    # the test holds these numbers against what its database says.
+    zone = ((np.asarray(lon) + 180) % 360 // 6).astype(np.int64) + 1
+    return np.where(np.asarray(lat) < 0, 32700, 32600) + zone

@@ -4,96 +4,99 @@ It is the work of `geodamage.assessment` without a second date: the same scene, 
 writers.
 """
 
-import time
-from collections.abc import Generator, Iterator
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, overload
 
 import geopandas as gpd
-import numpy as np
 
-from geodamage.ahead import close
-from geodamage.assessment import STATEMENT, Coverage, Progress, Source, scene_options, versions
-from geodamage.buildings.finding import (
-    BuildingCounts,
-    BuildingOptions,
-    count_seen,
-    find_footprints,
-    pixel_area,
-)
+from geodamage.buildings.finding import find_footprints
 from geodamage.errors import ModelError, OptionError
 from geodamage.fields import FOOTPRINT_FIELDS
+from geodamage.job import (
+    Coverage,
+    Progress,
+    Result,
+    RunOptions,
+    Source,
+    call_values,
+    job_fields,
+    refuse_beside_job,
+    run_at_once,
+    with_options,
+)
 from geodamage.model.card import Card
 from geodamage.model.ensemble import Ensemble
-from geodamage.model.loading import DEFAULT_MODEL, load_model
+from geodamage.model.loading import load_model
 from geodamage.model.onnx import Model
-from geodamage.output.publication import RASTER_EXTENSIONS, Publication, check_output
-from geodamage.output.rasters import BuildingProbabilityRaster, MaskRaster, raster_bytes
-from geodamage.output.vectors import vector_writer
-from geodamage.plan import make_plan
-from geodamage.prediction import UNSEEN, Strip, run_plan
-from geodamage.scene.options import SceneOptions
-from geodamage.scene.scene import Scene
-from geodamage.sources import find
+from geodamage.output.rasters import BuildingProbabilityRaster, MaskRaster
+from geodamage.plan import Plan
+from geodamage.prediction import Strip, run_plan
+from geodamage.run import Run
+from geodamage.work import Work, long_work
 
 
 @dataclass(frozen=True, kw_only=True)
-class LocalisationJob:
-    """One search for buildings: what goes in, what comes out, and how."""
+class LocalisationJob(RunOptions):
+    """One search for buildings: what goes in, what comes out, and how.
+
+    Every value is checked when the job is made, in the words of `geodamage buildings`.
+
+    Attributes
+    ----------
+    image
+        A GeoTIFF, a folder, a glob, `@list.txt`, or several of them.
+    output
+        Vector file; the extension picks the format.
+    model
+        Name of a bundled model, or a path; its localisation is used, and no other head.
+    device
+        `auto`, `cpu`, `cuda`, `cuda:N`, `tensorrt`, `tensorrt:N` or `openvino`.
+    threads
+        CPU threads for inference; 0 takes every processor.
+    tta
+        `none`; `flips` to average over four mirror images; `full` over these and the same
+        transposed.
+    scales
+        Sizes at which the model is asked; 1 is the image's own.
+    threshold
+        A pixel is building where its probability is above this, 0-1; None takes the model's.
+    raster
+        COG of the buildings: a mask.
+    probabilities
+        COG of the probability of a building.
+    scene
+        How the image is read, `SceneOptions`; those for `pre` count.
+    buildings
+        How polygons are made, `BuildingOptions`.
+    regularise
+        Give buildings right-angled outlines where these fit.
+    tile
+        Window size, pixels; None takes the model's. The result does not depend on it.
+    batch_size
+        Windows per model call.
+    memory
+        Memory that the work is planned for: bytes, or a text such as `2GB`.
+    date
+        Date of the image, as the sidecar shall say it.
+    ids_from
+        Earlier result; a building that overlaps one of its buildings by more than half of their
+        union takes over its `building_id`.
+    overwrite
+        Replace results that are there already.
+    """
 
     image: Source
-    """A GeoTIFF, a folder, a glob, `@list.txt`, or several of them."""
-    output: Path
-    """Vector file; the extension picks the format."""
-    model: str | PathLike[str] = DEFAULT_MODEL
-    """Name of a bundled model, or a path; its localisation is used, and no other head."""
-    device: str = "auto"
-    """`auto`, `cpu`, `cuda` or `cuda:N`."""
-    threads: int = 0
-    """Of inference; 0 takes every processor."""
-    tta: str = "none"
-    """`none`, `flips` or `full`."""
     scales: tuple[float, ...] = (1.0,)
-    """Sizes at which the model is asked; 1 is the image's own."""
     threshold: float | None = None
-    """A pixel is building where its probability is above this; None takes the model's."""
-    raster: Path | None = None
-    """COG of the buildings: a mask."""
-    probabilities: Path | None = None
-    """COG of the probability of a building."""
-    scene: SceneOptions = field(default_factory=SceneOptions)
-    """How the image is read; of its options those for `pre` count."""
-    buildings: BuildingOptions = field(default_factory=BuildingOptions)
-    """How polygons are made."""
     regularise: bool = False
-    """Give buildings right-angled outlines where these fit."""
-    tile: int | None = None
-    """Window size; None takes the model's."""
-    batch_size: int = 1
-    """Windows a call of the model."""
-    memory: float = 1.5e9
-    """Bytes the whole process may take."""
-    date: str | None = None
-    """Of the image, as the sidecar shall say it."""
-    overwrite: bool = False
-    """Replace results that are there already."""
 
     def __post_init__(self) -> None:
-        if self.threshold is not None and not 0 <= self.threshold < 1:
-            raise OptionError(f"--threshold {self.threshold:g}: give 0 or more, and less than 1")
-        if not self.scales or not all(0.1 <= scale <= 10 for scale in self.scales):
-            given = ",".join(f"{scale:g}" for scale in self.scales)
-            raise OptionError(f"--tta-scales {given}: give numbers from 0.1 to 10")
+        super().__post_init__()
         if self.regularise and self.buildings.simplify > 0:
             raise OptionError("--regularise and --simplify: give one of the two")
-        if self.raster is not None and self.raster == self.probabilities:
-            raise OptionError(
-                f"--raster and --probabilities are both {self.raster}; give two names"
-            )
 
 
 @dataclass
@@ -103,7 +106,7 @@ class FootprintSummary(Coverage):
     Attributes
     ----------
     area
-        Of all buildings, m².
+        Ground area of all buildings, m².
     """
 
     area: float = 0.0
@@ -125,186 +128,142 @@ class FootprintSummary(Coverage):
         }
 
 
-def localise(job: LocalisationJob) -> Generator[Progress, None, FootprintSummary]:
-    """Find the buildings of an image and write them; a generator of progress.
+@overload
+def localise(image: LocalisationJob) -> Work[Progress, Result[FootprintSummary]]: ...
 
-    Closing it stops the work and leaves no file. The results stand under their final names when it
-    is exhausted; its return value is the summary.
+
+@overload
+def localise(
+    image: Source,
+    *,
+    output: str | PathLike[str] | None = None,
+    progress: Callable[[Progress], object] | None = None,
+    date: str | None = None,
+    **options: Any,
+) -> Result[FootprintSummary]: ...
+
+
+@with_options("buildings", "LocalisationJob")
+def localise(
+    image: LocalisationJob | Source,
+    *,
+    output: str | PathLike[str] | None = None,
+    progress: Callable[[Progress], object] | None = None,
+    date: str | None = None,
+    **options: Any,
+) -> Result[FootprintSummary] | Work[Progress, Result[FootprintSummary]]:
+    """Find the buildings of one image.
+
+        footprints = geodamage.localise("image.tif").buildings
+
+    With `output` the same files are written as by `geodamage buildings`. Of a `LocalisationJob`
+    alone the work is returned before it has begun, to be iterated for its progress.
+
+    Parameters
+    ----------
+    image
+        A GeoTIFF, a folder, a glob, `@list.txt`, or several of them; or a `LocalisationJob`.
+    output
+        Vector file to write; the extension picks the format. The sidecar stands beside it.
+    progress
+        Called with each `Progress`: `stage`, `done` of `total` pixels, `buildings`, `message`.
+    date
+        Date of the image, for the sidecar.
+    OPTIONS
+
+    Returns
+    -------
+    `Result`; of a job a `Work` that has it as its result.
 
     Raises
     ------
     GeodamageError
-        Of the kind that fits; see `geodamage.errors`.
+        If something is refused or fails; which kind of it is raised, `geodamage.errors` says.
+    TypeError
+        If there is no such option.
     """
-    started = time.monotonic()
-    _check_outputs(job)
-    model = load_model(
-        job.model, device=job.device, threads=job.threads, tta=job.tta, scales=job.scales
-    )
-    card = _localisation_card(job, model.card)
-    yield Progress("open", message=f"model {card.name} {card.version}, {model.provider}")
-    yield Progress("open", message=f"licence of the model: {card.licence}")
-    options = scene_options(job.scene, card, maps=model.maps)
-    with Scene.open(job.image, None, gsd=card.gsd, options=options) as scene:
-        for warning in scene.warnings:
-            yield Progress("open", message=warning, warning=True)
-        plan = make_plan(
-            scene.region,
-            card,
-            tile=job.tile,
-            batch=job.batch_size,
-            memory=job.memory,
-            resident=model.resident_bytes,
-            maps=len(model.maps),
+    if isinstance(image, LocalisationJob):
+        given = {"output": output, "progress": progress, "date": date} | options
+        refuse_beside_job(given)
+        return _localisation(image)
+    values = call_values("buildings", "LocalisationJob", options)
+    values = job_fields("buildings", "LocalisationJob", values)
+
+    def begin(file: Path) -> Work[Progress, Result[FootprintSummary]]:
+        return _localisation(LocalisationJob(image=image, output=file, date=date, **values))
+
+    return run_at_once(begin, output, progress)
+
+
+@long_work
+def _localisation(job: LocalisationJob) -> Generator[Progress, None, Result[FootprintSummary]]:
+    return (yield from _Localisation(job).steps())
+
+
+class _Localisation(Run[LocalisationJob, FootprintSummary]):
+    """A run that finds buildings."""
+
+    kind: ClassVar[Mapping[str, str]] = {"result": "footprints"}
+    fields = FOOTPRINT_FIELDS
+    grades = MaskRaster
+    probabilities = BuildingProbabilityRaster
+
+    def images(self) -> tuple[Source, Source | None]:
+        """Return the image."""
+        return self.job.image, None
+
+    def load(self) -> Model | Ensemble:
+        """Load the model, to be asked at all sizes."""
+        job = self.job
+        return load_model(
+            job.model, device=job.device, threads=job.threads, tta=job.tta, scales=job.scales
         )
-        strips = run_plan(scene, model, plan, localisation_only=True)
-        summary = yield from _run(job, scene, model, card, strips, started)
-    yield Progress("done", summary.pixels, summary.pixels, summary.buildings)
-    return summary
 
-
-def _check_outputs(job: LocalisationJob) -> None:
-    inputs = [Path(name) for name in find(job.image, allow_remote=job.scene.allow_remote)]
-    inputs += [] if job.scene.aoi is None else [job.scene.aoi]
-    check_output(job.output, inputs=inputs, overwrite=job.overwrite)
-    for raster in (job.raster, job.probabilities):
-        if raster is not None:
-            check_output(
-                raster, inputs=inputs, overwrite=job.overwrite, extensions=RASTER_EXTENSIONS
+    def card_for(self, card: Card) -> Card:
+        """Return the card with the threshold that was asked for."""
+        if card.task == "damage":
+            raise ModelError(
+                f"model {card.name!r} grades buildings and does not find them; "
+                "give one of the task assess or localisation"
             )
+        return card if self.job.threshold is None else replace(card, threshold=self.job.threshold)
 
+    def counted(self, pixels: int, area: float) -> FootprintSummary:
+        """Return an empty summary."""
+        return FootprintSummary(pixels=pixels, pixel_area=area)
 
-def _localisation_card(job: LocalisationJob, card: Card) -> Card:
-    """Return the card with the threshold that was asked for."""
-    if card.task == "damage":
-        raise ModelError(
-            f"model {card.name!r} grades buildings and does not find them; "
-            "give one of the task assess or localisation"
+    def predicted(self, plan: Plan) -> Iterator[Strip]:
+        """Predict where buildings are."""
+        return run_plan(self.scene, self.model, plan, localisation_only=True)
+
+    def found(self, strips: Iterator[Strip]) -> Iterator[gpd.GeoDataFrame]:
+        """Return the outlines of the buildings."""
+        return find_footprints(
+            strips,
+            self.scene.grid,
+            self.scene.region,
+            self.card,
+            options=self.job.buildings,
+            counts=self.counts,
+            former=self.former(),
+            right_angled=self.job.regularise,
         )
-    return card if job.threshold is None else replace(card, threshold=job.threshold)
 
+    def model_facts(self) -> dict[str, Any]:
+        """Return what the sidecar says of the model."""
+        return {**super().model_facts(), "scales": list(self.job.scales)}
 
-def _run(
-    job: LocalisationJob,
-    scene: Scene,
-    model: Model | Ensemble,
-    card: Card,
-    strips: Iterator[Strip],
-    started: float,
-) -> Generator[Progress, None, FootprintSummary]:
-    """Predict, outline and write; the results are published at the end."""
-    region = scene.region
-    summary = FootprintSummary(pixels=region.size, pixel_area=pixel_area(scene.grid))
-    counts = BuildingCounts()
-    with Publication(overwrite=job.overwrite) as publication, ExitStack() as stack:
-        partial = publication.partial(job.output)
-        vector = stack.enter_context(
-            vector_writer(partial, scene.grid.crs, fields=FOOTPRINT_FIELDS)
-        )
-        rasters = _Rasters(job, scene, publication, stack)
-        recorded = rasters.recorded(strips, summary)
-        stack.callback(close, recorded)
-        for frame in find_footprints(
-            recorded,
-            scene.grid,
-            region,
-            card,
-            options=job.buildings,
-            counts=counts,
-            right_angled=job.regularise,
-        ):
-            if len(frame):
-                vector.append(frame)
-                rasters.burn(frame)
-                summary.add(frame)
-            yield Progress("predict", rasters.done, region.size, summary.buildings)
-        yield Progress("write", region.size, region.size, summary.buildings)
-        stack.close()
-        summary.seconds = time.monotonic() - started
-        facts = _facts(job, scene, model, card, summary, counts)
-        for path in (job.output, job.raster, job.probabilities):
-            if path is not None:
-                publication.sidecar(path, facts)
-    return summary
-
-
-class _Rasters:
-    """The rasters that were asked for, written as strips and buildings pass."""
-
-    def __init__(
-        self, job: LocalisationJob, scene: Scene, publication: Publication, stack: ExitStack
-    ) -> None:
-        self.done = 0
-        self.mask: MaskRaster | None = None
-        self.probabilities: BuildingProbabilityRaster | None = None
-        needed = raster_bytes(scene.region, 1)
-        if job.raster is not None:
-            partial = publication.partial(job.raster, bytes_needed=needed)
-            self.mask = stack.enter_context(MaskRaster(partial, scene.grid, scene.region))
-        if job.probabilities is not None:
-            partial = publication.partial(job.probabilities, bytes_needed=needed)
-            self.probabilities = stack.enter_context(
-                BuildingProbabilityRaster(partial, scene.grid, scene.region)
-            )
-
-    def recorded(self, strips: Iterator[Strip], summary: FootprintSummary) -> Iterator[Strip]:
-        """Count and write each strip on its way."""
-        try:
-            for strip in strips:
-                summary.seen_pixels += count_seen(strip)
-                seen: np.ndarray = (strip.missing & UNSEEN) == 0
-                if self.mask is not None:
-                    self.mask.write_valid(strip.window, seen)
-                if self.probabilities is not None:
-                    self.probabilities.write(strip.window, strip.probabilities[1:], seen)
-                self.done += strip.window.size
-                yield strip
-        finally:
-            close(strips)
-
-    def burn(self, frame: gpd.GeoDataFrame) -> None:
-        """Paint buildings into the mask."""
-        if self.mask is not None:
-            self.mask.burn(frame)
-
-
-def _facts(
-    job: LocalisationJob,
-    scene: Scene,
-    model: Model | Ensemble,
-    card: Card,
-    summary: FootprintSummary,
-    counts: BuildingCounts,
-) -> dict[str, Any]:
-    """Return what the sidecar says."""
-    return {
-        "statement": STATEMENT,
-        "result": "footprints",
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "software": versions(),
-        "model": {
-            "name": card.name,
-            "version": card.version,
-            "sha256": card.sha256,
-            "licence": card.licence,
-            "training_data": card.training_data,
-            "provider": model.provider,
-            "tta": job.tta,
-            "scales": list(job.scales),
-        },
-        "date": job.date,
-        "scene": scene.facts(),
-        "thresholds": {
-            "localisation": card.threshold,
-            "seeds": card.seed_threshold,
-            "seed_depth": card.seed_depth,
-            **asdict(job.buildings),
-        },
-        "regularise": job.regularise,
-        **summary.facts(),
-        "cut_components": counts.cut_components,
-        "dropped_too_small": counts.too_small,
-        "not_regularised": counts.not_regularised if job.regularise else None,
-        "seconds": round(summary.seconds, 2),
-        "warnings": list(scene.warnings),
-    }
+    def own_facts(self) -> dict[str, Any]:
+        """Return what the sidecar says of the options and the figures."""
+        job, card = self.job, self.card
+        return {
+            "thresholds": {
+                "localisation": card.threshold,
+                "seeds": card.seed_threshold,
+                "seed_depth": card.seed_depth,
+                **asdict(job.buildings),
+            },
+            "regularise": job.regularise,
+            **self.count_facts(),
+            "not_regularised": self.counts.not_regularised if job.regularise else None,
+        }

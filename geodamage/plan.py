@@ -31,7 +31,7 @@ MAP_BYTES = 3
 STRIP_BYTES = 130
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """How a region is cut.
 
@@ -57,6 +57,14 @@ class Plan:
     halo: int
     columns: int
     batch: int
+
+    def __repr__(self) -> str:
+        rows, columns = self.window
+        return (
+            f"<Plan: {self.region.height:,} x {self.region.width:,} pixels in windows of "
+            f"{rows} x {columns}, halo {self.halo}, {self.columns} side by side, "
+            f"{self.batch} a call>"
+        )
 
     def blocks(self) -> Iterator[tuple[int, int]]:
         """Return first and last column (exclusive) of each column block, on the core lattice."""
@@ -100,7 +108,7 @@ def make_plan(
     region
         On a grid whose origin is a multiple of the stride.
     card
-        Of the model.
+        Card of the model.
     tile
         Window size with halo, pixels; None takes the card's.
     batch

@@ -91,7 +91,7 @@ def predict(
     model
         Any predictor.
     tile, batch, memory
-        As in `make_plan`; none of them changes the result of a local model.
+        The same as of `make_plan`; none of them changes the result of a local model.
     with_grades
         Grade each pixel by the rules of the model, too.
 

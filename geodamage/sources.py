@@ -9,9 +9,15 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
+from shapely.errors import ShapelyError
+
 from geodamage.errors import SceneError, SceneReadError
 
 Source = str | os.PathLike[str]
+
+#: What reading a vector file may raise. Errors of pyogrio are of RuntimeError; those of shapely,
+#: where a ring holds a NaN, are of nothing.
+VECTOR_ERRORS = (OSError, ValueError, RuntimeError, ShapelyError)
 
 _LONGEST_LIST = 16 * 2**20  # bytes of a list of files
 

@@ -2,10 +2,12 @@
 """Pack the plugin into the zip that QGIS and its plugin repository take.
 
     python qgis_plugin/package.py                  dist/geodamage_qgis-0.1.0.zip
-    python qgis_plugin/package.py --for-upload     refuse addresses that are only placeholders
+    python qgis_plugin/package.py --for-upload --email A --repository B [--homepage C --tracker D]
 
-The rules of the repository are checked before anything is written: metadata complete, a licence
-file, one folder at the top, no binaries, nothing that a run left behind, at most 25 MB. Equal
+Only who publishes the plugin knows its addresses, so they are given then and written into the zip;
+a zip for one's own use has none. The rules of the repository are checked before anything is
+written: metadata complete, a licence file, one folder at the top, no binaries, nothing that a run
+left behind, at most 25 MB. The documentation goes along as README.md, without its pictures. Equal
 sources give equal bytes. Only the standard library is needed.
 """
 
@@ -17,7 +19,7 @@ import os
 import re
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 PLUGIN = Path(__file__).resolve().parent / "geodamage_qgis"
@@ -25,9 +27,11 @@ PLUGIN = Path(__file__).resolve().parent / "geodamage_qgis"
 # Source of the rules: plugins.qgis.org, "Publish a plugin" (required metadata, size, licence file,
 # no binaries) and the PyQGIS cookbook, "Releasing your plugin".
 REQUIRED = (
-    "name", "qgisMinimumVersion", "description", "about", "version", "author", "email",
-    "repository", "tracker", "homepage", "icon", "tags", "changelog",
+    "name", "qgisMinimumVersion", "description", "about", "version", "author", "icon", "tags",
+    "changelog",
 )  # fmt: skip
+#: Addresses that the repository asks for, too.
+ADDRESSES = ("email", "repository", "tracker", "homepage")
 LARGEST = 25_000_000  # bytes
 #: A QGIS plugin is text; its icon is, too. Anything else would have to argue its case here.
 KINDS = (".py", ".txt", ".svg", ".qml", ".md", ".ui", ".json", "LICENSE")
@@ -74,6 +78,10 @@ def check_metadata(metadata: dict[str, str], *, for_upload: bool = False) -> Non
     missing = [key for key in REQUIRED if not metadata.get(key, "").strip()]
     if missing:
         raise PackageError(f"metadata.txt lacks {', '.join(missing)}")
+    unknown = [key for key in ADDRESSES if not metadata.get(key, "").strip()]
+    if for_upload and unknown:
+        options = ", ".join(f"--{key}" for key in unknown)
+        raise PackageError(f"an upload needs {', '.join(unknown)}; give {options}")
     if not VERSION.fullmatch(metadata["version"]):
         raise PackageError(f"metadata.txt: version {metadata['version']!r} is not like 1.2.3")
     if "plugin" in metadata["name"].lower():
@@ -114,7 +122,13 @@ def _walk(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def pack(folder: Path, output: Path, *, for_upload: bool = False) -> Path:
+def pack(
+    folder: Path,
+    output: Path,
+    *,
+    for_upload: bool = False,
+    addresses: Mapping[str, str] | None = None,
+) -> Path:
     """Write the zip of a plugin.
 
     Parameters
@@ -125,7 +139,9 @@ def pack(folder: Path, output: Path, *, for_upload: bool = False) -> Path:
         The zip, or the folder that it is written into under its own name. A zip that is there is
         replaced: it is made of the same sources, or of older ones.
     for_upload
-        Refuse placeholders in the metadata.
+        Refuse metadata without addresses, or with placeholders.
+    addresses
+        Written into the metadata of the zip, by the names of `ADDRESSES`.
 
     Returns
     -------
@@ -138,7 +154,8 @@ def pack(folder: Path, output: Path, *, for_upload: bool = False) -> Path:
     """
     if not NAME.fullmatch(folder.name):
         raise PackageError(f"{folder.name} is not a name for a plugin's folder")
-    metadata = read_metadata(folder)
+    addresses = addresses or {}
+    metadata = {**read_metadata(folder), **addresses}
     check_metadata(metadata, for_upload=for_upload)
     files = list_files(folder)
     for needed in ("LICENSE", "__init__.py", metadata["icon"]):
@@ -149,7 +166,13 @@ def pack(folder: Path, output: Path, *, for_upload: bool = False) -> Path:
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(f".{output.name}.partial")
     try:
-        _write(partial, folder, files)
+        contents = {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
+        lines = "".join(f"{key}={value}\n" for key, value in sorted(addresses.items()))
+        contents["metadata.txt"] += lines.encode()
+        manual = folder.parent / "README.md"
+        if manual.is_file():
+            contents["README.md"] = without_pictures(manual.read_text(encoding="utf-8")).encode()
+        _write(partial, folder.name, contents)
         size = partial.stat().st_size
         if size > LARGEST:
             raise PackageError(f"the zip has {size / 1e6:.1f} MB; at most 25 MB are taken")
@@ -159,15 +182,21 @@ def pack(folder: Path, output: Path, *, for_upload: bool = False) -> Path:
     return output
 
 
-def _write(path: Path, folder: Path, files: list[Path]) -> None:
+def without_pictures(text: str) -> str:
+    """Return the documentation as it goes into a zip: no pictures, links from inside the folder."""
+    text = re.sub(r"^!\[[^\]]*\]\([^)]*\)\n\n?", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^\*All pictures .*?\*\s", "", text, flags=re.MULTILINE | re.DOTALL)
+    return text.replace(f"]({PLUGIN.name}/", "](").replace(f"`{PLUGIN.name}/", "`")
+
+
+def _write(path: Path, name: str, contents: Mapping[str, bytes]) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for file in files:
-            name = f"{folder.name}/{file.relative_to(folder).as_posix()}"
-            entry = zipfile.ZipInfo(name, MOMENT)
+        for file, content in sorted(contents.items()):
+            entry = zipfile.ZipInfo(f"{name}/{file}", MOMENT)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.create_system = 3  # Unix, wherever it is packed
             entry.external_attr = 0o100644 << 16
-            archive.writestr(entry, file.read_bytes())
+            archive.writestr(entry, content)
 
 
 def main() -> None:
@@ -175,9 +204,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("-o", "--output", type=Path, default=PLUGIN.parents[1] / "dist")
     parser.add_argument("--for-upload", action="store_true", help="refuse placeholders")
+    for name in ADDRESSES:
+        parser.add_argument(f"--{name}", help="as the plugin repository asks for")
     options = parser.parse_args()
+    given = {name: getattr(options, name) for name in ADDRESSES if getattr(options, name)}
+    if "repository" in given:
+        given.setdefault("homepage", given["repository"])
+        given.setdefault("tracker", f"{given['repository'].rstrip('/')}/issues")
     try:
-        path = pack(PLUGIN, options.output, for_upload=options.for_upload)
+        path = pack(PLUGIN, options.output, for_upload=options.for_upload, addresses=given)
     except PackageError as error:
         sys.exit(f"error: {error}")
     sys.stdout.write(f"{path}: {path.stat().st_size / 1e3:.0f} kB\n")

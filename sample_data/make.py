@@ -129,6 +129,9 @@ def _only_id(properties: dict[str, Any]) -> dict[str, Any]:
 def write_pre(path: Path, image: Bytes) -> None:
     """Write the pre-event image: UTM, JPEG in a tiled GeoTIFF.
 
+    In RGB: the halved chroma of YCbCr is enlarged in one way or another by the JPEG libraries of
+    different wheels of rasterio, and everyone shall see the same sample.
+
     Parameters
     ----------
     path : pathlib.Path
@@ -136,9 +139,7 @@ def write_pre(path: Path, image: Bytes) -> None:
     image : numpy.ndarray
         uint8, shape (3, rows, columns).
     """
-    _write_tiff(
-        path, image, PRE_CRS, PRE_TRANSFORM, compress="jpeg", jpeg_quality=90, photometric="ycbcr"
-    )
+    _write_tiff(path, image, PRE_CRS, PRE_TRANSFORM, compress="jpeg", jpeg_quality=85)
 
 
 def write_radar(path: Path, image: Bytes) -> None:

@@ -69,13 +69,9 @@ def batch_of(scenes: Sequence[BatchScene], output: Path, model: Path, **options)
 
 def run(job: BatchJob) -> tuple[BatchSummary, list[BatchProgress]]:
     """Run a batch to its end."""
-    steps: list[BatchProgress] = []
     work = run_batch(job)
-    while True:
-        try:
-            steps.append(next(work))
-        except StopIteration as stop:
-            return stop.value, steps
+    steps = list(work)
+    return work.result(), steps
 
 
 def contents(folder: Path) -> dict[str, str]:

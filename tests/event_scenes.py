@@ -14,7 +14,7 @@ from pyproj import CRS, Transformer
 from geodamage.damage import GRADES, LABELS
 from geodamage.event.looks import Look, SceneLooks, scene_looks
 from geodamage.event.merging import EventSummary, merge_event
-from geodamage.fields import NAMES, empty_frame, identity
+from geodamage.fields import NAMES, empty_frame
 from geodamage.output.publication import Publication, sidecar_path
 from geodamage.output.vectors import vector_writer
 
@@ -87,7 +87,7 @@ def _row(house: House, to_lonlat: Transformer) -> dict[str, object]:
         p[house.grade - 1] = house.confidence
     graded = house.grade is not None
     return {
-        "building_id": house.identity or identity(lon, lat, area),
+        "building_id": house.identity or f"{lon:.6f},{lat:.6f},{area:.1f}",
         "damage": LABELS[GRADES[house.grade - 1]] if graded else None,
         "damage_class": house.grade,
         **dict(zip(NAMES[3:7], p, strict=True)),
@@ -158,12 +158,7 @@ def write_scene(
 
 def merge(looks: Iterable[Look], output: Path, **options: object) -> EventSummary:
     """Merge to the end."""
-    work = merge_event(list(looks), output, **options)
-    while True:
-        try:
-            next(work)
-        except StopIteration as stop:
-            return stop.value
+    return merge_event(list(looks), output, **options).result()
 
 
 def layer(path: Path, name: str = "buildings") -> gpd.GeoDataFrame:

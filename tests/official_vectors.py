@@ -1,5 +1,6 @@
 """The ten vectors of the official metric: masks built in code, and what its scorer says."""
 
+import cv2
 import numpy as np
 
 Y, X = np.mgrid[:1024, :1024]
@@ -144,3 +145,20 @@ COUNTS = {
         *[(49152, 0, 0), (40960, 0, 0), (40960, 0, 0), (45056, 0, 0)],
     ],
 }
+
+
+def write_masks(folder, images, part="test"):
+    """Write masks, by id, in the official layout; return the two folders."""
+    predictions, targets = folder / "predictions", folder / "targets"
+    for path in (predictions, targets):
+        path.mkdir(parents=True, exist_ok=True)
+    for number, masks in images.items():
+        names = (
+            predictions / f"{part}_localization_{number}_prediction.png",
+            predictions / f"{part}_damage_{number}_prediction.png",
+            targets / f"{part}_localization_{number}_target.png",
+            targets / f"{part}_damage_{number}_target.png",
+        )
+        for path, mask in zip(names, masks, strict=True):
+            assert cv2.imwrite(str(path), mask)
+    return predictions, targets

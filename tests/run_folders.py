@@ -12,7 +12,7 @@ from training.recipe import Recipe, as_toml
 SPLIT = "pair,part\nflood_9,train\nstorm_1,validation\nstorm_2,test\nflood_3,test\n"
 
 
-def write_weights(path: Path, network: str, task: str, seed: int = 0) -> Path:
+def write_weights(path: Path, network: str, task: str, seed: int = 0, *, prefix: str = "") -> Path:
     """Write random weights that let little of the surroundings through, so that a halo settles."""
     torch.manual_seed(seed)
     module = create_network(network, task=task)
@@ -20,7 +20,7 @@ def write_weights(path: Path, network: str, task: str, seed: int = 0) -> Path:
         for layer in module.modules():
             if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3):
                 layer.weight *= 0.1
-    save_checkpoint(module, path, epoch=7, best_score=0.5)
+    save_checkpoint(module, path, epoch=7, best_score=0.5, prefix=prefix)
     return path
 
 

@@ -208,6 +208,39 @@ def test_an_area_of_interest_limits_the_result_and_not_the_halo(pair, model, fou
     assert facts["assessed_km2"] == pytest.approx(area.area / 1e6, rel=0.05)
 
 
+def test_identities_of_an_earlier_result_are_taken_over(pair, model, found, tmp_path):
+    earlier = found.assign(building_id=[f"house {n}" for n in range(len(found))])
+    earlier.geometry = earlier.geometry.translate(0.5, 0)  # a pixel off
+    path = tmp_path / "b.gpkg"
+    earlier.iloc[1:].to_file(path)
+    frame = run(pair, path, model, "--ids-from", path, "--overwrite")
+    names = dict(zip(found["building_id"], earlier["building_id"], strict=True))
+    expected = {names.get(name, name) for name in found["building_id"][1:]}
+    assert set(frame["building_id"]) == expected | {found["building_id"][0]}
+    facts = read_sidecar(path)["ids_from"]
+    assert facts == {"file": "b.gpkg", "taken_over": len(found) - 1}
+
+
+def test_what_is_no_earlier_result_of_the_place_is_refused(pair, model, found, tmp_path):
+    def refusal(code, *options):
+        command = ["assess", *pair, "-o", tmp_path / "b.gpkg", "--model", model, *options]
+        result = run_command(*command)
+        assert result.exit_code == code, result.stderr
+        assert listing(tmp_path) == before
+        return result.stderr
+
+    found[["damage", "geometry"]].to_file(tmp_path / "nameless.gpkg")
+    found.translate(90_000, 0).to_frame("geometry").assign(building_id="7").to_file(
+        tmp_path / "far.gpkg"
+    )
+    before = listing(tmp_path)
+    nameless, far = tmp_path / "nameless.gpkg", tmp_path / "far.gpkg"
+    assert "no field 'building_id'" in refusal(4, "--ids-from", nameless)
+    assert "lies in the scene" in refusal(4, "--ids-from", far)
+    assert "no such file" in refusal(4, "--ids-from", tmp_path / "none.gpkg")
+    assert "give one of the two" in refusal(2, "--ids-from", far, "--footprints", far)
+
+
 def test_a_least_area(pair, model, tmp_path):
     frame = run(pair, tmp_path / "b.gpkg", model, "--min-area", 119)
     assert in_pixels(frame) == sorted(r for r in ROOFS if r.height * r.width / 4 > 119)

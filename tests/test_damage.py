@@ -31,7 +31,7 @@ def test_a_label_leads_back_to_its_grade(grade):
 
 @pytest.mark.parametrize("label", [UNCLASSIFIED, "No-Damage", ""])
 def test_a_label_without_a_grade_is_refused_with_the_known_ones(label):
-    with pytest.raises(ValueError, match="known: no-damage, minor-damage, major-damage, destroyed"):
+    with pytest.raises(ValueError, match=f"{label}.*no-damage, .*destroyed"):
         DamageGrade.from_label(label)
 
 

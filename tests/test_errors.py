@@ -4,7 +4,7 @@ import warnings
 import pytest
 
 from geodamage import errors
-from geodamage.errors import GeodamageError, GeodamageWarning
+from geodamage.errors import GeodamageError, GeodamageWarning, one_line, without_advice
 
 CLASSES = {
     name: value
@@ -104,3 +104,14 @@ def test_warnings_are_of_one_family():
         warnings.warn("odd", errors.GsdWarning, stacklevel=1)
     assert issubclass(caught[0].category, GeodamageWarning)
     assert issubclass(GeodamageWarning, UserWarning)
+
+
+def test_what_others_say_is_brought_to_one_line():
+    assert one_line(ValueError("first\n  second\tthird")) == "first second third"
+    assert one_line(ValueError()) == ""
+
+
+def test_the_advice_of_gdal_for_its_own_command_line_is_left_out():
+    said = "'a.gpkg' not recognized as being in a supported file format;\nuse ogrinfo --formats"
+    reason = without_advice(RuntimeError(said))
+    assert reason == "'a.gpkg' not recognized as being in a supported file format"

@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
+import shapely
 from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
-from pyproj import CRS
+from pyproj import CRS, Transformer
+from pyproj.database import query_utm_crs_info
 
-from geodamage.grid import Grid
+from geodamage.grid import WGS84, Grid, geodesic_area, ground_area, utm_zone
 from geodamage.windows import Window
 from tests.fakes import SMALL, TRANSFORM, UTM
 
@@ -64,3 +66,68 @@ def test_gsd_is_measured_on_the_ground():
 )
 def test_square_means_upright_and_as_high_as_wide(transform, square):
     assert Grid(UTM, transform, (10, 10)).is_square is square
+
+
+def test_zones_are_where_the_database_of_proj_has_them():
+    rng = np.random.default_rng(0)
+    zones = query_utm_crs_info(datum_name="WGS 84")
+    assert len(zones) == 120
+    for zone in zones:
+        area = zone.area_of_use
+        lon = rng.uniform(area.west, area.east, 20)
+        lat = rng.uniform(area.south, area.north, 20)
+        assert set(utm_zone(lon, lat).tolist()) == {int(zone.code)}
+
+
+@pytest.mark.parametrize(
+    ("lon", "lat", "epsg"),
+    [
+        (-180, 1, 32601),
+        (180, 1, 32601),
+        (186, 1, 32602),
+        (179.9, -1, 32760),
+        (6, 60, 32632),  # a border
+        (4, 60, 32631),  # Bergen, which Norway counts to 32
+        (0, 0, 32631),
+        (0, 85, 32631),
+        (0, -85, 32731),
+    ],
+)
+def test_the_zone_of_a_place(lon, lat, epsg):
+    assert utm_zone(np.array([lon]), np.array([lat])).tolist() == [epsg]
+
+
+def test_the_area_of_a_shape_does_not_depend_on_how_its_rings_run():
+    hole = shapely.box(1.25, 45.25, 1.5, 45.5)
+    ring = shapely.box(1, 45, 2, 46).difference(hole)
+    whole = shapely.MultiPolygon([ring, shapely.box(3, 45, 3.5, 45.5).reverse()])
+    parts = [shapely.box(1, 45, 2, 46), shapely.box(3, 45, 3.5, 45.5)]
+    expected = sum(abs(WGS84.geometry_area_perimeter(part)[0]) for part in parts)
+    expected -= abs(WGS84.geometry_area_perimeter(hole)[0])
+    assert geodesic_area(whole) == pytest.approx(expected, rel=1e-12)
+    assert geodesic_area(whole.reverse()) == pytest.approx(expected, rel=1e-12)
+
+
+def test_lines_and_points_have_no_area():
+    mixed = shapely.GeometryCollection(
+        [shapely.box(0, 0, 1, 1), shapely.LineString([(0, 0), (9, 9)])]
+    )
+    assert geodesic_area(mixed) == geodesic_area(shapely.box(0, 0, 1, 1))
+    assert geodesic_area(shapely.Polygon()) == 0
+
+
+def test_the_area_on_the_ground_is_that_of_the_ellipsoid():
+    square = shapely.box(500_000, 3_330_000, 500_100, 3_330_100)
+    assert ground_area(square, UTM) == pytest.approx(100 * 100 / 0.9996**2, rel=1e-5)
+    to_lonlat = Transformer.from_crs(UTM, 4326, always_xy=True)
+    degrees = shapely.transform(square, to_lonlat.transform, interleaved=False)
+    assert ground_area(degrees, CRS.from_epsg(4326)) == ground_area(square, UTM)
+
+
+def test_it_says_where_it_is():
+    assert repr(GRID) == (
+        "<Grid: 100 x 200 pixels of 0.5 m, EPSG:32616; "
+        "transform (0.5, 0, 500000, 0, -0.5, 3330560)>"
+    )
+    local = Grid(CRS.from_proj4("+proj=laea +lon_0=5 +datum=WGS84"), TRANSFORM, (1, 1))
+    assert "\n" not in repr(local)

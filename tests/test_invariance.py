@@ -64,10 +64,14 @@ def test_buildings_do_not_depend_on_how_the_work_is_cut(
 ):
     expected, found = found_by_default((pre, post)), find((pre, post), threads, **how)
     assert len(expected) > 20
-    ours = dict(zip(shapely.to_wkb(found.geometry), found["damage_class"], strict=True))
-    theirs = dict(zip(shapely.to_wkb(expected.geometry), expected["damage_class"], strict=True))
+    ours, theirs = (
+        dict(zip(shapely.to_wkb(frame.geometry), zip(*says, strict=True), strict=True))
+        for frame in (found, expected)
+        for says in [(frame["building_id"], frame["damage_class"])]
+    )
+    assert found["building_id"].is_unique
     differing = len(ours.keys() ^ theirs.keys())
     with capsys.disabled():
         print(f"\n{len(expected)} buildings, {differing} polygons not identical")  # noqa: T201
     assert differing <= len(expected) // 1000
-    assert all(grade == theirs[shape] for shape, grade in ours.items() if shape in theirs)
+    assert all(said == theirs[shape] for shape, said in ours.items() if shape in theirs)

@@ -4,6 +4,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from tests.notebooks import is_without_outputs, printed
+
 ROOT = Path(__file__).parents[1]
 NOTEBOOK = ROOT / "sample_data" / "quickstart.ipynb"
 
@@ -13,9 +15,7 @@ def read() -> nbformat.NotebookNode:
 
 
 def test_it_is_committed_without_outputs():
-    cells = [cell for cell in read().cells if cell.cell_type == "code"]
-    assert cells
-    assert all(not cell.outputs and cell.execution_count is None for cell in cells)
+    assert is_without_outputs(read())
 
 
 @pytest.mark.slow
@@ -24,13 +24,7 @@ def test_it_runs_from_top_to_bottom_and_finds_most_buildings(tmp_path, monkeypat
     monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     notebook = read()
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    printed = "".join(
-        output.text
-        for cell in notebook.cells
-        if cell.cell_type == "code"
-        for output in cell.outputs
-        if output.output_type == "stream" and output.name == "stdout"
-    )
-    recall = float(printed.split("(recall ")[1].split(")")[0])
+    said = printed(notebook)
+    recall = float(said.split("(recall ")[1].split(")")[0])
     assert recall > 0.5
     assert (tmp_path / "quickstart.geojson").stat().st_size > 1000

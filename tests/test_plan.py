@@ -91,9 +91,7 @@ def test_little_memory_makes_blocks_of_columns():
 
 def test_too_little_memory_is_refused_with_numbers():
     card = make_card(tile=512, halo=32, stride=16, bytes_per_pixel=2000.0)
-    with pytest.raises(
-        ResourceError, match=r"0\.40 GB of memory are not enough .*'fake', which needs 0\.\d\d GB"
-    ):
+    with pytest.raises(ResourceError, match=r"0\.40 GB .*'fake'.* 0\.\d\d GB"):
         make_plan(Window(0, 0, 1000, 1000), card, memory=4e8)
 
 
@@ -133,16 +131,14 @@ def test_the_window_of_a_global_model_comes_from_its_card():
 @pytest.mark.parametrize("tile", [-32, 0, 16, 30, 33])
 def test_a_tile_that_does_not_fit_is_refused(tile):
     card = make_card(stride=4, halo=7, tile=32)
-    with pytest.raises(OptionError, match=f"--tile {tile}: must be a multiple of 4 and above 16"):
+    with pytest.raises(OptionError, match=f"--tile {tile}: .*multiple of 4 .*16"):
         make_plan(Window(0, 0, 100, 100), card, tile=tile)
 
 
 def test_the_tile_of_a_global_model_is_fixed():
     card = make_card(context="global", tile=32)
     assert make_plan(Window(0, 0, 100, 100), card, tile=32).window == (32, 32)
-    with pytest.raises(
-        OptionError, match=r"sees its whole window at once.*leave the option out \(32"
-    ):
+    with pytest.raises(OptionError, match=r"leave the option out \(32"):
         make_plan(Window(0, 0, 100, 100), card, tile=64)
 
 
@@ -150,3 +146,12 @@ def test_the_tile_of_a_global_model_is_fixed():
 def test_a_batch_without_windows_is_refused(batch):
     with pytest.raises(OptionError, match="--batch-size"):
         make_plan(Window(0, 0, 100, 100), make_card(), batch=batch)
+
+
+def test_a_plan_says_how_it_cuts():
+    plan = make_plan(Window(0, 0, 100, 100), make_card(), batch=2)
+    rows, columns = plan.window
+    assert repr(plan) == (
+        f"<Plan: 100 x 100 pixels in windows of {rows} x {columns}, halo {plan.halo}, "
+        f"{plan.columns} side by side, {plan.batch} a call>"
+    )

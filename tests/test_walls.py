@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.python_files import imports
+from tests.python_files import graph_of, imports, sources_of
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "geodamage"
@@ -30,25 +30,8 @@ EXTRAS = {
 }
 
 
-def name_of(path: Path) -> str:
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-SOURCES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
-
-
-def module_of(name: str) -> str | None:
-    """Return the module of ours that an imported name is, or is in."""
-    while name and name not in SOURCES:
-        name = name.rpartition(".")[0]
-    return name or None
-
-
-GRAPH = {
-    name: {module for full in imports(path) if (module := module_of(full)) not in (None, name)}
-    for name, path in SOURCES.items()
-}
+SOURCES = sources_of("geodamage")
+GRAPH = graph_of(SOURCES)
 
 
 #: What each room may import beside itself and the foundations. Docs: the table of rooms.
@@ -67,7 +50,8 @@ ROOMS = {
 
 #: Modules of the root, from the lowest to the highest: the spine.
 FOUNDATIONS = {
-    "_version", "codes", "damage", "errors", "fields", "grid", "options", "sources", "windows",
+    "_version", "codes", "damage", "errors", "fields", "grid", "options", "schema", "sources",
+    "windows", "work",
 }  # fmt: skip
 MIDDLE = {"ahead", "plan", "prediction", "arrays"}
 #: Rooms that stand on predictions.

@@ -44,7 +44,8 @@ def turned(image: np.ndarray, turns: int, transposed: bool) -> np.ndarray:
 
 def turned_back(image: np.ndarray, turns: int, transposed: bool) -> np.ndarray:
     """Undo `turned`, the last step first."""
-    # Published (system 003): un-flipped before un-transposed, which turned the map by 180 degrees.
+    # Published (Open Cities' third place): un-flipped before un-transposed, which turned the map by
+    # 180 degrees.
     image = image.swapaxes(0, 1) if transposed else image
     return np.rot90(image, -turns)
 

@@ -9,12 +9,11 @@ chosen on the test places. The result is a table of facts for `training.export -
 """
 
 import argparse
-import contextlib
 import dataclasses
 import itertools
 import json
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,7 +34,7 @@ from geodamage.scores.buildings import building_score
 from geodamage.scores.evaluation import (
     Evaluation,
     EvaluationJob,
-    Progress,
+    EvaluationProgress,
     choose_pairs,
     evaluate_model,
     read_truth,
@@ -53,6 +52,7 @@ from geodamage.scores.tallies import (
     match_votes,
     sum_votes,
 )
+from geodamage.work import Work
 from geodamage.xbd.folders import Pair
 
 BOOTSTRAPS = 2000
@@ -260,21 +260,17 @@ def with_facts(card: Card, facts: Mapping[str, Any]) -> Card:
     return Card.from_json(json.dumps(dataclasses.asdict(card) | dict(facts)), card.name)
 
 
-def count(job: EvaluationJob, model: Ensemble) -> Generator[Progress, None, Evaluation]:
+def count(job: EvaluationJob, model: Ensemble) -> Work[EvaluationProgress, Evaluation]:
     """Count what a model at hand says of the pairs of a job, as `geodamage evaluate` does."""
     return evaluate_model(job, model, choose_pairs(job))
 
 
-def follow(work: Generator[Progress, None, Evaluation], say: Say) -> Evaluation:
+def follow(work: Work[EvaluationProgress, Evaluation], say: Say) -> Evaluation:
     """Run an evaluation to its end and say how it goes."""
-    with contextlib.closing(work):
-        while True:
-            try:
-                progress = next(work)
-            except StopIteration as stop:
-                evaluation: Evaluation = stop.value
-                return evaluation
+    with work:
+        for progress in work:
             say(progress.done, progress.total, progress.pair)
+    return work.result()
 
 
 def score(tallies: Sequence[Tally]) -> dict[str, Any]:

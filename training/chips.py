@@ -1,4 +1,4 @@
-r"""Classify chips of two sensors, EO and SAR, one of which teaches the other (system 002).
+r"""Classify chips of two sensors, EO and SAR, one of which teaches the other (CMKD).
 
     python -m training.chips train training/recipes/cross_modal_chips_sar.toml --data CHIPS
     python -m training.chips train training/recipes/cross_modal_chips_teacher.toml --data CHIPS
@@ -255,7 +255,7 @@ def scores_table(files: Sequence[ChipFile], probabilities: np.ndarray, found: As
 
 def write_submission(path: Path, files: Sequence[ChipFile], found: Assignment) -> None:
     """Write `image_id,class_id` in the order of the names, as the challenge takes it."""
-    # Source: KD2/results.csv of system 002: names as text, 101250 before 10765.
+    # Source: KD2/results.csv of CMKD: names as text, 101250 before 10765.
     part = path.with_name(path.name + ".partial")
     try:
         with part.open("w", newline="", encoding="utf-8") as file:
@@ -273,7 +273,7 @@ def write_submission(path: Path, files: Sequence[ChipFile], found: Assignment) -
 
 
 def convert(options: argparse.Namespace) -> None:
-    """Turn a network that system 002 pickled whole into a checkpoint of ours."""
+    """Turn a network that CMKD pickled whole into a checkpoint of ours."""
     check_new(options.output, overwrite=options.overwrite)
     # Size and scale of the published networks; ChipRecipe has them as its defaults.
     recipe = ChipRecipe(name="converted", network=options.network, classes=options.classes)

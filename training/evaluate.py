@@ -59,7 +59,7 @@ def evaluate(request: Request, say: Say = silent) -> Evaluation:
     Raises
     ------
     GeodamageError
-        Of the kind that fits; see `geodamage.errors`.
+        If something is refused or fails; which kind of it is raised, `geodamage.errors` says.
     """
     trained = [read_trained(source) for source in request.sources]
     if all(one.checkpoint.task == "localisation" for one in trained):

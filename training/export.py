@@ -88,9 +88,9 @@ class ExportJob:
     overwrite: bool = False
     """Replace a file that is there."""
     tolerance: float = TOLERANCE
-    """Of the halo: what changes a probability by no more counts as nothing."""
+    """Tolerance of the halo: what changes a probability by no more counts as nothing."""
     precisions: tuple[str, ...] = ()
-    """Of `fp16`, `half` and `int8`: variants to make beside it; they need `data`."""
+    """Variants to make beside it, some of `fp16`, `half` and `int8`; they need `data`."""
 
 
 def export_model(job: ExportJob, say: Say = silent) -> tuple[Card, Imported]:
@@ -108,7 +108,7 @@ def export_model(job: ExportJob, say: Say = silent) -> tuple[Card, Imported]:
     Raises
     ------
     GeodamageError
-        Of the kind that fits; see `geodamage.errors`.
+        If something is refused or fails; which kind of it is raised, `geodamage.errors` says.
     """
     check_output(job.output, overwrite=job.overwrite, extensions=(".onnx",))
     check_facts(job)
@@ -131,7 +131,7 @@ def export_variants(job: ExportJob, say: Say = silent) -> list[Variant]:
     Raises
     ------
     GeodamageError
-        Of the kind that fits; see `geodamage.errors`.
+        If something is refused or fails; which kind of it is raised, `geodamage.errors` says.
     """
     if not job.precisions:
         return []
@@ -142,24 +142,19 @@ def export_variants(job: ExportJob, say: Say = silent) -> list[Variant]:
             f"--precision {' '.join(job.precisions)}: variants are compared on labelled pairs; "
             "give --data, and of a checkpoint --split"
         )
-    work = optimise(
-        OptimisationJob(
-            calibration=job.data,
-            model=job.output,
-            output=job.output.parent,
-            precisions=job.precisions,
-            split=split,
-            part=trained.validation,
-            overwrite=job.overwrite,
-        )
+    optimisation = OptimisationJob(
+        calibration=job.data,
+        model=job.output,
+        output=job.output.parent,
+        precisions=job.precisions,
+        split=split,
+        part=trained.validation,
+        overwrite=job.overwrite,
     )
-    while True:
-        try:
-            step = next(work)
-        except StopIteration as stop:
-            variants: list[Variant] = stop.value
-            return variants
-        say(step.done, step.total, step.name)
+    with optimise(optimisation) as work:
+        for step in work:
+            say(step.done, step.total, step.name)
+    return work.result()
 
 
 def write_model(job: ExportJob, trained: Trained, facts: dict[str, Any]) -> tuple[Card, Imported]:

@@ -12,7 +12,7 @@ def optional(module: str, extra: str) -> Any:
     Parameters
     ----------
     extra
-        Of geodamage, that installs the package.
+        Extra of geodamage that installs the package.
 
     Raises
     ------

@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 
-from geodamage.assessment import scene_options
 from geodamage.codes import MAP_STEPS
 from geodamage.errors import GeodamageError, ModelError, OutputExistsError, ScoringError
 from geodamage.model.ensemble import Ensemble
@@ -28,7 +27,6 @@ from geodamage.model.loading import load_model
 from geodamage.output.publication import output_errors
 from geodamage.plan import make_plan
 from geodamage.prediction import UNSEEN, run_plan
-from geodamage.scene.options import SceneOptions
 from geodamage.scene.scene import Scene
 from geodamage.scores.footprints import draw, pair_files
 
@@ -48,7 +46,7 @@ class Step:
     member
         Its number among the candidates.
     jaccard
-        Of the mean of all that are chosen by then.
+        Jaccard index of the mean of all that are chosen by then.
     threshold
         That it has at.
     """
@@ -119,8 +117,7 @@ def predict_all(ensemble: Ensemble, image: Path, truth: Path) -> tuple[np.ndarra
     uint8 (members, n), bool (n,)
         Probabilities in steps of 1/250 of the pixels that image and truth show, and the truth.
     """
-    options = scene_options(SceneOptions(), ensemble.card)
-    with Scene.open(image, None, gsd=ensemble.card.gsd, options=options) as scene:
+    with Scene.open(image, None, model=ensemble) as scene:
         region = scene.region
         true = draw(truth, scene.grid.crop(region))
         known, found = true.known.copy(), []
@@ -169,9 +166,9 @@ def chosen_text(table: Mapping[str, Any], steps: Sequence[Step]) -> str:
     Parameters
     ----------
     table
-        Of the candidates.
+        Table of the candidates.
     steps
-        In the order in which they were taken.
+        Steps in the order in which they were taken.
     """
     counts: dict[int, int] = {}
     for step in steps:

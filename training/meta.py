@@ -69,7 +69,7 @@ class EpisodeSamples:
     Parameters
     ----------
     samples
-        Of all events.
+        Samples of all events.
     events
         Event of each of their pairs.
     """

@@ -32,7 +32,7 @@ class PublishedObjective(nn.Module):
     task
         `localisation`, `damage` or `assess`.
     loss
-        Of `build_loss`.
+        Loss that `build_loss` makes.
     """
 
     def __init__(self, scaling: Exported, task: str, loss: nn.Module) -> None:
@@ -118,8 +118,8 @@ def reduced(codes: Tensor, shape: tuple[int, int]) -> Tensor:
     uint8 (n, h, w)
         255 where less than half is known.
     """
-    # Published (system 003, train.py:226, 241): the cast of a bilinear mean, which made every cell
-    # that is not all building a background.
+    # Published (Open Cities' third place, train.py:226, 241): the cast of a bilinear mean, which
+    # made every cell that is not all building a background.
     known = (codes != NOT_ASSESSED).float()
     means = torch.stack([(codes == 1).float(), known], 1)
     building, seen = functional.adaptive_avg_pool2d(means, shape).unbind(1)

@@ -33,7 +33,7 @@ class Trained:
     checkpoint
         Its weights; of a run those of the best validation.
     recipe
-        Of a run; None of a checkpoint.
+        Recipe of a run; None of a checkpoint.
     """
 
     source: Path
@@ -161,7 +161,7 @@ class EvenDamage:
     Attributes
     ----------
     card
-        Of the localisation model, for both tasks.
+        Card of the localisation model, for both tasks.
     """
 
     def __init__(self, model: Predictor) -> None:

@@ -25,7 +25,7 @@ from geodamage.damage import COLOURS, GRADES, LABELS
 from geodamage.errors import GeodamageError, LabelError, OutputExistsError
 from geodamage.xbd.masks import write_targets
 from training.data.index import (
-    Entry,
+    IndexedPair,
     Problem,
     common_folder,
     index_pairs,
@@ -37,12 +37,12 @@ from training.data.sampling import inverse_frequency, sample_weights
 from training.data.splits import SCHEMES, SplitOptions, count_grades, overlaps
 
 
-def build_index(roots: Sequence[Path], output: Path) -> list[Entry]:
+def build_index(roots: Sequence[Path], output: Path) -> list[IndexedPair]:
     """Look at every pair; write the index and the problems."""
-    entries: list[Entry] = []
+    entries: list[IndexedPair] = []
     problems: list[Problem] = []
     for number, found in enumerate(index_pairs(tier_folders(roots)), start=1):
-        if isinstance(found, Entry):
+        if isinstance(found, IndexedPair):
             entries.append(found)
         else:
             problems.append(found)
@@ -59,7 +59,7 @@ def build_index(roots: Sequence[Path], output: Path) -> list[Entry]:
     return entries
 
 
-def take_subset(entries: Sequence[Entry], count: int, seed: int) -> list[Entry]:
+def take_subset(entries: Sequence[IndexedPair], count: int, seed: int) -> list[IndexedPair]:
     """Return some pairs for a look, from all events in turn."""
     rng = np.random.default_rng(seed)
     waiting = {
@@ -75,7 +75,7 @@ def take_subset(entries: Sequence[Entry], count: int, seed: int) -> list[Entry]:
 
 
 def split(
-    entries: Sequence[Entry], scheme: str, options: SplitOptions, *, accept_overlap: bool
+    entries: Sequence[IndexedPair], scheme: str, options: SplitOptions, *, accept_overlap: bool
 ) -> list[str]:
     """Split pairs into parts.
 
@@ -100,7 +100,7 @@ def split(
     return parts
 
 
-def write_split(path: Path, entries: Sequence[Entry], parts: Sequence[str]) -> None:
+def write_split(path: Path, entries: Sequence[IndexedPair], parts: Sequence[str]) -> None:
     """Write a split file; pairs without a part are left out."""
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
@@ -113,7 +113,7 @@ def write_split(path: Path, entries: Sequence[Entry], parts: Sequence[str]) -> N
 
 
 def write_counts(
-    path: Path, entries: Sequence[Entry], parts: Sequence[str], base: Path
+    path: Path, entries: Sequence[IndexedPair], parts: Sequence[str], base: Path
 ) -> dict[str, object]:
     """Write how often each class occurs, and the weights that follow for the training part."""
     learnt = [e for e, part in zip(entries, parts, strict=True) if part == "train"] or list(entries)
@@ -137,7 +137,7 @@ def write_counts(
     return facts
 
 
-def draw_classes(path: Path, entries: Sequence[Entry], parts: Sequence[str]) -> None:
+def draw_classes(path: Path, entries: Sequence[IndexedPair], parts: Sequence[str]) -> None:
     """Draw how many buildings of each grade each part has."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -168,7 +168,7 @@ def draw_classes(path: Path, entries: Sequence[Entry], parts: Sequence[str]) -> 
     figure.savefig(path, dpi=120)
 
 
-def write_masks(entries: Sequence[Entry], base: Path, output: Path) -> int:
+def write_masks(entries: Sequence[IndexedPair], base: Path, output: Path) -> int:
     """Draw the official target of every label file; return how many were written."""
     files = [
         base / entry.folder / "labels" / f"{entry.pair}_{date}_disaster.json"

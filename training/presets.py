@@ -3,9 +3,10 @@
 import dataclasses
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from geodamage.errors import OptionError
+from geodamage.schema import MisfitError, typed
 
 Options = TypeVar("Options")
 
@@ -69,14 +70,7 @@ def converted(key: str, value: Any, wanted: Any) -> Any:
     OptionError
         If it is of another type.
     """
-    if get_origin(wanted) is tuple:
-        inner = get_args(wanted)
-        if isinstance(value, list | tuple) and (inner[-1] is ... or len(inner) == len(value)):
-            kinds = [inner[0]] * len(value) if inner[-1] is ... else inner
-            return tuple(converted(key, v, k) for v, k in zip(value, kinds, strict=True))
-    elif wanted is float and type(value) is int:
-        return float(value)
-    elif type(value) is wanted:
-        return value
-    name = str(wanted) if get_origin(wanted) else wanted.__name__
-    raise OptionError(f"{key} = {value!r} is not {name}")
+    try:
+        return typed(key, value, wanted)
+    except MisfitError as error:
+        raise OptionError(str(error)) from error

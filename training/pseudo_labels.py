@@ -31,7 +31,8 @@ from training.data.building_tiles import OpenTile, Tile, check_bands
 from training.predictor import read_trained
 from training.prepare_buildings import CropOptions, crops_of, say, write_image
 
-#: Both below it: an image without a building. Source: system 003, inference.py:99-103.
+#: Both below it: an image without a building. Source: Open Cities' third place,
+#: inference.py:99-103.
 CALM = 0.2
 
 
@@ -42,13 +43,13 @@ class Crop:
     Attributes
     ----------
     name
-        For its files.
+        Name of its files.
     image
         uint8 (rows, columns, 3).
     answer
-        Of the ensemble.
+        Answer of the ensemble.
     scale, gsd
-        Of a `BuildingImage`.
+        Scale and GSD of a `BuildingImage`.
     """
 
     name: str

@@ -58,7 +58,7 @@ class Recipe:
     group: str = ""
     """What the run is compared with in the table of results; its name unless given."""
     network: str
-    """As `geodamage.networks.list_networks` names it."""
+    """Network by the name that `geodamage.networks.list_networks` gives."""
     task: str
     """`localisation`, `damage` or `assess`."""
     pretrained: bool = False
@@ -79,7 +79,7 @@ class Recipe:
     split: str = "split.csv"
     """Split file of training.prepare, beside the recipe; `--split` names another."""
     fold: int = -1
-    """Of a split into folds: the part that validates. -1 takes the parts by their names."""
+    """Part of a split into folds that validates. -1 takes the parts by their names."""
     subset: int = 0
     """Take only so many training pairs, for a look; 0 takes all."""
     validate_on: int = 0
@@ -101,7 +101,7 @@ class Recipe:
     workers: int = 0
     """Processes that prepare samples; 0 prepares them in this one."""
     seed: int = 1
-    """Of the weights and of every sample."""
+    """Seed of the weights and of every sample."""
 
     optimiser: str = "adamw"
     """`adamw`, `sgd`, or of timm `lookahead_lamb` or `lookahead_radam`."""
@@ -114,7 +114,7 @@ class Recipe:
     weight_decay: float = 1e-6
     """Decoupled (AdamW)."""
     momentum: float = 0.9
-    """Of SGD."""
+    """Momentum of SGD."""
     schedule: str = "constant"
     """How the rate moves; see `training.schedules`."""
     milestones: tuple[int, ...] = ()

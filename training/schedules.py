@@ -13,7 +13,7 @@ def learning_rate(recipe: Recipe, step: int, steps: int, per_epoch: int) -> floa
     step
         Counted from 0.
     steps
-        Of the whole training.
+        Steps of the whole training.
     per_epoch
         Steps of an epoch.
     """
@@ -37,7 +37,8 @@ def learning_rate(recipe: Recipe, step: int, steps: int, per_epoch: int) -> floa
 def _cosine_restarts(recipe: Recipe, epoch: int) -> float:
     """Fall along a cosine, then begin again.
 
-    Source: Loshchilov and Hutter 2017 (SGDR), equation 5; stepped by epoch, as system 004 does.
+    Source: Loshchilov and Hutter 2017 (SGDR), equation 5; stepped by epoch, as xView2SiameseUNet
+    does.
     """
     length, since = recipe.restart_epochs, epoch
     while since >= length:

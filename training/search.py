@@ -29,7 +29,7 @@ from training.runs.reports import TrainingError
 from training.steps import take_step, train
 from training.train import set_up
 
-#: Source: system 003, find_hyperparameters.py: both log-uniform.
+#: Source: Open Cities' third place, find_hyperparameters.py: both log-uniform.
 RATES, DECAYS = (1e-5, 1e-1), (1e-10, 1e-3)
 #: No batch beyond this is tried.
 MOST = 4096
@@ -42,9 +42,9 @@ class SearchJob:
     recipe: Path
     """Recipe that trials change."""
     data: Path
-    """Of `training.train`."""
+    """Folder of the data, the same as of `training.train`."""
     split: Path | None = None
-    """Of `training.train`."""
+    """Split file, the same as of `training.train`."""
     study: Path
     """SQLite file; plot and table are put beside it."""
     runs: Path
@@ -54,9 +54,9 @@ class SearchJob:
     device: str = "cpu"
     """Where trials run."""
     overrides: tuple[str, ...] = ()
-    """Of the recipe, for every trial."""
+    """Overrides of the recipe, for every trial."""
     seed: int = 1
-    """Of the choice of rates."""
+    """Seed of the choice of rates."""
 
     def options(self, *changes: str) -> argparse.Namespace:
         """Return what `training.train` would be given on its command line."""

@@ -15,21 +15,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from geodamage._version import __version__
-from geodamage.assessment import Job, scene_options
+from geodamage.assessment import Job
 from geodamage.batch.executors import Event, Outcome, Task, follow_task
-from geodamage.errors import (
-    InputError,
-    MissingExtraError,
-    OptionError,
-    ResourceError,
-)
+from geodamage.errors import InputError, MissingExtraError, OptionError, ResourceError, one_line
 from geodamage.grid import Grid
 from geodamage.model.ensemble import Ensemble
 from geodamage.model.loading import load_model
 from geodamage.model.onnx import Model
 from geodamage.plan import Plan
 from geodamage.prediction import Strip, run_plan
-from geodamage.scene.options import SceneOptions
 from geodamage.scene.scene import Scene
 from geodamage.windows import Window
 
@@ -48,7 +42,7 @@ def connect(stack: ExitStack, *, address: str | None = None, workers: int | None
     stack
         Closes the client, and a cluster that was begun here.
     address
-        Of a scheduler, `tcp://host:8786`, or the path of a scheduler file.
+        Address of a scheduler, `tcp://host:8786`, or the path of a scheduler file.
     workers
         Processes of this machine, where there is no address.
 
@@ -76,7 +70,7 @@ def connect(stack: ExitStack, *, address: str | None = None, workers: int | None
     try:
         return stack.enter_context(distributed.Client(**known, timeout=ANSWER))
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise OptionError(
             f"--dask {address}: no scheduler answers there ({reason}); give the address that "
             "`dask scheduler` prints, tcp://HOST:PORT"
@@ -146,7 +140,7 @@ class DaskExecutor:
             outcome: Outcome = future.result()
             return outcome
         error = future.exception() if future.status == "error" else None
-        reason = future.status if error is None else f"{type(error).__name__}: {_line(error)}"
+        reason = future.status if error is None else f"{type(error).__name__}: {one_line(error)}"
         return Outcome(
             name,
             error=f"the cluster gave it up ({reason}); see the logs of its workers, and try again "
@@ -165,10 +159,6 @@ def _threads(client: Any) -> int:
     return sum(int(count) for count in client.nthreads().values())
 
 
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())
-
-
 def run_on_worker(task: Task, version: str) -> Outcome:
     """Assess a scene on a worker; stop as soon as nobody wants the result any more."""
     if version != __version__:
@@ -179,16 +169,11 @@ def run_on_worker(task: Task, version: str) -> Outcome:
             error_code=OptionError.exit_code,
         )
     is_wanted = _watch()
-    steps = follow_task(task)
-    with contextlib.closing(steps):
-        while True:
-            try:
-                next(steps)
-            except StopIteration as stop:
-                outcome: Outcome = stop.value
-                return outcome
+    with follow_task(task) as steps:
+        for _ in steps:
             if not is_wanted():
                 return Outcome(task.name, error="taken back", error_code=ResourceError.exit_code)
+    return steps.result()
 
 
 def _watch() -> Callable[[], bool]:
@@ -212,7 +197,6 @@ class _View:
     """What a worker needs to see a scene as the client sees it."""
 
     job: Job
-    options: SceneOptions
     grid: Grid
     region: Window
 
@@ -238,7 +222,7 @@ def predict_on_cluster(
     job
         Says where the images are, and with what to predict.
     scene, model, plan
-        As the client has opened, loaded and made them.
+        Scene, model and plan that the client has opened, loaded and made.
     with_grades
         Grade each pixel by the rules of the model, too.
 
@@ -247,7 +231,7 @@ def predict_on_cluster(
     GeodamageError
         If a strip cannot be predicted.
     """
-    view = _View(job, scene_options(job.scene, model.card), scene.grid, scene.region)
+    view = _View(job, scene.grid, scene.region)
     waiting: deque[Any] = deque()
     parts = [strip_plan(plan, strip) for strip in plan.strips()]
     try:
@@ -271,8 +255,8 @@ def _gathered(waiting: deque[Any]) -> Strip:
         strip: Strip = future.result()
     except KilledWorker as error:
         raise ResourceError(
-            f"the workers that predicted a strip died ({_line(error)}); give them more memory or "
-            "lower --scene-memory"
+            f"the workers that predicted a strip died ({one_line(error)}); give them more memory "
+            "or lower --scene-memory"
         ) from error
     future.release()
     return strip
@@ -303,24 +287,21 @@ def predict_strip(view: _View, plan: Plan, with_grades: bool, version: str) -> S
 
 
 #: The last scene that this worker has seen; opening it costs more than a strip.
-_last: dict[str, tuple[Scene, Model | Ensemble]] = {}
+_last: list[tuple[_View, tuple[Scene, Model | Ensemble]]] = []
 _opening = threading.Lock()
 
 
 def _opened(view: _View) -> tuple[Scene, Model | Ensemble]:
-    key = repr(view)
     with _opening:
-        if key not in _last:
-            opened = _open(view)
-            _last.clear()  # whoever still reads the other one keeps it open
-            _last[key] = opened
-        return _last[key]
+        if not _last or _last[0][0] != view:
+            _last[:] = [(view, _open(view))]  # whoever still reads the other one keeps it open
+        return _last[0][1]
 
 
 def _open(view: _View) -> tuple[Scene, Model | Ensemble]:
     job = view.job
     model = load_model(job.model, device=job.device, threads=job.threads, tta=job.tta)
-    scene = Scene.open(job.pre, job.post, gsd=model.card.gsd, options=view.options)
+    scene = Scene.open(job.pre, job.post, model=model, options=job.scene)
     if (scene.grid, scene.region) != (view.grid, view.region):
         scene.close()
         raise InputError(

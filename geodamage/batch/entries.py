@@ -34,13 +34,14 @@ class Entry:
     where
         File and place in it, for messages.
     name
-        As written; None where it was not.
+        Scene name as written; None where it was not.
     pre, post
         Absolute paths, globs, `@lists` or URLs.
     date
         ISO date of the image after, with its time in UTC where that is known; or None.
     options
-        By name, of the types that a job takes; those with a column in `geodamage.options.table`.
+        Options by name, of the types that a job takes; those with a column in
+        `geodamage.options.table`.
     identity
         What was written for the images: it stays when the folder of the list moves.
     """

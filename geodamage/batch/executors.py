@@ -5,7 +5,6 @@ came of it. A task that fails, or whose process dies, harms no other.
 """
 
 import contextlib
-import math
 import multiprocessing
 import os
 import signal
@@ -20,10 +19,15 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Protocol
 
-from geodamage.assessment import Job, Progress, Summary, assess
-from geodamage.errors import GeodamageError, GeodamageWarning, OptionError, ResourceError
+import psutil
+
+from geodamage.assessment import Job, Summary, assess
+from geodamage.batch.owner import is_alive
+from geodamage.errors import GeodamageError, GeodamageWarning, OptionError, ResourceError, one_line
+from geodamage.job import Progress, Result
 from geodamage.model.session import default_threads
 from geodamage.output.publication import PARTIAL_NAME
+from geodamage.work import Work, long_work
 
 #: Seconds that a worker has to clean up when it is asked to stop, before it is killed.
 GRACE = 10.0
@@ -41,7 +45,7 @@ class Task:
     Attributes
     ----------
     name
-        Of the scene.
+        Scene name.
     job
         What to do; it may overwrite.
     """
@@ -57,9 +61,9 @@ class Update:
     Attributes
     ----------
     name
-        Of the scene.
+        Scene name.
     share
-        Of its pixels that are finished, 0-1.
+        Share of its pixels that are finished, 0-1.
     message
         A line for the user, or None; `warning` says that it is one.
     """
@@ -77,7 +81,7 @@ class Outcome:
     Attributes
     ----------
     name
-        Of the scene.
+        Scene name.
     facts
         Figures of the result, None if there is none.
     error, error_code
@@ -116,20 +120,14 @@ class Executor(Protocol):
 
 def run_task(task: Task) -> Outcome:
     """Assess a scene to its end; what goes wrong becomes a part of the outcome."""
-    steps = follow_task(task)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            outcome: Outcome = stop.value
-            return outcome
+    return follow_task(task).result()
 
 
+@long_work
 def follow_task(
-    task: Task,
-    work: Callable[[Job], Generator[Progress, None, Summary]] = assess,
+    task: Task, work: Callable[[Job], Work[Progress, Result[Summary]]] = assess
 ) -> Generator[Update, None, Outcome]:
-    """Assess a scene step by step; its return value says what came of it.
+    """Assess a scene step by step, as `Work`; its result says what came of it.
 
     Parameters
     ----------
@@ -143,34 +141,21 @@ def follow_task(
         with warnings.catch_warnings():
             # They come as messages of the job, too.
             warnings.simplefilter("ignore", GeodamageWarning)
-            summary = yield from _updates(task.name, work(task.job))
+            with work(task.job) as steps:
+                for step in steps:
+                    share = step.done / max(step.total, 1)
+                    yield Update(task.name, share, step.message, step.warning)
+            summary = steps.result().summary
     except GeodamageError as error:
-        return Outcome(task.name, error=_line(error), error_code=error.exit_code)
+        return Outcome(task.name, error=one_line(error), error_code=error.exit_code)
     except MemoryError as error:
-        text = f"out of memory ({_line(error)}); lower --scene-memory or --batch-size"
+        text = f"out of memory ({one_line(error)}); lower --scene-memory or --batch-size"
         return Outcome(task.name, error=text, error_code=ResourceError.exit_code)
     except Exception as error:
         # The border of a scene: whatever is left is our mistake, and the others go on.
-        text = f"internal error, {type(error).__name__}: {_line(error) or 'no message'}"
+        text = f"internal error, {type(error).__name__}: {one_line(error) or 'no message'}"
         return Outcome(task.name, error=text, error_code=GeodamageError.exit_code)
     return Outcome(task.name, facts={**summary.facts(), "seconds": round(summary.seconds, 2)})
-
-
-def _updates(
-    name: str, steps: Generator[Progress, None, Summary]
-) -> Generator[Update, None, Summary]:
-    with contextlib.closing(steps):
-        while True:
-            try:
-                step = next(steps)
-            except StopIteration as stop:
-                summary: Summary = stop.value
-                return summary
-            yield Update(name, step.done / max(step.total, 1), step.message, step.warning)
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())
 
 
 def clear_partials(folder: Path, *, dead_only: bool = False) -> None:
@@ -191,20 +176,14 @@ def clear_partials(folder: Path, *, dead_only: bool = False) -> None:
         # Working files of the drivers are named after the partial file.
         name = path.name.partition(".partial")[0] + ".partial"
         match = PARTIAL_NAME.fullmatch(name)
-        if match is not None and not (dead_only and _is_alive(name)):
+        if match is not None and not (dead_only and is_alive(_writer(name))):
             with contextlib.suppress(OSError):
                 path.unlink()
 
 
-def _is_alive(partial_name: str) -> bool:
-    pid = int(partial_name.split(".")[-2].partition("-")[0])
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+def _writer(partial_name: str) -> int:
+    """Return the number of the process that writes a partial file."""
+    return int(partial_name.split(".")[-2].partition("-")[0])
 
 
 def plan_workers(
@@ -249,10 +228,7 @@ def plan_workers(
 
 def free_memory() -> float:
     """Return the bytes that programs can still have, no more than a container's limit."""
-    free = math.inf
-    with contextlib.suppress(OSError, ValueError, StopIteration):
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        free = 1024.0 * int(next(x for x in lines if x.startswith("MemAvailable")).split()[1])
+    free = float(psutil.virtual_memory().available)
     for limit, used in (
         ("memory.max", "memory.current"),
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
@@ -261,9 +237,7 @@ def free_memory() -> float:
             group = Path("/sys/fs/cgroup")
             most = float((group / limit).read_text())
             free = min(free, most - float((group / used).read_text()))
-    if math.isinf(free) and hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        free = float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    return 4e9 if math.isinf(free) else free
+    return free
 
 
 def find_devices(device: str) -> list[str]:
@@ -471,13 +445,10 @@ def _die_with_parent() -> None:
 
 def _run(task: Task, channel: Connection) -> bool:
     """Run a task; False if it was told to stop on the way."""
-    steps = follow_task(task)
-    with contextlib.closing(steps):
-        while True:
-            try:
-                channel.send(next(steps))
-            except StopIteration as stop:
-                channel.send(stop.value)
-                return True
+    with follow_task(task) as steps:
+        for update in steps:
+            channel.send(update)
             if channel.poll():  # nothing but an order to stop comes while a task runs
                 return False
+    channel.send(steps.result())
+    return True

@@ -32,41 +32,61 @@ def _defaults() -> Job:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchJob:
-    """Many scenes: which, where to, and how."""
+    """Many scenes: which, where to, and how.
+
+    Attributes
+    ----------
+    scenes
+        What is to be assessed.
+    output
+        Folder of the results; it is made where there is none.
+    defaults
+        Options of every scene that does not say otherwise; its images and paths do not count, its
+        `memory` is that of one scene.
+    raster
+        Write the grades of each scene as a COG, too.
+    probabilities
+        Write the probabilities of each scene as a COG, too.
+    report
+        Write a page for each scene and one for the event, too.
+    merge
+        Write the layer of the event at the end.
+    admin
+        Areas to sum up the event by, besides cells of a grid.
+    workers
+        Scenes at a time on this machine; None for as many as fit.
+    memory
+        Bytes for all of them; None takes most of what is free.
+    shard
+        The share of the scenes that is done here.
+    retry_failed
+        Try those again that failed.
+    overwrite
+        Replace results that the ledger does not know.
+    dask
+        Address of a Dask scheduler.
+    dask_local
+        Worker processes of a Dask cluster of this machine.
+    split
+        Pixels above which the strips of a scene, not the scene, are the tasks of the cluster.
+    """
 
     scenes: "Sequence[BatchScene]"
-    """What is to be assessed."""
     output: Path
-    """Folder of the results; it is made where there is none."""
     defaults: Job = field(default_factory=_defaults)
-    """Options of every scene that does not say otherwise; its images and paths do not count, its
-    `memory` is that of one scene."""
     raster: bool = False
-    """Write the grades of each scene as a COG, too."""
     probabilities: bool = False
-    """Write the probabilities of each scene as a COG, too."""
     report: bool = False
-    """Write a page for each scene and one for the event, too."""
     merge: bool = True
-    """Write the layer of the event at the end."""
     admin: Path | None = None
-    """Areas to sum up the event by, besides cells of a grid."""
     workers: int | None = None
-    """Scenes at a time on this machine; None for as many as fit."""
     memory: float | None = None
-    """Bytes for all of them; None takes most of what is free."""
     shard: Shard | None = None
-    """The share of the scenes that is done here."""
     retry_failed: bool = False
-    """Try those again that failed."""
     overwrite: bool = False
-    """Replace results that the ledger does not know."""
     dask: str | None = None
-    """Address of a Dask scheduler."""
     dask_local: int | None = None
-    """Worker processes of a Dask cluster of this machine."""
     split: float | None = None
-    """Pixels above which the bands of a scene, not the scene, are the tasks of the cluster."""
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -27,7 +27,7 @@ from geodamage.batch.record import (
     SceneIdentity,
     SceneRecord,
 )
-from geodamage.errors import LedgerError
+from geodamage.errors import LedgerError, one_line
 
 #: Seconds after which the scene of an owner that says nothing any more may be taken over.
 LEASE = 120.0
@@ -88,7 +88,7 @@ class Ledger:
     Attributes
     ----------
     path
-        Of the SQLite file.
+        Path of the SQLite file.
     token
         Marks what this process claims.
     """
@@ -388,7 +388,8 @@ def _packed(owner: Owner) -> str:
 
 def _unpacked(text: str, pid: int) -> Owner:
     host, begun = json.loads(text)
-    return Owner(host, pid, begun)
+    # Earlier ledgers hold a text there, in another unit.
+    return Owner(host, pid, begun if isinstance(begun, float) else None)
 
 
 def _record(row: sqlite3.Row) -> SceneRecord:
@@ -432,7 +433,7 @@ def _errors(path: Path) -> Iterator[None]:
             "may be written to, and that the disk is not full"
         ) from error
     except sqlite3.DatabaseError as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise LedgerError(
             f"{path}: the ledger is damaged ({reason}); move it away and run the same command with "
             "--overwrite, which assesses its scenes again"

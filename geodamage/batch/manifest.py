@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import shapely
 
 from geodamage.batch.entries import Entry, iso_time, read_csv, read_features, read_toml
-from geodamage.batch.pairing import Placed, ground_area, outline_of, pair_up
+from geodamage.batch.pairing import Placed, outline_of, pair_up
 from geodamage.batch.stac import EventTime, is_stac, read_document, read_stac
 from geodamage.errors import (
     GeodamageError,
@@ -30,7 +30,7 @@ from geodamage.errors import (
     SceneError,
     SceneReadError,
 )
-from geodamage.grid import GsdRange
+from geodamage.grid import GsdRange, ground_area
 from geodamage.scene.image import Image
 from geodamage.scene.options import SceneOptions, with_choices
 from geodamage.scene.scene import Scene
@@ -302,7 +302,7 @@ def unique_names(wanted: Iterable[tuple[str, str]]) -> list[str]:
     Parameters
     ----------
     wanted
-        Of each scene, what it is called, and what tells it from others of that name: the digits
+        What each scene is called, and what tells it from others of that name: the digits
         come from it, so they stay when scenes are added elsewhere.
 
     Raises
@@ -414,7 +414,7 @@ def _planned(
     return PlannedScene(
         scene,
         min(overlap.area / min(placed.pre_outline.area, placed.post_outline.area), 1.0),
-        ground_area(part, placed.grid.crs),
+        ground_area(part, placed.grid.crs) / 1e6,
         megapixels,
         None if speed is None else megapixels / speed,
         tuple(placed.warnings),

@@ -1,17 +1,27 @@
 """Owners: which process holds a scene, and whether it is still alive."""
 
 import os
-import re
 import socket
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Protocol
+
+import psutil
 
 #: File systems of one machine, where processes share memory: a write-ahead log works on these
 #: only. Source: https://www.sqlite.org/wal.html, section 1.
 LOCAL_FILE_SYSTEMS = frozenset(
-    {"bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "tmpfs", "xfs", "zfs"}
+    {
+        *("bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "tmpfs", "xfs"),
+        *("zfs", "apfs", "hfs", "ntfs", "refs"),
+    }
 )
+#: What psutil says of a drive of Windows that another machine shares; its type is told as NTFS.
+_REMOTE = "remote"
+#: Seconds between two beginnings that are one: the clock that counts from the boot is rounded.
+_SAME = 2.0
 
 
 @dataclass(frozen=True)
@@ -26,12 +36,12 @@ class Owner:
     pid
         Process number.
     begun
-        When that process began, in the clock of the system; None where that cannot be known.
+        When that process began, seconds; None where that cannot be known.
     """
 
     host: str
     pid: int
-    begun: str | None
+    begun: float | None
 
     @classmethod
     def this(cls) -> "Owner":
@@ -43,12 +53,21 @@ class Owner:
         if self.host != _host():
             return False
         try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
+            begun = _begun(self.pid)
+        except psutil.NoSuchProcess:
             return True
-        except OSError:
+        if begun is None or self.begun is None:
             return False
-        return _begun(self.pid) != self.begun
+        return abs(begun - self.begun) > _SAME
+
+
+def is_alive(pid: int) -> bool:
+    """Say whether this machine has a process of that number, a zombie included."""
+    try:
+        psutil.Process(pid)
+    except psutil.NoSuchProcess:
+        return False
+    return True
 
 
 def _host() -> str:
@@ -60,32 +79,54 @@ def _host() -> str:
     return " ".join(parts)
 
 
-def _begun(pid: int) -> str | None:
-    """Return when a process began; a zombie, which does nothing any more, never did."""
+def _begun(pid: int) -> float | None:
+    """Return when a process began, seconds; None where the system does not tell.
+
+    Linux counts from the boot, so that a clock that is set anew kills nobody; the others keep the
+    time that it was.
+
+    Raises
+    ------
+    psutil.NoSuchProcess
+        If it is dead. A zombie does nothing any more, and is, too.
+    """
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
+        process = psutil.Process(pid)
+        if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+            raise psutil.ZombieProcess(pid)
+        return float(process.create_time()) - (psutil.boot_time() if psutil.LINUX else 0.0)
+    except psutil.AccessDenied:
         return None
-    # Behind the command in brackets: state is the third field, the start time the twenty-second.
-    after = stat.rpartition(")")[2].split()
-    return "zombie" if after[0] in "ZX" else after[19]
+
+
+class Partition(Protocol):
+    """A mounted file system, as psutil tells it."""
+
+    mountpoint: str
+    fstype: str
+    opts: str
 
 
 def file_system(path: Path) -> str | None:
-    """Return the type of the file system a path is on; None where it cannot be known."""
+    """Return the type of the file system a path is on, in small letters.
+
+    It is `remote` for a drive of Windows that is another machine's, and None where it cannot be
+    known.
+    """
     try:
-        mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="surrogateescape")
+        partitions = psutil.disk_partitions(all=True)
     except OSError:
         return None
-    return _file_system(path.resolve(), mounts)
+    return closest(path.resolve(), partitions)
 
 
-def _file_system(path: Path, mounts: str) -> str | None:
+def closest(path: PurePath, partitions: Iterable[Partition]) -> str | None:
+    """Return the type of the partition that a path is on; of two on one place the later counts."""
     found: tuple[int, str] | None = None
-    for line in mounts.splitlines():
-        _, point, kind, *_ = line.split(" ")
-        # Source: man 5 fstab: blanks, tabs, line ends and backslashes are octal there.
-        point = re.sub(r"\\(\d{3})", lambda match: chr(int(match[1], 8)), point)
-        if path.is_relative_to(point) and (found is None or len(point) >= found[0]):
-            found = len(point), kind
+    for partition in partitions:
+        point = type(path)(partition.mountpoint)
+        depth = len(point.parts)
+        if path.is_relative_to(point) and (found is None or depth >= found[0]):
+            shared = _REMOTE in partition.opts.split(",")
+            found = depth, _REMOTE if shared else partition.fstype.lower()
     return None if found is None else found[1]

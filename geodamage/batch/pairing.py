@@ -8,11 +8,11 @@ from datetime import datetime
 import numpy as np
 import numpy.typing as npt
 import shapely
-from pyproj import CRS, Proj, Transformer
+from pyproj import Proj, Transformer
 from shapely.geometry.base import BaseGeometry
 
 from geodamage.errors import SceneError
-from geodamage.grid import WGS84, Grid
+from geodamage.grid import Grid
 from geodamage.scene.tiles import open_tile
 
 #: Share of the smaller of two images that lies in the other, from which they make a pair: images
@@ -73,16 +73,6 @@ def _lonlat(grid: Grid) -> BaseGeometry:
     down = np.concatenate([zero, side, one, 1 - side]) * rows
     to_lonlat = Transformer.from_crs(grid.crs, "EPSG:4326", always_xy=True)
     return shapely.Polygon(np.column_stack(to_lonlat.transform(*grid.xy(across, down))))
-
-
-def ground_area(shape: BaseGeometry, crs: CRS) -> float:
-    """Return the geodesic area of a polygon, km²."""
-    to_lonlat = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
-
-    def place(points: Floats) -> Floats:
-        return np.column_stack(to_lonlat.transform(points[:, 0], points[:, 1]))
-
-    return abs(float(WGS84.geometry_area_perimeter(shapely.transform(shape, place))[0])) / 1e6
 
 
 def pair_up(pre: Sequence[Placed], post: Sequence[Placed]) -> Iterator[tuple[Placed, list[Placed]]]:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from geodamage.assessment import scene_options
 from geodamage.batch.executors import (
     find_devices,
     plan_workers,
@@ -19,6 +18,7 @@ from geodamage.model.ensemble import Ensemble
 from geodamage.model.loading import load_model
 from geodamage.model.onnx import Model
 from geodamage.model.session import default_threads
+from geodamage.scene.options import scene_options
 
 
 @dataclass(frozen=True)
@@ -83,5 +83,5 @@ def _measure(model: Model | Ensemble) -> float:
 
 def _workers(job: BatchJob, devices: int) -> int:
     return plan_workers(
-        job.memory, scene_memory=job.defaults.memory, workers=job.workers, devices=devices
+        job.memory, scene_memory=float(job.defaults.memory), workers=job.workers, devices=devices
     )

@@ -19,7 +19,7 @@ class BatchProgress:
     done, failed, running, total
         Scenes.
     share
-        Of the work that is finished, 0-1, by the size of the images.
+        Share of the work that is finished, 0-1, by the size of the images.
     km2
         Ground that was assessed, of all scenes that are done.
     eta
@@ -64,7 +64,7 @@ class BatchSummary:
     event, report
         The layer of the event and its page, where they were written.
     seconds
-        Of this run.
+        Seconds of this run.
     """
 
     done: list[str] = field(default_factory=list)
@@ -80,7 +80,7 @@ class BatchSummary:
 
     @property
     def exit_code(self) -> int:
-        """0 if all is well, 3 if some scenes failed."""
+        """Exit code of the command: 0 if all is well, 3 if some scenes failed."""
         return 3 if self.failed else 0
 
     def facts(self) -> dict[str, Any]:

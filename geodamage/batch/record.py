@@ -14,9 +14,9 @@ class SceneIdentity:
     Attributes
     ----------
     name
-        Of the scene.
+        Scene name.
     position
-        In the list: scenes are begun in this order.
+        Place in the list: scenes are begun in this order.
     inputs, model, options
         Hashes; see `geodamage.batch.fingerprints`.
     """
@@ -35,15 +35,15 @@ class SceneRecord:
     Attributes
     ----------
     name
-        Of the scene.
+        Scene name.
     position
-        Of the scene in the list.
+        Place of the scene in the list.
     state
         `waiting`, `running`, `done` or `failed`.
     inputs, model, options
         Hashes of what the scene is made from.
     version
-        Of geodamage, at the last run.
+        Version of geodamage at the last run.
     attempts
         How often it was begun.
     error, error_code
@@ -89,13 +89,13 @@ class HistoryLine:
     time
         Seconds since 1970.
     name
-        Of the scene.
+        Scene name.
     event
         `added`, `reset`, `claimed`, `taken over`, `released`, `done`, `failed` or `adopted`.
     note
         Why, where there is something to say.
     pid
-        Of the process that wrote it.
+        Number of the process that wrote it.
     """
 
     time: float

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from geodamage._version import __version__
-from geodamage.assessment import assess, scene_options
+from geodamage.assessment import assess
 from geodamage.batch.executors import (
     Executor,
     LocalExecutor,
@@ -63,16 +63,18 @@ from geodamage.event.looks import Look
 from geodamage.event.merging import merge_event
 from geodamage.model.session import default_threads
 from geodamage.output.publication import sidecar_path
+from geodamage.scene.options import scene_options
+from geodamage.work import long_work
 
 #: Seconds between two looks at what the executor has to say.
 TICK = 0.5
 
 
+@long_work
 def run_batch(job: BatchJob) -> Generator[BatchProgress, None, BatchSummary]:
-    """Assess all scenes that the ledger lacks; a generator of progress.
+    """Assess all scenes that the ledger lacks, as `Work`; its result is the summary.
 
     Closing it stops the workers; the scenes that were running wait again, and no half file stays.
-    Its return value is the summary.
 
     Raises
     ------
@@ -297,14 +299,11 @@ class _Batch:
 
         predict = partial(predict_on_cluster, self._client, task.job)
         work: Callable[..., Any] = partial(assess, predict=predict)
-        steps = follow_task(task, work)
         yield self.progress("assess", task.name, "its strips are the tasks")
-        while True:
-            try:
-                yield from self._note(next(steps))
-            except StopIteration as stop:
-                yield self._record(stop.value)
-                return
+        with follow_task(task, work) as steps:
+            for update in steps:
+                yield from self._note(update)
+        yield self._record(steps.result())
 
     def _note(self, update: Update) -> Iterator[BatchProgress]:
         self._shares[update.name] = update.share

@@ -19,7 +19,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from geodamage.batch.pairing import Placed
-from geodamage.errors import ManifestError, MissingExtraError, OptionError, SceneReadError
+from geodamage.errors import ManifestError, MissingExtraError, OptionError, SceneReadError, one_line
 from geodamage.sources import check_file, is_remote
 
 if TYPE_CHECKING:
@@ -309,7 +309,7 @@ class _Library:
                 parameters=request.get("body") if method == "POST" else None,
             )
         except (APIError, ValueError, TypeError) as error:
-            why = " ".join(str(error).split())[:200]
+            why = one_line(error)[:200]
             raise ManifestError(f"{place}: out of reach ({why}); check the address") from error
         return _parsed(place, text)
 
@@ -345,7 +345,7 @@ def _item(entry: Any, place: str) -> "Item":
         return pystac.Item.from_dict(entry, href=place)
     except (pystac.STACError, ValueError, KeyError, TypeError, AttributeError) as error:
         name = entry.get("id") if isinstance(entry, dict) else None
-        why = " ".join(str(error).split())[:200]
+        why = one_line(error)[:200]
         raise ManifestError(
             f"{place}: item {name!r} is no STAC item ({why}); mend the catalogue"
         ) from error

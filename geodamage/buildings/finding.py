@@ -15,10 +15,11 @@ from rasterio.transform import Affine
 
 from geodamage.ahead import close
 from geodamage.buildings.components import Components, Patch
+from geodamage.buildings.identities import Former, Identities
 from geodamage.buildings.regularisation import regularise
 from geodamage.buildings.splitting import split_touching
 from geodamage.damage import GRADES, LABELS
-from geodamage.fields import FIELDS, FOOTPRINT_FIELDS, Field, empty_frame, identity
+from geodamage.fields import FIELDS, FOOTPRINT_FIELDS, Field, empty_frame
 from geodamage.grid import Grid
 from geodamage.model.card import Card
 from geodamage.options.lookup import check_fields
@@ -94,11 +95,14 @@ class BuildingCounts:
         Components under the least area.
     not_regularised
         Buildings that keep the outline of their pixels, because no right-angled one fits them.
+    taken_over
+        Buildings that have the identity of one of an earlier result.
     """
 
     cut_components: int = 0
     too_small: int = 0
     not_regularised: int = 0
+    taken_over: int = 0
 
 
 @dataclass(frozen=True)
@@ -130,9 +134,11 @@ class _Finder:
     options: BuildingOptions
     counts: BuildingCounts
     fields: tuple[Field, ...] = FIELDS
+    former: Former | None = None
     components: Components = field(init=False)
     proj: Proj = field(init=False)
     to_lonlat: Transformer = field(init=False)
+    identities: Identities = field(init=False)
 
     def __post_init__(self) -> None:
         a, _, c, _, e, f = self.grid.transform[:6]
@@ -140,6 +146,7 @@ class _Finder:
         self.components = Components(self.region, self.card.threshold, origin)
         self.proj = Proj(self.grid.crs)
         self.to_lonlat = Transformer.from_crs(self.grid.crs, "EPSG:4326", always_xy=True)
+        self.identities = Identities(self.to_lonlat, self.former)
 
     def frame(self, patches: list[Patch]) -> gpd.GeoDataFrame:
         """Return the buildings of some patches."""
@@ -159,7 +166,7 @@ class _Finder:
             return empty_frame(self.grid.crs, self.fields)
         partial = near > CUT_SHARE
         columns: dict[str, Any] = {
-            "building_id": [identity(*place) for place in zip(lon, lat, area, strict=True)],
+            "building_id": self.identities.name(polygons),
             **self._judged(votes, pixels),
             "status": np.where(partial, "partial", "assessed").astype(object),
             "status_reason": np.where(partial, "cut_by_edge_or_nodata", "").astype(object),
@@ -233,6 +240,7 @@ def find_buildings(
     *,
     options: BuildingOptions | None = None,
     counts: BuildingCounts | None = None,
+    former: Former | None = None,
 ) -> Iterator[gpd.GeoDataFrame]:
     """Find and grade the buildings of a scene while it is predicted.
 
@@ -241,13 +249,15 @@ def find_buildings(
     strips
         From `predict`, in its order.
     grid, region
-        Of the scene.
+        Grid of the scene, and the part of it that is reported.
     card
-        Of the model: thresholds, temperature, weights.
+        Card of the model: thresholds, temperature, weights.
     options
         Least area, simplification.
     counts
         Filled on the way.
+    former
+        Buildings of an earlier result, whose identities are taken over.
 
     Yields
     ------
@@ -256,7 +266,8 @@ def find_buildings(
         `geodamage.fields.FIELDS`.
     """
     counts = counts if counts is not None else BuildingCounts()
-    yield from _found(_Finder(grid, region, card, options or BuildingOptions(), counts), strips)
+    finder = _Finder(grid, region, card, options or BuildingOptions(), counts, former=former)
+    yield from _found(finder, strips)
 
 
 def _found(finder: _Finder, strips: Iterable[Strip]) -> Iterator[gpd.GeoDataFrame]:
@@ -264,6 +275,7 @@ def _found(finder: _Finder, strips: Iterable[Strip]) -> Iterator[gpd.GeoDataFram
         for strip in strips:
             yield finder.frame(list(finder.components.add(strip)))
             finder.counts.cut_components = finder.components.cut
+            finder.counts.taken_over = finder.identities.taken_over
     finally:
         close(strips)
 
@@ -296,6 +308,7 @@ def find_footprints(
     options: BuildingOptions | None = None,
     counts: BuildingCounts | None = None,
     right_angled: bool = False,
+    former: Former | None = None,
 ) -> Iterator[gpd.GeoDataFrame]:
     """Find the buildings of a scene while it is predicted, without a grade.
 
@@ -303,8 +316,8 @@ def find_footprints(
     ----------
     strips
         From `run_plan` with `localisation_only`, in its order.
-    grid, region, card, options, counts
-        As in `find_buildings`.
+    grid, region, card, options, counts, former
+        The same as of `find_buildings`.
     right_angled
         Regularise the polygons; those that no right-angled outline fits stay as they are, and are
         counted. Area and place are those of the pixels.
@@ -316,8 +329,10 @@ def find_footprints(
         `geodamage.fields.FOOTPRINT_FIELDS`.
     """
     counts = counts if counts is not None else BuildingCounts()
-    finder = _FootprintFinder(grid, region, card, options or BuildingOptions(), counts)
-    finder.right_angled = right_angled
+    options = options or BuildingOptions()
+    finder = _FootprintFinder(
+        grid, region, card, options, counts, former=former, right_angled=right_angled
+    )
     yield from _found(finder, strips)
 
 
@@ -331,7 +346,7 @@ def polygonise(
     labels
         int32 (rows, columns): 0 nothing; each label connected by its sides.
     transform
-        Of the grid.
+        Transform of the grid.
     corner
         Row and column on the grid of the first label. Vertices are whole pixels of the grid until
         the end, so that they do not depend on the raster that a building was drawn on.

@@ -16,13 +16,14 @@ from rasterio.transform import Affine
 
 from geodamage.ahead import close
 from geodamage.buildings.finding import Grading
-from geodamage.errors import FootprintError
+from geodamage.buildings.identities import Former
+from geodamage.errors import FootprintError, without_advice
 from geodamage.fields import NAMES
-from geodamage.grid import WGS84, Grid
+from geodamage.grid import Grid, geodesic_area
 from geodamage.model.card import Card
 from geodamage.prediction import UNSEEN, Strip
 from geodamage.scene.scene import MISSING_POST, MISSING_PRE, OUTSIDE_AOI, Scene
-from geodamage.sources import check_vector_file
+from geodamage.sources import VECTOR_ERRORS, check_vector_file
 from geodamage.windows import Window
 
 #: Rows and columns of sub-pixels a pixel is cut into to measure how much of it is covered.
@@ -84,8 +85,8 @@ def read_footprints(
         check_vector_file(path)
     try:
         frame = pyogrio.read_dataframe(path, fid_as_index=True)
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError) as error:
-        why = str(error).partition(";")[0]  # then follows GDAL's advice, for GDAL's command line
+    except VECTOR_ERRORS as error:
+        why = without_advice(error)
         raise FootprintError(f"{path}: no vector file that GDAL reads ({why})") from error
     if not isinstance(frame, gpd.GeoDataFrame):
         raise FootprintError(f"{path}: a table without geometry; give polygons")
@@ -103,6 +104,19 @@ def read_footprints(
     geometry = gpd.GeoSeries(shapes, crs=grid.crs)
     own = gpd.GeoDataFrame({"building_id": identities}, geometry=geometry, crs=grid.crs)
     return Footprints(own, path.name, duplicates, int(broken.sum()))
+
+
+def read_former(path: str | PathLike[str], scene: Scene) -> Former:
+    """Read the buildings of an earlier result, for their identities.
+
+    Raises
+    ------
+    FootprintError
+        If it is no such result, or of another place.
+    """
+    found = read_footprints(path, scene.grid, id_field="building_id")
+    found.require_overlap(scene)
+    return Former(found.frame["building_id"].tolist(), found.frame.geometry.to_numpy())
 
 
 def _in_plane(frame: gpd.GeoDataFrame, grid: Grid, path: Path) -> np.ndarray:
@@ -296,7 +310,7 @@ def grade_footprints(
     footprints
         From `read_footprints`, on the scene's grid.
     card
-        Of the model.
+        Card of the model.
 
     Yields
     ------
@@ -362,12 +376,5 @@ def _place(shapes: np.ndarray, grid: Grid) -> dict[str, np.ndarray]:
     area = np.full(len(shapes), np.nan)
     for n in np.flatnonzero(known):
         turned: Any = shapely.transform(shapes[n], to_lonlat.transform, interleaved=False)  # type: ignore[arg-type]
-        area[n] = _geodesic_area(turned)
+        area[n] = geodesic_area(turned)
     return {"area_m2": area, "lon": lon, "lat": lat}
-
-
-def _geodesic_area(shape: shapely.Geometry) -> float:
-    """Return the area of the polygons of a shape in degrees, m²; their rings may run either way."""
-    parts = shapely.get_parts(shape)
-    polygons = shapely.orient_polygons(parts[shapely.get_dimensions(parts) == 2])
-    return float(sum(abs(WGS84.geometry_area_perimeter(part)[0]) for part in polygons))

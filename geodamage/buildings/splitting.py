@@ -30,7 +30,7 @@ def split_touching(
     background
         float32 (rows, columns): 1 - localisation.
     seed_threshold
-        0 leaves everything joined.
+        Localisation above which a pixel may be a seed, 0-1; 0 leaves everything joined.
     seed_depth
         Pixels; 0 takes every pixel above the threshold.
 

@@ -10,7 +10,7 @@ import click
 
 from geodamage._version import __version__
 from geodamage.cli.progress import catch_signals
-from geodamage.errors import GeodamageError
+from geodamage.errors import GeodamageError, one_line
 
 COMMANDS = {
     "assess": "Grade the damage of every building between two images.",
@@ -65,7 +65,7 @@ class Program(click.Group):
         except GeodamageError as error:
             if debug:
                 raise
-            _fail(ctx, " ".join(str(error).split()), error.exit_code)
+            _fail(ctx, one_line(error), error.exit_code)
         except MemoryError as error:
             if debug:
                 raise
@@ -74,7 +74,7 @@ class Program(click.Group):
             # The outermost boundary: whatever is left is our mistake, and the user gets one line.
             if debug:
                 raise
-            text = " ".join(str(error).split()) or "no message"
+            text = one_line(error) or "no message"
             _fail(
                 ctx,
                 f"internal error, {type(error).__name__}: {text}; run again as "

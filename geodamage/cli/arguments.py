@@ -25,7 +25,7 @@ class Value(click.ParamType):  # type: ignore[type-arg]  # generic in new click 
     Parameters
     ----------
     option
-        As its command has it.
+        Option of its command.
     """
 
     def __init__(self, option: Option) -> None:
@@ -50,7 +50,7 @@ def takes(command: str) -> Callable[[F], F]:
     Parameters
     ----------
     command
-        As the table calls it, such as `assess` or `models bench`.
+        Name in the table, such as `assess` or `models bench`.
     """
 
     def decorate(function: F) -> F:

@@ -6,7 +6,6 @@ import click
 
 from geodamage.cli.arguments import takes
 from geodamage.cli.progress import Reporter
-from geodamage.options.lookup import taken
 
 
 @click.command(name="assess")
@@ -28,14 +27,7 @@ def command(**options: Any) -> None:
 
     # After the options are known to be good: these imports take a second.
     from geodamage.assessment import Job, assess
-    from geodamage.buildings.finding import BuildingOptions
-    from geodamage.scene.options import options_given
+    from geodamage.job import job_fields
 
-    job = Job(
-        pre=options["pre"],
-        post=options["post"],
-        scene=options_given("assess", options),
-        buildings=BuildingOptions(**taken("BuildingOptions", "assess", options)),
-        **taken("Job", "assess", options),
-    )
+    job = Job(pre=options["pre"], post=options["post"], **job_fields("assess", "Job", options))
     reporter.follow(assess(job), options["output"])

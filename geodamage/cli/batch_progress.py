@@ -3,7 +3,6 @@
 import json
 import sys
 import time
-from collections.abc import Generator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from geodamage.damage import GRADES
 if TYPE_CHECKING:
     from geodamage.batch.plan import BatchPlan
     from geodamage.batch.progress import BatchProgress, BatchSummary
+    from geodamage.work import Work
 
 
 class BatchReporter(Reporter):
@@ -24,7 +24,7 @@ class BatchReporter(Reporter):
     Attributes
     ----------
     exit_code
-        Of the command: 0, or 3 if some scenes failed.
+        Exit code of the command: 0, or 3 if some scenes failed.
     done
         Scenes that are done so far.
     """
@@ -33,9 +33,7 @@ class BatchReporter(Reporter):
     done = 0
     _last_values: "dict[str, Any] | None" = None
 
-    def follow_batch(
-        self, work: "Generator[BatchProgress, None, BatchSummary]", output: Path
-    ) -> None:
+    def follow_batch(self, work: "Work[BatchProgress, BatchSummary]", output: Path) -> None:
         """Run a batch to its end and say how it goes; an interrupted batch is closed first."""
         steps: Any = work
         self.follow(steps, output)

@@ -7,7 +7,6 @@ import click
 
 from geodamage.cli.arguments import takes
 from geodamage.cli.progress import Reporter
-from geodamage.options.lookup import taken
 
 if TYPE_CHECKING:
     from geodamage.localisation import FootprintSummary
@@ -31,16 +30,11 @@ def command(**options: Any) -> None:
     reporter = Reporter(options["progress"], quiet=options["quiet"], verbose=options["verbose"])
 
     # After the options are known to be good: these imports take a second.
-    from geodamage.buildings.finding import BuildingOptions
+    from geodamage.job import job_fields
     from geodamage.localisation import LocalisationJob, localise
-    from geodamage.scene.options import options_given
 
-    job = LocalisationJob(
-        image=options["image"],
-        scene=options_given("buildings", options),
-        buildings=BuildingOptions(**taken("BuildingOptions", "buildings", options)),
-        **taken("LocalisationJob", "buildings", options),
-    )
+    fields = job_fields("buildings", "LocalisationJob", options)
+    job = LocalisationJob(image=options["image"], **fields)
     reporter.follow(localise(job), options["output"], say=_print_summary)
 
 

@@ -1,20 +1,13 @@
 """`geodamage evaluate`."""
 
-import contextlib
 import json
-import sys
-import time
-from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from geodamage.cli.arguments import FILE, takes
-from geodamage.cli.progress import LINE_EVERY
+from geodamage.cli.progress import follow
 from geodamage.options.lookup import taken
-
-if TYPE_CHECKING:
-    from geodamage.scores.evaluation import Evaluation, Progress
 
 
 @click.command(name="evaluate")
@@ -37,7 +30,9 @@ def command(**options: Any) -> None:
 
     job = EvaluationJob(folder=options["xbd_dir"], **taken("EvaluationJob", "evaluate", options))
     quiet = options["quiet"]
-    evaluation = _follow(evaluate(job), quiet=quiet)
+    evaluation = follow(
+        evaluate(job), lambda step: f"{step.done} of {step.total}  {step.pair}", quiet=quiet
+    )
     figures = evaluation.report()
     if not quiet:
         for note in evaluation.notes:
@@ -48,21 +43,3 @@ def command(**options: Any) -> None:
     if not options["per_event"]:
         del figures["events"]
     print_scores(figures)
-
-
-def _follow(work: "Generator[Progress, None, Evaluation]", *, quiet: bool) -> "Evaluation":
-    """Run an evaluation to its end and say how it goes; an interrupted one is closed first."""
-    said = time.monotonic()
-    with contextlib.closing(work):
-        while True:
-            try:
-                progress = next(work)
-            except StopIteration as stop:
-                evaluation: Evaluation = stop.value
-                return evaluation
-            line = f"{progress.done} of {progress.total}  {progress.pair}"
-            if not quiet and sys.stderr.isatty():
-                click.echo(f"\r{line}\x1b[K", nl=progress.done == progress.total, err=True)
-            elif not quiet and time.monotonic() - said >= LINE_EVERY:
-                said = time.monotonic()
-                click.echo(line, err=True)

@@ -1,6 +1,5 @@
 """`geodamage event`."""
 
-import contextlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,9 +10,8 @@ from geodamage.cli.arguments import FILE, takes
 from geodamage.errors import OptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from geodamage.event.merging import EventProgress, EventSummary, Existing
+    from geodamage.work import Work
 
 
 @click.command(name="event")
@@ -63,18 +61,14 @@ def command(
         _print(summary, output)
 
 
-def _follow(work: "Generator[EventProgress, None, EventSummary]", *, quiet: bool) -> "EventSummary":
+def _follow(work: "Work[EventProgress, EventSummary]", *, quiet: bool) -> "EventSummary":
     """Run a merge to its end, and say what it says."""
-    with contextlib.closing(work):
-        while True:
-            try:
-                progress = next(work)
-            except StopIteration as stop:
-                summary: EventSummary = stop.value
-                return summary
+    with work:
+        for progress in work:
             if progress.message is not None and not quiet:
                 level = "warning: " if progress.warning else ""
                 click.echo(f"geodamage: {level}{progress.message}", err=True)
+    return work.result()
 
 
 def _print(summary: "EventSummary", output: Path) -> None:

@@ -1,6 +1,5 @@
 """`geodamage georeference`."""
 
-import contextlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,13 +37,11 @@ def command(
     """  # noqa: D301
     from geodamage.xbd.georeferencing import find_image_pairs, georeference
 
-    outcomes = []
-    work = georeference(find_image_pairs(xbd_dir), output, overwrite=overwrite)
-    with contextlib.closing(work):
+    with georeference(find_image_pairs(xbd_dir), output, overwrite=overwrite) as work:
         for outcome in work:
-            outcomes.append(outcome)
             if not quiet:
                 _say(outcome)
+    outcomes = work.result()
     refused = [outcome for outcome in outcomes if outcome.why is not None]
     written = [image for outcome in outcomes for image in outcome.images]
     if as_json:

@@ -1,16 +1,13 @@
 """`geodamage masks`."""
 
-import contextlib
-import sys
-import time
-from collections.abc import Generator, Iterator
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from geodamage.cli.arguments import FILE, takes
-from geodamage.cli.progress import LINE_EVERY
+from geodamage.cli.progress import follow
 
 if TYPE_CHECKING:
     from geodamage.xbd.masks import Target
@@ -44,25 +41,10 @@ def command(
 
     files = find_label_files(labels)
     work = write_targets(files, output, unclassified=unclassified, overwrite=overwrite)
-    targets = list(_follow(work, len(files), quiet=quiet))
+    done = itertools.count(1)
+    targets = follow(work, lambda _: f"{next(done):,} of {len(files):,} masks", quiet=quiet)
     if not quiet:
         _sum_up(targets, output, unclassified)
-
-
-def _follow(
-    work: "Generator[Target, None, None]", total: int, *, quiet: bool
-) -> "Iterator[Target]":
-    """Hand on what is written and say how it goes; interrupted work is closed first."""
-    said = time.monotonic()
-    with contextlib.closing(work):
-        for done, target in enumerate(work, start=1):
-            line = f"{done:,} of {total:,} masks"
-            if not quiet and sys.stderr.isatty():
-                click.echo(f"\r{line}\x1b[K", nl=done == total, err=True)
-            elif not quiet and time.monotonic() - said >= LINE_EVERY:
-                said = time.monotonic()
-                click.echo(line, err=True)
-            yield target
 
 
 def _sum_up(targets: "list[Target]", output: Path, unclassified: str) -> None:

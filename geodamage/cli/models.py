@@ -13,7 +13,7 @@ from geodamage.cli.arguments import FILE, takes
 from geodamage.errors import GeodamageWarning, MissingExtraError
 
 if TYPE_CHECKING:
-    from geodamage.model.catalogue import Entry
+    from geodamage.model.catalogue import ModelFile
     from geodamage.networks.importing import Imported
 
 #: Characters of a value in a table for people.
@@ -36,13 +36,13 @@ def list_command(as_json: bool) -> None:
     """
     from geodamage.model.catalogue import list_models
 
-    entries = list_models()
+    files = list_models()
     if as_json:
-        _write_json([entry.as_dict() for entry in entries])
+        _write_json([file.as_dict() for file in files])
     else:
         _write_table(
             ("name", "task", "context", "GSD in m", "MB", "licence"),
-            [_row(entry) for entry in entries],
+            [_row(file) for file in files],
         )
 
 
@@ -71,7 +71,7 @@ def show_command(model: str, as_json: bool) -> None:
         click.echo()
         _write_table((), [(key, _text(value)) for key, value in member.items()])
         shown = ("task", "context", "halo", "stride", "tile", "licence", "sha256")
-        _write_table((), [(f"  {key}", _text(card[key])) for key in shown])
+        _write_table((), [(f"  {key}", _text(card[key])) for key in shown if card])
 
 
 @command.command(name="networks")
@@ -141,7 +141,8 @@ def optimise_command(as_json: bool, quiet: bool, **options: Any) -> None:
     Example:
       geodamage models optimise fast --calibration xbd --split split.csv
     """
-    from geodamage.cli.variants import follow, print_variants, refusal
+    from geodamage.cli.progress import follow
+    from geodamage.cli.variants import print_variants, refusal
     from geodamage.optimise.variants import OptimisationJob, optimise
 
     options["precisions"] = options["precisions"] or ("fp16", "int8")
@@ -172,7 +173,8 @@ def bench_command(as_json: bool, quiet: bool, **options: Any) -> None:
     Example:
       geodamage models bench fast fast-int8.onnx --threads 2
     """
-    from geodamage.cli.variants import follow, print_timings, timings_as_dict
+    from geodamage.cli.progress import follow
+    from geodamage.cli.variants import print_timings, timings_as_dict
     from geodamage.optimise.timings import TimingJob, time_models
 
     timings = follow(
@@ -220,14 +222,14 @@ def _line(imported: "Imported") -> str:
     )
 
 
-def _row(entry: "Entry") -> tuple[str, ...]:
-    cards = entry.cards
+def _row(file: "ModelFile") -> tuple[str, ...]:
+    cards = file.cards
     return (
-        entry.path.stem,
+        file.path.stem,
         "/".join(sorted({card.task for card in cards})),
         "local" if all(card.context == "local" for card in cards) else "global",
         "/".join(dict.fromkeys(f"{card.gsd_min:g} to {card.gsd_max:g}" for card in cards)),
-        f"{entry.size / 1e6:.1f}",
+        f"{file.size / 1e6:.1f}",
         " AND ".join(sorted({card.licence for card in cards})),
     )
 

@@ -6,21 +6,23 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from geodamage.damage import GRADES
 from geodamage.errors import GeodamageWarning
+from geodamage.work import Work
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
-    from geodamage.assessment import Progress, Summary
+    from geodamage.assessment import Summary
+    from geodamage.job import Coverage, Progress, Result
 
 #: Seconds between two plain lines.
 LINE_EVERY = 10.0
@@ -28,15 +30,9 @@ LINE_EVERY = 10.0
 _interrupted = threading.Event()
 
 
-class HasFacts(Protocol):
-    """The summary of a job."""
-
-    def facts(self) -> dict[str, Any]:
-        """Return its figures; JSON can hold them."""
-        ...
-
-
-S = TypeVar("S", bound=HasFacts)
+P = TypeVar("P")
+R = TypeVar("R")
+S = TypeVar("S", bound="Coverage")
 
 
 def catch_signals() -> None:
@@ -85,7 +81,7 @@ class Reporter:
 
     def follow(
         self,
-        work: "Generator[Progress, None, S]",
+        work: "Work[Progress, Result[S]]",
         output: Path,
         *,
         say: "Callable[[S, Path], None] | None" = None,
@@ -95,7 +91,7 @@ class Reporter:
         Parameters
         ----------
         work
-            Gives progress, and at its end a summary.
+            Work of `assess` or `localise`.
         output
             Main result.
         say
@@ -105,15 +101,12 @@ class Reporter:
             with warnings.catch_warnings():
                 # They come as messages of the job, too.
                 warnings.simplefilter("ignore", GeodamageWarning)
-                while True:
+                for progress in work:
+                    self._step(progress)
                     if _interrupted.is_set():
                         raise KeyboardInterrupt
-                    try:
-                        self._step(next(work))
-                    except StopIteration as stop:
-                        self._stop_bar()
-                        self._finish(stop.value, output, say or _print_table)
-                        return
+            self._stop_bar()
+            self._finish(work.result(), output, say or _print_table)
         finally:
             self._stop_bar()
             work.close()
@@ -162,14 +155,44 @@ class Reporter:
             self._bar.stop()
             self._bar = None
 
-    def _finish(self, summary: "HasFacts", output: Path, say: "Callable[..., None]") -> None:
+    def _finish(self, result: Any, output: Path, say: "Callable[..., None]") -> None:
         if self._json:
-            self._emit({"stage": "result", "output": str(output), **summary.facts()})
+            self._emit({"stage": "result", "output": str(output), **result.summary.facts()})
         elif not self._quiet:
-            say(summary, output)
+            say(result.summary, output)
 
     def _emit(self, values: dict[str, Any]) -> None:
         click.echo(json.dumps(values, ensure_ascii=False), err=True)
+
+
+def follow(work: Work[P, R], line_of: Callable[[P], str], *, quiet: bool) -> R:
+    """Run work to its end and say on stderr how it goes; interrupted work is closed first.
+
+    Parameters
+    ----------
+    work
+        Anything but what `Reporter` follows.
+    line_of
+        Returns what to say of a step; what begins with `note:` stays.
+    quiet
+        Say nothing.
+    """
+    said, terminal = time.monotonic(), sys.stderr.isatty()
+    with work:
+        for progress in work:
+            line = line_of(progress)
+            if quiet:
+                continue
+            if line.startswith("note:"):
+                click.echo(f"geodamage: {line}", err=True)
+            elif terminal:
+                click.echo(f"\r{line}\x1b[K", nl=False, err=True)
+            elif time.monotonic() - said >= LINE_EVERY:
+                said = time.monotonic()
+                click.echo(line, err=True)
+    if terminal and not quiet:
+        click.echo("\r\x1b[K", nl=False, err=True)
+    return work.result()
 
 
 def _plain(progress: "Progress") -> dict[str, Any]:

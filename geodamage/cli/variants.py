@@ -1,55 +1,15 @@
 """What `geodamage models optimise` and `geodamage models bench` say."""
 
-import contextlib
-import sys
-import time
-from collections.abc import Callable, Generator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from geodamage.cli.progress import LINE_EVERY
 from geodamage.errors import ModelError
 
 if TYPE_CHECKING:
     from geodamage.optimise.timings import Timing
     from geodamage.optimise.variants import Variant
-
-S = TypeVar("S")
-R = TypeVar("R")
-
-
-def follow(work: Generator[S, None, R], line_of: Callable[[S], str], *, quiet: bool) -> R:
-    """Run a generator to its end and say on stderr how it goes.
-
-    Parameters
-    ----------
-    work
-        Of steps; an interrupted one is closed first.
-    line_of
-        Returns what to say of a step; what begins with `note:` stays.
-    quiet
-        Say nothing.
-    """
-    said, terminal = time.monotonic(), sys.stderr.isatty()
-    with contextlib.closing(work):
-        while True:
-            try:
-                line = line_of(next(work))
-            except StopIteration as stop:
-                if terminal and not quiet:
-                    click.echo("\r\x1b[K", nl=False, err=True)
-                result: R = stop.value
-                return result
-            if quiet:
-                continue
-            if line.startswith("note:"):
-                click.echo(f"geodamage: {line}", err=True)
-            elif terminal:
-                click.echo(f"\r{line}\x1b[K", nl=False, err=True)
-            elif time.monotonic() - said >= LINE_EVERY:
-                said = time.monotonic()
-                click.echo(line, err=True)
 
 
 def print_variants(variants: "Sequence[Variant]") -> None:
@@ -100,7 +60,7 @@ def timings_as_dict(timings: "Sequence[Timing]") -> dict[str, Any]:
         "timings": [timing.as_dict() for timing in timings],
         "best": None
         if chosen is None
-        else {"path": str(chosen.entry.path), "device": chosen.device},
+        else {"path": str(chosen.file.path), "device": chosen.device},
     }
 
 
@@ -125,7 +85,7 @@ def print_timings(timings: "Sequence[Timing]") -> None:
         if timing.memory is not None:
             memory = tuple(f"{value / 1e6:.0f}" for value in timing.memory)  # type: ignore[assignment]
         rows.append((
-            timing.entry.path.name,
+            timing.file.path.name,
             timing.card.precision,
             timing.device,
             f"{timing.tile}",
@@ -137,7 +97,7 @@ def print_timings(timings: "Sequence[Timing]") -> None:
     _print_table(heads, rows)
     chosen = best(timings)
     if chosen is not None:
-        click.echo(f"best here: --model {chosen.entry.path} --device {chosen.device}")
+        click.echo(f"best here: --model {chosen.file.path} --device {chosen.device}")
 
 
 def _print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

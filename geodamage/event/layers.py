@@ -27,7 +27,7 @@ from geodamage.event.rollups import (
     tally,
 )
 from geodamage.fields import NAMES, STATUSES
-from geodamage.grid import WGS84
+from geodamage.grid import geodesic_area
 from geodamage.output.publication import output_errors
 from geodamage.report.findings import STATEMENT
 
@@ -79,14 +79,10 @@ def _assessed_area(scenes: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     shapes = scenes.geometry.to_numpy()
     union = shapely.union_all(shapes[~shapely.is_missing(shapes)])
     geometry = [] if union.is_empty else [union]
-    columns = {"area_km2": pd.Series([_km2(shape) for shape in geometry], dtype="float64")}
+    columns = {
+        "area_km2": pd.Series([geodesic_area(shape) / 1e6 for shape in geometry], dtype="float64")
+    }
     return gpd.GeoDataFrame(columns, geometry=gpd.GeoSeries(geometry, crs=LONLAT), crs=LONLAT)
-
-
-def _km2(shape: shapely.Geometry) -> float:
-    """Return the geodesic area of a shape in degrees, km²."""
-    parts = shapely.orient_polygons(shapely.get_parts(shape))
-    return sum(abs(WGS84.geometry_area_perimeter(part)[0]) for part in parts) / 1e6
 
 
 def _facts(record: Record, buildings: gpd.GeoDataFrame, area_km2: float) -> dict[str, Any]:

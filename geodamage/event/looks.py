@@ -24,11 +24,12 @@ from geodamage.errors import (
     OutputError,
     SceneError,
     SceneReadError,
+    without_advice,
 )
 from geodamage.fields import NAMES, conform, empty_frame
 from geodamage.output.publication import VECTOR_EXTENSIONS, read_sidecar, sidecar_path
 from geodamage.output.vectors import to_rfc7946
-from geodamage.sources import check_vector_file
+from geodamage.sources import VECTOR_ERRORS, check_vector_file
 
 LONLAT = CRS.from_user_input("OGC:CRS84")
 
@@ -72,7 +73,7 @@ class SceneLooks:
     outline
         The ground that was assessed, in longitude and latitude; None where the sidecar lacks it.
     fingerprint
-        Of both files and the date: equal for equal results.
+        Hash of both files and the date: equal for equal results.
     statuses, grades
         Buildings of the scene by status, and by grade (1-4).
     """
@@ -247,7 +248,7 @@ def scene_looks(
     frame
         Every field, and a geometry, in any CRS and order.
     facts
-        Of the sidecar; without `scene` the ground stays unknown.
+        Facts of the sidecar; without `scene` the ground stays unknown.
     fingerprint
         Differs where the result does.
 
@@ -302,8 +303,8 @@ def _read(path: Path) -> gpd.GeoDataFrame:
         raise SceneError(f"{path}: no format of geodamage; use {', '.join(VECTOR_EXTENSIONS)}")
     try:
         frame = gpd.read_parquet(name) if extension == ".parquet" else pyogrio.read_dataframe(name)
-    except (OSError, ValueError, RuntimeError) as error:
-        why = str(error).partition(";")[0]  # then follows GDAL's advice, for GDAL's command line
+    except VECTOR_ERRORS as error:
+        why = without_advice(error)
         raise SceneReadError(f"{path}: not a vector file that can be read ({why})") from error
     if not isinstance(frame, gpd.GeoDataFrame):
         raise SceneError(f"{path}: has no geometry; give a file that geodamage assess wrote")

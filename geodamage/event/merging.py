@@ -26,9 +26,9 @@ from geodamage.event.record import LOOK_KEYS, Record, no_record, read_record, sc
 from geodamage.event.rollups import (
     read_admin,
 )
-from geodamage.fields import identity
 from geodamage.options.lookup import check
 from geodamage.output.publication import Publication, check_output
+from geodamage.work import long_work
 
 Existing = Literal["refuse", "replace", "update"]
 
@@ -66,11 +66,11 @@ class EventSummary:
     Attributes
     ----------
     scenes
-        In the event now.
+        Scenes in the event now.
     fresh, redone, unchanged
         Scenes given that it did not know, knew with another result, and knew as they are.
     looks, buildings
-        In the event now.
+        Looks and buildings in the event now.
     facts
         What the sidecar says.
     """
@@ -84,6 +84,7 @@ class EventSummary:
     facts: dict[str, Any]
 
 
+@long_work
 def merge_event(
     looks: Sequence[Look],
     output: Path,
@@ -93,10 +94,10 @@ def merge_event(
     cell: float = DEFAULT_CELL,
     existing: Existing = "refuse",
 ) -> Generator[EventProgress, None, EventSummary]:
-    """Merge the looks of scenes into one layer of the event; a generator of progress.
+    """Merge the looks of scenes into one layer of the event, as `Work`.
 
-    The result does not depend on the order in which looks are given. Closing the generator stops
-    the work and leaves no file, or the file that was there.
+    The result does not depend on the order in which looks are given. Closing the work leaves no
+    file, or the file that was there.
 
     Parameters
     ----------
@@ -116,12 +117,12 @@ def merge_event(
 
     Returns
     -------
-    The summary, as the value of the generator.
+    The summary, as the result of the work.
 
     Raises
     ------
     GeodamageError
-        Of the kind that fits: `InputError` for looks and areas, `OutputError` for the event.
+        If something is refused: `InputError` for looks and areas, `OutputError` for the event.
     """
     check("cell", cell, "event")
     check_names(looks)
@@ -201,7 +202,7 @@ def add_scenes(known: Record, scenes: Iterable[SceneLooks]) -> Record:
     known
         What the event has, `no_record()` at first; nothing that it names is renamed.
     scenes
-        In any order.
+        Scenes to add, in any order.
     """
     scenes = sorted(scenes, key=lambda scene: order_key(scene.look))
     redone = known.names & {scene.look.scene for scene in scenes}
@@ -276,7 +277,9 @@ def _named(first: pd.DataFrame, names: Iterable[str]) -> list[str]:
     taken = set(named)
     columns = (first[name] for name in ("lon", "lat", "area_m2", "source", "building_id"))
     for lon, lat, area, source, building in zip(*columns, strict=True):
-        plain = identity(lon, lat, area) if np.isfinite(lon) else _hash(f"{source},{building}")
+        # What a user calls a footprint is unique in one file only.
+        place = f"{lon:.6f},{lat:.6f},{area:.1f}" if np.isfinite(lon) else f"{source},{building}"
+        plain = building if source == "model" else _hash(place)
         name, times = plain, 1
         while name in taken:
             times += 1

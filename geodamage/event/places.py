@@ -11,7 +11,8 @@ import shapely
 
 #: Intersection over union from which two polygons are one building.
 LEAST_IOU = 0.5
-#: Weight of a pair that has one identity; over any IoU.
+#: Weight of a pair that has one identity; over any IoU. Of what a model found it says no more than
+#: that both have one point: a shed and the hall that was built over it do, too.
 SAME_IDENTITY = 2.0
 #: Decimals of an IoU that decide which fit is better; coordinates are known to a centimetre, which
 #: moves the IoU of houses by thousandths, so what is equal here is a tie.
@@ -184,7 +185,8 @@ def _neighbours(looks: Sightings, nodes: _Nodes) -> dict[int, list[tuple[int, fl
             few = slice(begin, begin + PAIRS_AT_ONCE)
             one, two = i[few], j[few]
             weight = fit(seen.at(one), seen.at(two))
-            weight[nodes.key[one] == nodes.key[two]] = SAME_IDENTITY
+            same = nodes.key[one] == nodes.key[two]
+            weight[same & looks.given[nodes.first[one]]] = SAME_IDENTITY
             _connect(one, two, weight, neighbours)
     return neighbours
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyogrio
 
-from geodamage.errors import OutputError
+from geodamage.errors import OutputError, without_advice
 from geodamage.event.looks import (
     LONLAT,
     Look,
@@ -22,6 +22,7 @@ from geodamage.event.rollups import (
 )
 from geodamage.fields import STATUSES, conform, empty_frame
 from geodamage.output.publication import read_sidecar
+from geodamage.sources import VECTOR_ERRORS
 
 #: Fields of a look in front of the building's own.
 LOOK_KEYS = ("event_building_id", "scene", "date")
@@ -94,8 +95,8 @@ def read_record(path: Path) -> Record:
         scenes["fingerprint"] = scenes["scene"].map(prints)
         dtypes = blank.scenes.drop(columns="geometry").dtypes.to_dict()
         scenes = scenes[list(blank.scenes.columns)].astype(dtypes)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        why = str(error).partition(";")[0]
+    except (*VECTOR_ERRORS, KeyError) as error:
+        why = without_advice(error)
         raise OutputError(f"{path}: no event that can be added to ({why}); --overwrite it") from (
             error
         )

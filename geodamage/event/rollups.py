@@ -12,10 +12,11 @@ import shapely
 from pyproj import CRS, Transformer
 
 from geodamage.damage import GRADES
-from geodamage.errors import OptionError, SceneError
+from geodamage.errors import OptionError, SceneError, without_advice
 from geodamage.event.looks import LONLAT
+from geodamage.grid import utm_zone
 from geodamage.output.vectors import to_rfc7946
-from geodamage.sources import check_vector_file
+from geodamage.sources import VECTOR_ERRORS, check_vector_file
 
 #: Field of each grade, as a part of a name.
 GRADE_FIELDS = {grade: grade.label.replace("-", "_") for grade in GRADES}
@@ -139,15 +140,6 @@ def roll_up_by_grid(buildings: pd.DataFrame, cell: float) -> gpd.GeoDataFrame:
     return gpd.GeoDataFrame(table, geometry=_squares(distinct, cell), crs=LONLAT)
 
 
-def utm_zone(lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
-    """Return the EPSG code of the UTM zone (WGS 84) of each place; Norway has no exceptions here.
-
-    Source: EPSG dataset, 32601 to 32660 north and 32701 to 32760 south.
-    """
-    zone = np.clip(np.floor((lon + 180) / 6).astype(np.int64) + 1, 1, 60)
-    return np.where(lat < 0, 32700, 32600) + zone
-
-
 def _squares(cells: np.ndarray, cell: float) -> np.ndarray:
     """Return the squares of cells in longitude and latitude."""
     squares = np.empty(len(cells), object)
@@ -179,8 +171,8 @@ def read_admin(path: Path, field: str | None = None) -> Admin:
     name = check_vector_file(path)
     try:
         frame = pyogrio.read_dataframe(name)
-    except (OSError, ValueError, RuntimeError) as error:
-        why = str(error).partition(";")[0]  # then follows GDAL's advice, for GDAL's command line
+    except VECTOR_ERRORS as error:
+        why = without_advice(error)
         raise SceneError(f"{path}: not a vector file that can be read ({why})") from error
     if not isinstance(frame, gpd.GeoDataFrame) or frame.crs is None:
         raise SceneError(f"{path}: the areas have no CRS; save them with one")

@@ -31,7 +31,7 @@ class WeightedMean:
         values
             float32.
         weight
-            Of all of it.
+            Weight of all of it in the mean.
         known
             bool, of the same shape: where it counts; None counts it everywhere.
         """

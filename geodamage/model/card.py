@@ -10,6 +10,7 @@ from typing import Any
 
 from geodamage.errors import ChecksumError, ModelError
 from geodamage.grid import SENSORS, GsdRange
+from geodamage.schema import MisfitError, compare_keys, is_deeper, shown, typed_values
 from geodamage.windows import round_up
 
 #: Key of the card in the metadata of an ONNX file.
@@ -22,73 +23,111 @@ CONTEXTS = ("local", "global")
 #: How the numbers of a graph are stored and computed: `fp32`; `fp16`, weights stored in half and
 #: computed in single; `half`, computed in half, too; `int8`, convolutions of 8-bit integers.
 PRECISIONS = ("fp32", "fp16", "half", "int8")
-#: Fields that hold a JSON object of any kind.
-_OBJECTS = ("scores", "parity")
+#: Levels of a card; Python cannot write what is nested much deeper than it can read.
+DEEPEST = 32
 #: Pixels; a card must not make us allocate what no machine has.
 LARGEST_TILE = 8192
 _RGB = ("red", "green", "blue")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Card:
-    """Facts that travel with a model."""
+    """Facts that travel with a model.
+
+    Attributes
+    ----------
+    name
+        Name of the model.
+    version
+        Version of the model, not of the package.
+    task
+        `assess` (both heads), `localisation` or `damage`.
+    gsd_native
+        Ground sample distance the model was trained at, metres per pixel.
+    gsd_min
+        Finest distance it takes as it is; finer imagery is averaged down to native.
+    gsd_max
+        Coarsest distance it takes as it is.
+    stride
+        Windows start at multiples of this, pixels.
+    context
+        `local`: every output depends on a bounded field; `global`: on the whole window.
+    halo
+        Pixels around a core that the model needs to see; measured.
+    tile
+        Window size, halo included, pixels: the default of a local model, fixed for a global one.
+    licence
+        Licence of the weights.
+    training_data
+        What it was trained on.
+    sha256
+        Hash of the model's bytes without metadata.
+    pre_channels
+        Spectral channels of `pre`, in order.
+    post_channels
+        Spectral channels of `post`, in order; not used where there is no damage head.
+    pre_sensor
+        What takes the image before: `optical` or `sar`.
+    post_sensor
+        What takes the image after: `optical` or `sar`.
+    threshold
+        A pixel is building where its localisation is above this.
+    seed_threshold
+        Touching buildings are split at seeds above this; 0 leaves them joined.
+    seed_depth
+        Pixels from the border of a seed's region to the seed.
+    damaged_threshold
+        A building is damaged where its minor, major and destroyed probabilities reach this.
+    temperature
+        Temperature of the buildings' probabilities: above 1 makes them less certain.
+    grade_weights
+        Weight of each grade in the decision for a building.
+    bytes_per_pixel
+        Working memory of inference per window pixel; measured.
+    scores
+        Measured scores: what, on which data, on which date.
+    precision
+        `fp32`, `fp16` (stored), `half` (computed, too) or `int8`.
+    parent_sha256
+        Hash of the model that this one was made of by changing its precision.
+    parity
+        How far it is from that model: what, on which data, on which date.
+    """
 
     name: str
-    """Name of the model."""
     version: str
-    """Version of the model, not of the package."""
     task: str
-    """`assess` (both heads), `localisation` or `damage`."""
     gsd_native: float
-    """Ground sample distance the model was trained at, metres per pixel."""
     gsd_min: float
-    """Finest distance it takes as it is; finer imagery is averaged down to native."""
     gsd_max: float
-    """Coarsest distance it takes as it is."""
     stride: int
-    """Windows start at multiples of this, pixels."""
     context: str
-    """`local`: every output depends on a bounded field; `global`: on the whole window."""
     halo: int
-    """Pixels around a core that the model needs to see; measured."""
     tile: int
-    """Window size, halo included, pixels: the default of a local model, fixed for a global one."""
     licence: str
-    """Licence of the weights."""
     training_data: str
-    """What it was trained on."""
     sha256: str = ""
-    """Hash of the model's bytes without metadata."""
     pre_channels: tuple[str, ...] = _RGB
-    """Spectral channels of `pre`, in order."""
     post_channels: tuple[str, ...] = _RGB
-    """Spectral channels of `post`, in order; not used where there is no damage head."""
     pre_sensor: str = "optical"
-    """`optical` or `sar`."""
     post_sensor: str = "optical"
-    """`optical` or `sar`."""
     threshold: float = 0.5
-    """A pixel is building where its localisation is above this."""
     seed_threshold: float = 0.0
-    """Touching buildings are split at seeds above this; 0 leaves them joined."""
     seed_depth: int = 0
-    """Pixels from the border of a seed's region to the seed."""
     damaged_threshold: float = 0.5
-    """A building is damaged where its minor, major and destroyed probabilities reach this."""
     temperature: float = 1.0
-    """Of the buildings' probabilities: above 1 makes them less certain."""
     grade_weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
-    """Weight of each grade in the decision for a building."""
     bytes_per_pixel: float = 1500.0
-    """Working memory of inference per window pixel; measured."""
     scores: Mapping[str, Any] = field(default_factory=dict)
-    """Measured scores: what, on which data, on which date."""
     precision: str = "fp32"
-    """`fp32`, `fp16` (stored), `half` (computed, too) or `int8`."""
     parent_sha256: str = ""
-    """Hash of the model that this one was made of by changing its precision."""
     parity: Mapping[str, Any] = field(default_factory=dict)
-    """How far it is from that model: what, on which data, on which date."""
+
+    def __repr__(self) -> str:
+        return (
+            f"<Card {self.name} {self.version}: {self.task}, {self.gsd_min:g} to {self.gsd_max:g} "
+            f"metres per pixel, {self.context}, {self.precision}, {self.licence}>"
+        )
 
     def __post_init__(self) -> None:
         for good, what in self._checks():
@@ -157,43 +196,18 @@ class Card:
             ) from error
         if not isinstance(values, dict):
             raise ModelError(f"{source}: its card is no JSON object; export it again")
-        known = {f.name: f for f in dataclasses.fields(cls)}
-        unknown = sorted(values.keys() - known.keys())
-        missing = sorted(
-            name
-            for name, f in known.items()
-            if f.default is dataclasses.MISSING
-            and f.default_factory is dataclasses.MISSING
-            and name not in values
-        )
+        if is_deeper(values, DEEPEST):
+            raise ModelError(f"{source}: its card is nested deeper than {DEEPEST}; export it again")
+        unknown, missing = compare_keys(cls, values)
         if unknown or missing:
             raise ModelError(f"{source}: its card has unknown keys {unknown}, lacks {missing}")
-        return cls(**{name: _typed(source, known[name], value) for name, value in values.items()})
-
-
-def _typed(source: str, wanted: "dataclasses.Field[Any]", value: Any) -> Any:
-    if wanted.type is float:
-        if _is_number(value):
-            return float(value)
-    elif wanted.type in (str, int):
-        if type(value) is wanted.type:
-            return value
-    elif wanted.name in _OBJECTS:
-        if isinstance(value, dict):
-            return value
-    elif isinstance(value, list):
-        if wanted.name == "grade_weights" and all(map(_is_number, value)):
-            return tuple(map(float, value))
-        if wanted.name != "grade_weights" and all(isinstance(item, str) for item in value):
-            return tuple(value)
-    raise ModelError(f"{source}: {wanted.name} = {value!r} on its card is of the wrong type")
-
-
-def _is_number(value: Any) -> bool:
-    """Say whether a value of a card is a number that a float can hold."""
-    if isinstance(value, int):
-        return not isinstance(value, bool) and abs(value) < 2**63
-    return isinstance(value, float)
+        try:
+            return cls(**typed_values(cls, values))
+        except MisfitError as error:
+            value = shown(values[error.key])
+            raise ModelError(
+                f"{source}: {error.key} = {value} on its card is of the wrong type"
+            ) from error
 
 
 def read_card(blob: bytes, source: str) -> Card:

@@ -1,36 +1,34 @@
 """Catalogue of models: their cards, read without running or checking the graphs."""
 
 import dataclasses
-import stat
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from geodamage.errors import ModelError, ModelNotFoundError
 from geodamage.model.card import Card, read_card
+from geodamage.model.ensemble_table import is_map, map_path, read_ensemble
 from geodamage.model.loading import bundled_models, find_model
-from geodamage.model.onnx import LARGEST_MODEL
+from geodamage.model.onnx import read_model_bytes
 
 
 @dataclass(frozen=True)
-class Member:
-    """One model of an ensemble."""
+class MemberFile:
+    """One member of an ensemble, as its files describe it."""
 
-    entry: Mapping[str, Any]
+    table: Mapping[str, Any]
     """What the ensemble says about it: file, weight, flips, heads."""
-    card: Card
-    """The facts inside its file."""
+    card: Card | None
+    """The facts inside its file; None of a saved map."""
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A model or an ensemble."""
+class ModelFile:
+    """A model or an ensemble, as its files describe it."""
 
     name: str
-    """As it is called, by its card or its table."""
+    """Name that its card or its table gives it."""
     path: Path
     """Its file."""
     size: int
@@ -39,29 +37,34 @@ class Entry:
     """The facts inside a model file; None of an ensemble."""
     table: Mapping[str, Any]
     """What an ensemble says about itself."""
-    members: tuple[Member, ...]
-    """Of an ensemble."""
+    members: tuple[MemberFile, ...]
+    """Members of an ensemble, saved maps included; none of a model."""
 
     @property
     def cards(self) -> tuple[Card, ...]:
-        """The cards of the model or of all members."""
-        return (self.card,) if self.card else tuple(member.card for member in self.members)
+        """The cards of the model or of all members; a saved map has none."""
+        if self.card:
+            return (self.card,)
+        return tuple(member.card for member in self.members if member.card)
 
     def as_dict(self) -> dict[str, Any]:
         """Return all of it as JSON knows it."""
         facts: dict[str, Any] = {"name": self.name, "path": str(self.path), "bytes": self.size}
         if self.card:
             return facts | {"card": dataclasses.asdict(self.card)}
-        members = [{**m.entry, "card": dataclasses.asdict(m.card)} for m in self.members]
+        members = [
+            {**m.table, "card": dataclasses.asdict(m.card) if m.card else None}
+            for m in self.members
+        ]
         return facts | {"ensemble": dict(self.table), "members": members}
 
 
-def list_models() -> list[Entry]:
+def list_models() -> list[ModelFile]:
     """Return the models that came with the package."""
     return [read_model(path) for path in bundled_models().values()]
 
 
-def read_model(source: str | PathLike[str]) -> Entry:
+def read_model(source: str | PathLike[str]) -> ModelFile:
     """Read the card of a model, or the table of an ensemble and the cards of its members.
 
     Parameters
@@ -77,43 +80,25 @@ def read_model(source: str | PathLike[str]) -> Entry:
         If it is no model, or its card or table is damaged.
     """
     path = find_model(source)
-    blob = _read(path)
     if path.suffix.lower() == ".toml":
-        return _ensemble(path, blob)
+        return _ensemble(path)
+    blob = read_model_bytes(path)
     card = read_card(blob, str(path))
-    return Entry(card.name, path, len(blob), card, {}, ())
+    return ModelFile(card.name, path, len(blob), card, {}, ())
 
 
-def _ensemble(path: Path, blob: bytes) -> Entry:
-    try:
-        table = tomllib.loads(blob.decode("utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{path}: not TOML ({error}); mend the ensemble") from error
-    entries = table.pop("member", None)
-    if not isinstance(entries, list) or not entries:
-        raise ModelError(f"{path}: an ensemble needs at least one [[member]]")
-    members, size = [], len(blob)
-    for entry in entries:
-        name = entry.get("file") if isinstance(entry, dict) else None
-        if not isinstance(name, str) or Path(name).name != name:
-            raise ModelError(f"{path}: a member names no file beside the ensemble; mend it")
-        content = _read(path.with_name(name))
-        members.append(Member(entry, read_card(content, str(path.with_name(name)))))
+def _ensemble(path: Path) -> ModelFile:
+    read = read_ensemble(path)
+    members, size = [], read.size
+    for entry in read.written["member"]:
+        if is_map(entry):
+            members.append(MemberFile(entry, None))
+            size += map_path(path, entry["file"]).stat().st_size
+            continue
+        place = path.with_name(entry["file"])
+        content = read_model_bytes(place)
+        members.append(MemberFile(entry, read_card(content, str(place))))
         size += len(content)
-    return Entry(str(table.get("name", path.stem)), path, size, None, table, tuple(members))
-
-
-def _read(path: Path) -> bytes:
-    try:
-        facts = path.stat()
-        if not stat.S_ISREG(facts.st_mode):
-            raise ModelNotFoundError(f"{path}: not a regular file; give a .onnx or .toml file")
-        if facts.st_size > LARGEST_MODEL:
-            raise ModelError(f"{path}: {facts.st_size / 1e9:.1f} GB; an ONNX file ends at 2 GB")
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        if isinstance(error, ModelNotFoundError):
-            raise
-        raise ModelNotFoundError(f"{path}: no such model file") from error
-    except OSError as error:
-        raise ModelNotFoundError(f"{path}: cannot be read ({error.strerror})") from error
+    table = {key: value for key, value in read.written.items() if key != "member"}
+    name = str(read.facts.get("name", path.stem))
+    return ModelFile(name, path, size, None, table, tuple(members))

@@ -28,15 +28,15 @@ class Member:
     model
         Any predictor.
     weight
-        In the mean of each head that the member has.
+        Weight in the mean of each head that the member has.
     flips
-        Of `none`, `horizontal`, `vertical`, `both`; the answers are flipped back and averaged.
+        Some of `none`, `horizontal`, `vertical`, `both`; the answers are flipped back and averaged.
     transpose
         Ask each way a second time with rows and columns exchanged.
     scales
         Sizes at which it is asked, 1 is the window's own.
     heads
-        Of `localisation` and `damage`: which of its heads count.
+        Which of its heads count: `localisation`, `damage` or both.
     """
 
     model: Predictor
@@ -54,9 +54,9 @@ class SavedMap:
     Attributes
     ----------
     path
-        Of the raster; it has its place on the ground.
+        Path of the raster; it has its place on the ground.
     weight
-        In the mean of localisation.
+        Weight in the mean of localisation.
     """
 
     path: Path
@@ -106,6 +106,13 @@ class Ensemble:
         self.drops_outliers = drops_outliers
         self.provider = (
             getattr(members[0].model, "provider", "") if members else "saved probability maps"
+        )
+
+    def __repr__(self) -> str:
+        spoken = f" and {len(self.maps)} saved maps" if self.maps else ""
+        return (
+            f"<Ensemble {self._card.name} {self._card.version}: {self._card.task}, "
+            f"{len(self._members)} members{spoken}, {self.provider}>"
         )
 
     @property
@@ -259,7 +266,7 @@ def with_ways(model: Predictor, tta: str, scales: tuple[float, ...] = (1.0,)) ->
     model
         Any predictor.
     tta
-        Of `TTA`: `none`; `flips`, mirrored in each axis and in both; `full`, these and the same
+        One of `TTA`: `none`; `flips`, mirrored in each axis and in both; `full`, these and the same
         again with rows and columns exchanged.
     scales
         Sizes at which it is asked in all these ways, 0.1-10; 1 is the window's own.

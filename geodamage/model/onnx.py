@@ -47,9 +47,9 @@ class Model:
         Parameters
         ----------
         path
-            Of a `.onnx`.
+            Path of a `.onnx`.
         device, threads
-            As in `load_model`.
+            The same as of `load_model`.
         keeps_memory
             Keep the working memory of a call for the next one. Of several sessions each would
             keep its own.
@@ -72,6 +72,9 @@ class Model:
         self.fixed_size = _fixed_size(self._session)
         self._check()
 
+    def __repr__(self) -> str:
+        return f"<Model {self._card.name} {self._card.version}: {self._card.task}, {self.provider}>"
+
     @property
     def card(self) -> Card:
         """The facts inside the file."""
@@ -84,16 +87,36 @@ class Model:
 
     def __call__(self, pre: np.ndarray, post: np.ndarray) -> Heads:
         """Return the heads for uint8 `(n, c, rows, columns)` of both dates."""
-        images = {"pre": pre, "post": post}
+        both = {"pre": pre, "post": post}
+        images = {name: both[name] for name in self._inputs}
+        self._check_images(images)
         try:
-            found = self._session.run(self._outputs, {name: images[name] for name in self._inputs})
+            found = self._session.run(self._outputs, images)
         except Exception as error:  # ONNX Runtime's errors share no public root
+            remedy = "try a smaller --tile or --batch-size"
+            if any(side % self._card.stride for side in pre.shape[2:]):
+                remedy = f"give rows and columns that are multiples of {self._card.stride}"
             raise ModelError(
-                f"{self.path}: does not run on {pre.shape}: {first_line(error)}; "
-                "try a smaller --tile or --batch-size"
+                f"{self.path}: does not run on {pre.shape}: {first_line(error)}; {remedy}"
             ) from error
         named = dict(zip(self._outputs, found, strict=True))
         return Heads(named.get("localisation"), named.get("damage"))
+
+    def _check_images(self, images: dict[str, np.ndarray]) -> None:
+        """Refuse what is no batch of windows, before ONNX Runtime says so in its own words."""
+        wanted = {"pre": self._card.pre_channels, "post": self._card.post_channels}
+        for name, image in images.items():
+            channels, sides = len(wanted[name]), self.fixed_size or image.shape[2:]
+            shaped = image.ndim == 4 and image.shape[1] == channels and image.shape[2:] == sides
+            if image.dtype != np.uint8 or not shaped or not image.size:
+                rows, columns = self.fixed_size or ("rows", "columns")
+                raise ModelError(
+                    f"{self.path}: {name} is {image.dtype} {image.shape}; "
+                    f"give uint8 (n, {channels}, {rows}, {columns})"
+                )
+        if len({(len(image), *image.shape[2:]) for image in images.values()}) > 1:
+            shapes = " and ".join(f"{name} {image.shape}" for name, image in images.items())
+            raise ModelError(f"{self.path}: {shapes} differ; give the same windows of both dates")
 
     def _check(self) -> None:
         card, source = self._card, self.path

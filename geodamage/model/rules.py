@@ -30,8 +30,8 @@ class PixelRules:
     Attributes
     ----------
     thresholds
-        Of each grade, 0-1: a pixel whose best grade it is is building where its localisation is
-        above this.
+        Threshold of each grade, 0-1: a pixel of that best grade is building where its localisation
+        is above this.
     dilation
         Side of the square, pixels, odd, by which the region of minor damage grows within the
         buildings; 0 leaves it as it is.
@@ -108,7 +108,7 @@ class PixelRules:
         Returns
         -------
         uint8 (rows, columns)
-            0 background, 1-4 the grade. Of equal grades the lowest is taken.
+            Codes: 0 background, 1-4 the grade. Of equal grades the lowest is taken.
         """
         # Source: xView2 first place, create_submission.py:28-74; there the thresholds are .38 for
         # no-damage, .13 for minor and major damage and .14 for destroyed, the square has 5 pixels.

@@ -28,7 +28,7 @@ from geodamage.networks.registry import create_network, named_tasks
 #: What DataParallel puts before every key.
 PARALLEL = "module."
 #: Where families keep the weights inside a checkpoint: the first place, its students and Open
-#: Cities; system 004 while training.
+#: Cities; xView2SiameseUNet while training.
 _STATE_KEYS = ("state_dict", "model_state_dict")
 
 #: Where ours keep the name and the options of a network that was created with some.
@@ -47,7 +47,7 @@ _ALLOWED: list[Any] = [
 _REFUSED = re.compile(r"[Uu]nsupported (?:global: )?GLOBAL ([\w.]+)")
 
 #: Parts of published file names, the networks that carry them, and the task they tell.
-#: Source: weights/ of the first place; train_student*.py of system 000; manager.py of
+#: Source: weights/ of the first place; train_student*.py of building_damage_kd; manager.py of
 #: MetaDamageNet.
 _NAME_NETWORKS = (
     (re.compile(r"^res34_"), "res34_unet"),
@@ -131,7 +131,7 @@ def load_checkpoint(path: str | PathLike[str]) -> nn.Module:
     Parameters
     ----------
     path
-        As for `read_checkpoint`.
+        Path that `read_checkpoint` takes.
 
     Raises
     ------

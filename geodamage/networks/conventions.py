@@ -34,7 +34,7 @@ class Convention:
     deviation: tuple[float, float, float] = (1.0, 1.0, 1.0)
     """... and the rest is divided by this."""
     activation: str = "softmax"
-    """Of the damage channels: `softmax`, or `sigmoid` for each of them by itself."""
+    """What the damage channels go through: `softmax`, or `sigmoid` for each of them by itself."""
     first: str = "background"
     """What channel 0 of the damage channels means: `background` or `building`."""
     layout: str = "joined"
@@ -116,7 +116,7 @@ def convention_of(family: str, network: str, task: str) -> Convention:
     Parameters
     ----------
     family, network, task
-        As `list_networks` gives them.
+        Family, name and task that `list_networks` gives.
 
     Raises
     ------

@@ -46,7 +46,7 @@ class EfficientNetDesign:
     survival
         How often the last block is kept in training; the first always is. 0-1.
     timm_name
-        Whose ImageNet weights fit; None where nobody's do.
+        Name in timm of the network whose ImageNet weights fit; None where none do.
     """
 
     width: float = 1.0
@@ -108,7 +108,7 @@ class BlockDesign:
     inputs, outputs
         Channels.
     kernel, stride
-        Of its depth-wise convolution, pixels.
+        Kernel and stride of its depth-wise convolution, pixels.
     expansion
         Channels between, as a multiple of the inputs.
     wide

@@ -103,7 +103,7 @@ def measure_halo(
     images
         uint8 (n, 2, 3, size, size): pre and post windows.
     stride
-        Of the network, pixels.
+        Stride of the network, pixels.
     core
         Rows and columns of the core, pixels.
     tolerance
@@ -241,7 +241,7 @@ def pattern_windows(count: int, size: int, seed: int = 0) -> np.ndarray:
     size
         Rows and columns, pixels.
     seed
-        Of the random numbers; the same one gives the same windows.
+        Seed of the random numbers; the same one gives the same windows.
 
     Returns
     -------

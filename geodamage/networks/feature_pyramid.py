@@ -61,7 +61,7 @@ class PyramidDesign:
     context
         Whether the joined pyramid goes through a context block.
     planes
-        Of the context block: eight times the channels in its bottleneck.
+        Width of the context block: eight times the channels in its bottleneck.
     repeated
         Whether the convolution after the pyramid starts with a context block of its own.
     mish
@@ -156,9 +156,9 @@ class FeaturePyramid(nn.Module):
     Parameters
     ----------
     channels
-        Of the features at strides 4, 8, 16 and 32.
+        Channels of the features at strides 4, 8, 16 and 32.
     design
-        Of the decoder.
+        Design of the decoder.
     """
 
     stride = 32

@@ -29,8 +29,8 @@ from geodamage.networks.export import (
 from geodamage.networks.registry import network_facts
 from geodamage.output.publication import Publication, check_output, output_errors
 
-#: Families that answer by the rules of the first place. Source: system 000 keeps its teachers'
-#: inference and create_submission.py as they are.
+#: Families that answer by the rules of the first place. Source: building_damage_kd keeps its
+#: teachers' inference and create_submission.py as they are.
 FIRST_PLACE_RULES = ("first_place", "distillation")
 #: Source: predict*.py and create_submission.py of the first place: four mirror images; a pixel is
 #: building above these localisations, by its best grade; minor damage grown by a 5 x 5 square.
@@ -111,7 +111,7 @@ class Imported:
     halo: int
     """Pixels; measured, or the fixed overlap of a network of global context."""
     size: int
-    """Of the model file, bytes."""
+    """Size of the model file, bytes."""
     difference: float
     """Largest difference of a probability between the model file and the network."""
 
@@ -134,11 +134,11 @@ def import_checkpoints(
         Name without extension: NAME.onnx for one checkpoint, for several NAME.toml beside its
         members NAME-<network>-<task>-<number>.onnx.
     licence
-        Of the weights, instead of what is known of their family.
+        Licence of the weights, instead of what is known of their family.
     overwrite
         Replace files that are there already.
     tolerance
-        Of the halo; see `measure_halo`.
+        Tolerance of the halo; see `measure_halo`.
 
     Yields
     ------

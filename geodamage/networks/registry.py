@@ -33,7 +33,7 @@ class NetworkFacts:
     Attributes
     ----------
     name, family
-        As `create_network` takes it; whose it is.
+        Name that `create_network` takes, and whose network it is.
     task
         `"localisation"` of one image, `"damage"` of a pair, or `"assess"`: both at once.
     context
@@ -64,7 +64,7 @@ class Created:
     Attributes
     ----------
     name, options
-        As given to `create_network`.
+        Name and options that `create_network` was given.
     """
 
     name: str
@@ -72,13 +72,13 @@ class Created:
 
 
 @dataclass(frozen=True)
-class Entry:
+class Blueprint:
     """How to create a network.
 
     Attributes
     ----------
     family, context
-        As of `NetworkFacts`.
+        Family and context, the same as of `NetworkFacts`.
     tasks
         Those that it is built for.
     build
@@ -101,11 +101,11 @@ def unet(
     *,
     wrapped: bool = False,
     context: Context = "global",
-) -> Entry:
-    """Return the entry of a U-Net."""
+) -> Blueprint:
+    """Return the blueprint of a U-Net."""
     design = UnetDesign(encoder, decoder, wrapped)
     build = functools.partial(create_widened, design)
-    return Entry(family, context, ("localisation", "damage"), build, ("widths",))
+    return Blueprint(family, context, ("localisation", "damage"), build, ("widths",))
 
 
 def create_widened(design: UnetDesign, task: Any, **options: Any) -> nn.Module:
@@ -173,17 +173,17 @@ def create_fpn(name: str, task: Task, **options: Any) -> nn.Module:
     return create_efficient_fpn(name, **options)
 
 
-def fpn(name: str, *options: str) -> Entry:
-    """Return the entry of a feature pyramid with four heads."""
+def fpn(name: str, *options: str) -> Blueprint:
+    """Return the blueprint of a feature pyramid with four heads."""
     build = functools.partial(create_fpn, name)
     options = (*options, "drop_connect", "context", "mish")
-    return Entry("open_cities", "global", ("localisation",), build, options)
+    return Blueprint("open_cities", "global", ("localisation",), build, options)
 
 
-def lite(name: str) -> Entry:
-    """Return the entry of a siamese network with the encoder of an EfficientNet-Lite."""
+def lite(name: str) -> Blueprint:
+    """Return the blueprint of a siamese network with the encoder of an EfficientNet-Lite."""
     build = functools.partial(create_lite, name)
-    return Entry("geodamage", "local", ("assess",), build, ("blocks", "decoder"))
+    return Blueprint("geodamage", "local", ("assess",), build, ("blocks", "decoder"))
 
 
 NARROW = DecoderDesign((32, 48, 64, 128, 256))
@@ -196,7 +196,7 @@ NORMALISED_SCSE = DecoderDesign(batch_norm=True, attention="add")
 first_place = functools.partial(unet, "first_place")
 metadamagenet = functools.partial(unet, "metadamagenet", wrapped=True)
 
-NETWORKS: Mapping[str, Entry] = {
+NETWORKS: Mapping[str, Blueprint] = {
     "res34_unet": first_place("resnet34", STANDARD, context="local"),
     "seresnext50_unet": first_place("seresnext50", NARROW),
     "dpn92_unet": first_place("dpn92", NARROW_SCSE),
@@ -211,25 +211,27 @@ NETWORKS: Mapping[str, Entry] = {
     "efficientunet_widese_b0": metadamagenet("efficientnet_widese_b0", NORMALISED),
     "efficientunet_b4": metadamagenet("efficientnet_b4", NORMALISED),
     "efficientunet_b4_scse": metadamagenet("efficientnet_b4", NORMALISED_SCSE),
-    "segformer_b0": Entry("metadamagenet", "global", ("localisation", "damage"), create_segformer),
-    "siamese_resnet50": Entry(
+    "segformer_b0": Blueprint(
+        "metadamagenet", "global", ("localisation", "damage"), create_segformer
+    ),
+    "siamese_resnet50": Blueprint(
         "siamese_resnet50", "local", ("assess",), functools.partial(create_siamese, skips=False)
     ),
-    "siamese_resnet50_skips": Entry(
+    "siamese_resnet50_skips": Blueprint(
         "siamese_resnet50", "local", ("assess",), functools.partial(create_siamese, skips=True)
     ),
     "efficient_fpn_b0": fpn("efficient_fpn_b0"),
     "efficient_fpn_b1": fpn("efficient_fpn_b1"),
     "efficient_fpn_b2": fpn("efficient_fpn_b2"),
     "timm_fpn": fpn("timm_fpn", "encoder"),
-    "compact": Entry(
+    "compact": Blueprint(
         "geodamage",
         "local",
         ("assess",),
         create_compact,
         ("widths", "decoder", "channels"),
     ),
-    "compact_small": Entry(
+    "compact_small": Blueprint(
         "geodamage",
         "local",
         ("assess",),
@@ -239,7 +241,7 @@ NETWORKS: Mapping[str, Entry] = {
     "lite0": lite("lite0"),
     "lite1": lite("lite1"),
     "lite2": lite("lite2"),
-    "compact_two_sensors": Entry(
+    "compact_two_sensors": Blueprint(
         "geodamage",
         "local",
         ("assess",),
@@ -254,21 +256,21 @@ def create_network(name: str, *, task: str, pretrained: bool = False, **options:
     Parameters
     ----------
     name
-        As `list_networks` gives it, such as `"res34_unet"`.
+        Name that `list_networks` gives, such as `"res34_unet"`.
     task
         `"localisation"`, `"damage"` or `"assess"`.
     pretrained
         Whether the encoder starts from ImageNet; the weights are fetched where they are missing.
     **options
-        Of the U-Nets `widths`, channels of the decoder at strides 1, 2, 4, 8 and 16. Of
-        `"compact"` those of `CompactSiamese`, of `"lite0"` and its like `blocks` and `decoder` of
-        `LiteSiamese`. Of the feature pyramids `drop_connect`, `context`
-        and `mish`, and of `"timm_fpn"` `encoder`, too: see `geodamage.networks.efficient_fpn`.
+        U-Nets take `widths`, channels of the decoder at strides 1, 2, 4, 8 and 16. `"compact"`
+        takes those of `CompactSiamese`; `"lite0"` and its like take `blocks` and `decoder` of
+        `LiteSiamese`. Feature pyramids take `drop_connect`, `context` and `mish`, and
+        `"timm_fpn"` takes `encoder`, too: see `geodamage.networks.efficient_fpn`.
 
     Returns
     -------
     torch.nn.Module
-        In training mode, on the default device of torch, with keys as published.
+        Network in training mode, on the default device of torch, with keys as published.
 
     Raises
     ------
@@ -277,21 +279,21 @@ def create_network(name: str, *, task: str, pretrained: bool = False, **options:
     ModelNotFoundError
         If ImageNet weights cannot be fetched.
     """
-    entry = find(name)
-    if task not in entry.tasks:
-        raise OptionError(f"{name}: no such task {task!r}; it has {', '.join(entry.tasks)}")
+    blueprint = find(name)
+    if task not in blueprint.tasks:
+        raise OptionError(f"{name}: no such task {task!r}; it has {', '.join(blueprint.tasks)}")
     for option in options:
-        if option not in entry.options:
-            allowed = ", ".join(entry.options) or "none"
+        if option not in blueprint.options:
+            allowed = ", ".join(blueprint.options) or "none"
             raise OptionError(f"{name}: no such option {option!r}; it has {allowed}")
-    network = entry.build(task, pretrained=pretrained, **options)
+    network = blueprint.build(task, pretrained=pretrained, **options)
     # So that a checkpoint of it can say what it takes to create it again.
     network.created = Created(name, options)  # type: ignore[assignment]
     return network
 
 
-def find(name: str) -> Entry:
-    """Return the entry of a name, or say which names are near."""
+def find(name: str) -> Blueprint:
+    """Return the blueprint of a name, or say which names are near."""
     if name in NETWORKS:
         return NETWORKS[name]
     near = difflib.get_close_matches(name, NETWORKS, n=3) or sorted(NETWORKS)
@@ -305,7 +307,11 @@ def list_networks() -> list[NetworkFacts]:
 
 def named_tasks() -> list[tuple[str, Task, str]]:
     """Return name, task and family of each network of each task; counts nothing."""
-    return [(name, task, entry.family) for name, entry in NETWORKS.items() for task in entry.tasks]
+    return [
+        (name, task, blueprint.family)
+        for name, blueprint in NETWORKS.items()
+        for task in blueprint.tasks
+    ]
 
 
 @functools.cache
@@ -317,7 +323,7 @@ def network_facts(name: str, task: Task) -> NetworkFacts:
     OptionError
         If there is no such network or task.
     """
-    entry = find(name)
+    blueprint = find(name)
     # On meta there are shapes and no numbers: nothing is computed, and nothing fills the memory.
     with torch.device("meta"):
         network = create_network(name, task=task).eval()
@@ -328,9 +334,9 @@ def network_facts(name: str, task: Task) -> NetworkFacts:
         network(*images)
     return NetworkFacts(
         name=name,
-        family=entry.family,
+        family=blueprint.family,
         task=task,
-        context=entry.context,
+        context=blueprint.context,
         parameters=parameters,
         gflop=counter.get_total_flops() / 1e9,
         stride=network.stride,  # type: ignore[arg-type]

@@ -26,11 +26,11 @@ class TimmFpn(FeaturePyramid):
     Parameters
     ----------
     encoder
-        Of timm, giving features `(n, c, h, w)` of all its stages.
+        Encoder of timm that gives features `(n, c, h, w)` of all its stages.
     places
-        Of the features at strides 4, 8, 16 and 32 among them.
+        Places of the features at strides 4, 8, 16 and 32 among them.
     design
-        Of the decoder.
+        Design of the decoder.
     """
 
     def __init__(self, encoder: Any, places: Sequence[int], design: PyramidDesign) -> None:

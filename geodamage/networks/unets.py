@@ -47,7 +47,7 @@ class Unet(Decoder):
     encoder
         Five stages; become `conv1` to `conv5`.
     design
-        Of the decoder, `conv6` to `conv10`.
+        Design of the decoder, `conv6` to `conv10`.
     """
 
     stride = 32
@@ -87,7 +87,7 @@ class HeadedUnet(Unet):
     Parameters
     ----------
     encoder, design
-        As of `Unet`.
+        The same as of `Unet`.
     task
         `"localisation"` of one image, or `"damage"` of two.
     """
@@ -109,7 +109,7 @@ class WrappedUnet(nn.Module):
     Parameters
     ----------
     encoder, design, task
-        As of `HeadedUnet`.
+        The same as of `HeadedUnet`.
     """
 
     stride = 32

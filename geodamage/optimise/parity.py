@@ -15,6 +15,7 @@ from geodamage.model.heads import Heads, Predictor
 from geodamage.model.rules import PixelRules
 from geodamage.scores.evaluation import read_truth
 from geodamage.scores.tallies import Drawing, Masks, Tally, Truth, count_pair, sum_votes
+from geodamage.work import long_work
 from geodamage.xbd.folders import Pair
 
 #: Least share of the buildings that both must say the same of, and largest loss of an F1.
@@ -65,7 +66,7 @@ class Answers:
     Attributes
     ----------
     prediction
-        By pixel.
+        Prediction for each pixel.
     grades
         int (n,): grade of each building that the labels outline, 1-4.
     found
@@ -111,11 +112,11 @@ class Parity:
     Attributes
     ----------
     task
-        Of the models.
+        Task of the models.
     buildings
         Labelled buildings.
     same_grade, same_found
-        Of how many both say the same.
+        How many both grade the same, and how many both find or both miss.
     parent, variant
         Counts against the labels.
     largest, mean
@@ -206,17 +207,18 @@ def _f1(tally: Tally) -> dict[str, float]:
     }
 
 
+@long_work
 def compare(
     parent: Predictor, variants: Mapping[str, Predictor], pairs: list[Pair]
 ) -> Generator[str, None, dict[str, Parity]]:
-    """Compare variants with their parent, pair by pair; a generator of the pairs' names.
+    """Compare variants with their parent, pair by pair, as `Work`; it yields the pairs' names.
 
     Parameters
     ----------
     parent
         The model as it was.
     variants
-        By name, what was made of it.
+        What was made of it, by name.
     pairs
         Labelled.
 

@@ -113,7 +113,7 @@ def quantise(blob: bytes, windows: Sequence[Window], kept: str, source: str) -> 
     windows
         Real images, of any size that the graph takes.
     kept
-        Of `KEPT_FLOAT`: what stays in single precision.
+        One of `KEPT_FLOAT`: what stays in single precision.
     source
         What to call the model in a message.
 

@@ -12,12 +12,13 @@ import numpy as np
 
 from geodamage.errors import DeviceError, ModelError, OptionError
 from geodamage.model.card import Card
-from geodamage.model.catalogue import Entry, read_model
+from geodamage.model.catalogue import ModelFile, read_model
 from geodamage.model.ensemble import Ensemble
 from geodamage.model.loading import bundled_models, load_model
 from geodamage.model.onnx import Model
 from geodamage.model.session import available_devices
 from geodamage.options.lookup import check_fields
+from geodamage.work import long_work
 
 #: Prints resident kilobytes: before a model is loaded, when it is, and the most while it answers.
 #: What reading the model left behind is given back first, where the C library can.
@@ -58,7 +59,7 @@ class Memory(NamedTuple):
     Attributes
     ----------
     resident
-        Of the loaded model.
+        Bytes of the loaded model.
     working
         More while it answers one window.
     """
@@ -75,11 +76,11 @@ def measure_memory(
     Parameters
     ----------
     path
-        Of a model or an ensemble.
+        Path of a model or an ensemble.
     size
         Rows and columns of the window, pixels.
     device, threads
-        As in `load_model`.
+        The same as of `load_model`.
 
     Raises
     ------
@@ -104,7 +105,7 @@ class TimingJob:
     models: tuple[str | PathLike[str], ...] = ()
     """Names or paths; all bundled models unless given."""
     devices: tuple[str, ...] = ()
-    """As `load_model` takes them; every one that ONNX Runtime has a provider for unless given."""
+    """Devices for `load_model`; every one that ONNX Runtime has a provider for unless given."""
     tile: int | None = None
     """Window with its halo, pixels; None takes the card's."""
     threads: int = 0
@@ -124,7 +125,7 @@ class Timing:
 
     Attributes
     ----------
-    entry
+    file
         The model.
     card
         Its card; of an ensemble the joined one.
@@ -133,14 +134,14 @@ class Timing:
     tile
         Rows and columns of the window, pixels.
     seconds
-        Of each round.
+        Seconds of each round.
     ratio
         Rounds of the reference over those of this one, their median; None without reference.
     memory
         What it takes; None where the system does not say.
     """
 
-    entry: Entry
+    file: ModelFile
     card: Card
     device: str
     provider: str
@@ -168,8 +169,8 @@ class Timing:
         """Return all of it as JSON knows it."""
         memory = None if self.memory is None else self.memory._asdict()
         return {
-            "model": self.entry.name,
-            "path": str(self.entry.path),
+            "model": self.file.name,
+            "path": str(self.file.path),
             "precision": self.card.precision,
             "device": self.device,
             "provider": self.provider,
@@ -184,7 +185,7 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class Progress:
+class TimingProgress:
     """How far it is: rounds done, and what could not be started.
 
     Attributes
@@ -200,8 +201,9 @@ class Progress:
     note: str | None = None
 
 
-def time_models(job: TimingJob) -> Generator[Progress, None, list[Timing]]:
-    """Time models in turns, so that what else the machine does meets all alike; a generator.
+@long_work
+def time_models(job: TimingJob) -> Generator[TimingProgress, None, list[Timing]]:
+    """Time models in turns, so that what else the machine does meets all alike; as `Work`.
 
     Returns
     -------
@@ -224,25 +226,25 @@ def time_models(job: TimingJob) -> Generator[Progress, None, list[Timing]]:
         timing.ratio = _ratio(timing, timings)
         if job.with_memory:
             timing.memory = measure_memory(
-                timing.entry.path, timing.tile, device=timing.device, threads=job.threads
+                timing.file.path, timing.tile, device=timing.device, threads=job.threads
             )
     return timings
 
 
-def _load(job: TimingJob) -> Generator[Progress, None, list[tuple[Timing, Model | Ensemble]]]:
+def _load(job: TimingJob) -> Generator[TimingProgress, None, list[tuple[Timing, Model | Ensemble]]]:
     """Load every model on every device; one that nobody asked for may be left out."""
     loaded: list[tuple[Timing, Model | Ensemble]] = []
-    for entry in [read_model(source) for source in job.models or bundled_models()]:
+    for file in [read_model(source) for source in job.models or bundled_models()]:
         for device in job.devices or available_devices():
             try:
-                model = load_model(entry.path, device=device, threads=job.threads)
+                model = load_model(file.path, device=device, threads=job.threads)
             except DeviceError as error:
                 if job.devices:
                     raise
-                yield Progress(0, 0, f"{entry.name}: {error}")
+                yield TimingProgress(0, 0, f"{file.name}: {error}")
                 continue
             tile = _checked_tile(model.card, job.tile)
-            loaded.append((Timing(entry, model.card, device, model.provider, tile), model))
+            loaded.append((Timing(file, model.card, device, model.provider, tile), model))
     return loaded
 
 
@@ -260,7 +262,7 @@ def _checked_tile(card: Card, tile: int | None) -> int:
 
 def _take_turns(
     job: TimingJob, loaded: Sequence[tuple[Timing, Model | Ensemble]]
-) -> Iterator[Progress]:
+) -> Iterator[TimingProgress]:
     total = (job.rounds + 1) * len(loaded)
     images = [_images(timing) for timing, _ in loaded]
     for turn in range(job.rounds + 1):
@@ -269,7 +271,7 @@ def _take_turns(
             model(*images[number])
             if turn:
                 timing.seconds.append(time.perf_counter() - start)
-            yield Progress(turn * len(loaded) + number + 1, total)
+            yield TimingProgress(turn * len(loaded) + number + 1, total)
 
 
 def _images(timing: Timing) -> list[np.ndarray]:
@@ -295,9 +297,9 @@ def _reference(timing: Timing, timings: Sequence[Timing]) -> Timing | None:
 
     None where neither is single precision.
     """
-    hashes = {card.parent_sha256 or card.sha256 for card in timing.entry.cards}
+    hashes = {card.parent_sha256 or card.sha256 for card in timing.file.cards}
     for other in timings:
-        own = {card.sha256 for card in other.entry.cards}
+        own = {card.sha256 for card in other.file.cards}
         if own == hashes and other.card.precision == "fp32":
             return other
     return None

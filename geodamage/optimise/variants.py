@@ -18,7 +18,7 @@ import numpy as np
 from geodamage.arrays import COLOURS
 from geodamage.errors import LabelError, ModelError, OptionError
 from geodamage.model.card import Card, read_card, with_card
-from geodamage.model.catalogue import Entry, read_model
+from geodamage.model.catalogue import ModelFile, read_model
 from geodamage.model.ensemble import Ensemble
 from geodamage.model.loading import DEFAULT_MODEL, load_model
 from geodamage.model.onnx import Model
@@ -29,6 +29,7 @@ from geodamage.options.lookup import check_fields
 from geodamage.output.publication import Publication, check_output, output_errors
 from geodamage.scores.evaluation import EvaluationJob, choose_pairs
 from geodamage.windows import mirror, round_up
+from geodamage.work import long_work
 from geodamage.xbd.folders import Pair, read_image, read_split
 
 #: What can be made, and of what it may be made.
@@ -52,7 +53,7 @@ class OptimisationJob:
     output: Path = Path()
     """Folder of the variants, `NAME-int8.onnx` and so on."""
     precisions: tuple[str, ...] = ("fp16", "int8")
-    """Of `VARIANTS`."""
+    """Which of `VARIANTS` to make."""
     split: Path | None = None
     """CSV with the columns `pair` and `part`; None takes every pair for everything."""
     part: str = "validation"
@@ -60,7 +61,7 @@ class OptimisationJob:
     windows: int = WINDOWS
     """Windows to calibrate on."""
     seed: int = 0
-    """Of the places of these windows."""
+    """Seed of the places of these windows."""
     device: str = "cpu"
     """Where parent and variants are compared."""
     threads: int = 0
@@ -77,7 +78,7 @@ class OptimisationJob:
 
 
 @dataclass(frozen=True)
-class Progress:
+class OptimisationProgress:
     """How far an optimisation is.
 
     Attributes
@@ -87,7 +88,7 @@ class Progress:
     done, total
         Files that are rewritten, or pairs.
     name
-        Of the one just done.
+        Name of the one just done.
     """
 
     stage: str
@@ -103,13 +104,13 @@ class Variant:
     Attributes
     ----------
     precision
-        Of `VARIANTS`.
+        One of `VARIANTS`.
     path
         Where it is, or would have been.
     size, parent_size
         Bytes, with all members.
     kept_float
-        Of an int8 variant, what stayed in single precision; see `precision.KEPT_FLOAT`.
+        What of an int8 variant stayed in single precision; see `precision.KEPT_FLOAT`.
     parity
         How far it is from its parent.
     written
@@ -161,7 +162,7 @@ class _Work:
     """What all attempts of a job share."""
 
     job: OptimisationJob
-    entry: Entry
+    original: ModelFile
     pairs: list[Pair]
     calibration: list[Pair]
     folder: Path
@@ -169,11 +170,12 @@ class _Work:
     windows: dict[str, list[Window]] = field(default_factory=dict)
 
 
-def optimise(job: OptimisationJob) -> Generator[Progress, None, list[Variant]]:
-    """Make variants of a model and keep those that say what it says; a generator of progress.
+@long_work
+def optimise(job: OptimisationJob) -> Generator[OptimisationProgress, None, list[Variant]]:
+    """Make variants of a model and keep those that say what it says, as `Work`.
 
-    Closing it stops the work and leaves no file. Its return value is one result for each
-    precision. Of int8 more and more of the graph stays in single precision until it passes.
+    Closing it leaves no file. Its result has one variant for each precision. Of int8 more and more
+    of the graph stays in single precision until it passes.
 
     Raises
     ------
@@ -186,10 +188,10 @@ def optimise(job: OptimisationJob) -> Generator[Progress, None, list[Variant]]:
     OutputError
         If a variant exists or cannot be written.
     """
-    entry = read_model(job.model)
-    _check_parents(entry, job)
+    original = read_model(job.model)
+    _check_parents(original, job)
     for precision in job.precisions:
-        for path in _targets(entry, job.output, precision):
+        for path in _targets(original, job.output, precision):
             check_output(path, overwrite=job.overwrite, extensions=(".onnx", ".toml"))
     pairs, calibration = choose_parts(job)
     parent = load_model(job.model, device=job.device, threads=job.threads)
@@ -197,33 +199,38 @@ def optimise(job: OptimisationJob) -> Generator[Progress, None, list[Variant]]:
         tempfile.TemporaryDirectory() as name,
         Publication(overwrite=job.overwrite) as publication,
     ):
-        work = _Work(job, entry, pairs, calibration, Path(name), parent)
+        work = _Work(job, original, pairs, calibration, Path(name), parent)
         settled = yield from _settle(work)
         return [_publish(work, publication, *found) for found in settled]
 
 
-def _check_parents(entry: Entry, job: OptimisationJob) -> None:
-    for card in entry.cards:
+def _check_parents(original: ModelFile, job: OptimisationJob) -> None:
+    if original.card is None and not all(member.card for member in original.members):
+        raise ModelError(
+            f"{original.path}: holds saved maps, which know one scene alone; make variants of an "
+            "ensemble without them"
+        )
+    for card in original.cards:
         for precision in job.precisions:
             if card.precision not in PARENTS or card.precision == precision:
                 raise ModelError(
-                    f"{entry.path}: {card.name} is {card.precision} already; give the model "
+                    f"{original.path}: {card.name} is {card.precision} already; give the model "
                     f"in single precision to make {precision} of"
                 )
 
 
-def _targets(entry: Entry, folder: Path, precision: str) -> list[Path]:
+def _targets(original: ModelFile, folder: Path, precision: str) -> list[Path]:
     """Return the files of a variant, the one to name first."""
-    names = [entry.path.name, *dict.fromkeys(str(m.entry["file"]) for m in entry.members)]
+    names = [original.path.name, *dict.fromkeys(str(m.table["file"]) for m in original.members)]
     return [folder / _renamed(name, precision) for name in names]
 
 
-def _sources(entry: Entry) -> list[Path]:
+def _sources(original: ModelFile) -> list[Path]:
     """Return the graphs of a model, each once, in the order of their targets."""
-    if entry.card is not None:
-        return [entry.path]
-    names = dict.fromkeys(str(member.entry["file"]) for member in entry.members)
-    return [entry.path.with_name(name) for name in names]
+    if original.card is not None:
+        return [original.path]
+    names = dict.fromkeys(str(member.table["file"]) for member in original.members)
+    return [original.path.with_name(name) for name in names]
 
 
 def _renamed(name: str, precision: str) -> str:
@@ -259,7 +266,7 @@ def choose_parts(job: OptimisationJob) -> tuple[list[Pair], list[Pair]]:
 
 def _settle(
     work: _Work,
-) -> Generator[Progress, None, list[tuple[_Candidate, Parity]]]:
+) -> Generator[OptimisationProgress, None, list[tuple[_Candidate, Parity]]]:
     """Try each precision until it passes, or nothing is left to try."""
     waiting = [(precision, 0) for precision in work.job.precisions]
     settled: dict[str, tuple[_Candidate, Parity]] = {}
@@ -285,15 +292,17 @@ def _better(
     return max(before, now, key=lambda found: found[1].agreement)
 
 
-def _make(work: _Work, precision: str, attempt: int) -> Generator[Progress, None, _Candidate]:
+def _make(
+    work: _Work, precision: str, attempt: int
+) -> Generator[OptimisationProgress, None, _Candidate]:
     """Rewrite the files of a model into the folder for the time being."""
     folder = work.folder / f"{precision}-{attempt}"
     folder.mkdir()
-    entry = work.entry
+    original = work.original
     kept = KEPT_FLOAT[attempt] if precision == "int8" else ""
-    sources, targets = _sources(entry), _targets(entry, folder, precision)
-    if entry.card is None:
-        targets[0].write_text(_ensemble_text(entry, precision), encoding="utf-8")
+    sources, targets = _sources(original), _targets(original, folder, precision)
+    if original.card is None:
+        targets[0].write_text(_ensemble_text(original, precision), encoding="utf-8")
     for done, (source, target) in enumerate(zip(sources, targets[-len(sources) :], strict=True), 1):
         blob = source.read_bytes()
         card = read_card(blob, str(source))
@@ -305,7 +314,7 @@ def _make(work: _Work, precision: str, attempt: int) -> Generator[Progress, None
             parity={},
         )
         target.write_bytes(with_card(_rewrite(work, blob, card, (precision, kept)), changed))
-        yield Progress("quantise", done, len(sources), target.name)
+        yield OptimisationProgress("quantise", done, len(sources), target.name)
     return _Candidate(precision, attempt, targets[0], tuple(targets))
 
 
@@ -375,14 +384,16 @@ def _cut(image: np.ndarray, corner: np.ndarray, side: int, places: list[int]) ->
     return np.ascontiguousarray(square[..., places].transpose(2, 0, 1)[None])
 
 
-def _ensemble_text(entry: Entry, precision: str, facts: Mapping[str, Any] | None = None) -> str:
+def _ensemble_text(
+    original: ModelFile, precision: str, facts: Mapping[str, Any] | None = None
+) -> str:
     """Return the TOML of an ensemble of variants."""
-    table = dict(entry.table) | {"name": f"{entry.name}-{precision}", "precision": precision}
+    table = dict(original.table) | {"name": f"{original.name}-{precision}", "precision": precision}
     tables = {key: table.pop(key) for key in [*table] if isinstance(table[key], dict)}
     if facts is not None:
         tables["parity"] = facts
     members = [
-        {**m.entry, "file": _renamed(str(m.entry["file"]), precision)} for m in entry.members
+        {**m.table, "file": _renamed(str(m.table["file"]), precision)} for m in original.members
     ]
     lines = [*_toml_lines(table)]
     for key, values in tables.items():
@@ -409,33 +420,24 @@ def _toml(value: Any) -> str:
 
 def _compare(
     work: _Work, candidates: Mapping[str, _Candidate]
-) -> Generator[Progress, None, dict[str, Parity]]:
+) -> Generator[OptimisationProgress, None, dict[str, Parity]]:
     job = work.job
     models = {
         precision: load_model(candidate.main, device=job.device, threads=job.threads)
         for precision, candidate in candidates.items()
     }
-    comparison = compare(work.parent, models, work.pairs)
-    done = 0
-    try:
-        while True:
-            try:
-                name = next(comparison)
-            except StopIteration as stop:
-                found: dict[str, Parity] = stop.value
-                return found
-            done += 1
-            yield Progress("compare", done, len(work.pairs), name)
-    finally:
-        comparison.close()
+    with compare(work.parent, models, work.pairs) as comparison:
+        for done, name in enumerate(comparison, 1):
+            yield OptimisationProgress("compare", done, len(work.pairs), name)
+    return comparison.result()
 
 
 def _publish(
     work: _Work, publication: Publication, candidate: _Candidate, parity: Parity
 ) -> Variant:
     """Write a variant with its parity on its card, if it is to be kept."""
-    job, entry = work.job, work.entry
-    targets = _targets(entry, job.output, candidate.precision)
+    job, original = work.job, work.original
+    targets = _targets(original, job.output, candidate.precision)
     written = job.keep or not parity.shortfalls()
     if written:
         facts = _facts(work, candidate, parity)
@@ -445,14 +447,14 @@ def _publish(
                 partial.write_bytes(_finished(work, source, candidate.precision, facts))
     size = sum(path.stat().st_size for path in candidate.files)
     return Variant(
-        candidate.precision, targets[0], size, entry.size, candidate.kept_float, parity, written
+        candidate.precision, targets[0], size, original.size, candidate.kept_float, parity, written
     )
 
 
 def _finished(work: _Work, source: Path, precision: str, facts: dict[str, Any]) -> bytes:
     """Return the bytes of a file of a variant with what was measured of it."""
     if source.suffix == ".toml":
-        return _ensemble_text(work.entry, precision, facts).encode()
+        return _ensemble_text(work.original, precision, facts).encode()
     blob = source.read_bytes()
     card = read_card(blob, str(source))
     side = _side(card)
@@ -468,7 +470,7 @@ def _facts(work: _Work, candidate: _Candidate, parity: Parity) -> dict[str, Any]
     job = work.job
     facts = {
         "date": datetime.now(UTC).date().isoformat(),
-        "parent": work.entry.name,
+        "parent": work.original.name,
         "data": job.calibration.name if job.split is None else f"{job.split.name}, {job.part}",
         **parity.figures(),
     }

@@ -46,11 +46,11 @@ def check(name: str, value: Any, command: str = "assess") -> Any:
     Parameters
     ----------
     name
-        Of the option.
+        Name of the option.
     value
         A text, as on a command line, or the value itself: `"2GB"` or `2e9`.
     command
-        Whose option it is; few differ.
+        Command of the option; few commands differ.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def taken(taker: str, command: str, values: Mapping[str, Any]) -> dict[str, Any]
     taker
         Name of the dataclass.
     command
-        Of the options.
+        Command that takes the options.
     values
         What was given, by what the command calls it.
     """

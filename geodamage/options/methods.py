@@ -74,6 +74,12 @@ MODELS: tuple[Option, ...] = (
         help="Field of the footprints with their identity.", commands=("assess", "batch"),
     ),
     Option(
+        name="ids_from", kind=File(), metavar="RESULT", takers=("Job", "LocalisationJob"),
+        help="An earlier result: a building that overlaps one of it by more than half takes over "
+        "its building_id.",
+        commands=("assess", "buildings"),
+    ),
+    Option(
         name="aoi", kind=File(), column=True, takers=("SceneOptions", "ScoringOptions"),
         help="Report only what lies in these polygons.",
         commands=(

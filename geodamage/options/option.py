@@ -22,7 +22,7 @@ class Option:
     Attributes
     ----------
     name
-        As Python and lists of scenes spell it; the command line has hyphens.
+        Name as Python and lists of scenes spell it; the command line has hyphens.
     kind
         What it takes, and how that is checked.
     help
@@ -30,9 +30,9 @@ class Option:
     commands
         Where it is taken; with a command may stand what is otherwise there.
     default
-        As one would write it; None where nothing is taken unless given.
+        Default as one would write it; None where nothing is taken unless given.
     unit
-        Of the value, in words.
+        Unit of the value, in words.
     metavar
         What stands for the value in `--help`; None for what its kind has.
     takers
@@ -153,7 +153,7 @@ def at(command: str, **changes: Any) -> At:
     Parameters
     ----------
     command
-        As one calls it, such as `models bench`.
+        Command as one calls it, such as `models bench`.
     changes
         Attributes of `Option`.
     """

@@ -8,9 +8,9 @@ import geopandas as gpd
 import pyogrio
 import pyogrio.errors
 
-from geodamage.errors import InputError, OutputError
+from geodamage.errors import InputError, OutputError, without_advice
 from geodamage.output.publication import final_path, read_sidecar
-from geodamage.sources import check_vector_file
+from geodamage.sources import VECTOR_ERRORS, check_vector_file
 
 
 def read_facts(buildings: Path) -> dict[str, Any]:
@@ -44,13 +44,8 @@ def read_layer(path: Path, layer: str | None = None) -> gpd.GeoDataFrame:
             # GDAL wishes that a GeoPackage be called `*.gpkg` while it is a partial file.
             warnings.filterwarnings("ignore", message=".*extension", category=RuntimeWarning)
             frame = pyogrio.read_dataframe(name, **({} if layer is None else {"layer": layer}))
-    except (
-        pyogrio.errors.DataSourceError,
-        pyogrio.errors.DataLayerError,
-        OSError,
-        ValueError,
-    ) as error:
-        why = str(error).partition(";")[0]  # then follows GDAL's advice, for GDAL's command line
+    except VECTOR_ERRORS as error:
+        why = without_advice(error)
         raise InputError(f"{path}: cannot be read ({why}); give a result of assess") from error
     if not isinstance(frame, gpd.GeoDataFrame):
         raise InputError(f"{path}: a table without geometry; give a result of `geodamage assess`")

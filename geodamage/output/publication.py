@@ -31,6 +31,7 @@ from geodamage.errors import (
     OptionError,
     OutputError,
     OutputExistsError,
+    one_line,
 )
 
 VECTOR_EXTENSIONS = (".geojson", ".geojsonl", ".ndjson", ".gpkg", ".fgb", ".parquet")
@@ -221,7 +222,7 @@ def _reason(error: BaseException) -> str:
     """Return what was said first; rasterio says "see previous exception"."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return " ".join(str(error).split())
+    return one_line(error)
 
 
 def _is_full(folder: Path) -> bool:
@@ -323,7 +324,7 @@ class Publication:
         Final path of the sidecar.
         """
         sidecar = sidecar_path(path)
-        self._sidecars[sidecar] = json.dumps(_plain(facts), indent=2, allow_nan=False) + "\n"
+        self._sidecars[sidecar] = json.dumps(json_ready(facts), indent=2, allow_nan=False) + "\n"
         return sidecar
 
     def _publish(self) -> None:
@@ -397,14 +398,14 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def _plain(value: Any) -> Any:
+def json_ready(value: Any) -> Any:
     """Return what JSON can hold of a value."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): json_ready(item) for key, item in value.items()}
     if isinstance(value, np.generic | np.ndarray):
-        return _plain(value.tolist())
+        return json_ready(value.tolist())
     if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item) for item in value]
+        return [json_ready(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if isinstance(value, str | int | None) else str(value)

@@ -16,21 +16,19 @@ import shapely
 from rasterio.features import rasterize
 
 from geodamage._version import __version__
+from geodamage.codes import MAP_STEPS
 from geodamage.damage import BACKGROUND, COLOUR_NOT_ASSESSED, COLOURS, GRADES, NOT_ASSESSED, rgb
 from geodamage.errors import OutputError
 from geodamage.grid import Grid
 from geodamage.output.publication import final_path, output_errors
 from geodamage.windows import Window, round_up, split
 
-#: Pixels of a tile, in the working file and in the result.
-TILE = 512
-#: GDAL keeps at most this many bytes of tiles; its own default is a share of the machine's memory.
+#: Pixels a side of a block, in the working file and in the result.
+BLOCK = 512
+#: GDAL keeps at most this many bytes of blocks; its own default is a share of the machine's memory.
 CACHE_BYTES = 64 * 2**20
 #: Polygons are burnt in cells of this many pixels a side, so that memory is bounded.
 CELL = 2048
-
-#: Steps of a probability raster between 0 and 1.
-STEPS = 250
 
 #: What wins where buildings overlap, by code: any grade over not assessed, then the worse.
 SEVERITY = np.zeros(256, dtype=np.uint8)
@@ -48,7 +46,7 @@ LEGEND: Mapping[int, str] = MappingProxyType(
 
 def raster_bytes(region: Window, channels: int) -> int:
     """Return the disk space a raster of a region may need while it is made."""
-    working = round_up(region.height, TILE) * round_up(region.width, TILE) * channels
+    working = round_up(region.height, BLOCK) * round_up(region.width, BLOCK) * channels
     # The result holds overviews, a third more; compression makes it smaller than the working file.
     return working + working * 4 // 3
 
@@ -57,7 +55,7 @@ class _WorkingRaster:
     """A tiled uncompressed GeoTIFF that becomes a cloud-optimised one when it is complete.
 
     GDAL may lose what is still in its cache when a file is closed on a full disk, and say
-    nothing. So every tile of the working file gets its place on the disk before the first pixel
+    nothing. So every block of the working file gets its place on the disk before the first pixel
     arrives, and a disk that is too small shows before any work.
 
     Parameters
@@ -127,7 +125,7 @@ class _WorkingRaster:
         raise NotImplementedError
 
     def _create(self) -> Any:
-        """Return the working file, filled with `NOT_ASSESSED`, every tile in its place."""
+        """Return the working file, filled with `NOT_ASSESSED`, every block in its place."""
         extent = self.grid.crop(self.region)
         with rasterio.open(
             self._working,
@@ -141,8 +139,8 @@ class _WorkingRaster:
             crs=rasterio.CRS.from_wkt(extent.crs.to_wkt()),
             transform=extent.transform,
             tiled=True,
-            blockxsize=TILE,
-            blockysize=TILE,
+            blockxsize=BLOCK,
+            blockysize=BLOCK,
             interleave="band",
             BIGTIFF="IF_SAFER",
         ) as dataset:
@@ -156,7 +154,7 @@ class _WorkingRaster:
         return rasterio.open(self._working, "r+", driver="GTiff")
 
     def _check_size(self) -> None:
-        rows, columns = round_up(self.region.height, TILE), round_up(self.region.width, TILE)
+        rows, columns = round_up(self.region.height, BLOCK), round_up(self.region.width, BLOCK)
         needed = rows * columns * self.channels
         if self._working.stat().st_size < needed:
             raise OutputError(
@@ -169,7 +167,7 @@ class _WorkingRaster:
             self._working,
             self.path,
             driver="COG",
-            blocksize=TILE,
+            blocksize=BLOCK,
             # Every GIS reads DEFLATE; ZSTD is not in every build of GDAL.
             compress="DEFLATE",
             overview_resampling=self.resampling,
@@ -325,7 +323,7 @@ class ProbabilityRaster(_WorkingRaster):
             return
         values = probabilities[:, rows, columns]
         known = assessed[rows, columns] & np.isfinite(values).all(axis=0)
-        steps = np.rint(np.clip(np.where(known, values, 0), 0, 1) * STEPS)
+        steps = np.rint(np.clip(np.where(known, values, 0), 0, 1) * MAP_STEPS)
         with _writing(self.path):
             self._dataset.write(
                 np.where(known, steps, NOT_ASSESSED).astype(np.uint8), window=self._in_file(inside)
@@ -333,9 +331,9 @@ class ProbabilityRaster(_WorkingRaster):
 
     def _describe(self, dataset: Any) -> None:
         dataset.descriptions = self.names
-        dataset.scales = (1 / STEPS,) * self.channels
+        dataset.scales = (1 / MAP_STEPS,) * self.channels
         dataset.update_tags(
-            legend=f"probability = value / {STEPS}, {NOT_ASSESSED} not assessed; channels: "
+            legend=f"probability = value / {MAP_STEPS}, {NOT_ASSESSED} not assessed; channels: "
             + ", ".join(self.names)
         )
 

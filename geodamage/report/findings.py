@@ -144,7 +144,7 @@ def first_to_draw(
     buildings
         All of them.
     vertices
-        Of each building, (buildings,); 0 where it has no shape.
+        Vertices of each building, (buildings,); 0 where it has no shape.
     kept
         Positions that are drawn in any case.
     most, most_vertices

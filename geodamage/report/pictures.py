@@ -57,7 +57,7 @@ class Imagery:
     Attributes
     ----------
     pre, post
-        As `assess` takes them.
+        Paths that `assess` takes.
     options
         How they are read; an area of interest bounds the picture.
     """
@@ -148,7 +148,7 @@ def read_dates(
     region
         Box in the CRS of the scene's grid; None, or a box beside the images, for all of them.
     most_pixels
-        Of one date.
+        Most pixels of one date.
     """
     with imagery.open() as scene:
         window = _window(scene, region)
@@ -272,7 +272,7 @@ def burn(
     values
         Code of each, from 1.
     grid
-        Of the result.
+        Grid of the result.
 
     Returns
     -------

@@ -135,7 +135,7 @@ def write_event_report(
     Raises
     ------
     GeodamageError
-        As `write_report`.
+        What `write_report` raises.
     """
     require_report_extra()
     _check_targets(event, output, options, (), overwrite=overwrite)

@@ -7,8 +7,8 @@ import shapely
 from pyproj import CRS
 from shapely.geometry.base import BaseGeometry
 
-from geodamage.errors import SceneError
-from geodamage.sources import check_vector_file
+from geodamage.errors import SceneError, without_advice
+from geodamage.sources import VECTOR_ERRORS, check_vector_file
 
 
 def read_aoi(path: Path, crs: CRS) -> BaseGeometry:
@@ -29,8 +29,8 @@ def read_aoi(path: Path, crs: CRS) -> BaseGeometry:
     name = check_vector_file(path)
     try:
         frame = gpd.read_file(name)
-    except (OSError, ValueError, RuntimeError) as error:
-        why = str(error).partition(";")[0]  # then follows GDAL's advice, for GDAL's command line
+    except VECTOR_ERRORS as error:
+        why = without_advice(error)
         raise SceneError(f"{path}: not a vector file that can be read ({why})") from error
     if not isinstance(frame, gpd.GeoDataFrame) or frame.crs is None:
         raise SceneError(f"{path}: the area of interest has no CRS; save it with one")

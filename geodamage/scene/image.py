@@ -14,7 +14,14 @@ from shapely.geometry.base import BaseGeometry
 from geodamage.errors import SceneError
 from geodamage.scene.lattice import Lattice
 from geodamage.scene.scaling import Scaling, from_samples
-from geodamage.scene.sheets import Patch, Sheet, lay_out, lay_under, nothing, pixel_coordinates
+from geodamage.scene.sheets import (
+    MaskedPixels,
+    Sheet,
+    lay_out,
+    lay_under,
+    nothing,
+    pixel_coordinates,
+)
 from geodamage.scene.tiles import Tile, open_tile
 from geodamage.scene.warp import (
     Bools,
@@ -101,7 +108,7 @@ class Image:
             "scaling": None if self.scaling is None else self.scaling.facts(),
         }
 
-    def read(self, lattice: Lattice, window: Window, shift: Shift | None = None) -> Patch:
+    def read(self, lattice: Lattice, window: Window, shift: Shift | None = None) -> MaskedPixels:
         """Read the image on a lattice.
 
         Parameters
@@ -112,17 +119,17 @@ class Image:
             How far the image lies off, or None.
         """
         channels = len(self.first.channels.indexes)
-        patch = nothing(channels, window.shape)
+        masked = nothing(channels, window.shape)
         if not window.size:
-            return patch
+            return masked
         for sheet in self.sheets:
             for part, found in self._warped(sheet, lattice, window, shift):
-                lay_under(patch, found, part.shift(-window.row, -window.column))
-        return patch
+                lay_under(masked, found, part.shift(-window.row, -window.column))
+        return masked
 
     def _warped(
         self, sheet: Sheet, lattice: Lattice, window: Window, shift: Shift | None
-    ) -> Iterator[tuple[Window, Patch]]:
+    ) -> Iterator[tuple[Window, MaskedPixels]]:
         factors = self._factors(sheet, lattice)
         limits = _blocks(sheet.limits, factors)
         to_image = _path(sheet, lattice, factors, shift)
@@ -152,7 +159,7 @@ class Image:
         across, down = grid.gsd
         return reduction(ground / down), reduction(ground / across)
 
-    def _averaged(self, sheet: Sheet, window: Window, factors: tuple[int, int]) -> Patch:
+    def _averaged(self, sheet: Sheet, window: Window, factors: tuple[int, int]) -> MaskedPixels:
         """Read a window of a sheet's blocks of pixels, averaged."""
         if factors == (1, 1):
             return sheet.read(window, self.scaling)
@@ -163,9 +170,9 @@ class Image:
         for top, bottom in split(0, window.height, height):
             for left, right in split(0, window.width, width):
                 part = Window(window.row + top, window.column + left, bottom - top, right - left)
-                patch = sheet.read(_pixels(part, factors), self.scaling)
+                masked = sheet.read(_pixels(part, factors), self.scaling)
                 result.values[:, top:bottom, left:right], result.valid[top:bottom, left:right] = (
-                    _masked(*average(*patch, factors))
+                    _masked(*average(*masked, factors))
                 )
         return result
 
@@ -178,10 +185,10 @@ def _pixels(window: Window, factors: tuple[int, int]) -> Window:
     )
 
 
-def _masked(values: Bytes, valid: Bools) -> Patch:
+def _masked(values: Bytes, valid: Bools) -> MaskedPixels:
     if not valid.all():
         values *= valid
-    return Patch(values, valid)
+    return MaskedPixels(values, valid)
 
 
 def _blocks(window: Window, factors: tuple[int, int]) -> Window:
@@ -272,7 +279,7 @@ def open_image(
     allow_remote
         Whether URLs are let through.
     option
-        By which the user gives the channels, for messages.
+        Option by which the user gives the channels, for messages.
     speckled
         Whether it is of a radar; see `geodamage.scene.tiles.open_tile`.
 

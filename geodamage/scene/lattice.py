@@ -6,7 +6,7 @@ import numpy as np
 from affine import Affine
 from pyproj import CRS
 
-from geodamage.grid import Grid, GsdRange
+from geodamage.grid import Grid, GsdRange, utm_zone
 from geodamage.windows import Window
 
 #: Ground metres differ from those of a projection by up to this much, and no rule minds.
@@ -110,5 +110,4 @@ def _metric_crs(lon: float, lat: float) -> CRS:
         return CRS.from_epsg(3413)
     if lat < -80:
         return CRS.from_epsg(3031)
-    zone = int((lon + 180) % 360 // 6) + 1
-    return CRS.from_epsg((32600 if lat >= 0 else 32700) + zone)
+    return CRS.from_epsg(int(utm_zone(np.array(lon), np.array(lat))))

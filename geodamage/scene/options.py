@@ -1,12 +1,17 @@
 """How a scene is read: the options, and the bands that they choose."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from geodamage.errors import OptionError
+from geodamage.errors import ModelError, OptionError, SceneError
 from geodamage.options.lookup import check_fields, taken
+
+if TYPE_CHECKING:
+    from geodamage.model.card import Card
+    from geodamage.model.ensemble import SavedMap
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,7 @@ class SceneOptions:
 
     @property
     def bands_option(self) -> str:
-        """By which the channels of the post image are chosen: of two sensors it has its own."""
+        """Option that chooses the channels of the post image: of two sensors it has its own."""
         return "--bands" if self.post_sensor == "optical" else "--post-bands"
 
     @property
@@ -73,9 +78,9 @@ def choose_bands(
     Parameters
     ----------
     both
-        Of both images, where one sensor took them; of two sensors those of the pre image.
+        Channels of both images, where one sensor took them; of two sensors those of the pre image.
     post
-        Of the post image, where they are others.
+        Channels of the post image, where they are others.
     post_sensor
         `optical` or `sar`.
     """
@@ -105,7 +110,7 @@ def with_choices(options: SceneOptions, chosen: Mapping[str, Any]) -> SceneOptio
     Parameters
     ----------
     options
-        Of all scenes.
+        Options of all scenes.
     chosen
         Columns of a list; those that are not of the images are left alone, and so is None.
     """
@@ -116,3 +121,54 @@ def with_choices(options: SceneOptions, chosen: Mapping[str, Any]) -> SceneOptio
     if sensor != options.post_sensor or both is not None or post is not None:
         own |= choose_bands(options.pre_bands if both is None else both, post, sensor)
     return replace(options, **own)
+
+
+def scene_options(
+    options: SceneOptions, card: "Card", *, maps: "Sequence[SavedMap]" = ()
+) -> SceneOptions:
+    """Return the options as the model needs them: its channels, a grid that its stride fits.
+
+    Parameters
+    ----------
+    options
+        Options as the user gave them.
+    card
+        Card of the model.
+    maps
+        Saved maps that it reads.
+    """
+    return replace(
+        options,
+        maps=tuple(saved.path for saved in maps),
+        pre_channels=len(card.pre_channels),
+        post_channels=len(card.post_channels),
+        snap=math.lcm(options.snap, card.stride),
+    )
+
+
+def check_sensors(options: SceneOptions, card: "Card") -> None:
+    """Check that a pair was taken by what the model was made for.
+
+    No image says of itself what took it: the user does, and the card says what it has to be.
+
+    Raises
+    ------
+    ModelError
+        If the model takes an image of a radar, and the user has not said that it is one.
+    SceneError
+        If it is one, and the model takes none.
+    """
+    model = f"model {card.name} {card.version}"
+    if card.pre_sensor != "optical":
+        raise ModelError(f"{model} takes a {card.pre_sensor} image before, which assess does not")
+    if card.post_sensor == options.post_sensor:
+        return
+    if options.post_sensor == "optical":
+        raise ModelError(
+            f"{model} takes a {card.post_sensor} image after; give --post-sensor "
+            f"{card.post_sensor} if post is one, else another --model"
+        )
+    raise SceneError(
+        f"--post-sensor {options.post_sensor}: {model} takes an {card.post_sensor} image after; "
+        f"give a --model whose card says {options.post_sensor}"
+    )

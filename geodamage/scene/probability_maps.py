@@ -51,9 +51,9 @@ class ProbabilityMap:
         uint8 (rows, columns)
             Probability in steps of 1/250; `MAP_UNKNOWN` where the map has none.
         """
-        patch = self.image.read(lattice, window, shift)
-        codes: npt.NDArray[np.uint8] = self.table[patch.values[0]]
-        codes[~patch.valid] = MAP_UNKNOWN
+        masked = self.image.read(lattice, window, shift)
+        codes: npt.NDArray[np.uint8] = self.table[masked.values[0]]
+        codes[~masked.valid] = MAP_UNKNOWN
         return codes
 
 

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -26,14 +26,17 @@ from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 
 from geodamage.errors import GeodamageWarning, GsdWarning, SceneError, SceneWarning
-from geodamage.grid import WGS84, Grid, GsdRange
+from geodamage.grid import Grid, GsdRange, ground_area
 from geodamage.scene.aoi import read_aoi
 from geodamage.scene.image import Image, Shift, crs_name, open_image
 from geodamage.scene.lattice import SLACK, working_lattice
-from geodamage.scene.options import SceneOptions
+from geodamage.scene.options import SceneOptions, check_sensors, scene_options
 from geodamage.scene.probability_maps import ProbabilityMap, open_map
 from geodamage.sources import Source
 from geodamage.windows import Window, mirror, round_down, round_up
+
+if TYPE_CHECKING:
+    from geodamage.model.heads import Predictor
 
 #: Flags of `Pixels.missing`.
 MISSING_PRE = 1
@@ -143,7 +146,8 @@ class Scene:
         pre: Source | Sequence[Source],
         post: Source | Sequence[Source] | None,
         *,
-        gsd: GsdRange,
+        model: "Predictor | None" = None,
+        gsd: GsdRange | None = None,
         options: SceneOptions = SceneOptions(),
     ) -> Self:
         """Open a pair of images, or one, and lay the working grid over their overlap.
@@ -153,13 +157,20 @@ class Scene:
         pre, post
             A GeoTIFF, a folder of tiles, a glob, `@list.txt`, a URL, or a sequence of these. An
             image alone is `pre`, and `post` is None.
+        model
+            What will look at them: it says channels, sensors, stride and ground sample distances.
         gsd
-            The ground sample distances the model was made for, metres per pixel.
+            The ground sample distances a model was made for, metres per pixel; those of `model`
+            unless given.
         options
             How to read them.
 
         Raises
         ------
+        TypeError
+            If neither a model nor a distance is given.
+        ModelError
+            If the model takes an image of a radar, and the options do not say that it is one.
         SceneReadError
             If a file cannot be read.
         SceneError
@@ -174,6 +185,13 @@ class Scene:
         SceneWarning
             If something about the pair is odd.
         """
+        if model is not None:
+            if post is not None:
+                check_sensors(options, model.card)
+            options = scene_options(options, model.card, maps=getattr(model, "maps", ()))
+            gsd = model.card.gsd if gsd is None else gsd
+        if gsd is None:
+            raise TypeError("Scene.open: give model=, which says what the images must be, or gsd=")
         with ExitStack() as opened:
             images: list[Image] = []
             for role, source, bands, channels, scale in (
@@ -204,6 +222,11 @@ class Scene:
                 warnings.warn(text, category, stacklevel=2)
             opened.pop_all()  # the scene closes them
         return scene
+
+    def __repr__(self) -> str:
+        names = " + ".join(Path(image.first.name).name for image in self._images)
+        state = ", closed" if self._is_closed else ""
+        return f"<Scene {names}: {self.grid.summary}{state}>"
 
     @property
     def warnings(self) -> list[str]:
@@ -315,7 +338,7 @@ class Scene:
             "shape": list(self.grid.shape),
             "extent": list(self.grid.window_bounds(self.extent)),
             "region": list(self.grid.window_bounds(self.region)),
-            "overlap_km2": round(_square_kilometres(overlap, self.grid.crs), 6),
+            "overlap_km2": round(ground_area(overlap, self.grid.crs) / 1e6, 6),
             "aoi": None if self._aoi_path is None else str(self._aoi_path),
         }
 
@@ -418,12 +441,3 @@ def _no_overlap(pre: Image, post: Image) -> SceneError:
         f"the images do not overlap: {', '.join(places)} (west south east north, degrees); "
         "check that both are of one place and that their CRS is right"
     )
-
-
-def _square_kilometres(area: BaseGeometry, crs: CRS) -> float:
-    to_lonlat = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
-
-    def place(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return np.column_stack(to_lonlat.transform(points[:, 0], points[:, 1]))
-
-    return abs(float(WGS84.geometry_area_perimeter(shapely.transform(area, place))[0])) / 1e6

@@ -14,7 +14,7 @@ from geodamage.scene.warp import Bools, Bytes, Floats
 from geodamage.windows import Window
 
 
-class Patch(NamedTuple):
+class MaskedPixels(NamedTuple):
     """Pixels of one image.
 
     Attributes
@@ -66,9 +66,9 @@ class Sheet:
             return None
         return Window(row, column, rows, columns)
 
-    def read(self, window: Window, scaling: Scaling | None) -> Patch:
+    def read(self, window: Window, scaling: Scaling | None) -> MaskedPixels:
         """Read a window of the lattice; pixels outside all tiles are not valid."""
-        result: Patch | None = None
+        result: MaskedPixels | None = None
         for tile, place in self.tiles:
             part = window & place
             if not part.size:
@@ -76,23 +76,25 @@ class Sheet:
             pixels, valid = tile.read(part.shift(-place.row, -place.column))
             values = pixels if scaling is None else scaling.apply(pixels) * valid
             if part == window and result is None:
-                result = Patch(values, valid)
+                result = MaskedPixels(values, valid)
             else:
                 result = result or nothing(len(values), window.shape)
-                lay_under(result, Patch(values, valid), part.shift(-window.row, -window.column))
+                lay_under(
+                    result, MaskedPixels(values, valid), part.shift(-window.row, -window.column)
+                )
             if result.valid.all():
                 break
         return result or nothing(len(self.tiles[0][0].channels.indexes), window.shape)
 
 
-def nothing(channels: int, shape: tuple[int, int]) -> Patch:
-    """Return a patch without a valid pixel."""
-    return Patch(np.zeros((channels, *shape), np.uint8), np.zeros(shape, bool))
+def nothing(channels: int, shape: tuple[int, int]) -> MaskedPixels:
+    """Return pixels of which none is valid."""
+    return MaskedPixels(np.zeros((channels, *shape), np.uint8), np.zeros(shape, bool))
 
 
-def lay_under(patch: Patch, below: Patch, window: Window) -> None:
-    """Fill what is not valid in a window of `patch` from `below`, in place."""
-    values, valid = patch.values[:, *window.slices], patch.valid[window.slices]
+def lay_under(masked: MaskedPixels, below: MaskedPixels, window: Window) -> None:
+    """Fill what is not valid in a window of `masked` from `below`, in place."""
+    values, valid = masked.values[:, *window.slices], masked.valid[window.slices]
     if not valid.any():
         values[:], valid[:] = below
         return

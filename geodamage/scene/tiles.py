@@ -25,8 +25,9 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import CRSError as RasterioCRSError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 
-from geodamage.errors import OptionError, SceneError, SceneReadError
+from geodamage.errors import OptionError, SceneError, SceneReadError, one_line
 from geodamage.grid import Grid
+from geodamage.scene.jpeg import JpegBlocks, decoder, gdal_decodes_alike, is_ycbcr_jpeg
 from geodamage.scene.scaling import SCALED_TYPES
 from geodamage.sources import is_remote
 from geodamage.windows import Window
@@ -111,7 +112,7 @@ def choose_channels(
     wanted
         How many the model takes.
     option
-        By which the user gives them, for messages.
+        Option by which the user gives them, for messages.
 
     Raises
     ------
@@ -178,6 +179,8 @@ class Tile:
         Type of the pixels of the channels used.
     facts
         What a sidecar says of the file: path, shape, size, time, files beside it that count.
+    jpeg
+        Its blocks, where OpenCV decodes them; else None.
     """
 
     name: str
@@ -188,6 +191,7 @@ class Tile:
     masked: bool
     dtype: str
     facts: dict[str, Any]
+    jpeg: JpegBlocks | None = None
 
     @property
     def window(self) -> Window:
@@ -238,6 +242,8 @@ class Tile:
         size = shape or window.shape
         with self._reading(window):
             pixels = self.dataset.read(planes, window=box, out_shape=(len(planes), *size))
+            if self.jpeg is not None and shape is None:  # no pixel of a result is of an overview
+                self.jpeg.replace(pixels, planes, window)
             mask = None
             if self.masked:
                 mask = self.dataset.read_masks(indexes[0], window=box, out_shape=size)
@@ -263,7 +269,7 @@ class Tile:
             what = "the connection failed or the file" if is_far else "the file"
             raise SceneReadError(
                 f"{self.name}: rows {window.row}-{window.bottom - 1}, columns "
-                f"{window.column}-{window.right - 1} cannot be read ({_one_line(error)}); "
+                f"{window.column}-{window.right - 1} cannot be read ({_reason(error)}); "
                 f"{what} is damaged, copy or download it again"
             ) from error
 
@@ -351,8 +357,8 @@ def _collar(pixels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     return np.asarray(opened, bool)
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error.__cause__ or error).split())[:200]
+def _reason(error: BaseException) -> str:
+    return one_line(error.__cause__ or error)[:200]
 
 
 def open_tile(
@@ -368,7 +374,7 @@ def open_tile(
     Parameters
     ----------
     name
-        As `find` returns it.
+        Name that `find` returns.
     asked, wanted, option
         See `choose_channels`.
     speckled
@@ -391,7 +397,7 @@ def open_tile(
         except (RasterioError, RasterioCRSError) as error:
             where = "out of reach, " if is_remote(name) else ""
             raise SceneReadError(
-                f"{name}: {where}not a GeoTIFF, or damaged ({_one_line(error)})"
+                f"{name}: {where}not a GeoTIFF, or damaged ({_reason(error)})"
             ) from error
         try:
             channels = choose_channels(name, dataset.colorinterp, asked, wanted, option=option)
@@ -415,11 +421,15 @@ def _checked_tile(name: str, dataset: Any, channels: Channels) -> Tile:
     flags = dataset.mask_flag_enums[channels.indexes[0] - 1]
     masked = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
     dtype = str(dataset.dtypes[channels.indexes[0] - 1])
-    return Tile(name, dataset, grid, channels, nodata, masked, dtype, _facts(name, dataset))
+    facts = _facts(name, dataset)
+    jpeg = JpegBlocks(name, dataset) if "jpeg" in facts and not gdal_decodes_alike() else None
+    return Tile(name, dataset, grid, channels, nodata, masked, dtype, facts, jpeg)
 
 
 def _facts(name: str, dataset: Any) -> dict[str, Any]:
     facts: dict[str, Any] = {"path": name, "shape": list(dataset.shape), "channels": dataset.count}
+    if is_ycbcr_jpeg(dataset):
+        facts["jpeg"] = {"colours": "YCbCr", "decoder": decoder()}
     if is_remote(name):
         return facts
     found = Path(name).stat()
@@ -449,7 +459,7 @@ def _checked_crs(name: str, dataset: Any) -> CRS:
         wkt = dataset.crs.to_wkt() if dataset.crs else None
         crs = CRS.from_wkt(wkt) if wkt else None
     except (CRSError, RasterioCRSError) as error:
-        raise SceneError(f"{name}: its CRS is not known ({_one_line(error)})") from error
+        raise SceneError(f"{name}: its CRS is not known ({_reason(error)})") from error
     hint = "assign the right one with gdal_edit.py -a_srs EPSG:nnnn"
     if crs is None:
         gcps, rpcs = dataset.gcps[0], dataset.rpcs

@@ -245,7 +245,7 @@ def size_recall(truth: np.ndarray, found: np.ndarray, pixel_area: float) -> Size
     Parameters
     ----------
     truth, found
-        As in `building_score`.
+        The same as of `building_score`.
     pixel_area
         Ground area of a pixel, m².
     """

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import shapely
 
 from geodamage.ahead import ahead
 from geodamage.arrays import Prediction, predict_pair
 from geodamage.buildings.finding import DEFAULT_MIN_AREA, Grading
 from geodamage.errors import LabelError, OptionError
-from geodamage.grid import WGS84
+from geodamage.grid import geodesic_area
 from geodamage.model.card import Card
 from geodamage.model.ensemble import Ensemble
 from geodamage.model.heads import Predictor
@@ -31,6 +32,7 @@ from geodamage.options.lookup import check_fields
 from geodamage.scores.scoring import OFFICIAL_SHAPE
 from geodamage.scores.submission import SubmissionFolder
 from geodamage.scores.tallies import Drawing, Masks, Tally, Truth, add_up, count_pair, intervals
+from geodamage.work import long_work
 from geodamage.xbd.folders import DATES, DRIVERS, Pair, find_pairs, read_image, read_split
 from geodamage.xbd.labels import Label, fit_lonlat
 from geodamage.xbd.masks import burn_index, burn_labels
@@ -41,32 +43,48 @@ USUAL_GSD = 0.47
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationJob:
-    """One evaluation: what is scored, on what, and how."""
+    """One evaluation: what is scored, on what, and how.
+
+    Attributes
+    ----------
+    folder
+        Holds `images/` and `labels/` of xBD pairs.
+    model
+        Name of a bundled model, or a path.
+    split
+        CSV with the columns `pair` and `part`; None takes every pair of the folder.
+    part
+        Only this part of the split.
+    device
+        `auto`, `cpu`, `cuda` or `cuda:N`.
+    threads
+        CPU threads for inference; 0 takes every processor.
+    tta
+        `none` or `flips`.
+    min_area
+        m²; smaller things are not drawn.
+    memory
+        Bytes that cutting up an image larger than the model's tile is planned for.
+    bootstrap
+        Resamplings of the pairs for 95 % intervals; 0 leaves them out.
+    predictions
+        Folder for masks in the layout of the official scorer.
+    overwrite
+        Replace masks that are there already.
+    """
 
     folder: Path
-    """Holds `images/` and `labels/` of xBD pairs."""
     model: str | PathLike[str] = DEFAULT_MODEL
-    """Name of a bundled model, or a path."""
     split: Path | None = None
-    """CSV with the columns `pair` and `part`; None takes every pair of the folder."""
     part: str | None = None
-    """Only this part of the split."""
     device: str = "auto"
-    """`auto`, `cpu`, `cuda` or `cuda:N`."""
     threads: int = 0
-    """CPU threads for inference; 0 takes every processor."""
     tta: str = "none"
-    """`none` or `flips`."""
     min_area: float = DEFAULT_MIN_AREA
-    """m²; smaller things are not drawn."""
     memory: float = 1.5e9
-    """Bytes that cutting up an image larger than the model's tile is planned for."""
     bootstrap: int = 0
-    """Resamplings of the pairs for 95 % intervals; 0 leaves them out."""
     predictions: Path | None = None
-    """Folder for masks in the layout of the official scorer."""
     overwrite: bool = False
-    """Replace masks that are there already."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -75,7 +93,7 @@ class EvaluationJob:
 
 
 @dataclass(frozen=True)
-class Progress:
+class EvaluationProgress:
     """How far an evaluation is.
 
     Attributes
@@ -156,8 +174,7 @@ def _pixel_area(labels: list[Label], shape: tuple[int, int]) -> float | None:
     lon, lat = affine @ np.stack([x, y, np.ones(4)])
     if not (np.isfinite(lon).all() and (np.abs(lat) <= 90).all()):
         return None
-    area, _ = WGS84.polygon_area_perimeter(lon, lat)
-    return abs(float(area)) or None
+    return geodesic_area(shapely.Polygon(np.column_stack([lon, lat]))) or None
 
 
 @dataclass
@@ -167,7 +184,7 @@ class Evaluation:
     Attributes
     ----------
     tallies
-        Of each pair.
+        Tally of each pair.
     facts
         What was evaluated on what: `model`, `data`, `date`.
     notes
@@ -215,15 +232,14 @@ class Evaluation:
         }
 
 
-def evaluate(job: EvaluationJob) -> Generator[Progress, None, Evaluation]:
-    """Score a model over a folder of labelled pairs; a generator of progress.
-
-    Closing it stops the work and leaves no file. Its return value is the result.
+@long_work
+def evaluate(job: EvaluationJob) -> Generator[EvaluationProgress, None, Evaluation]:
+    """Score a model over a folder of labelled pairs, as `Work`; closing it leaves no file.
 
     Raises
     ------
     GeodamageError
-        Of the kind that fits; see `geodamage.errors`.
+        If something is refused or fails; which kind of it is raised, `geodamage.errors` says.
     """
     pairs = choose_pairs(job)
     with contextlib.ExitStack() as stack:
@@ -236,13 +252,14 @@ def evaluate(job: EvaluationJob) -> Generator[Progress, None, Evaluation]:
     return result
 
 
+@long_work
 def evaluate_model(
     job: EvaluationJob,
     model: Model | Ensemble,
     pairs: list[Pair],
     folder: SubmissionFolder | None = None,
-) -> Generator[Progress, None, Evaluation]:
-    """Predict and count pair after pair with a model at hand; a generator of progress."""
+) -> Generator[EvaluationProgress, None, Evaluation]:
+    """Predict and count pair after pair with a model at hand, as `Work`."""
     result = Evaluation(facts=_facts(job, model))
     grading, drawing = Grading.of(model.card), Drawing.of(model.card, job.min_area)
     seen = _Seen()
@@ -255,7 +272,7 @@ def evaluate_model(
             seen.add(truth)
             if folder is not None:
                 folder.add(truth.pair.name, masks)
-            yield Progress(truth.pair.name, done, len(pairs))
+            yield EvaluationProgress(truth.pair.name, done, len(pairs))
     result.notes = [*seen.notes(model.card), *_unlabelled(job)]
     result.official_reason = seen.official_reason()
     if job.bootstrap:

@@ -26,7 +26,7 @@ from rasterio.features import rasterize
 
 from geodamage.buildings.footprints import read_footprints
 from geodamage.errors import OptionError, ScoringError
-from geodamage.grid import Grid
+from geodamage.grid import Grid, utm_zone
 from geodamage.options.lookup import check_fields
 from geodamage.scene.aoi import read_aoi
 from geodamage.scores.buildings import MATCH_IOU, match
@@ -78,9 +78,9 @@ class FootprintScore:
     images
         How many.
     pixels
-        Of the masks.
+        Counts over the pixels of the masks.
     buildings
-        Of buildings found, missed and spurious.
+        Counts of buildings found, missed and spurious.
     """
 
     images: int = 0
@@ -273,8 +273,7 @@ def _metric_grid(paths: list[Path], gsd: float) -> Grid:
         raise ScoringError(f"{paths[0]}: neither it nor {paths[1]} holds a building")
     west, south, east, north = filled[0]
     lon, lat = (west + east) / 2, (south + north) / 2
-    zone = int((lon + 180) % 360 // 6) + 1
-    crs = CRS.from_epsg((32600 if lat >= 0 else 32700) + zone)
+    crs = CRS.from_epsg(int(utm_zone(np.array(lon), np.array(lat))))
     to_plane = Transformer.from_crs(world.crs, crs, always_xy=True)
     boxes = np.array([to_plane.transform_bounds(*bounds) for bounds in filled])
     (left, bottom), (right, top) = boxes[:, :2].min(0), boxes[:, 2:].max(0)
@@ -298,7 +297,7 @@ def draw(path: Path, grid: Grid | None, *, threshold: float | None = None) -> Dr
     grid
         None for the raster's own pixels.
     threshold
-        As in `ScoringOptions`.
+        The same as of `ScoringOptions`.
 
     Raises
     ------

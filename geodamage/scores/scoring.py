@@ -19,7 +19,7 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from geodamage.damage import GRADES
-from geodamage.errors import ScoringError
+from geodamage.errors import ScoringError, one_line
 from geodamage.scores.buildings import BuildingScore, building_score
 from geodamage.scores.metrics import report
 from geodamage.scores.pixels import OfficialScore, official_score
@@ -84,9 +84,9 @@ class MaskScore:
     odd_shapes
         How many of them the official scorer would refuse for their shape.
     official
-        By pixel.
+        Official score, by pixel.
     buildings
-        By connected component.
+        Score by connected component.
     """
 
     images: int
@@ -276,7 +276,7 @@ def read_mask(path: str | PathLike[str]) -> np.ndarray:
             with rasterio.open(path, driver="PNG") as dataset:
                 mask: np.ndarray = dataset.read(1)
     except (RasterioError, OSError) as error:
-        reason = " ".join(str(error.__cause__ or error).split())
+        reason = one_line(error.__cause__ or error)
         raise ScoringError(f"{path}: a damaged PNG ({reason}); write it again") from error
     if mask.max(initial=0) > HIGHEST:
         strange = np.unique(mask[mask > HIGHEST])
@@ -358,7 +358,7 @@ def report_scores(
     submission
         Says the event of each image.
     scores
-        As of `score_images`; taken one at a time.
+        Scores from `score_images`; taken one at a time.
 
     Returns
     -------

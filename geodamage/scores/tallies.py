@@ -91,7 +91,7 @@ class Drawing:
     Attributes
     ----------
     threshold, seed_threshold, seed_depth
-        As on the card of a model.
+        The same as on the card of a model.
     min_area
         m²; smaller things are left out.
     """
@@ -122,7 +122,7 @@ def draw_buildings(probabilities: np.ndarray, drawing: Drawing, pixel_area: floa
     Returns
     -------
     int32 (rows, columns)
-        0 nothing, each building its own positive number.
+        Labels: 0 nothing, each building its own positive number.
     """
     region = Window(0, 0, *probabilities.shape[1:])
     whole = Strip(region, probabilities, np.zeros(region.shape, np.uint8))
@@ -335,7 +335,7 @@ def intervals(
     Parameters
     ----------
     tallies
-        Of one pair each.
+        Tallies of one pair each.
     resamplings
         How many.
 

@@ -19,6 +19,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from geodamage.errors import InputError, LabelError, SceneReadError
 from geodamage.grid import WGS84, Grid
 from geodamage.output.publication import Publication, check_output, output_errors
+from geodamage.work import long_work
 from geodamage.xbd.folders import DATES, DRIVERS, Pair, read_image
 from geodamage.xbd.labels import (
     TIERS,
@@ -256,13 +257,14 @@ def _names(images: Path) -> set[str]:
     }
 
 
+@long_work
 def georeference(
     pairs: Sequence[Pair], output: str | PathLike[str], *, overwrite: bool = False
-) -> Generator[Outcome, None, None]:
-    """Write each image of some pairs as a GeoTIFF, placed by the labels of its date.
+) -> Generator[Outcome, None, list[Outcome]]:
+    """Write each image of some pairs as a GeoTIFF, placed by the labels of its date; as `Work`.
 
     A date without labels in degrees takes those of the other. The two GeoTIFFs of a pair appear
-    together or not at all; those written before an error, or before the iterator is closed, stay.
+    together or not at all; those written before an error, or before the work is closed, stay.
 
     Parameters
     ----------
@@ -276,6 +278,10 @@ def georeference(
     Yields
     ------
     What became of each pair: a pair that is refused does not stop the others.
+
+    Returns
+    -------
+    What became of all of them, as the result of the work.
 
     Raises
     ------
@@ -296,11 +302,14 @@ def georeference(
                 check_output(
                     target, inputs=[pair.image(date)], overwrite=overwrite, extensions=(".tif",)
                 )
+    outcomes = []
     for pair in pairs:
         try:
-            yield _write_pair(pair, folder, overwrite)
+            outcomes.append(_write_pair(pair, folder, overwrite))
         except InputError as error:
-            yield Outcome(pair.name, why=str(error))
+            outcomes.append(Outcome(pair.name, why=str(error)))
+        yield outcomes[-1]
+    return outcomes
 
 
 def _target(pair: Pair, date: str, folder: Path) -> Path:

@@ -54,7 +54,7 @@ class LabelFile:
     Attributes
     ----------
     labels
-        In file order.
+        Labels in file order.
     shape
         Rows and columns of the image; None where the file does not say.
     """

@@ -15,6 +15,7 @@ import shapely
 from geodamage.damage import NOT_ASSESSED, DamageGrade
 from geodamage.errors import LabelError, OptionError
 from geodamage.output.publication import Publication, check_output, output_errors
+from geodamage.work import long_work
 from geodamage.xbd.georeferencing import to_pixels
 from geodamage.xbd.labels import TIERS, Label, LabelFile, ToPixels, check_reach, read_label_file
 
@@ -107,17 +108,18 @@ def date_of(path: Path) -> str:
     return match["date"]
 
 
+@long_work
 def write_targets(
     files: Sequence[str | PathLike[str]],
     output: str | PathLike[str],
     *,
     unclassified: str = "undrawn",
     overwrite: bool = False,
-) -> Generator[Target, None, None]:
-    """Write the mask of every label file, named and drawn as the official targets are.
+) -> Generator[Target, None, list[Target]]:
+    """Write the mask of every label file, named and drawn as the official targets are; as `Work`.
 
     Files of before become 0 and 1, files of after the grades 0-4. Each PNG is complete or not
-    there; those written before an error, or before the iterator is closed, stay.
+    there; those written before an error, or before the work is closed, stay.
 
     Parameters
     ----------
@@ -133,6 +135,10 @@ def write_targets(
     Yields
     ------
     Each mask when it is written.
+
+    Returns
+    -------
+    All of them, as the result of the work.
 
     Raises
     ------
@@ -157,8 +163,11 @@ def write_targets(
         folder.mkdir(parents=True, exist_ok=True)
     for target in targets:
         check_output(target, overwrite=overwrite, extensions=(".png",))
+    written = []
     for source, target in zip(sources, targets, strict=True):
-        yield _write_target(source, target, unclassified, overwrite)
+        written.append(_write_target(source, target, unclassified, overwrite))
+        yield written[-1]
+    return written
 
 
 def _write_target(source: Path, target: Path, unclassified: str, overwrite: bool) -> Target:
@@ -217,7 +226,7 @@ def burn_labels(
     Parameters
     ----------
     labels
-        In file order.
+        Labels in file order.
     shape
         Rows and columns.
     unclassified
@@ -226,7 +235,7 @@ def burn_labels(
     Returns
     -------
     uint8 (rows, columns)
-        0 background, 1-4 `DamageGrade`.
+        Codes: 0 background, 1-4 `DamageGrade`.
     """
     mask = np.zeros(shape, np.uint8)
     for label in labels:

@@ -68,7 +68,7 @@ class GeodamagePlugin:
         if self.actions:
             self.iface.removeToolBarIcon(self.actions[0])
         for action in self.actions:
-            self.iface.removePluginMenu(MENU, action)
+            self.iface.removePluginRasterMenu(MENU, action)
             action.deleteLater()
         self.actions = []
         self._close_windows()
@@ -152,7 +152,7 @@ class GeodamagePlugin:
         action = QAction(title, self.iface.mainWindow())
         # `triggered` says whether the action is checked, which is no layer to review.
         action.triggered.connect(lambda checked=False: slot())
-        self.iface.addPluginToMenu(MENU, action)
+        self.iface.addPluginToRasterMenu(MENU, action)
         self.actions.append(action)
 
     def _close_windows(self) -> None:

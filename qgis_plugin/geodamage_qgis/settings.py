@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from qgis.core import QgsApplication, QgsNetworkAccessManager, QgsSettings
@@ -12,6 +13,9 @@ from geodamage_qgis.program.executable import Executable, find_executable
 from geodamage_qgis.program.proxy import proxy_variables
 
 GROUP = "geodamage"
+
+#: Models that come with the program, where it has not been asked yet.
+KNOWN_MODELS = ("fast", "accurate")
 
 
 def executable() -> str | None:
@@ -52,6 +56,16 @@ def model() -> str | None:
 def set_model(name: str | None) -> None:
     """Remember the model."""
     _set_text("model", name)
+
+
+def models() -> list[str]:
+    """Return the names of the program's models, as it named them last."""
+    return list(QgsSettings().value(f"{GROUP}/models", None) or KNOWN_MODELS)
+
+
+def set_models(names: Sequence[str]) -> None:
+    """Remember what the program's models are called."""
+    QgsSettings().setValue(f"{GROUP}/models", list(names))
 
 
 def allow_registry() -> bool:

@@ -1,4 +1,4 @@
-"""Bad inputs and what each gets; a test's id begins with its row in the project's list of 92.
+"""Bad inputs and what each gets; a test's id begins with its row in docs/bad-inputs.md.
 
 E is a refusal: one line on stderr, the exit code of its kind, no file. S is a safe result.
 """

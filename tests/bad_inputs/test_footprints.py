@@ -110,3 +110,26 @@ def test_what_is_no_vector_file_is_refused(attempts, content):
         path = attempts.folder / name
         path.write_bytes(content)
         attempts.refuse(option, path, words=[path])
+
+
+RING = "[[[{0}, 30], [-85.6, 30], [-85.6, 30.1], [{0}, 30]]]"
+FEATURES = (
+    '{{"type": "FeatureCollection", "features": [{{"type": "Feature", "properties": {{}}, '
+    '"geometry": {{"type": "Polygon", "coordinates": {}}}}}]}}'
+)
+
+
+@pytest.mark.filterwarnings("ignore:Non closed ring")
+@pytest.mark.parametrize(
+    "rings",
+    [
+        row(80, RING.format("NaN"), name="NaN"),
+        row(80, RING.format("1e999"), name="infinity"),
+        row(80, "[" * 100_000 + "]" * 100_000, name="nesting"),
+    ],
+)
+@pytest.mark.parametrize("option", ["--footprints", "--aoi"])
+def test_geojson_with_odd_coordinates_is_refused(attempts, rings, option):
+    path = attempts.folder / "odd.geojson"
+    path.write_text(FEATURES.format(rings))
+    attempts.refuse(option, path, words=[path])

@@ -185,7 +185,7 @@ def test_names_that_lead_elsewhere_are_made_safe(tmp_path):
 
 def test_scenes_that_cannot_be_told_apart_are_refused(tmp_path):
     path = write_list(tmp_path, "name,pre,post\nx,a.tif,b.tif\nx,a.tif,b.tif\n")
-    with pytest.raises(ManifestError, match=r"line 3: a scene 'x' is there already, in line 2"):
+    with pytest.raises(ManifestError, match=r"line 3: .*'x'.* line 2"):
         read_manifest(path)
     path = write_list(tmp_path, "pre,post\na.tif,b.tif\na.tif,b.tif\n")
     with pytest.raises(ManifestError, match="twice, with the same images"):

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyproj import Transformer
 
-from geodamage.batch.pairing import LEAST_OVERLAP, Placed, ground_area, outline_of, pair_up
+from geodamage.batch.pairing import LEAST_OVERLAP, Placed, outline_of, pair_up
 from geodamage.errors import SceneError, SceneReadError
+from geodamage.grid import ground_area
 from tests.conftest import CORNER, UTM, make_pixels, make_raster
 
 
@@ -91,7 +92,7 @@ def test_pairs_are_those_whose_boxes_meet(boxes, lon, lat):
 def test_a_geotiff_lies_where_its_header_says(tmp_path):
     path = make_raster(tmp_path / "a.tif", make_pixels(64, 128))
     outline = outline_of(str(path))
-    assert ground_area(outline, "EPSG:4326") * 1e6 == pytest.approx(64 * 32, rel=2e-3)
+    assert ground_area(outline, "EPSG:4326") == pytest.approx(64 * 32, rel=2e-3)
     left, top = CORNER
     to_lonlat = Transformer.from_crs(UTM, "EPSG:4326", always_xy=True)
     assert outline.contains(shapely.Point(to_lonlat.transform(left + 1, top - 1)))

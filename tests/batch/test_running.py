@@ -59,6 +59,7 @@ def test_every_scene_is_assessed_and_merged(tmp_path, model):
     assert shares == sorted(shares)
 
 
+@pytest.mark.slow
 def test_a_second_run_does_nothing(tmp_path, model):
     scenes = make_scenes(tmp_path / "in", 2)
     job = batch_of(scenes, tmp_path / "out", model)
@@ -71,6 +72,7 @@ def test_a_second_run_does_nothing(tmp_path, model):
     assert attempts(tmp_path / "out") == {"s0": 1, "s1": 1}
 
 
+@pytest.mark.slow
 def test_exactly_what_changed_is_done_again(tmp_path, model):
     scenes = make_scenes(tmp_path / "in", 3)
     own = make_model(tmp_path / "own.onnx", version="1")
@@ -90,6 +92,7 @@ def test_exactly_what_changed_is_done_again(tmp_path, model):
     assert resets == ["changed: inputs", "changed: model", "changed: options"]
 
 
+@pytest.mark.slow
 def test_a_result_that_is_gone_or_altered_is_made_again(tmp_path, model):
     scenes = make_scenes(tmp_path / "in", 2)
     job = batch_of(scenes, tmp_path / "out", model, raster=True)
@@ -107,6 +110,7 @@ def test_a_result_that_is_gone_or_altered_is_made_again(tmp_path, model):
     assert contents(tmp_path / "out") == undisturbed
 
 
+@pytest.mark.slow
 def test_a_failed_scene_does_not_stop_the_others(tmp_path, model):
     scenes = make_scenes(tmp_path / "in", 3, damaged=[1])
     job = batch_of(scenes, tmp_path / "out", model)
@@ -126,6 +130,7 @@ def test_a_failed_scene_does_not_stop_the_others(tmp_path, model):
     assert summary.exit_code == 0, "a file that was mended is an input that changed"
 
 
+@pytest.mark.slow
 def test_scenes_of_other_ledgers_are_not_done_again(tmp_path, model):
     scenes = make_scenes(tmp_path / "in", 4)
     job = batch_of(scenes, tmp_path / "out", model)
@@ -147,6 +152,7 @@ def test_scenes_of_other_ledgers_are_not_done_again(tmp_path, model):
     assert run(job)[0].assessed == 1
 
 
+@pytest.mark.slow
 def test_results_that_no_ledger_knows_are_not_replaced(tmp_path, model):
     scenes = make_scenes(tmp_path / "in", 1)
     job = batch_of(scenes, tmp_path / "out", model)
@@ -158,6 +164,7 @@ def test_results_that_no_ledger_knows_are_not_replaced(tmp_path, model):
     assert run(replace(job, overwrite=True, retry_failed=True))[0].exit_code == 0
 
 
+@pytest.mark.slow
 def test_closing_a_batch_lets_its_scenes_wait_and_leaves_no_half_file(tmp_path, model):
     scenes = make_scenes(tmp_path / "in", 2, shape=(1024, 1280))
     defaults = Job(pre=(), post=(), output=Path("b.gpkg"), model=model, tile=64)
@@ -172,6 +179,7 @@ def test_closing_a_batch_lets_its_scenes_wait_and_leaves_no_half_file(tmp_path, 
     assert attempts(tmp_path / "out") == {"s0": 2, "s1": 1}
 
 
+@pytest.mark.slow
 def test_inputs_that_change_while_they_are_read_are_noticed(tmp_path, model):
     scenes = make_scenes(tmp_path / "in", 1, shape=(1024, 1280))
     defaults = Job(pre=(), post=(), output=Path("b.gpkg"), model=model, tile=64)
@@ -243,6 +251,7 @@ def test_the_plan_says_what_a_batch_will_take_and_writes_nothing(tmp_path, model
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_two_processes_do_no_scene_twice(tmp_path, model):
     scenes = make_scenes(tmp_path / "in", 8, shape=(256, 320))
     listed = write_list(tmp_path / "scenes.csv", scenes)

@@ -19,7 +19,7 @@ from geodamage.buildings.finding import (
     polygonise,
 )
 from geodamage.errors import OptionError
-from geodamage.fields import NAMES, conform, identity
+from geodamage.fields import NAMES, conform
 from geodamage.grid import WGS84, Grid
 from geodamage.prediction import NEAR_MISSING, Strip
 from geodamage.scene.scene import MISSING_PRE
@@ -307,13 +307,6 @@ def test_all_fields_are_given():
     assert set(frame.source) == {"model"}
     for row in frame.to_crs(4326).itertuples():
         assert row.geometry.contains(shapely.Point(row.lon, row.lat))
-
-
-def test_an_identity_is_of_place_and_size():
-    one = identity(-86.123456, 30.1, 50.04)
-    assert one == identity(-86.1234561, 30.1, 50.01)
-    assert len({one, identity(-86.123457, 30.1, 50), identity(-86.123456, 30.1, 51)}) == 3
-    assert len(one) == 16
 
 
 def test_an_identity_does_not_depend_on_the_region():

@@ -377,3 +377,14 @@ def test_real_imagery_of_a_drone_and_of_16_bits(tmp_path, image, options, pixel)
     assert facts["scene"]["pixel"] == pixel
     assert facts["buildings"] == len(read(output)) >= 1
     assert shapely.is_valid(gpd.read_file(output).geometry.to_numpy()).all()
+
+
+def test_identities_of_an_earlier_result_are_taken_over(image, model, tmp_path):
+    first = read(find(tmp_path, image, model, "--min-area", 0))
+    earlier = first.assign(building_id=[f"house {n}" for n in range(len(first))])
+    earlier.to_file(tmp_path / "earlier.gpkg")
+    options = "--min-area", 0, "--ids-from", tmp_path / "earlier.gpkg"
+    path = find(tmp_path, image, model, *options, name="second.geojson")
+    assert set(read(path)["building_id"]) == set(earlier["building_id"])
+    assert facts_of(path)["ids_from"] == {"file": "earlier.gpkg", "taken_over": len(first)}
+    assert facts_of(tmp_path / "found.geojson")["ids_from"] is None

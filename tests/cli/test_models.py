@@ -107,6 +107,7 @@ def test_the_networks_are_listed(monkeypatch):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_an_imported_model_runs(tmp_path, checkpoint, pair, monkeypatch):
     monkeypatch.setattr(importing, "HALO_WINDOW", 256)
     result = run_command("models", "import", checkpoint, "-o", tmp_path / "own")

@@ -1,6 +1,5 @@
 import json
 
-import cv2
 import numpy as np
 import pytest
 
@@ -10,7 +9,7 @@ from geodamage.scores.calibration import calibration
 from geodamage.scores.metrics import report
 from geodamage.scores.pixels import OfficialScore
 from tests.conftest import run_command
-from tests.official_vectors import COUNTS, VECTORS
+from tests.official_vectors import COUNTS, VECTORS, write_masks
 
 KEYS = [
     "score", "localization_f1", "damage_f1", "damage_f1_no_damage", "damage_f1_minor_damage",
@@ -21,19 +20,8 @@ KEYS = [
 
 def write(folder, images):
     """Write masks in the official layout; return the two folders."""
-    predictions, targets = folder / "predictions", folder / "targets"
-    predictions.mkdir()
-    targets.mkdir()
-    for number, masks in enumerate(images):
-        names = (
-            predictions / f"hold_localization_{number:05d}_prediction.png",
-            predictions / f"hold_damage_{number:05d}_prediction.png",
-            targets / f"hold_localization_{number:05d}_target.png",
-            targets / f"hold_damage_{number:05d}_target.png",
-        )
-        for path, mask in zip(names, masks, strict=True):
-            assert cv2.imwrite(str(path), mask)
-    return predictions, targets
+    named = {f"{number:05d}": masks for number, masks in enumerate(images)}
+    return write_masks(folder, named, part="hold")
 
 
 def small(seed=0):

@@ -37,11 +37,6 @@ from tests.event_scenes import (
 )
 
 
-@pytest.fixture
-def output(tmp_path):
-    return tmp_path / "event.gpkg"
-
-
 def ids(path, name="buildings"):
     return layer(path, name)["event_building_id"].tolist()
 

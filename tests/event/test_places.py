@@ -105,6 +105,12 @@ def test_identity_joins_what_touches_and_what_has_no_shape():
     assert find_places(sightings(*rows)).tolist() == [0, 1, 2, 0, 3, 2]
 
 
+def test_of_what_a_model_found_only_the_fit_says_that_it_is_one_building():
+    shed, hall = shapely.box(0, 0, 5, 5), shapely.box(0, 0, 50, 50)
+    rows = [(s, shape, "7", False, UNKNOWN) for s, shape in enumerate((shed, hall))]
+    assert find_places(sightings(*rows)).tolist() == [0, 1]
+
+
 def test_nothing_has_no_place():
     empty = np.zeros(0)
     looks = Sightings(

@@ -220,3 +220,11 @@ def test_the_parity_of_a_variant_comes_back():
     facts = {"agreement": 0.995, "score": {"loss_points": 0.1}, "passed": True}
     card = make_card(precision="int8", parent_sha256="a" * 64, parity=facts)
     assert Card.from_json(card.as_json(), "m.onnx") == card
+
+
+@pytest.mark.parametrize("depth", [40, 499, 900, 100_000])
+def test_a_card_that_is_nested_too_deep_is_refused(depth):
+    values = json.loads(make_card().as_json())
+    text = json.dumps(values | {"scores": "HERE"})
+    with pytest.raises(ModelError, match=r"m\.onnx: its card is"):
+        Card.from_json(text.replace('"HERE"', '{"a":' * depth + "1" + "}" * depth), "m.onnx")

@@ -2,9 +2,12 @@ import json
 import os
 
 import pytest
+from click.testing import CliRunner
 
+from geodamage.cli import main
 from geodamage.errors import ChecksumError, ModelError, ModelNotFoundError
 from geodamage.model.catalogue import list_models, read_model
+from geodamage.model.loading import load_model
 from tests.conftest import make_model
 
 
@@ -47,7 +50,16 @@ def test_an_ensemble_is_its_table_and_its_members(ensemble):
 
 
 @pytest.mark.parametrize(
-    "text", ["[[member", "name = 'x'", "[[member]]", "member = [1]", "[[member]]\nfile = '../x'"]
+    "text",
+    [
+        "[[member",
+        "name = 'x'",
+        "[[member]]",
+        "member = [1]",
+        "[[member]]\nfile = '../x'",
+        "[[member]]\nfile = 'one.onnx'\nweight = '1'",
+        "colour = 1\n[[member]]\nfile = 'one.onnx'",
+    ],
 )
 def test_a_damaged_ensemble_is_refused(tmp_path, text):
     path = tmp_path / "bad.toml"
@@ -75,3 +87,29 @@ def test_a_changed_model_is_refused(tmp_path):
     path.write_bytes(path.read_bytes().replace(b"bright", b"brightest"[:6].upper(), 1))
     with pytest.raises(ChecksumError):
         read_model(path)
+
+
+def test_a_saved_map_of_an_ensemble_is_listed_without_a_card(ensemble):
+    (ensemble.parent / "map.tif").write_bytes(b"opened with the scene")
+    ensemble.write_text(ensemble.read_text() + '[[member]]\nfile = "map.tif"\nweight = 0.5\n')
+    found = read_model(ensemble)
+    assert [member.card is None for member in found.members] == [False, False, True]
+    assert len(found.cards) == 2
+    assert found.size == sum(path.stat().st_size for path in ensemble.parent.iterdir())
+    assert found.as_dict()["members"][2] == {"file": "map.tif", "weight": 0.5, "card": None}
+    said = CliRunner().invoke(main, ["models", "show", str(ensemble)])
+    assert said.exit_code == 0
+    assert "map.tif" in said.output
+    (ensemble.parent / "map.tif").unlink()
+    with pytest.raises(ModelNotFoundError, match=r"map\.tif: no such probability map"):
+        read_model(ensemble)
+
+
+def test_the_catalogue_and_the_loader_refuse_an_ensemble_alike(ensemble):
+    ensemble.write_text(ensemble.read_text() + "transpose = 1\n")
+    said = []
+    for read in (read_model, load_model):
+        with pytest.raises(ModelError) as caught:
+            read(ensemble)
+        said.append(str(caught.value))
+    assert said == [f"{ensemble}: transpose of two.onnx is neither true nor false"] * 2

@@ -45,7 +45,7 @@ def test_auto_takes_cuda_and_nothing_that_needs_more_care():
 
 @pytest.mark.parametrize("device", ["openvino:0", "tensorrt:x", "Tensorrt", "npu", "cpu:", "cuda:"])
 def test_an_unknown_device_is_refused(device):
-    with pytest.raises(DeviceError, match="unknown; give auto, cpu, cuda or cuda:N, tensorrt"):
+    with pytest.raises(DeviceError, match=f"{device}.*give auto, cpu"):
         chosen(device)
 
 

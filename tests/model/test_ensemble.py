@@ -76,7 +76,8 @@ def test_what_is_turned_is_turned_back(flip, transpose):
 @pytest.mark.parametrize("shape", [(8, 8), (6, 10)])
 def test_a_mark_in_one_corner_comes_back_to_it(flip, turned, shape):
     # The published code undoes a flip before a transposition that was done first: of one flip
-    # alone that leaves the map turned by 180 degrees (reference system 003, two of ten members).
+    # alone that leaves the map turned by 180 degrees (Open Cities' third place, two of ten
+    # members).
     pre = np.zeros((1, 3, *shape), np.uint8)
     pre[..., 1, 2] = 255
     axes = FLIPS[flip]
@@ -185,7 +186,7 @@ def test_saved_maps_stay_beside_a_model_that_is_asked_in_more_ways():
 
 def test_saved_maps_must_come_with_the_scene():
     ensemble = Ensemble(make_card(), [Member(Pointwise())], maps=[SavedMap(Path("a.tif"))])
-    with pytest.raises(ModelError, match="reads saved maps, and none came with the scene"):
+    with pytest.raises(ModelError, match=r"fake.* saved maps"):
         ensemble(*images(4, 6))
 
 

@@ -209,5 +209,5 @@ def test_an_ensemble_that_makes_no_sense_is_refused(tmp_path, text, message):
 
 def test_a_head_that_a_member_lacks_is_refused(tmp_path):
     text = '[[member]]\nfile = "a.onnx"\nheads = ["damage"]\n'
-    with pytest.raises(ModelError, match=r"heads of a\.onnx are damage, and .* has localisation"):
+    with pytest.raises(ModelError, match=r"heads of a\.onnx .*localisation"):
         load_model(write_ensemble(tmp_path, text, a={"task": "localisation"}), device="cpu")

@@ -19,7 +19,5 @@ def test_bundled_models_are_found_by_name_and_load():
 
 @pytest.mark.parametrize("source", ["slow", "weights.pth", "m.zip", ""])
 def test_what_is_neither_a_name_nor_a_model_is_refused(source):
-    with pytest.raises(
-        ModelNotFoundError, match=r"no bundled model of that name .*no \.onnx or \.toml"
-    ):
+    with pytest.raises(ModelNotFoundError, match=r"no bundled model .*\.onnx or \.toml"):
         find_model(source)

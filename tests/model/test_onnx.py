@@ -7,8 +7,11 @@ from onnx import TensorProto, helper
 
 from geodamage.errors import DeviceError, ModelError, ModelNotFoundError
 from geodamage.model.card import with_card
+from geodamage.model.ensemble import with_ways
+from geodamage.model.loading import load_model
 from geodamage.model.onnx import Model
 from geodamage.model.rules import PixelRules
+from tests.conftest import make_model
 from tests.fakes import (
     CONSTANTS,
     DAMAGE_SHAPE,
@@ -255,3 +258,40 @@ def test_a_model_says_how_large_it_is_and_has_the_rules_of_its_card(tmp_path):
     assert model.resident_bytes == path.stat().st_size
     assert model.rules == PixelRules((0.3,) * 4)
     assert not model.has_pixel_rules
+
+
+@pytest.mark.parametrize(
+    ("pre", "found"),
+    [
+        (np.zeros((64, 64, 3), np.uint8), r"pre is uint8 \(64, 64, 3\)"),
+        (np.zeros((1, 64, 64, 3), np.uint8), r"pre is uint8 \(1, 64, 64, 3\)"),
+        (np.zeros((1, 3, 64, 64), np.float32), r"pre is float32 \(1, 3, 64, 64\)"),
+        (np.zeros((0, 3, 64, 64), np.uint8), r"pre is uint8 \(0, 3, 64, 64\)"),
+        (np.zeros((1, 4, 64, 64), np.uint8), r"pre is uint8 \(1, 4, 64, 64\)"),
+    ],
+)
+def test_a_wrong_array_is_named_with_what_to_give(tmp_path, pre, found):
+    model = load_model(make_model(tmp_path / "m.onnx"))
+    with pytest.raises(ModelError, match=rf"{found}; give uint8 \(n, 3, rows, columns\)"):
+        model(pre, pre)
+
+
+def test_dates_of_other_windows_are_named(tmp_path):
+    model = load_model(make_model(tmp_path / "m.onnx"))
+    pre, post = np.zeros((1, 3, 64, 64), np.uint8), np.zeros((2, 3, 64, 64), np.uint8)
+    with pytest.raises(ModelError, match=r"pre \(1, 3, 64, 64\) and post \(2, .* differ"):
+        model(pre, post)
+
+
+def test_sides_that_no_stride_fits_are_named():
+    pre = np.zeros((1, 3, 100, 100), np.uint8)
+    with pytest.raises(ModelError, match="multiples of 16"):
+        load_model("fast")(pre, pre)
+
+
+def test_models_cards_and_ensembles_say_what_they_are(tmp_path):
+    model = load_model(make_model(tmp_path / "m.onnx"))
+    name = f"{model.card.name} {model.card.version}: assess"
+    assert repr(model).startswith(f"<Model {name}, CPU, ONNX Runtime")
+    assert repr(model.card).startswith(f"<Card {name}, 0.")
+    assert repr(with_ways(model, "flips", (1.0,))).startswith(f"<Ensemble {name}, 1 members, CPU")

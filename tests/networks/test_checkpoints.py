@@ -72,6 +72,7 @@ def test_numbers_as_numpy_1_wrote_them_are_read(tmp_path, state):
     assert read_checkpoint(path).best_score == 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "task"), [named[:2] for named in named_tasks()])
 def test_every_network_is_recognised_by_its_keys_and_shapes(tmp_path, name, task):
     with torch.device("meta"):
@@ -98,7 +99,7 @@ def test_a_folder_of_metadamagenet_loads_with_its_metadata(tmp_path):
         read_checkpoint(folder)
 
 
-def test_a_checkpoint_of_system_004_loads_with_its_optimiser_beside_it(tmp_path):
+def test_a_checkpoint_of_xview2siameseunet_loads_with_its_optimiser_beside_it(tmp_path):
     with torch.device("meta"):
         shapes = create_network("siamese_resnet50", task="assess").state_dict()
     state = {k: torch.ones((), dtype=v.dtype).expand(v.shape) for k, v in shapes.items()}

@@ -91,7 +91,7 @@ def test_channel_0_of_the_others_is_background_of_a_softmax(family, network):
     np.testing.assert_allclose(damage.flatten(), share[1:], rtol=1e-6)
 
 
-def test_system_004_leaves_out_background_and_unclassified():
+def test_xview2siameseunet_leaves_out_background_and_unclassified():
     logits = [0.0, 1.0, 5.0, 1.0, 2.0, 3.0, 4.0, 6.0]
     located, damage = Exported(
         Echo(logits), convention_of("siamese_resnet50", "siamese_resnet50", "assess")

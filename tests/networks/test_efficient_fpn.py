@@ -338,6 +338,7 @@ def test_a_model_file_holds_the_share_of_building_at_full_size():
     np.testing.assert_allclose(answer.seen[0, :, 0, 0], expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options"),
     [("efficient_fpn_b0", {}), ("efficient_fpn_b2", {}), ("timm_fpn", {"encoder": "resnet18"})],

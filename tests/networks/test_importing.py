@@ -3,8 +3,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
 from geodamage.errors import (
     CheckpointError,
@@ -15,10 +13,9 @@ from geodamage.errors import (
 from geodamage.model.loading import load_model
 from geodamage.model.onnx import Model
 from geodamage.networks import importing
-from geodamage.networks.checkpoints import save_checkpoint
 from geodamage.networks.importing import Imported, ensemble_text, import_checkpoints
-from geodamage.networks.registry import create_network
 from tests.conftest import listing
+from tests.run_folders import write_weights
 
 
 @pytest.fixture(autouse=True)
@@ -30,15 +27,7 @@ def small_windows(monkeypatch):
 
 
 def write_checkpoint(path: Path, name: str, task: str, seed: int = 0) -> Path:
-    """Write random weights that let little of the surroundings through, so that a halo settles."""
-    torch.manual_seed(seed)
-    network = create_network(name, task=task)
-    with torch.no_grad():
-        for module in network.modules():
-            if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
-                module.weight *= 0.1
-    save_checkpoint(network, path, epoch=7, best_score=0.5, prefix="module.")
-    return path
+    return write_weights(path, name, task, seed, prefix="module.")
 
 
 @pytest.fixture(scope="module")

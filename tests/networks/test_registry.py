@@ -107,7 +107,7 @@ def test_a_state_can_be_assigned_to_a_network_without_numbers():
 
 
 def test_a_name_nobody_has_is_answered_with_near_ones():
-    with pytest.raises(OptionError, match=r"no network 'res34_unett'; did you mean .*res34_unet"):
+    with pytest.raises(OptionError, match=r"'res34_unett'.*did you mean .*res34_unet"):
         create_network("res34_unett", task="damage")
     with pytest.raises(OptionError, match=r"did you mean compact or .*siamese_resnet50"):
         create_network("§", task="damage")
@@ -118,16 +118,14 @@ def test_a_name_nobody_has_is_answered_with_near_ones():
     [("compact", "damage", "assess"), ("res34_unet", "assess", "localisation, damage")],
 )
 def test_a_task_it_was_not_built_for_is_refused(name, task, has):
-    with pytest.raises(OptionError, match=rf"{name}: no such task '{task}'; it has {has}"):
+    with pytest.raises(OptionError, match=rf"{name}: .*'{task}'.*has {has}"):
         create_network(name, task=task)
 
 
 def test_an_unknown_option_is_refused():
-    with pytest.raises(OptionError, match=r"no such option 'depth'; it has widths"):
+    with pytest.raises(OptionError, match=r"'depth'; it has widths"):
         create_network("res34_unet", task="damage", depth=3)
-    with pytest.raises(
-        OptionError, match=r"siamese_resnet50: no such option 'widths'; it has none"
-    ):
+    with pytest.raises(OptionError, match=r"siamese_resnet50: .*'widths'"):
         create_network("siamese_resnet50", task="assess", widths=(1,))
 
 

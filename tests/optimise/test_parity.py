@@ -44,13 +44,8 @@ class Changed:
 
 def found(parent, variant, pairs):
     work = compare(parent, {"v": variant}, pairs)
-    names = []
-    while True:
-        try:
-            names.append(next(work))
-        except StopIteration as stop:
-            assert names == [pair.name for pair in pairs]
-            return stop.value["v"]
+    assert list(work) == [pair.name for pair in pairs]
+    return work.result()["v"]
 
 
 def test_a_model_agrees_with_itself(bright, pairs):

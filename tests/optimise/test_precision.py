@@ -93,7 +93,7 @@ def test_weights_are_signed_by_channel_and_activations_unsigned():
 
 
 def test_what_has_no_products_cannot_become_integers():
-    with pytest.raises(ModelError, match="m: has nothing that could become int8; use fp16"):
+    with pytest.raises(ModelError, match=r"m: .*use fp16"):
         quantise(pointwise_bytes(), windows(), "others", "m")
 
 

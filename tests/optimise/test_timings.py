@@ -16,12 +16,7 @@ def no_process(monkeypatch):
 
 def run(*models, **options):
     work = time_models(TimingJob(models=models, rounds=2, **options))
-    steps = []
-    while True:
-        try:
-            steps.append(next(work))
-        except StopIteration as stop:
-            return steps, stop.value
+    return list(work), work.result()
 
 
 @pytest.fixture
@@ -92,7 +87,7 @@ def test_the_bundled_models_are_timed_unless_others_are_given(monkeypatch, tmp_p
     monkeypatch.setattr(timings, "bundled_models", lambda: {"only": path})
     monkeypatch.setattr(timings, "read_model", lambda source: _read(path))
     _, (only,) = run(devices=("cpu",))
-    assert only.entry.path == path
+    assert only.file.path == path
 
 
 _read = timings.read_model

@@ -51,6 +51,7 @@ def qgis_app(profile):
 
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     app = QgsApplication([], True, str(profile))
+    _ended["application"] = app  # pytest lets go of its fixtures before we leave
     app.initQgis()
     plugins = str(Path(app.pkgDataPath()) / "python" / "plugins")
     if plugins not in sys.path:

@@ -23,10 +23,7 @@ BRIDGED = {"QAction", "QActionGroup", "QShortcut", "QUndoStack"}
 ENUMS = {"Direction"}
 
 #: Classes without such enums in Qt 6: who uses their members asks first whether they are there.
-KEPT = {"QVariant"}
-
-#: What begins the name of a member of an enum, and not of a method: `Qt.AlignRight`.
-_CLASS = re.compile(r"Q[A-Z]\w*|Qt")
+KEPT = {"QVariant", "QgsLayerMetadata"}
 
 
 @pytest.fixture(params=SOURCES, ids=lambda path: path.relative_to(PLUGIN).as_posix())
@@ -42,9 +39,11 @@ def imports(tree):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def qt_names(tree):
-    """Return the classes that a module takes from Qt, not from QGIS."""
-    return {name.rpartition(".")[2] for name in imports(tree) if name.startswith("qgis.PyQt.")}
+def class_names(tree):
+    """Return the classes that a module takes from Qt and QGIS, as it calls them."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("qgis."):
+            yield from (alias.asname or alias.name for alias in node.names)
 
 
 def test_there_is_something_to_look_at():
@@ -67,19 +66,29 @@ def test_methods_that_python_2_needed_are_not_called(tree):
 
 
 def test_members_of_enums_are_named_with_their_enum(tree):
-    names = qt_names(tree)
+    names = set(class_names(tree))
     inner = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     for node in ast.walk(tree):
         if not isinstance(node, ast.Attribute) or not isinstance(node.value, ast.Name):
             continue
-        if node.value.id not in names - KEPT or not _CLASS.fullmatch(node.value.id):
-            continue
-        if node.attr in ENUMS:
+        if node.value.id not in names - KEPT or node.attr in ENUMS or node.attr.isupper():
             continue
         # `Qt.AlignRight` ends there; `Qt.AlignmentFlag.AlignRight` and `QDialog.exec()` do not.
         member = node.attr[:1].isupper() and id(node) not in inner and id(node) not in called
         assert not member, f"line {node.lineno}: {node.value.id}.{node.attr}"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from qgis.core import QgsProcessing\nx = QgsProcessing.TypeRaster\n",
+        "from qgis.core import QgsTask as Task\nx = Task.CanCancel | 1\n",
+    ],
+)
+def test_an_unscoped_member_of_qgis_would_be_found(code):
+    with pytest.raises(AssertionError, match="line 2"):
+        test_members_of_enums_are_named_with_their_enum(ast.parse(code))
 
 
 def test_an_unscoped_member_would_be_found():

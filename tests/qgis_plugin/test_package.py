@@ -7,6 +7,7 @@ import pytest
 
 from geodamage import __version__
 from qgis_plugin.package import (
+    ADDRESSES,
     LARGEST,
     PLUGIN,
     REQUIRED,
@@ -128,11 +129,36 @@ def test_other_rules_are_kept(folder: Path, key: str, value: str, message: str) 
         check_metadata({**read_metadata(folder), key: value})
 
 
-def test_an_upload_with_placeholders_is_refused(folder: Path) -> None:
-    metadata = {**read_metadata(folder), "tracker": "https://example.org/issues"}
-    check_metadata(metadata)
-    with pytest.raises(PackageError, match="tracker is a placeholder"):
+def test_the_metadata_has_no_placeholders() -> None:
+    assert "example." not in (PLUGIN / "metadata.txt").read_text(encoding="utf-8")
+
+
+def test_an_upload_needs_addresses_that_are_real(folder: Path) -> None:
+    metadata = read_metadata(folder)
+    with pytest.raises(PackageError, match="--email, --repository, --tracker, --homepage"):
         check_metadata(metadata, for_upload=True)
+    given = {**metadata, **dict.fromkeys(ADDRESSES, "https://example.org/issues")}
+    with pytest.raises(PackageError, match="tracker, homepage is a placeholder"):
+        check_metadata(given, for_upload=True)
+    check_metadata({**metadata, **dict.fromkeys(ADDRESSES, "https://somewhere")}, for_upload=True)
+
+
+def test_addresses_are_written_into_the_zip(tmp_path: Path) -> None:
+    given = {name: f"https://somewhere/{name}" for name in ADDRESSES}
+    path = pack(PLUGIN, tmp_path, for_upload=True, addresses=given)
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(tmp_path)
+    metadata = read_metadata(tmp_path / PLUGIN.name)
+    assert {name: metadata[name] for name in ADDRESSES} == given
+    assert metadata["category"] == "Raster"  # where its menu is
+
+
+def test_the_documentation_goes_along_without_pictures(tmp_path: Path) -> None:
+    with zipfile.ZipFile(pack(PLUGIN, tmp_path)) as archive:
+        text = archive.read("geodamage_qgis/README.md").decode()
+    assert "## Review" in text
+    assert "images/" not in text
+    assert "[`LICENSE`](LICENSE)" in text
 
 
 def test_what_is_no_metadata_is_refused(folder: Path) -> None:

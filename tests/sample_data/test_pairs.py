@@ -8,7 +8,7 @@ from geodamage.damage import GRADES
 from geodamage.xbd.folders import find_pairs, read_image
 from geodamage.xbd.labels import fit_lonlat
 from sample_data.pairs import EVENTS, make_pairs
-from training.data.index import Entry, index_pairs
+from training.data.index import IndexedPair, index_pairs
 from training.data.splits import overlaps
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +30,7 @@ def test_four_pairs_of_two_events_are_drawn(folder):
 
 def test_nothing_is_wrong_with_them(folder):
     found = list(index_pairs([folder]))
-    assert all(isinstance(entry, Entry) for entry in found)
+    assert all(isinstance(entry, IndexedPair) for entry in found)
     assert sum(map(sum, (entry.buildings for entry in found))) > 20
     assert all(sum(entry.buildings[g - 1] for entry in found) for g in GRADES)
     assert overlaps(found, ["0", "1", "2", "3"]) == []

@@ -295,7 +295,7 @@ def test_a_large_image_that_seems_empty_is_noted_and_not_refused(sparse):
 
 def test_a_large_image_that_seems_empty_is_not_scaled_by_itself(sparse):
     path = sparse("uint16", make_pixels(16, 16).astype(np.uint16))
-    with pytest.raises(SceneError, match=r"nothing to scale uint16 by .*give --scale MIN,MAX"):
+    with pytest.raises(SceneError, match=r"uint16 .*give --scale MIN,MAX"):
         open_plain(path)
     open_plain(path, scale=(0, 100)).close()
 
@@ -320,7 +320,7 @@ def test_a_large_image_that_seems_constant_is_noted_and_not_refused(raster, monk
 def test_tiles_must_be_alike(raster):
     first = raster("a.tif", make_pixels(8, 8))
     second = raster("b.tif", make_pixels(8, 8).astype(np.uint16))
-    with pytest.raises(SceneError, match=r"b\.tif: 3 channels of uint16, but .*must be alike"):
+    with pytest.raises(SceneError, match=r"b\.tif: .*uint16.* must be alike"):
         open_plain([first, second])
 
 

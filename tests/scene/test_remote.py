@@ -14,6 +14,7 @@ import pytest
 import rasterio
 
 from geodamage.scene.image import open_image
+from geodamage.scene.tiles import open_tile
 from geodamage.windows import Window
 from tests.conftest import listing, make_pixels, make_raster, run_command
 
@@ -67,6 +68,19 @@ def check_refusal(result, word, folder):
     assert result.stderr.count("geodamage: error: ") == 1
     assert word in line
     assert listing(folder) == []
+
+
+def test_jpeg_in_ycbcr_is_decoded_alike_from_a_web_server(server, monkeypatch):
+    monkeypatch.setattr("geodamage.scene.tiles.gdal_decodes_alike", lambda: False)
+    path = server.folder / "a & b.tif"
+    how = {"compress": "jpeg", "photometric": "ycbcr", "blockysize": 32}
+    make_raster(path, make_pixels(100, 90, high=2) * 255, **how)
+    url = f"/vsicurl/http://{server.address}/a%20&%20b.tif"
+    shutil.copy(path, server.folder / "a%20&%20b.tif")  # the server decodes no names
+    tiles = [open_tile(name, None, 3) for name in (str(path), url)]
+    (local, _), (remote, _) = [tile.read(tile.window) for tile in tiles]
+    assert np.array_equal(local, remote)
+    assert all(tile.jpeg is not None for tile in tiles)
 
 
 def test_images_are_read_from_a_web_server(server, pair, model, tmp_path):

@@ -1,7 +1,9 @@
 import json
+import math
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import geopandas as gpd
 import numpy as np
@@ -13,13 +15,21 @@ from hypothesis import strategies as st
 from pyproj import Transformer
 from scipy import ndimage
 
-from geodamage.errors import GsdWarning, OptionError, SceneError, SceneReadError, SceneWarning
+from geodamage.errors import (
+    GsdWarning,
+    ModelError,
+    OptionError,
+    SceneError,
+    SceneReadError,
+    SceneWarning,
+)
 from geodamage.grid import GsdRange
 from geodamage.scene.image import Image
 from geodamage.scene.options import SceneOptions
 from geodamage.scene.scene import MISSING_POST, MISSING_PRE, OUTSIDE, OUTSIDE_AOI, Scene
 from geodamage.windows import Window, mirror
 from tests.conftest import CORNER, UTM, make_pixels, make_raster
+from tests.fakes import make_card
 
 GSD = GsdRange(0.5, 0.3, 1.2)
 
@@ -241,7 +251,7 @@ def test_gsd_a_little_too_coarse_is_resampled_with_a_warning(raster):
 
 @pytest.mark.parametrize(("pre", "post"), [(10, 10), (0.5, 2)])
 def test_gsd_much_too_coarse_is_refused(raster, pre, post):
-    with pytest.raises(SceneError, match=r"(10|2) m per pixel, too coarse .*the limit is 1\.8 m"):
+    with pytest.raises(SceneError, match=r"(10|2) m per pixel.* 1\.8 m"):
         open_pair(*with_gsd(raster, pre, post))
 
 
@@ -383,3 +393,27 @@ def test_close_waits_for_a_read(pair, monkeypatch):
         go_on.set()
         assert reading.result(10).pre.shape == (3, 8, 8)
         closing.result(10)
+
+
+def test_a_model_says_how_a_scene_is_opened(pair):
+    card = make_card(stride=48, tile=192)
+    with Scene.open(*pair[:2], model=SimpleNamespace(card=card)) as scene:
+        assert scene.grid.shape[0] % 48 == 0
+        assert repr(scene) == f"<Scene pre.tif + post.tif: {scene.grid.summary}>"
+    assert repr(scene).endswith(", closed>")
+    with open_pair(*pair[:2], gsd=card.gsd, snap=math.lcm(48, 64)) as same:
+        assert same.grid == scene.grid
+
+
+def test_a_scene_needs_a_model_or_a_distance(pair):
+    with pytest.raises(TypeError, match="give model="):
+        Scene.open(*pair[:2])
+
+
+def test_a_pair_of_other_sensors_than_the_model_takes_is_refused(pair):
+    radar = SimpleNamespace(card=make_card(post_sensor="sar", post_channels=("vv",)))
+    with pytest.raises(ModelError, match="--post-sensor sar"):
+        Scene.open(*pair[:2], model=radar)
+    optical = SimpleNamespace(card=make_card())
+    with pytest.raises(SceneError, match="--post-sensor sar"):
+        Scene.open(*pair[:2], model=optical, options=SceneOptions(post_sensor="sar"))

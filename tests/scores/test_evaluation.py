@@ -29,13 +29,8 @@ def run(folder, model, **options):
 
 
 def follow(work):
-    steps = []
-    while True:
-        try:
-            steps.append(next(work))
-        except StopIteration as stop:
-            assert [step.done for step in steps] == [*range(1, len(steps) + 1)]
-            return stop.value
+    assert [step.done for step in work] == [*range(1, len(work.result().tallies) + 1)]
+    return work.result()
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])

@@ -18,6 +18,7 @@ from geodamage.scores.scoring import (
     score_components,
     score_images,
 )
+from tests.official_vectors import write_masks
 
 SIDE = 32
 
@@ -31,27 +32,10 @@ def draw(seed=0, side=SIDE):
     return located[0], painted[0], located[1], painted[1]
 
 
-def write(folder, images, part="test"):
-    """Write masks, by id, in the official layout; return the two folders."""
-    predictions, targets = folder / "predictions", folder / "targets"
-    for path in (predictions, targets):
-        path.mkdir(parents=True, exist_ok=True)
-    for number, masks in images.items():
-        names = (
-            predictions / f"{part}_localization_{number}_prediction.png",
-            predictions / f"{part}_damage_{number}_prediction.png",
-            targets / f"{part}_localization_{number}_target.png",
-            targets / f"{part}_damage_{number}_target.png",
-        )
-        for path, mask in zip(names, masks, strict=True):
-            assert cv2.imwrite(str(path), mask)
-    return predictions, targets
-
-
 @pytest.fixture
 def folders(tmp_path):
     """Two images of one submission."""
-    return write(tmp_path, {"00000": draw(0), "00001": draw(1)})
+    return write_masks(tmp_path, {"00000": draw(0), "00001": draw(1)})
 
 
 def score(folders, **options):
@@ -82,7 +66,7 @@ def test_images_are_counted_one_by_one_and_added_up(folders):
 
 def test_the_result_is_the_same_for_test_and_hold(tmp_path):
     images = {"00000": draw(0)}
-    reports = [score(write(tmp_path / part, images, part)) for part in ("test", "hold")]
+    reports = [score(write_masks(tmp_path / part, images, part)) for part in ("test", "hold")]
     assert reports[0] == reports[1]
 
 
@@ -96,7 +80,7 @@ def test_odd_shapes_are_scored_and_said_to_be_no_official_score(folders):
 
 
 def test_a_full_image_is_official(tmp_path):
-    figures = score(write(tmp_path, {"00000": draw(0, 1024)}), strict=True)
+    figures = score(write_masks(tmp_path, {"00000": draw(0, 1024)}), strict=True)
     assert (figures["official"], figures["official_reason"], figures["images"]) == (True, None, 1)
 
 
@@ -141,7 +125,7 @@ def test_a_target_of_another_name_is_refused(folders, name):
 
 
 def test_a_folder_without_targets_is_refused(tmp_path):
-    assert "no target" in refusal(write(tmp_path, {}))
+    assert "no target" in refusal(write_masks(tmp_path, {}))
 
 
 def test_a_folder_that_is_not_there_is_refused(folders, tmp_path):
@@ -190,7 +174,7 @@ def test_of_many_other_values_five_are_named(tmp_path):
 def test_masks_of_one_image_lie_on_one_grid(tmp_path, index):
     masks = list(draw(0))
     masks[index] = masks[index][:, :-1]
-    message = refusal(write(tmp_path, {"00000": masks}))
+    message = refusal(write_masks(tmp_path, {"00000": masks}))
     assert "31 x 32 pixels, but" in message
     assert "has 32 x 32" in message
 

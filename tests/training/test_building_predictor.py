@@ -82,7 +82,7 @@ def test_presence_is_heard_where_a_network_has_it():
 
 
 def test_what_does_not_localise_is_refused():
-    with pytest.raises(ValueError, match="its task is damage; give localisation networks"):
+    with pytest.raises(ValueError, match="give localisation networks"):
         BuildingEnsemble([Known(task="damage")])
     with pytest.raises(ValueError, match="no run and no checkpoint"):
         BuildingEnsemble([])

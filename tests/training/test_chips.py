@@ -158,6 +158,7 @@ def whole(chips, runs):
     return work, [report.loss for report in train_chips(work, begin(work, 0, runs), runs)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [4, 6, 12])
 def test_a_stopped_run_goes_on_to_the_last_bit(chips, runs, whole, after):
     settings = ("iterations=2", "epochs=1", f'name="stopped{after}"')
@@ -267,7 +268,7 @@ class Hostile:
 
 
 def published(name="resnet34"):
-    """Return what system 002 pickled: torchvision's ResNet with a first layer of one channel."""
+    """Return what CMKD pickled: torchvision's ResNet with a first layer of one channel."""
     network = getattr(torchvision.models, name)(num_classes=10)
     network.conv1 = nn.Conv2d(1, 64, 7, 2, 3, bias=False)
     return network.eval()

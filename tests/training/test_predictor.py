@@ -59,6 +59,7 @@ def test_a_fold_is_validated_on_its_number(tmp_path):
     assert (trained.name, trained.validation) == ("folded-fold3", "3")
 
 
+@pytest.mark.slow
 def test_localisation_and_damage_make_the_two_stages(runs, windows):
     loc, damage, both = (
         answers(runs, names, windows) for names in (["loc"], ["damage"], ["loc", "damage"])
@@ -69,6 +70,7 @@ def test_localisation_and_damage_make_the_two_stages(runs, windows):
     assert np.abs(damage.localisation - loc.localisation).max() > 0.01
 
 
+@pytest.mark.slow
 def test_heads_are_averaged_over_those_that_have_them(runs, windows):
     one, two, both = (
         answers(runs, names, windows) for names in (["damage"], ["other"], ["damage", "other"])
@@ -111,7 +113,7 @@ def test_too_small_a_memory_is_said_in_one_line(runs, windows):
     convention = convention_of("first_place", "res34_unet", "localisation")
     card = plain_card(read_trained(runs / "loc"))
     model = TorchModel(Exported(Hungry(), convention), card, device=torch.device("cpu"))
-    with pytest.raises(ResourceError, match="memory of cpu is too small for windows of 96 x 96"):
+    with pytest.raises(ResourceError, match=r"memory of cpu .* 96 x 96"):
         model(*windows)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from geodamage.xbd.folders import read_split
 from tests.fakes import write_xbd
-from training.data.index import Entry
+from training.data.index import IndexedPair
 from training.prepare import main, take_subset
 
 NAMES = ["flood_00000001", "flood_00000002", "storm-b_00000007"]
@@ -92,7 +92,7 @@ def test_a_part_that_stays_empty_is_said(tmp_path, monkeypatch, capsys):
 
 def test_a_subset_takes_from_all_events_in_turn():
     entries = [
-        Entry(f"{event}_{n}", event, "", 8, 8, (0, 0, 0, 0), 0, (1, 0, 0, 0, 0), None)
+        IndexedPair(f"{event}_{n}", event, "", 8, 8, (0, 0, 0, 0), 0, (1, 0, 0, 0, 0), None)
         for event, count in (("a", 9), ("b", 2), ("c", 5))
         for n in range(count)
     ]

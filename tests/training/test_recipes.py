@@ -313,6 +313,7 @@ def write_split(path, names):
     path.write_text("pair,event,folder,part\n" + "".join(rows))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_recipe_trains_two_steps_on_drawn_pairs(name, drawn, tmp_path, monkeypatch):
     monkeypatch.setattr("training.state.create_network", tiny_network)
@@ -323,6 +324,7 @@ def test_a_recipe_trains_two_steps_on_drawn_pairs(name, drawn, tmp_path, monkeyp
     assert Recipe.read(run / "recipe.toml") == read(name, *small(read(name)))
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @needs("xbd")
 @pytest.mark.parametrize("name", ["meta_learning", *REPRESENTATIVES])

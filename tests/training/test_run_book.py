@@ -189,7 +189,7 @@ def test_the_example_is_a_recipe():
     assert recipe.augmentation.crop == 512
 
 
-#: As the notebooks of system 004 read it.
+#: As the notebooks of xView2SiameseUNet read it.
 CONFIGURATION = {
     "data": "user training_name validation_name test_name use_main_dataset experiment_group "
     "experiment_id",
@@ -202,15 +202,15 @@ CONFIGURATION = {
 }
 
 
-def test_every_key_of_system_004_is_mapped():
-    rows = table("From system 004's configuration")
+def test_every_key_of_xview2siameseunet_is_mapped():
+    rows = table("From xView2SiameseUNet's configuration")
     mapped = {name for row in rows for name in ticked(row[0])}
     assert mapped == {f"{a}.{b}" for a, names in CONFIGURATION.items() for b in names.split()}
 
 
 def test_what_a_key_is_mapped_to_is_what_the_recipe_says():
     recipe = as_values(Recipe.read(ROOT / "training/recipes/siamese_resnet50.toml"))
-    for row in table("From system 004's configuration"):
+    for row in table("From xView2SiameseUNet's configuration"):
         for text in ticked(row[1]):
             if " = " in text and not text.startswith(("subset", "sampling")):
                 ((key, value),) = tomllib.loads(text).items()
@@ -260,6 +260,7 @@ def download(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_cheap_commands_run(download, capsys, monkeypatch):
     monkeypatch.chdir(download)
     cheap = [w for w in OURS if w[0] in ("training.prepare", "training.show", "training.results")]
@@ -276,6 +277,7 @@ def test_the_cheap_commands_run(download, capsys, monkeypatch):
     assert (download / "sheet.png").exists()
 
 
+@pytest.mark.slow
 def test_a_set_is_drawn_by_the_command(tmp_path, monkeypatch):
     (words,) = [words for words in COMMANDS if words[1] == "sample_data/make.py"]
     monkeypatch.chdir(tmp_path)

@@ -36,6 +36,7 @@ def arguments(folder, *more):
     return [*given, *more]
 
 
+@pytest.mark.slow
 def test_a_study_is_kept_drawn_and_goes_on_by_the_same_command(cities, capsys):
     main(arguments(cities, "--trials", "2", "--set", "steps=2"))
     said = capsys.readouterr().out

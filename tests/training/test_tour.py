@@ -5,6 +5,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from tests.notebooks import is_without_outputs, printed
+
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "training" / "tour.ipynb"
 
@@ -14,9 +16,7 @@ def read():
 
 
 def test_it_is_committed_without_outputs():
-    cells = [cell for cell in read().cells if cell.cell_type == "code"]
-    assert cells
-    assert all(not cell.outputs and cell.execution_count is None for cell in cells)
+    assert is_without_outputs(read())
 
 
 def test_it_says_that_its_model_is_none():
@@ -57,18 +57,12 @@ def test_it_runs_from_top_to_bottom_and_writes_nothing_but_into_its_folder(tmp_p
     assert len(list((work / "prepared" / "masks").iterdir())) == 8
     names = {path.name for path in (work / "runs" / "tour").iterdir()}
     assert names == named_in_the_run_book() - {"mlflow_run.txt"}
-    printed = "".join(
-        output.text
-        for cell in notebook.cells
-        if cell.cell_type == "code"
-        for output in cell.outputs
-        if output.output_type == "stream" and output.name == "stdout"
-    )
+    said = printed(notebook)
     ways = r"score of the run (\S+), of the model file (\S+), of the PNGs (\S+)"
-    ((of_run, of_file, of_pngs),) = re.findall(ways, printed)
+    ((of_run, of_file, of_pngs),) = re.findall(ways, said)
     assert of_run == of_file == of_pngs
     assert float(of_run) > 0.01
-    losses = [float(loss) for loss in re.findall(r"train_loss (\S+)", printed)]
+    losses = [float(loss) for loss in re.findall(r"train_loss (\S+)", said)]
     assert losses[-1] < losses[0]
 
 

@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.python_files import imports
-
-ROOT = Path(__file__).parents[2]
+from tests.python_files import graph_of, imports, sources_of
 
 #: What each room may import beside itself and the foundations, of rooms and of the middle.
 ROOMS = {
@@ -34,25 +32,8 @@ MIDDLE = {
 }
 
 
-def name_of(path: Path) -> str:
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-SOURCES = {name_of(path): path for path in sorted((ROOT / "training").rglob("*.py"))}
-
-
-def module_of(name: str) -> str | None:
-    """Return the module of training that an imported name is, or is in."""
-    while name and name not in SOURCES:
-        name = name.rpartition(".")[0]
-    return name or None
-
-
-GRAPH = {
-    name: {found for full in imports(path) if (found := module_of(full)) not in (None, name)}
-    for name, path in SOURCES.items()
-}
+SOURCES = sources_of("training")
+GRAPH = graph_of(SOURCES)
 
 
 def place(name: str) -> str:

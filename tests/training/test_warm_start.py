@@ -66,6 +66,7 @@ def test_every_convolution_of_the_file_comes_once(file):
     assert len(folded_weights(onnx.load(file))) == len(layers)
 
 
+@pytest.mark.slow
 def test_a_file_of_another_network_is_refused(file):
     with pytest.raises(ModelError, match="convolutions are not"):
         warm_start(str(file), Recipe.from_values(KEYS | {"network": "compact"}), [])
@@ -79,6 +80,7 @@ def test_a_convolution_without_a_bias_is_refused():
         folded_weights(onnx.load_from_string(buffer.getvalue()))
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_checkpoint_that_a_recipe_can_start_from(file, tmp_path, capsys):
     names = make_pairs(tmp_path / "drawn", 2, 96)
     split = tmp_path / "split.csv"

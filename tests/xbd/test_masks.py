@@ -176,7 +176,7 @@ def test_labels_outside_their_image_are_counted(tmp_path):
     (target,) = write_targets(find_label_files([labels]), tmp_path)
     assert (target.labels, target.outside) == (4, 1)
     write_labels(labels, POST, squares=away)
-    with pytest.raises(LabelError, match=r"all 1 labels lie outside an image of 12 x 10 pixels"):
+    with pytest.raises(LabelError, match=r"outside .* 12 x 10 pixels"):
         list(write_targets(find_label_files([labels]), tmp_path, overwrite=True))
 
 

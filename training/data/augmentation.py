@@ -33,7 +33,7 @@ def augment(
     Parameters
     ----------
     sample
-        Of any size; where it is too small, it is mirrored.
+        Sample of any size; where it is too small, it is mirrored.
     donor
         Another sample, whose style or rare grades are mixed in; of any size, too.
 

@@ -100,25 +100,25 @@ class Augmentation:
     first_group: float = 0.0
     """Each image: one of CLAHE, noise and blur is tried, each if the one before was not drawn."""
     clahe: float = 0.0
-    """Of the first group."""
+    """Probability of equalisation (CLAHE) in the first group."""
     noise: float = 0.0
-    """Of the first group."""
+    """Probability of noise in the first group."""
     noise_deviation: float = 5.5
     """Standard deviation of the noise, of 255."""
     blur: float = 0.0
-    """Of the first group."""
+    """Probability of blur in the first group."""
     second_group: float = 0.0
     """Each image that the first group missed: one of saturation, brightness, contrast, likewise."""
     saturation: float = 0.0
-    """Of the second group."""
+    """Probability of another saturation in the second group."""
     saturation_range: tuple[float, float] = (0.9, 1.1)
     """Least and greatest factor."""
     brightness: float = 0.0
-    """Of the second group."""
+    """Probability of another brightness in the second group."""
     brightness_range: tuple[float, float] = (0.9, 1.1)
     """Least and greatest factor."""
     contrast: float = 0.0
-    """Of the second group."""
+    """Probability of another contrast in the second group."""
     contrast_range: tuple[float, float] = (0.9, 1.1)
     """Least and greatest factor."""
     motion_blur: float = 0.0

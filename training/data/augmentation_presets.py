@@ -170,10 +170,10 @@ GEODAMAGE = Augmentation(
 )  # fmt: skip
 
 
-#: Source: system 003, dataset.py:41-77, 219-241, train.py:219-223, and its library's defaults.
-#: There scaling and shifting leave black corners, which are mirrored here; the rescaling to 7 cm
-#: goes by the GSD of each image, here anywhere from half to double; and what it halves are crops of
-#: 3,072 pixels, where prepared ones have 1,024 at most.
+#: Source: Open Cities' third place, dataset.py:41-77, 219-241, train.py:219-223, and its library's
+#: defaults. There scaling and shifting leave black corners, which are mirrored here; the rescaling
+#: to 7 cm goes by the GSD of each image, here anywhere from half to double; and what it halves are
+#: crops of 3,072 pixels, where prepared ones have 1,024 at most.
 OPEN_CITIES = Augmentation(
     images="pre", crop=512, first_crop=1.5, transpose=0.25, flip_vertical=0.5, flip_horizontal=0.5,
     rotate=0.5, rotate_degrees=45, rotate_scale=(0.6, 1.4), rotate_centre=77,
@@ -187,10 +187,10 @@ def _augmentations() -> dict[str, Augmentation]:
     first_place = _first_place()
     named = {f"first_place_{name}": a for name, a in first_place.items()}
     named |= {f"metadamagenet_{name}": a for name, a in _metadamagenet().items()}
-    # Source: system 000, train_student*.py: as the SE-ResNeXt50 of first place.
+    # Source: building_damage_kd, train_student*.py: as the SE-ResNeXt50 of first place.
     for task in ("localisation", "damage"):
         named[f"distillation_{task}"] = first_place[f"seresnext50_{task}"]
-    # Source: system 004, utils/dataset.py:104-110: two flips, whole tiles.
+    # Source: xView2SiameseUNet, utils/dataset.py:104-110: two flips, whole tiles.
     named["siamese_resnet50"] = Augmentation(crop=1024, flip_vertical=0.5, flip_horizontal=0.5)
     return named | {"geodamage": GEODAMAGE, "open_cities_localisation": OPEN_CITIES}
 

@@ -99,7 +99,7 @@ class BuildingImage:
         Raises
         ------
         SceneReadError, LabelError
-            As `load`.
+            What `load` raises.
         """
         image, mask = self.load()
         buildings = (mask >= HALF).astype(np.uint8)
@@ -163,7 +163,7 @@ def list_images(path: Path, folder: Path) -> list[BuildingImage]:
     Raises
     ------
     LabelError
-        As `read_building_index`.
+        What `read_building_index` raises.
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:

@@ -41,9 +41,9 @@ class Tile:
     labels
         A mask, footprints, or a CSV of polygons in pixels; None where nobody labelled it.
     name
-        Of the image in its source, without odd characters.
+        Name of the image in its source, without odd characters.
     source
-        Of the data set.
+        Name of the data set.
     place
         Ground that it shows, as far as names tell.
     """
@@ -213,7 +213,7 @@ def _ground_of(dataset: DatasetReader) -> tuple[float, shapely.Polygon | None]:
 
 def _scaling(dataset: DatasetReader, bands: Sequence[int]) -> Scaling | None:
     """Return what becomes of 16 bits: the percentiles 2 and 98 of each channel of the image."""
-    # Source: system 003, space_net_data.py.
+    # Source: Open Cities' third place, space_net_data.py.
     if dataset.dtypes[bands[0] - 1] == "uint8":
         return None
     whole = Window(0, 0, *dataset.shape)
@@ -251,7 +251,7 @@ class Polygons:
 
     def burn(self, window: Window, shape: tuple[int, int]) -> np.ndarray:
         """Return uint8 (rows, columns), 0 or 255: every pixel that a building touches."""
-        # Source: system 003, dataset.py:440-519: all footprints, all_touched.
+        # Source: Open Cities' third place, dataset.py:440-519: all footprints, all_touched.
         box = shapely.box(window.column, window.row, window.right, window.bottom)
         found = self.tree.geometries.take(self.tree.query(box, predicate="intersects"))
         if not len(found):

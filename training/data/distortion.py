@@ -15,7 +15,7 @@ Maps = tuple[NDArray[np.float32], NDArray[np.float32]]
 # Source: albumentations 0.4, GridDistortion: num_steps 5, distort_limit 0.3.
 CELLS, STRETCH = 5, 0.3
 #: Largest coefficient of an optical distortion, and the most pixels its centre is moved by.
-# Source: system 003, dataset.py:41-77: distort 2, shift 0.5.
+# Source: Open Cities' third place, dataset.py:41-77: distort 2, shift 0.5.
 BEND, SHIFT = 2.0, 0.5
 #: Holes of a coarse dropout, and their side in pixels.
 # Source: albumentations 0.4, CoarseDropout: max_holes 8 of 8 x 8 pixels, filled with 0.

@@ -26,7 +26,7 @@ METRES_PER_DEGREE = 111_320.0  # along a meridian; enough to tell places apart
 
 
 @dataclass(frozen=True)
-class Entry:
+class IndexedPair:
     """One usable pair.
 
     Attributes
@@ -36,7 +36,7 @@ class Entry:
     folder
         Holds `images/` and `labels/`; relative to the folder that all data share.
     rows, columns
-        Of its images, pixels.
+        Rows and columns of its images, pixels.
     buildings
         Buildings of each grade, no-damage to destroyed.
     unclassified
@@ -102,7 +102,7 @@ def common_folder(folders: Sequence[Path]) -> Path:
     return Path(commonpath([folder.resolve() for folder in folders]))
 
 
-def index_pairs(folders: Sequence[Path], *, threads: int = 2) -> Iterator[Entry | Problem]:
+def index_pairs(folders: Sequence[Path], *, threads: int = 2) -> Iterator[IndexedPair | Problem]:
     """Look at every pair of some folders, in order of folder and name; closing it stops the work.
 
     A pair is looked at whole: both images are decoded, both label files read. A pair whose name, or
@@ -127,7 +127,7 @@ def index_pairs(folders: Sequence[Path], *, threads: int = 2) -> Iterator[Entry 
             yield entry
 
 
-def _look(pair: Pair, base: Path) -> tuple[Entry, str] | Problem:
+def _look(pair: Pair, base: Path) -> tuple[IndexedPair, str] | Problem:
     folder = str(pair.folder.resolve().relative_to(base))
     try:
         images = [read_image(pair.image(date)) for date in ("pre", "post")]
@@ -147,7 +147,7 @@ def _look(pair: Pair, base: Path) -> tuple[Entry, str] | Problem:
     grades = [label.grade for label in labels]
     counts = [sum(grade == g for grade in grades) for g in GRADES]
     digest = hashlib.sha256(images[1].tobytes()).hexdigest()
-    entry = Entry(
+    entry = IndexedPair(
         pair.name,
         pair.event,
         folder,
@@ -197,7 +197,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def write_index(path: Path, entries: Iterable[Entry]) -> None:
+def write_index(path: Path, entries: Iterable[IndexedPair]) -> None:
     """Write an index as CSV, beside its final place first."""
     partial = path.with_name(path.name + ".partial")
     with partial.open("w", newline="", encoding="utf-8") as file:
@@ -212,7 +212,7 @@ def write_index(path: Path, entries: Iterable[Entry]) -> None:
     partial.replace(path)
 
 
-def read_index(path: Path) -> list[Entry]:
+def read_index(path: Path) -> list[IndexedPair]:
     """Read an index file.
 
     Raises
@@ -229,12 +229,12 @@ def read_index(path: Path) -> list[Entry]:
         ) from error
 
 
-def _entry(row: dict[str, str]) -> Entry:
+def _entry(row: dict[str, str]) -> IndexedPair:
     numbers = [int(row[name]) for name in COLUMNS[3:15]]
     outline = shapely.from_wkt(row["outline"]) if row["outline"] else None
     if not isinstance(outline, shapely.Polygon | None):
         raise ValueError(f"the outline of {row['pair']} is no polygon")
-    return Entry(
+    return IndexedPair(
         row["pair"], row["event"], row["folder"], numbers[0], numbers[1],
         (numbers[2], numbers[3], numbers[4], numbers[5]), numbers[6],
         (numbers[7], numbers[8], numbers[9], numbers[10], numbers[11]), outline,

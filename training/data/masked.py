@@ -26,11 +26,11 @@ class More:
     """Folders of more to train on, each None where there is none."""
 
     half: Path | None = None
-    """Of pairs at half size with target masks."""
+    """Folders of pairs at half size with target masks."""
     masked: Path | None = None
-    """Of single images: `images/NAME.*` beside building masks `masks/NAME.png`, at any depth."""
+    """Folders of single images: `images/NAME.*` and masks `masks/NAME.png`, at any depth."""
     unlabelled: Path | None = None
-    """Of pairs at half size, of which those without target masks are taken."""
+    """Folders of pairs at half size, of which those without target masks are taken."""
 
     def load(self, options: ChipOptions) -> dict[str, list[LabelledPair]]:
         """Return what the options ask a share of, by the names that `Chips` gives them.

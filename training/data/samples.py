@@ -77,7 +77,7 @@ class PairSamples:
     Parameters
     ----------
     pairs
-        Of the training part.
+        Pairs of the training part.
     epoch
         int (m,): places in `pairs` that make one epoch, before they are shuffled.
     weights
@@ -87,7 +87,7 @@ class PairSamples:
     unclassified
         What buildings without a grade are; see `UNCLASSIFIED`.
     seed
-        Of everything.
+        Seed of everything that is drawn.
     """
 
     def __init__(

@@ -12,8 +12,8 @@ from geodamage.errors import OptionError
 def inverse_frequency(pixels: np.ndarray) -> np.ndarray:
     """Return class weights: the inverse of each class's share, scaled to sum to their number.
 
-    Source: system 004, training_preparations.py:60-66. A class that does not occur gets 0, where
-    the published code would get infinity: nothing can be learnt of it.
+    Source: xView2SiameseUNet, training_preparations.py:60-66. A class that does not occur gets 0,
+    where the published code would get infinity: nothing can be learnt of it.
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ import numpy as np
 import shapely
 
 from geodamage.errors import OptionError
-from training.data.index import Entry, in_metres
+from training.data.index import IndexedPair, in_metres
 
 PARTS = ("train", "validation", "test")
 #: Events that public code keeps for testing. Source: CEFS, after Benson and Ecker 2020
@@ -30,13 +30,13 @@ class SplitOptions:
     """What a split may be told."""
 
     seed: int = 0
-    """Of the permutation."""
+    """Seed of the permutation."""
     event: str = ""
     """Left out by `leave_one_out`; several with commas between them."""
     buffer: float = 100.0
     """Metres between two places."""
     shares: tuple[float, float, float] = (0.7, 0.1, 0.2)
-    """Of train, validation and test, by place."""
+    """Shares of train, validation and test, by place."""
     folds: int = 0
     """Number of folds by place; 0 for parts."""
 
@@ -52,7 +52,7 @@ def train_test_permutation(count: int, share: float, seed: int) -> tuple[np.ndar
     return order[held:], order[:held]
 
 
-def split_random(entries: Sequence[Entry], options: SplitOptions) -> list[str]:
+def split_random(entries: Sequence[IndexedPair], options: SplitOptions) -> list[str]:
     """Hold out a tenth of tier 1 and tier 3 at random, as the first place does; no test part.
 
     Source: vdurnov/xview2_1st_place_solution, train scripts: the names of each folder sorted, the
@@ -68,7 +68,7 @@ def split_random(entries: Sequence[Entry], options: SplitOptions) -> list[str]:
     return parts
 
 
-def split_siamese_resnet50(entries: Sequence[Entry], options: SplitOptions) -> list[str]:
+def split_siamese_resnet50(entries: Sequence[IndexedPair], options: SplitOptions) -> list[str]:
     """Train on tier 1 and three quarters of tier 3, validate on hold and the last quarter.
 
     Source: ElenaScholz/xView2SiameseUNet; test is left for testing.
@@ -84,7 +84,7 @@ def split_siamese_resnet50(entries: Sequence[Entry], options: SplitOptions) -> l
     ]
 
 
-def split_metadamagenet(entries: Sequence[Entry], options: SplitOptions) -> list[str]:
+def split_metadamagenet(entries: Sequence[IndexedPair], options: SplitOptions) -> list[str]:
     """Train on tier 1 and tier 3; test validates and hold tests.
 
     Source: nimaafshar/metadamagenet, results.md: the two parts in each other's role.
@@ -94,7 +94,7 @@ def split_metadamagenet(entries: Sequence[Entry], options: SplitOptions) -> list
     return [parts.get(entry.tier, "train") for entry in entries]
 
 
-def split_events(entries: Sequence[Entry], options: SplitOptions) -> list[str]:
+def split_events(entries: Sequence[IndexedPair], options: SplitOptions) -> list[str]:
     """Test on six events, hold out a tenth of the other pairs at random."""
     present = {entry.event for entry in entries}
     if not present - set(TEST_EVENTS):
@@ -102,7 +102,7 @@ def split_events(entries: Sequence[Entry], options: SplitOptions) -> list[str]:
     return _around([entry.event in TEST_EVENTS for entry in entries], options.seed)
 
 
-def split_leave_one_out(entries: Sequence[Entry], options: SplitOptions) -> list[str]:
+def split_leave_one_out(entries: Sequence[IndexedPair], options: SplitOptions) -> list[str]:
     """Test on one event, or a few, hold out a tenth of the other pairs at random."""
     events = sorted({entry.event for entry in entries})
     tested = options.event.split(",")
@@ -121,13 +121,13 @@ def _around(tested: Sequence[bool], seed: int) -> list[str]:
     ]
 
 
-def split_place(entries: Sequence[Entry], options: SplitOptions) -> list[str]:
+def split_place(entries: Sequence[IndexedPair], options: SplitOptions) -> list[str]:
     """Give each place to one part, so that every part has its share of each event's grades."""
     places = group_places(entries, options.buffer)
     return _spread(places, assign(places, options.shares, options.seed), PARTS, entries)
 
 
-def split_folds(entries: Sequence[Entry], options: SplitOptions) -> list[str]:
+def split_folds(entries: Sequence[IndexedPair], options: SplitOptions) -> list[str]:
     """Give each place to one of some folds, named by their numbers from 0."""
     if options.folds < 2:
         raise OptionError(f"--folds {options.folds}: two or more")
@@ -138,7 +138,10 @@ def split_folds(entries: Sequence[Entry], options: SplitOptions) -> list[str]:
 
 
 def _spread(
-    places: list[list[Entry]], given: list[int], names: Sequence[str], entries: Sequence[Entry]
+    places: list[list[IndexedPair]],
+    given: list[int],
+    names: Sequence[str],
+    entries: Sequence[IndexedPair],
 ) -> list[str]:
     part = {
         entry.pair: names[number]
@@ -148,7 +151,7 @@ def _spread(
     return [part[entry.pair] for entry in entries]
 
 
-def _need_tiers(entries: Sequence[Entry], *tiers: str) -> None:
+def _need_tiers(entries: Sequence[IndexedPair], *tiers: str) -> None:
     there = {entry.tier for entry in entries}
     missing = [tier for tier in tiers if tier not in there]
     if missing:
@@ -159,7 +162,7 @@ def _need_tiers(entries: Sequence[Entry], *tiers: str) -> None:
 
 
 #: Every way to split, by name.
-SCHEMES: dict[str, Callable[[Sequence[Entry], SplitOptions], list[str]]] = {
+SCHEMES: dict[str, Callable[[Sequence[IndexedPair], SplitOptions], list[str]]] = {
     "random": split_random,
     "siamese_resnet50": split_siamese_resnet50,
     "metadamagenet": split_metadamagenet,
@@ -170,12 +173,12 @@ SCHEMES: dict[str, Callable[[Sequence[Entry], SplitOptions], list[str]]] = {
 }
 
 
-def group_places(entries: Sequence[Entry], buffer: float) -> list[list[Entry]]:
+def group_places(entries: Sequence[IndexedPair], buffer: float) -> list[list[IndexedPair]]:
     """Group the pairs of each event whose outlines are closer than `buffer` metres.
 
     A pair without labels has no known outline; all such pairs of an event are one place.
     """
-    places: list[list[Entry]] = []
+    places: list[list[IndexedPair]] = []
     for event in sorted({entry.event for entry in entries}):
         mine = [entry for entry in entries if entry.event == event]
         known = [(entry, in_metres(entry.outline)) for entry in mine if entry.outline is not None]
@@ -188,12 +191,14 @@ def group_places(entries: Sequence[Entry], buffer: float) -> list[list[Entry]]:
     return places
 
 
-def count_grades(entries: Sequence[Entry]) -> np.ndarray:
+def count_grades(entries: Sequence[IndexedPair]) -> np.ndarray:
     """Return the number of buildings of each grade, int (4,)."""
     return np.asarray(np.array([entry.buildings for entry in entries], int).reshape(-1, 4).sum(0))
 
 
-def assign(places: Sequence[Sequence[Entry]], shares: Sequence[float], seed: int) -> list[int]:
+def assign(
+    places: Sequence[Sequence[IndexedPair]], shares: Sequence[float], seed: int
+) -> list[int]:
     """Give each place to a part so that every part gets its share of each event's grades.
 
     Largest places first; each goes where it keeps the summed relative shortfall smallest.
@@ -225,7 +230,7 @@ def assign(places: Sequence[Sequence[Entry]], shares: Sequence[float], seed: int
     return parts
 
 
-def overlaps(entries: Sequence[Entry], parts: Sequence[str]) -> list[tuple[str, str, float]]:
+def overlaps(entries: Sequence[IndexedPair], parts: Sequence[str]) -> list[tuple[str, str, float]]:
     """Find pairs of different parts that show the same ground.
 
     Returns

@@ -22,7 +22,8 @@ def building_logit(logits: Tensor, *, temperature: float = 1.0) -> Tensor:
 
     At the same temperature its sigmoid is the sum of the softmax over the grades.
     """
-    # Source: system 000, train_student.py:532-555: e = exp(z / 2), background against the sum.
+    # Source: building_damage_kd, train_student.py:532-555: e = exp(z / 2), background against the
+    # sum.
     building = torch.logsumexp(logits[:, 1:] / temperature, 1, keepdim=True)
     return temperature * building - logits[:, :1]
 
@@ -47,7 +48,7 @@ def response(
     known
         float (n, h, w): weight of each pixel.
     """
-    # Source: system 000, train_student_building.py:400-407 (LWF, temperature 2) and
+    # Source: building_damage_kd, train_student_building.py:400-407 (LWF, temperature 2) and
     # train_student.py:523-525 (temperature 1, there a fifth: its mean goes over five channels).
     # Published, (n, h, w) met (n, 1, h, w), so that every sample was held against every mask.
     right = (teacher.detach() / temperature).softmax(1).gather(1, codes[:, None])[:, 0]
@@ -64,7 +65,7 @@ def reverse_kl(
     total: Total = alone,
 ) -> Tensor:
     """Return T² times the mean over pixels of KL(student, teacher); arguments as in `response`."""
-    # Source: system 000, train_student_building.py:411-424, train_student.py:529-531:
+    # Source: building_damage_kd, train_student_building.py:411-424, train_student.py:529-531:
     # p_s (log p_s - log p_t) at temperature 1; there a mean over channels, too.
     log_s = (student / temperature).log_softmax(1)
     log_t = (teacher.detach() / temperature).log_softmax(1)
@@ -102,7 +103,7 @@ def feature(student: Tensor, teacher: Tensor, *, over: str = "channels") -> Tens
         "channels" takes the norm of each place of each image. "batch" is as published: the norm
         goes over the images of the batch, so that the loss depends on its size.
     """
-    # Source: system 000, train_student_building.py:408-410 (LFL).
+    # Source: building_damage_kd, train_student_building.py:408-410 (LFL).
     axis = {"channels": 1, "batch": 0}[over]
     norms: Tensor = torch.linalg.vector_norm(teacher.detach() - student, dim=axis)
     return norms.mean()

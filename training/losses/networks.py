@@ -33,6 +33,7 @@ def _numbers(options: LossOptions, name: str) -> dict[str, float | bool]:
         "softmax_dice": ("smooth",),
         "log_cosh_dice": ("smooth",),
         "focal": ("gamma",),
+        "bce": ("temperature",),
         "alpha_focal": ("alpha", "gamma"),
         "softmax_focal": ("gamma", "detach"),
     }
@@ -47,7 +48,8 @@ class WeightedLoss(nn.Module):
     options
         The terms and their numbers.
     channels
-        Of the output: 1 building or not, 5 background and grades, more or fewer for other systems.
+        Channels of the output: 1 building or not, 5 background and grades, others of other
+        systems.
     all_reduce
         Take every sum over all processes; see `everywhere`.
     """
@@ -122,7 +124,7 @@ def _check(options: LossOptions, channels: int) -> None:
 
 
 class TwoDateLoss(nn.Module):
-    """The loss of a network that gives two classes for pre and more for post, as system 004 does.
+    """The loss of a network with two classes for pre and more for post, as xView2SiameseUNet.
 
     Parameters
     ----------
@@ -146,20 +148,20 @@ class TwoDateLoss(nn.Module):
         buildings, grades
             uint8 (n, h, w): 0, 1, 255 and 0-5, 255.
         """
-        # Source: system 004, model/loss.py: .4 pre + .6 post.
+        # Source: xView2SiameseUNet, model/loss.py: .4 pre + .6 post.
         of_pre: Tensor = self.pre(logits[:, : self.pre.channels], buildings)
         of_post: Tensor = self.post(logits[:, self.pre.channels :], grades)
         return self.pre_share * of_pre + (1 - self.pre_share) * of_post
 
 
 class OpenCitiesLoss(nn.Module):
-    """The loss of system 003: focal on masks, a tenth of Dice, focal on whole images."""
+    """The loss of Open Cities' third place: focal on masks and whole images, a tenth of Dice."""
 
     weights: Tensor
 
     def __init__(self, *, all_reduce: bool = False) -> None:
         super().__init__()
-        # Source: system 003, train.py:52-81: background .25, building .75.
+        # Source: Open Cities' third place, train.py:52-81: background .25, building .75.
         self.register_buffer("weights", torch.tensor([0.25, 0.75]), persistent=False)
         self.total = everywhere if all_reduce else alone
 
@@ -180,13 +182,13 @@ class OpenCitiesLoss(nn.Module):
         known, codes = (~unknown).float(), buildings.masked_fill(unknown, 0).long()
         focal_of = partial(softmax_focal, weights=self.weights, detach=True, total=self.total)
         truth = codes[:, None].float()
-        # Source: system 003, train.py:335 and :83-94 (Dice with 1 above and below).
+        # Source: Open Cities' third place, train.py:335 and :83-94 (Dice with 1 above and below).
         overlap = dice(overlaps, truth, known, smooth=1.0, total=self.total)[0]
         whole = focal_of(images, codes.amax((1, 2))[:, None, None], torch.ones_like(images[:, 0]))
         return focal_of(masks, codes, known) + 0.1 * overlap + whole
 
 
-#: Channels of each task; system 004 has two outputs.
+#: Channels of each task; xView2SiameseUNet has two outputs.
 CHANNELS: Mapping[str, tuple[int, ...]] = {"localisation": (1,), "damage": (5,), "assess": (2, 6)}
 
 
@@ -202,7 +204,7 @@ def build_loss(
     Parameters
     ----------
     options
-        As `training.losses.presets.loss_options` gives them.
+        Options that `training.losses.presets.loss_options` gives.
     task
         "localisation" (one channel), "damage" (five), "assess" (two of pre and six of post).
     pixel_counts

@@ -27,6 +27,8 @@ class LossOptions:
     """Exponent of focal losses."""
     alpha: float = 0.7
     """Weight of a building pixel in `alpha_focal`."""
+    temperature: float = 1.0
+    """Temperature of `bce`: its logits are divided by it."""
     detach: bool = False
     """Take the factor of `softmax_focal` as a constant in the gradient."""
     pre_share: float = 0.4
@@ -37,6 +39,8 @@ class LossOptions:
             raise OptionError(
                 f"loss_channel_0 = {self.channel_0!r}; it is 'background' or 'building'"
             )
+        if not 0 < self.temperature < float("inf"):
+            raise OptionError(f"loss_temperature = {self.temperature}: positive, and finite")
         if self.balanced and self.class_weights:
             raise OptionError("loss_balanced and loss_class_weights exclude each other")
         for term in self.terms:

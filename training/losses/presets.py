@@ -80,15 +80,18 @@ def _losses() -> dict[str, LossOptions]:
     first_place = _first_place()
     named = {f"first_place_{name}": options for name, options in first_place.items()}
     named |= {f"metadamagenet_{k}": v for k, v in _metadamagenet(first_place).items()}
-    # Source: system 000, train_student_building.py:394,636: 3 Dice + 10 focal + cross-entropy of
-    # the student, before what the teacher adds. Published, the sigmoid was taken twice.
-    named["distillation_localisation"] = LossOptions(terms=("dice:3", "focal:10", "bce:1"))
-    # Source: system 000, train_student.py:521,557-566: the teacher's loss and a fifth of the
-    # cross-entropy (its mean went over all five channels).
+    # Source: building_damage_kd, train_student_building.py:394,400-407,636: 3 Dice + 10 focal +
+    # cross-entropy of sigmoid(z / 2) of the student, before what the teacher adds. Published, Dice
+    # and focal took the sigmoid of that sigmoid; here they take it of z.
+    named["distillation_localisation"] = LossOptions(
+        terms=("dice:3", "focal:10", "bce:1"), temperature=2.0
+    )
+    # Source: building_damage_kd, train_student.py:521,557-566: the teacher's loss and a fifth of
+    # the cross-entropy (its mean went over all five channels).
     named["distillation_damage"] = replace(
         first_place["seresnext50_damage"], terms=("dice:0.5", "focal:2", "cross_entropy:11.2")
     )
-    # Source: system 004, model/loss.py and training_preparations.py:60-66.
+    # Source: xView2SiameseUNet, model/loss.py and training_preparations.py:60-66.
     named["siamese_resnet50"] = LossOptions(terms=("softmax_focal:1",), balanced=True)
     return named
 

@@ -36,7 +36,7 @@ def targets(codes: Tensor, *, channels: int, channel_0: str = "background") -> T
     Returns
     -------
     float (n, channels, h, w)
-        0 or 1; 0 where unknown.
+        Truth of each channel, 0 or 1; 0 where unknown.
     """
     # Source: xView2 first place, train34_cls.py and train50_cls_cce.py: the Res34 models have the
     # building in channel 0, the softmax-trained ones the background.
@@ -127,9 +127,20 @@ def alpha_focal(
     return channel_means(-yes - no, known, total)
 
 
-def bce(logits: Tensor, truth: Tensor, known: Tensor, *, total: Total = alone) -> Tensor:
-    """Return the binary cross-entropy of each channel; shapes as in `dice`."""
-    each = functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+def bce(
+    logits: Tensor,
+    truth: Tensor,
+    known: Tensor,
+    *,
+    temperature: float = 1.0,
+    total: Total = alone,
+) -> Tensor:
+    """Return the binary cross-entropy of each channel, of logits by a temperature.
+
+    Shapes as in `dice`.
+    """
+    softened = logits / temperature
+    each = functional.binary_cross_entropy_with_logits(softened, truth, reduction="none")
     return channel_means(each, known, total)
 
 
@@ -217,8 +228,9 @@ def softmax_focal(
     The mean is over pixels, not over their weights. With `detach` the modulating factor is a
     constant to the gradient.
     """
-    # Source: system 004, model/loss.py: mean((1 - p_t)^gamma * weighted cross-entropy), gamma 2.
-    # System 003, train.py:52-81: the same with weights .25 (background) and .75, p_t detached.
+    # Source: xView2SiameseUNet, model/loss.py: mean((1 - p_t)^gamma * weighted cross-entropy),
+    # gamma 2. Open Cities' third place, train.py:52-81: the same with weights .25 (background) and
+    # .75, p_t detached.
     entropy = functional.cross_entropy(logits, codes, reduction="none")
     right = (-entropy).exp()
     factor = (1 - (right.detach() if detach else right)).clamp(min=0) ** gamma

@@ -41,13 +41,13 @@ class Database:
     Parameters
     ----------
     folder
-        Of the run; the SQLite file is beside it.
+        Folder of the run; the SQLite file is beside it.
     name, group
-        Of the run.
+        Name and group of the run.
     parameters
         The resolved recipe.
     commit
-        Of the code.
+        Commit of the code.
 
     Raises
     ------

@@ -19,7 +19,7 @@ class Display:
     Parameters
     ----------
     name
-        Of the run.
+        Name of the run.
     total
         Steps of the whole training.
     done

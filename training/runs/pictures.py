@@ -42,7 +42,7 @@ def sample_sheet(answers: Iterable[Answer]) -> np.ndarray | None:
     Parameters
     ----------
     answers
-        Of `training.validation.validate`; where there are no grades, `post` is left out.
+        Answers of `training.validation.validate`; without grades, `post` is left out.
 
     Returns
     -------

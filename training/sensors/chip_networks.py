@@ -31,9 +31,9 @@ class ChipFacts:
     size: int
     """Pixels of a side of its chips."""
     mean: float
-    """Of its chips, from 0 to 1."""
+    """Mean of its chips, from 0 to 1."""
     deviation: float
-    """Of its chips, from 0 to 1."""
+    """Standard deviation of its chips, from 0 to 1."""
     widths: tuple[int, ...] = ()
     """Channels of the stages, where they are not the network's own."""
 
@@ -231,12 +231,12 @@ def _refusal(path: Path, error: Exception, *, trusted: bool) -> str:
 
 
 def convert_pickled(path: Path, facts: ChipFacts, *, trusted: bool = False) -> Trained:
-    """Return the classifier of a file that system 002 pickled whole.
+    """Return the classifier of a file that CMKD pickled whole.
 
     Raises
     ------
     CheckpointError
-        As `read_pickled`, and if its weights are not those of the network that is named.
+        Where `read_pickled` does, and if its weights are not those of the network that is named.
     """
     # torchvision's and timm's ResNets name their weights alike.
     network = create_classifier(facts)

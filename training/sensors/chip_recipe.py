@@ -28,7 +28,7 @@ SHARES = ("alpha", "sar_alpha", "held_out")
 
 @dataclass(frozen=True, kw_only=True)
 class ChipRecipe:
-    """One training of system 002."""
+    """One training of CMKD."""
 
     name: str
     """Name of the run and of its folder."""
@@ -63,9 +63,9 @@ class ChipRecipe:
     lr: float = 0.01
     """Learning rate of SGD at the start."""
     momentum: float = 0.9
-    """Of SGD."""
+    """Momentum of SGD."""
     weight_decay: float = 0.0
-    """Of SGD."""
+    """Weight decay of SGD."""
     step_epochs: int = 20
     """After so many epochs each time the rate is halved, or what `gamma` says."""
     gamma: float = 0.5
@@ -73,7 +73,7 @@ class ChipRecipe:
     iteration_gamma: float = 0.5
     """iterative: what the first rate of an iteration is multiplied by for the next one's."""
     seed: int = 2019
-    """Of the weights and of every chip."""
+    """Seed of the weights and of every chip."""
     workers: int = 0
     """Processes that prepare chips; 0 prepares them in this one."""
 
@@ -82,7 +82,7 @@ class ChipRecipe:
     mixup: float = 1.0
     """Both numbers of the beta distribution of mixup; 0 mixes nothing."""
     temperature: float = 2.0
-    """Of both answers in the teacher's term, which is multiplied by its square."""
+    """Temperature of both answers in the teacher's term, which is multiplied by its square."""
     alpha: float = 0.2
     """Share of the teacher's term in the loss of an EO student."""
     sar_alpha: float = 0.8
@@ -96,20 +96,20 @@ class ChipRecipe:
     eo_size: int = 30
     """Pixels of a side that EO chips are brought to."""
     eo_mean: float = 0.2913437
-    """Of EO chips, from 0 to 1."""
+    """Mean of EO chips, from 0 to 1."""
     eo_deviation: float = 0.12694514
-    """Of EO chips."""
+    """Standard deviation of EO chips."""
     eo_augmentation: str = "auto"
     """`none`; `turns`: mirrored and turned by right angles; `auto`: AutoAugment's CIFAR-10 policy
     and a hole of 16 pixels; `crops`: turned a little, cut and mirrored."""
     sar_size: int = 48
     """Pixels of a side that SAR chips are brought to."""
     sar_mean: float = 0.4062625
-    """Of SAR chips."""
+    """Mean of SAR chips."""
     sar_deviation: float = 0.12694514
-    """Of SAR chips."""
+    """Standard deviation of SAR chips."""
     sar_augmentation: str = "crops"
-    """As of EO; a teacher is shown its chips as they are."""
+    """The same of SAR; a teacher is shown its chips as they are."""
 
     metric: str = "top_1"
     """What chooses the best checkpoint: `top_1`, or `class_mean`, which asks every class alike."""

@@ -12,7 +12,7 @@ from training.extras import optional
 from training.sensors.chip_folders import SENSORS, Bytes, ChipPairs, Numbers, labels_of, load_chips
 from training.sensors.chip_recipe import ChipRecipe
 
-#: Side of the hole of `auto`, pixels. Source: system 002, KD2 cell 4 (Cutout).
+#: Side of the hole of `auto`, pixels. Source: CMKD, KD2 cell 4 (Cutout).
 HOLE = 16
 
 
@@ -75,7 +75,7 @@ class ChipSamples:
     student
         Sensor of the student.
     seed
-        Of everything, such as seed and phase.
+        Seed of everything that is drawn, such as seed and phase.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ def turned(chip: Bytes, rng: np.random.Generator) -> Bytes:
 def by_policy(chip: Bytes, rng: np.random.Generator) -> Bytes:
     """Return a chip after one of the 25 pairs of changes that AutoAugment learnt on CIFAR-10.
 
-    Source: Cubuk et al. 2019, table 7, by torchvision; system 002 has a copy of its own.
+    Source: Cubuk et al. 2019, table 7, by torchvision; CMKD has a copy of its own.
     """
     transforms = optional("torchvision.transforms", "train")
     policy = transforms.AutoAugment(transforms.AutoAugmentPolicy.CIFAR10)
@@ -134,7 +134,7 @@ def by_policy(chip: Bytes, rng: np.random.Generator) -> Bytes:
 
 def with_hole(chip: Bytes, rng: np.random.Generator) -> Bytes:
     """Return a chip with a square filled by its mean, some of which may lie outside."""
-    # Source: system 002, KD2 cell 4; there a hole inside took its row for its column, too, so
+    # Source: CMKD, KD2 cell 4; there a hole inside took its row for its column, too, so
     # that it always lay on the diagonal.
     size = chip.shape[0]
     top, left = rng.integers(-(HOLE // 2), max(size - HOLE, 1), 2)
@@ -145,7 +145,7 @@ def with_hole(chip: Bytes, rng: np.random.Generator) -> Bytes:
 
 def cropped(chip: Bytes, rng: np.random.Generator) -> Bytes:
     """Return a chip turned by up to 15 degrees, a random part of it, and mirrored."""
-    # Source: system 002, KD2 cell 7: RandomRotation(15) and RandomResizedCrop, whose part has 8 %
+    # Source: CMKD, KD2 cell 7: RandomRotation(15) and RandomResizedCrop, whose part has 8 %
     # to 100 % of the area and sides of 3:4 to 4:3, then flips. There of chips of 52 pixels.
     size = chip.shape[0]
     share, aspect = rng.uniform(0.08, 1), np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))

@@ -1,8 +1,10 @@
-"""One sensor teaches another: the methods of system 002 on pairs of chips.
+"""One sensor teaches another: the methods of CMKD on pairs of chips.
 
     alone       a network of one sensor, without a teacher: the baseline, and the SAR teacher
     teacher     method 1: the frozen network of the other sensor teaches
     iterative   method 2: EO learns from SAR, then SAR from EO, and again
+
+CMKD is Cross-Modality Knowledge Distillation (Yang and Xu, CVPRW 2021, pp. 382-387).
 
 Where the published scripts do not do what they were written for, this does what was meant: mixup
 mixes the images that the networks see (there only the labels, after the forward pass), and in
@@ -75,7 +77,7 @@ def phases_of(recipe: ChipRecipe) -> list[Phase]:
         return [Phase(0, 1, recipe.sensor, taught, alphas[recipe.sensor], recipe.lr)]
     order = (recipe.sensor, other(recipe.sensor))
     return [
-        # Source: system 002, KD2 cell 30: lr .01 * .5 ** iteration.
+        # Source: CMKD, KD2 cell 30: lr .01 * .5 ** iteration.
         Phase(
             2 * turn + n,
             turn + 1,
@@ -91,7 +93,7 @@ def phases_of(recipe: ChipRecipe) -> list[Phase]:
 
 def inverse_counts(labels: Numbers, classes: int) -> Tensor:
     """Return float32 (classes,): weights inverse to the counts, with the sum 1; 0 without chips."""
-    # Source: system 002, KD1 cell 25.
+    # Source: CMKD, KD1 cell 25.
     counts = np.bincount(labels, minlength=classes)
     inverse = np.divide(1.0, counts, out=np.zeros(classes), where=counts > 0)
     return torch.from_numpy(inverse / inverse.sum()).float()
@@ -104,7 +106,7 @@ class Mixing:
     partners: Tensor
     """int64 (n,): which chip each one is mixed with."""
     share: float
-    """Of the chip itself."""
+    """Share of the chip itself."""
 
     @classmethod
     def draw(cls, size: int, beta: float, seed: tuple[int, ...]) -> "Mixing":
@@ -147,7 +149,7 @@ def divergence(
     weights
         float (classes,): of each class's part of the divergence.
     """
-    # Source: system 002, KD1 cell 27: KLDivLoss with its default mean, over all elements; KD2
+    # Source: CMKD, KD1 cell 27: KLDivLoss with its default mean, over all elements; KD2
     # multiplies each class's part by the weight of the class.
     said = (student / temperature).log_softmax(1)
     taught = (teacher.detach() / temperature).log_softmax(1)
@@ -216,7 +218,7 @@ class ChipState:
     teacher: Trained | None
     optimiser: torch.optim.Optimizer
     step: int = 0
-    """Of the phase."""
+    """Step of the phase."""
     phase_best: float = float("-inf")
     """Best figure of this phase."""
     best: dict[str, float] = field(default_factory=lambda: dict.fromkeys(SENSORS, float("-inf")))

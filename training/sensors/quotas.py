@@ -47,7 +47,7 @@ def assign_by_quota(probabilities: Floats, quotas: Mapping[int, int]) -> Assignm
     OptionError
         If a class does not exist, a quota is negative, or all quotas together are too few.
     """
-    # Source: system 002, KD1-pp cells 38-48: 85 for each of classes 0 to 3 of 826 samples. There
+    # Source: CMKD, KD1-pp cells 38-48: 85 for each of classes 0 to 3 of 826 samples. There
     # all four were full when their turn was over, so that nothing ever went back to one.
     _check(probabilities, quotas)
     classes = probabilities.argmax(1).astype(np.int64)

@@ -64,9 +64,9 @@ def read_logits(output: Any, convention: Convention) -> Answer:
     Parameters
     ----------
     output
-        As the network gives it: one tensor, or the three of the compact network.
+        Output of the network: one tensor, or the three of the compact network.
     convention
-        Of the network.
+        Convention of the network.
 
     Raises
     ------
@@ -122,8 +122,8 @@ def average(answers: Sequence[Answer], how: str) -> Answer:
         `probabilities`, or `logits`: the mean of log-odds and of log-probabilities, which lets a
         teacher that is sure count for more.
     """
-    # Source: system 000 names an ensemble and has no code for one; probabilities are averaged as
-    # the first place averages its networks.
+    # Source: building_damage_kd names an ensemble and has no code for one; probabilities are
+    # averaged as the first place averages its networks.
     graded = [answer.grades for answer in answers if answer.grades is not None]
     buildings = torch.stack([answer.building for answer in answers])
     grades = torch.stack(graded) if graded else None

@@ -72,7 +72,8 @@ def asked_of(
     Parameters
     ----------
     taught
-        Of the first teacher: what it takes for a building weighs as one where no label is known.
+        Answer of the first teacher: what it takes for a building weighs as one where no label is
+        known.
     """
     if task == "localisation":
         drawn = batch["buildings"]
@@ -179,7 +180,7 @@ class DistilObjective(nn.Module):
         total = torch.zeros((), device=student.building.device)
         for place, share in enumerate(shares(options, task)):
             # A damage teacher answers about pairs: of it a localisation student takes the features
-            # alone. Source: system 000, train_student_building.py:425-449.
+            # alone. Source: building_damage_kd, train_student_building.py:425-449.
             if task != "localisation" or place == 0:
                 total = total + share * self.said(student, answers[place], asked)
             if options.feature:
@@ -249,8 +250,8 @@ def watch(guard: Guard, batch: Batch, student: Answer, teacher: Answer) -> None:
 def shares(options: DistilOptions, task: str) -> tuple[float, ...]:
     """Return the weight of each teacher's terms; of a dual pair the building teacher's first.
 
-    Source: system 000, train_student_building.py:425-449 and train_student.py:532-555: the teacher
-    of the student's own task counts 1 - m, the other one m, with m = .2.
+    Source: building_damage_kd, train_student_building.py:425-449 and train_student.py:532-555: the
+    teacher of the student's own task counts 1 - m, the other one m, with m = .2.
     """
     if options.kind != "dual":
         return (1.0,)
@@ -264,15 +265,15 @@ def choices(student: Answer, teacher: Answer, temperature: float) -> tuple[Tenso
     Returns
     -------
     tuple of float (n, 5, h, w) or (n, 2, h, w)
-        Of the student and of the teacher: background and grades, or background and building.
+        Logits of student and teacher: background and grades, or background and building.
     """
     if student.grades is not None and teacher.grades is not None:
         return student.channels(), teacher.channels()
     building = student.building
     if student.joint:
-        # Source: system 000, train_student.py:532-555: q_s of e^(z / T), background against the
-        # sum of the grades. Published, (n, h, w) met (n, 5, h, w), so that it ran for batches of 5
-        # or 1 alone, and held sample b against channel b.
+        # Source: building_damage_kd, train_student.py:532-555: q_s of e^(z / T), background against
+        # the sum of the grades. Published, (n, h, w) met (n, 5, h, w), so that it ran for batches
+        # of 5 or 1 alone, and held sample b against channel b.
         building = building_logit(student.channels(), temperature=temperature)
     return two_classes(building), two_classes(teacher.building)
 
@@ -288,7 +289,7 @@ def teachers_of(recipe: Recipe, runs: Path) -> Panel | None:
     Raises
     ------
     GeodamageError
-        Of the kind that fits, if one is not there or cannot be read.
+        If one is not there or cannot be read; which kind is raised, `geodamage.errors` says.
     """
     return Panel(recipe.distil, runs) if recipe.distil.teachers else None
 
@@ -301,14 +302,14 @@ def with_teachers(
     Parameters
     ----------
     objective
-        Of `make_objective`.
+        Objective that `make_objective` makes.
     student
         The network that is trained.
     samples
         What it is trained on; chips are given what the teachers say of their pairs where the
         recipe names a cache.
     panel
-        Of `teachers_of`.
+        Panel that `teachers_of` makes.
     """
     if panel is None:
         return objective

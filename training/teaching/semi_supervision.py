@@ -3,9 +3,9 @@
 `training.pseudo_labels` writes what the teachers say as grey masks. Every n-th step has as many of
 those images as labelled ones; of them only the divergence from the grey masks is asked.
 
-Source: system 003, train.py:177-194, 272-300, 345-349 (noisy student), with a guard that it lacks:
-a student whose buildings grow or vanish against its teacher's has begun to learn from its own
-mistakes, and no validation on few labelled images shows it in time.
+Source: Open Cities' third place, train.py:177-194, 272-300, 345-349 (noisy student), with a guard
+that it lacks: a student whose buildings grow or vanish against its teacher's has begun to learn
+from its own mistakes, and no validation on few labelled images shows it in time.
 """
 
 from collections import deque
@@ -120,7 +120,7 @@ class SoftBatches:
     size
         Images of a batch, in this process.
     first, stride
-        Of the numbers of this process's samples: rank and number of processes.
+        First and step of the numbers of this process's samples: rank and number of processes.
     """
 
     def __init__(

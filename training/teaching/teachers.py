@@ -33,7 +33,7 @@ class Teacher(nn.Module):
     Attributes
     ----------
     source
-        As it was named.
+        Name or path that it was given by.
     digest
         SHA-256 of its weights.
     """
@@ -119,7 +119,7 @@ def find_teacher(source: str, runs: Path) -> Teacher:
     Raises
     ------
     GeodamageError
-        Of the kind that fits, if there is none or it cannot be read.
+        If there is none or it cannot be read; which kind is raised, `geodamage.errors` says.
     """
     if (runs / source / "best").exists():
         return NetworkTeacher(source, read_trained(runs / source))

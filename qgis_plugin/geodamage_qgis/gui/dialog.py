@@ -14,12 +14,16 @@ from qgis.core import (
     Qgis,
     QgsApplication,
     QgsMessageLog,
+    QgsProcessing,
     QgsProcessingContext,
     QgsProject,
+    QgsRasterLayer,
+    QgsReferencedRectangle,
+    QgsVectorLayer,
 )
 from qgis.gui import QgsMessageBar, QgsMessageBarItem
-from qgis.PyQt.QtCore import Qt
-from qgis.PyQt.QtGui import QFontDatabase, QIcon
+from qgis.PyQt.QtCore import Qt, QUrl
+from qgis.PyQt.QtGui import QDesktopServices, QFontDatabase, QIcon
 from qgis.PyQt.QtWidgets import (
     QDialog,
     QDialogButtonBox,
@@ -38,7 +42,7 @@ from qgis.PyQt.QtWidgets import (
 from geodamage_qgis import settings
 from geodamage_qgis.errors import PluginError
 from geodamage_qgis.gui.background import Workers
-from geodamage_qgis.gui.form import AssessForm
+from geodamage_qgis.gui.form import BESIDE, AssessForm
 from geodamage_qgis.gui.task import AlgorithmTask, TaskFeedback
 from geodamage_qgis.processing.tool import ICON
 from geodamage_qgis.program.executable import ask
@@ -81,6 +85,7 @@ class AssessDialog(QDialog):
         self._lookers = Workers()
         self._setup: QgsMessageBarItem | None = None
         self._output = ""
+        self._name: str | None = None
         # Messages that may have to go before somebody closes them, and where they are.
         self._told: list[tuple[QgsMessageBar, QgsMessageBarItem]] = []
         self.setWindowTitle("Assess building damage")
@@ -102,6 +107,7 @@ class AssessDialog(QDialog):
         self.log.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
         self.summary = QTextBrowser(self)
         self.summary.setOpenLinks(False)
+        self.summary.anchorClicked.connect(self.open_link)
         tabs = QTabWidget(self)
         tabs.addTab(self.form, "Parameters")
         tabs.addTab(self.log, "Log")
@@ -145,7 +151,8 @@ class AssessDialog(QDialog):
         except PluginError as error:
             self._tell(error)
             return
-        self._output = values["OUTPUT"]
+        temporary = values["OUTPUT"] == QgsProcessing.TEMPORARY_OUTPUT
+        self._name = "buildings (temporary)" if temporary else None
         settings.set_model(self.form.model.value())
         self._show_running(True)
         self.tabs.setCurrentWidget(self.log)
@@ -220,6 +227,7 @@ class AssessDialog(QDialog):
     def _offer_models(self, entries: list[dict[str, Any]]) -> None:
         self._take_back_setup()
         self.form.model.set_bundled(entries)
+        settings.set_models([str(entry["name"]) for entry in entries if entry.get("name")])
         last = settings.model()
         if last and self.form.model.value() is None and self._knows(last):
             self.form.model.set_value(last)
@@ -257,15 +265,40 @@ class AssessDialog(QDialog):
         self.progress.setValue(self.progress.maximum())
         counts = f"{results['BUILDINGS']:,} buildings, {results['DAMAGED']:,} of them damaged"
         self.status.setText(counts)
+        self._output = results["OUTPUT"]
         try:
-            layer = layers.load_result(self._output)
-            self.summary.setHtml(layers.summary_html(self._output))
+            layer = layers.load_result(self._output, name=self._name)
+            self.summary.setHtml(layers.summary_html(self._output, self._written(results)))
         except PluginError as error:
             self._tell(error)
             return
         self.tabs.setTabEnabled(2, True)
         self._iface.setActiveLayer(layer)
+        self._zoom_to(layer)
         self._tell_success(counts)
+
+    def _written(self, results: dict[str, Any]) -> dict[str, str]:
+        """Return what was written beside the result, by title."""
+        return {title: results[name] for name, title, _ in BESIDE if results.get(name)}
+
+    def _zoom_to(self, layer: QgsVectorLayer) -> None:
+        """Show all of a result on the map."""
+        if not layer.extent().isEmpty():
+            canvas = self._iface.mapCanvas()
+            canvas.setReferencedExtent(QgsReferencedRectangle(layer.extent(), layer.crs()))
+            canvas.refresh()
+
+    def open_link(self, link: QUrl) -> None:
+        """Open what the summary links to: a raster as a layer, a page in the browser."""
+        path = Path(link.toLocalFile())
+        if path.suffix.lower() == ".tif":
+            image = QgsRasterLayer(str(path), path.stem)
+            if image.isValid():
+                QgsProject.instance().addMapLayer(image)
+            else:
+                self._tell(PluginError(f"QGIS cannot open {path}; it may have been moved"))
+        elif not QDesktopServices.openUrl(link):
+            self._tell(PluginError(f"{path} cannot be opened; open it in a browser by hand"))
 
     def _tell_success(self, text: str) -> None:
         summary = ("Summary", partial(self._show_tab, 2))

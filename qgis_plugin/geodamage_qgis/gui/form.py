@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 from qgis.core import (
     QgsFieldProxyModel,
     QgsMapLayerProxyModel,
+    QgsProcessing,
     QgsProcessingFeatureSourceDefinition,
     QgsProject,
 )
@@ -37,10 +39,12 @@ from qgis.PyQt.QtWidgets import (
 
 from geodamage_qgis.errors import PluginError
 from geodamage_qgis.gui.pickers import AreaPicker, ImagePicker, ModelPicker
-from geodamage_qgis.processing import parameters
+from geodamage_qgis.processing import parameters, sources
 from geodamage_qgis.program.commands import VECTOR_EXTENSIONS, VOTE_CHOICES
 
 RESULTS = "GeoPackage (*.gpkg);;GeoJSON (*.geojson);;FlatGeobuf (*.fgb)"
+
+VOTE_TITLES = {"probabilities": "summed probabilities", "pixels": "majority of pixels"}
 
 #: Words in the names of layers of each date.
 BEFORE = ("pre", "predisaster", "preevent", "before", "vor", "vorher")
@@ -48,9 +52,9 @@ AFTER = ("post", "postdisaster", "postevent", "after", "nach", "nachher")
 
 #: What may be written beside the result: parameter, title, and how its file is called.
 BESIDE = (
-    (parameters.REPORT, "Report (.html)", "{stem}.html"),
-    (parameters.RASTER, "Grades (.tif)", "{stem}_grades.tif"),
-    (parameters.PROBABILITIES, "Probabilities (.tif)", "{stem}_probabilities.tif"),
+    (parameters.REPORT, "report (.html)", "{stem}.html"),
+    (parameters.RASTER, "damage raster (.tif)", "{stem}_grades.tif"),
+    (parameters.PROBABILITIES, "probability raster (.tif)", "{stem}_probabilities.tif"),
 )
 
 
@@ -67,6 +71,7 @@ class AssessForm(QScrollArea):
 
     def __init__(self, canvas: QgsMapCanvas, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._proposed: str = ""
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -106,18 +111,24 @@ class AssessForm(QScrollArea):
         return {name: value for name, value in values.items() if value is not None}
 
     def output_path(self) -> str:
-        """Return the file of the result.
+        """Return the file of the result; a temporary one where none is named.
 
         Raises
         ------
         PluginError
-            If none is named, or its folder is not there.
+            If it is of another format, or its folder is not there.
         """
         path = self.output.filePath().strip()
         if not path:
-            raise PluginError("no file for the result; name one, as buildings.gpkg")
-        if Path(path).suffix.lower() not in VECTOR_EXTENSIONS:
+            return str(QgsProcessing.TEMPORARY_OUTPUT)
+        suffix = Path(path).suffix
+        if not suffix:
             path += VECTOR_EXTENSIONS[0]
+        elif suffix.lower() not in VECTOR_EXTENSIONS:
+            raise PluginError(
+                f"{path}: a result is one of {', '.join(VECTOR_EXTENSIONS)}; name it "
+                f"{Path(path).stem}{VECTOR_EXTENSIONS[0]}, and export the layer as {suffix} then"
+            )
         if not Path(path).is_absolute():
             raise PluginError(f"{path}: name the result with its folder")
         if not Path(path).parent.is_dir():
@@ -129,7 +140,10 @@ class AssessForm(QScrollArea):
         ticked = [entry for entry in BESIDE if self.beside[entry[0]].isChecked()]
         if not ticked:
             return {}
-        result = Path(self.output_path())
+        path = self.output_path()
+        if path == QgsProcessing.TEMPORARY_OUTPUT:
+            return {name: path for name, _, _ in ticked}
+        result = Path(path)
         return {
             name: str(result.parent / form.format(stem=result.stem)) for name, _, form in ticked
         }
@@ -138,8 +152,26 @@ class AssessForm(QScrollArea):
         """Pick what the names of layers suggest, where nothing is picked."""
         self.pre.guess(besides=self.post.value())
         self.post.guess(besides=self.pre.value())
+        self.propose_output()
+
+    def propose_output(self) -> None:
+        """Name the result after the image after, unless somebody has named it or emptied it."""
+        shown = self.output.filePath()
+        images = self.post.value()
+        if shown != self._proposed or not images:
+            return
+        given = images[0]
+        path = Path(given if isinstance(given, str) else sources.raster_path(given))
+        folder = next((f for f in (path.parent, Path.home()) if os.access(f, os.W_OK)), None)
+        if not path.is_file() or folder is None:
+            return
+        names = (f"{path.stem}_damage{n}.gpkg" for n in ("", *(f"_{k}" for k in range(2, 1000))))
+        free = (folder / name for name in names)
+        self._proposed = str(next(file for file in free if not file.exists()))
+        self.output.setFilePath(self._proposed)
 
     def _forget(self) -> None:
+        self._proposed = ""
         self.output.setFilePath("")
         self.overwrite.setChecked(False)
 
@@ -148,6 +180,7 @@ class AssessForm(QScrollArea):
         self.post = ImagePicker(AFTER, self)
         for picker in (self.pre, self.post):
             picker.emptied.connect(self.guess)
+        self.post.picked.connect(self.propose_output)
         self.model = ModelPicker(self)
         group, form = _group("Images")
         form.addRow("Before", self.pre)
@@ -157,19 +190,19 @@ class AssessForm(QScrollArea):
 
     def _buildings(self, canvas: QgsMapCanvas) -> QGroupBox:
         self.footprints = QgsMapLayerComboBox(self)
-        self.footprints.setFilters(QgsMapLayerProxyModel.PolygonLayer)
-        self.footprints.setAllowEmptyLayer(True, "find them in the image before")
+        self.footprints.setFilters(QgsMapLayerProxyModel.Filter.PolygonLayer)
+        self.footprints.setAllowEmptyLayer(True, "detect them in the image before")
         self.footprints.setCurrentIndex(0)  # QGIS has taken the first layer
         self.footprints.setMinimumContentsLength(20)
-        self.selected_only = QCheckBox("Selected ones only", self)
+        self.selected_only = QCheckBox("Selected features only", self)
         self.id_field = QgsFieldComboBox(self)
         self.id_field.setAllowEmptyFieldName(True)
-        self.id_field.setFilters(QgsFieldProxyModel.AllTypes)
+        self.id_field.setFilters(QgsFieldProxyModel.Filter.AllTypes)
         self.id_field.setMinimumWidth(150)
         self.area = AreaPicker(canvas, self)
         group, form = _group("Buildings")
         form.addRow("Footprints", self.footprints)
-        form.addRow("Identity", _row(self.id_field, self.selected_only))
+        form.addRow("Building ID field", _row(self.id_field, self.selected_only))
         form.addRow("Area", self.area)
         self._footprint_rows = [self.id_field, self.selected_only]
         self.footprints.layerChanged.connect(self._take_footprints)
@@ -183,44 +216,45 @@ class AssessForm(QScrollArea):
             widget.setEnabled(layer is not None)
 
     def _result(self) -> QGroupBox:
-        self.output = QgsFileWidget(self)
-        self.output.setStorageMode(QgsFileWidget.SaveFile)
+        self.output: Any = QgsFileWidget(self)
+        self.output.setStorageMode(QgsFileWidget.StorageMode.SaveFile)
         self.output.setFilter(RESULTS)
         # The dialog says whether a file is replaced: the box below does.
         self.output.setConfirmOverwrite(False)
-        self.output.lineEdit().setPlaceholderText("buildings.gpkg, .geojson or .fgb")
-        self.overwrite = QCheckBox("Replace results that are there", self)
+        self.output.lineEdit().setPlaceholderText("[Save to temporary file]")
+        self.overwrite = QCheckBox("Overwrite existing files", self)
         self.beside = {name: QCheckBox(title, self) for name, title, _ in BESIDE}
         group, form = _group("Result")
         form.addRow("Save to", self.output)
         form.addRow("", self.overwrite)
-        form.addRow("Write, too", _row(*self.beside.values()))
+        form.addRow("Also write", _row(*self.beside.values()))
         return group
 
     def _advanced(self) -> QgsCollapsibleGroupBox:
         self.device = QComboBox(self)
         self.device.addItems(["auto", "cpu", "cuda"])
         self.device.setEditable(True)
-        self.flips = QCheckBox("Average over mirror images (four times the work)", self)
+        self.flips = QCheckBox("Average over flipped images (takes four times as long)", self)
         self.vote = QComboBox(self)
-        self.vote.addItems(list(VOTE_CHOICES))
-        self.bands = _line("of the file; else as 3,2,1", self)
-        self.scale = _line("2 to 98 % of the values; else as 0,3000", self)
+        for choice in VOTE_CHOICES:
+            self.vote.addItem(VOTE_TITLES[choice], choice)
+        self.bands = _line("the first three; or e.g. 3,2,1", self)
+        self.scale = _line("automatic, 2 to 98 %; or e.g. 0,3000", self)
         self.min_area = _decimal(" m²", "20 m²", self)
-        self.simplify = _decimal(" m", "not", self)
+        self.simplify = _decimal(" m", "no simplification", self)
         self.tile = _whole(" pixels", "the model's own", self)
         self.batch_size = _whole("", "1", self)
         self.threads = _whole("", "all processors", self)
         self.memory = _line("1.5GB", self)
-        self.allow_remote = QCheckBox("Read images on the network", self)
+        self.allow_remote = QCheckBox("Allow remote images (http, s3)", self)
         group = QgsCollapsibleGroupBox("Advanced", self)
         form = QFormLayout(group)
         _grow(form)
         for title, widget in (
-            ("Device", self.device), ("Grade by", self.vote), ("", self.flips),
-            ("Channels", self.bands), ("Scaling", self.scale),
-            ("Smallest building", self.min_area), ("Simplify by", self.simplify),
-            ("Window", self.tile), ("Windows a call", self.batch_size),
+            ("Device", self.device), ("Grade from", self.vote), ("", self.flips),
+            ("Bands", self.bands), ("Value range", self.scale),
+            ("Smallest building", self.min_area), ("Simplify outlines by", self.simplify),
+            ("Window size", self.tile), ("Windows per batch", self.batch_size),
             ("Threads", self.threads), ("Memory", self.memory), ("", self.allow_remote),
         ):  # fmt: skip
             form.addRow(title, widget)
@@ -245,7 +279,7 @@ class AssessForm(QScrollArea):
         return {
             parameters.DEVICE: self.device.currentText().strip() or None,
             parameters.TTA: "flips" if self.flips.isChecked() else "none",
-            parameters.VOTE: self.vote.currentText(),
+            parameters.VOTE: self.vote.currentData(),
             parameters.BANDS: self.bands.text().strip() or None,
             parameters.SCALE: self.scale.text().strip() or None,
             parameters.MEMORY: self.memory.text().strip() or None,

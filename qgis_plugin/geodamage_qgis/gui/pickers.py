@@ -43,7 +43,7 @@ class ImagePicker(QWidget):
     What is picked and goes from the project leaves the picker empty; QGIS's own box would show the
     next layer instead. A new project leaves it empty, too.
 
-    Signals: `emptied`, when what was picked has gone.
+    Signals: `emptied`, when what was picked has gone; `picked`, when another thing is picked.
 
     Parameters
     ----------
@@ -54,6 +54,7 @@ class ImagePicker(QWidget):
     """
 
     emptied = pyqtSignal()
+    picked = pyqtSignal()
 
     def __init__(self, words: Sequence[str], parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -67,10 +68,11 @@ class ImagePicker(QWidget):
         project.layersRemoved.connect(self._tell_lost)
         project.cleared.connect(self.clear)
         self.layers = QgsMapLayerComboBox(self)
-        self.layers.setFilters(QgsMapLayerProxyModel.RasterLayer)
+        self.layers.setFilters(QgsMapLayerProxyModel.Filter.RasterLayer)
         self.layers.setAllowEmptyLayer(True, "choose a raster layer or files")
         self.layers.setCurrentIndex(0)  # QGIS has taken the first layer
         self.layers.setMinimumContentsLength(24)
+        self.layers.currentIndexChanged.connect(lambda _index: self.picked.emit())
         _stretch(self.layers)
         _lay_out(self, self.layers, _menu_button(self, self._entries()))
 
@@ -208,9 +210,9 @@ class AreaPicker(QWidget):
         super().__init__(parent)
         self._canvas = canvas
         self.kind = QComboBox(self)
-        self.kind.addItems(["All that both images show", "What the map shows", "Polygons of"])
+        self.kind.addItems(["Overlap of both images", "Current map view", "Polygons of layer"])
         self.layers = QgsMapLayerComboBox(self)
-        self.layers.setFilters(QgsMapLayerProxyModel.PolygonLayer)
+        self.layers.setFilters(QgsMapLayerProxyModel.Filter.PolygonLayer)
         self.layers.setMinimumContentsLength(16)
         _stretch(self.layers)
         _stretch(self.kind)
@@ -245,7 +247,7 @@ class ModelPicker(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.models = QComboBox(self)
-        self.models.addItem("the program's own choice", None)
+        self.models.addItem("default", None)
         self._bundled: set[str] = set()
         self.models.setMinimumContentsLength(24)
         _stretch(self.models)

@@ -41,7 +41,7 @@ class Assess(GradingAlgorithm):
         """Declare the parameters and outputs."""
         declared = [
             *parameters.images(),
-            parameters.model(),
+            *parameters.models(),
             *parameters.footprints(),
             *parameters.areas(),
             *parameters.scene_options(),
@@ -49,12 +49,12 @@ class Assess(GradingAlgorithm):
             parameters.overwrite(),
             parameters.result(),
             parameters.raster_file(
-                parameters.RASTER, "Grades as an image",
+                parameters.RASTER, "Damage raster",
                 "A cloud-optimised GeoTIFF of the grades 1 to 4.",
             ),
             parameters.raster_file(
-                parameters.PROBABILITIES, "Probabilities as an image",
-                "A cloud-optimised GeoTIFF of five channels: no building, and the four grades.",
+                parameters.PROBABILITIES, "Probability raster",
+                "A cloud-optimised GeoTIFF of five bands: no building, and the four grades.",
             ),
             _page(),
         ]  # fmt: skip
@@ -62,7 +62,7 @@ class Assess(GradingAlgorithm):
             self.addParameter(parameter)
         self.addOutput(QgsProcessingOutputHtml(parameters.SUMMARY, "Summary"))
         self.addOutput(QgsProcessingOutputNumber("BUILDINGS", "Buildings"))
-        self.addOutput(QgsProcessingOutputNumber("DAMAGED", "Buildings of a grade above no damage"))
+        self.addOutput(QgsProcessingOutputNumber("DAMAGED", "Damaged buildings"))
 
     def check(self, values: Values, context: QgsProcessingContext) -> None:
         """Refuse results that are no file, and one image as both dates, too."""

@@ -51,20 +51,20 @@ class Batch(GradingAlgorithm):
     def initAlgorithm(self, configuration: Values | None = None) -> None:
         """Declare the parameters and outputs."""
         vector = QgsProcessingParameterFile(
-            "ADMIN", "Administrative areas to sum up the event by", optional=True
+            "ADMIN", "Administrative areas for totals", optional=True
         )
         declared = [
             *_scenes(),
-            parameters.model(),
+            *parameters.models(),
             *parameters.footprints(),
             *parameters.areas(),
-            parameters.switch("RASTERS", "Write the grades of each scene as an image, too", ""),
+            parameters.switch("RASTERS", "Write a damage raster of each scene", ""),
             parameters.switch(
-                "PROBABILITY_RASTERS", "Write the probabilities of each scene as an image, too", ""
+                "PROBABILITY_RASTERS", "Write a probability raster of each scene", ""
             ),
-            parameters.switch("REPORTS", "Write a page for each scene and for the event, too", ""),
+            parameters.switch("REPORTS", "Write a report of each scene and of the event", ""),
             parameters.switch(
-                "MERGE", "Write the layer of the event", "All scenes in one layer.", default=True
+                "MERGE", "Write one layer of the event", "All scenes in one layer.", default=True
             ),
             parameters.switch("LOAD", "Load the layer of the event", "", default=True),
             *parameters.scene_options(),
@@ -78,8 +78,8 @@ class Batch(GradingAlgorithm):
         self.addOutput(QgsProcessingOutputVectorLayer("EVENT", "Buildings of the event"))
         self.addOutput(QgsProcessingOutputHtml(parameters.SUMMARY, "Summary"))
         self.addOutput(QgsProcessingOutputHtml(parameters.REPORT, "Report of the event"))
-        self.addOutput(QgsProcessingOutputNumber("DONE", "Scenes that are done"))
-        self.addOutput(QgsProcessingOutputNumber("FAILED", "Scenes that failed"))
+        self.addOutput(QgsProcessingOutputNumber("DONE", "Completed scenes"))
+        self.addOutput(QgsProcessingOutputNumber("FAILED", "Failed scenes"))
 
     def check(self, values: Values, context: QgsProcessingContext) -> None:
         """Refuse a call without scenes, or with both ways to name them, too."""
@@ -179,7 +179,7 @@ def _batch_options() -> Iterator[QgsProcessingParameterDefinition]:
     )
     yield parameters.text("ASSET", "Asset", "The image among a STAC item's assets.")
     yield parameters.number(
-        "WORKERS", "Scenes at a time", "As many as fit unless given.", whole=True, least=1
+        "WORKERS", "Parallel scenes", "As many as fit unless given.", whole=True, least=1
     )
     yield parameters.text(
         parameters.MEMORY,
@@ -189,7 +189,7 @@ def _batch_options() -> Iterator[QgsProcessingParameterDefinition]:
     yield parameters.text(
         "SCENE_MEMORY", "Memory of a scene", "What each is planned for; 1.5GB unless given."
     )
-    yield parameters.switch("RETRY_FAILED", "Try the scenes again that failed", "")
+    yield parameters.switch("RETRY_FAILED", "Retry failed scenes", "")
 
 
 def _failed_scenes(outcome: Outcome) -> list[tuple[str, str]]:

@@ -39,7 +39,7 @@ class Buildings(SceneAlgorithm):
         """Declare the parameters and outputs."""
         declared = [
             parameters.image(),
-            parameters.model(),
+            *parameters.models(),
             *parameters.areas(),
             parameters.switch(
                 parameters.REGULARISE, "Right-angled outlines",
@@ -50,11 +50,11 @@ class Buildings(SceneAlgorithm):
             parameters.overwrite(),
             parameters.result(),
             parameters.raster_file(
-                parameters.RASTER, "Buildings as an image",
+                parameters.RASTER, "Building raster",
                 "A cloud-optimised GeoTIFF: 1 where there is a building.",
             ),
             parameters.raster_file(
-                parameters.PROBABILITIES, "Probabilities as an image",
+                parameters.PROBABILITIES, "Probability raster",
                 "A cloud-optimised GeoTIFF of the probability of a building.",
             ),
         ]  # fmt: skip

@@ -13,6 +13,7 @@ from qgis.core import (
     QgsProcessingParameterExtent,
     QgsProcessingParameterFeatureSource,
     QgsProcessingParameterField,
+    QgsProcessingParameterFile,
     QgsProcessingParameterMultipleLayers,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterDestination,
@@ -21,6 +22,7 @@ from qgis.core import (
 )
 from qgis.core import QgsProcessingParameterDefinition as Parameter
 
+from geodamage_qgis import settings
 from geodamage_qgis.errors import PluginError
 from geodamage_qgis.program.commands import (
     BUILDINGS_TTA_CHOICES,
@@ -34,6 +36,7 @@ PRE = "PRE"
 POST = "POST"
 IMAGE = "IMAGE"
 MODEL = "MODEL"
+MODEL_FILE = "MODEL_FILE"
 FOOTPRINTS = "FOOTPRINTS"
 ID_FIELD = "ID_FIELD"
 AOI = "AOI"
@@ -69,7 +72,7 @@ def explained(parameter: Parameter, text: str) -> Parameter:
 
 def advanced(parameter: Parameter) -> Parameter:
     """Fold a parameter away."""
-    parameter.setFlags(parameter.flags() | Parameter.FlagAdvanced)
+    parameter.setFlags(parameter.flags() | Parameter.Flag.FlagAdvanced)
     return parameter
 
 
@@ -89,7 +92,11 @@ def number(
     most: float | None = None,
 ) -> Parameter:
     """Make a parameter that takes a number and may be left empty."""
-    kind = QgsProcessingParameterNumber.Integer if whole else QgsProcessingParameterNumber.Double
+    kind = (
+        QgsProcessingParameterNumber.Type.Integer
+        if whole
+        else QgsProcessingParameterNumber.Type.Double
+    )
     limits = (least,) if most is None else (least, most)
     parameter = QgsProcessingParameterNumber(name, title, kind, None, True, *limits)
     return explained(parameter, help_text)
@@ -132,18 +139,25 @@ _IMAGE_HELP = (
 
 
 def _image(name: str, title: str, help_text: str) -> Parameter:
-    kind = QgsProcessing.TypeRaster
+    kind = QgsProcessing.SourceType.TypeRaster
     return explained(QgsProcessingParameterMultipleLayers(name, title, kind), help_text)
 
 
-def model() -> Parameter:
-    """Return the parameter of the model."""
-    return text(
-        MODEL,
-        "Model",
-        "Name of a bundled model (`geodamage models list` names them), or path of a .onnx file or "
-        "of an ensemble's .toml; the program's own choice unless given.",
-    )
+def models() -> list[Parameter]:
+    """Return the parameters of the model: one of the program's, or a file."""
+    bundled = text(MODEL, "Model", "A model that comes with the program; its default unless given.")
+    bundled.setMetadata({"widget_wrapper": {"value_hints": settings.models()}})
+    return [
+        bundled,
+        advanced(
+            explained(
+                QgsProcessingParameterFile(
+                    MODEL_FILE, "Model file", optional=True, fileFilter="Models (*.onnx *.toml)"
+                ),
+                "Another model (.onnx) or ensemble (.toml) instead.",
+            )
+        ),
+    ]
 
 
 def footprints() -> list[Parameter]:
@@ -155,7 +169,7 @@ def footprints() -> list[Parameter]:
         ),
         explained(
             QgsProcessingParameterField(
-                ID_FIELD, "Field with the identity of footprints", None, FOOTPRINTS, optional=True
+                ID_FIELD, "Building ID field of the footprints", None, FOOTPRINTS, optional=True
             ),
             "Becomes building_id; else the footprints' own numbers.",
         ),
@@ -178,7 +192,7 @@ def areas() -> list[Parameter]:
 
 
 def _polygons(name: str, title: str) -> Parameter:
-    kinds = [QgsProcessing.TypeVectorPolygon]
+    kinds = [QgsProcessing.SourceType.TypeVectorPolygon]
     return QgsProcessingParameterFeatureSource(name, title, kinds, optional=True)
 
 
@@ -187,17 +201,17 @@ def scene_options() -> list[Parameter]:
     plain = [
         _device(),
         choice(
-            TTA, "Mirror images",
-            "none or flips: average over mirror images; four times the work.", TTA_CHOICES,
+            TTA, "Flipped images",
+            "none or flips: average over flipped images; takes four times as long.", TTA_CHOICES,
         ),
         choice(
-            VOTE, "What grades a building",
+            VOTE, "Grade from",
             "probabilities: those of its pixels, summed; pixels: the grade that most of its pixels "
             "have by the rules of the model.", VOTE_CHOICES,
         ),
         choice(
-            POST_SENSOR, "What took the images after",
-            "optical or sar: a radar image needs a model that takes one; channels and scaling are "
+            POST_SENSOR, "Sensor of the images after",
+            "optical or sar: a radar image needs a model that takes one; bands and value range are "
             "then of the images before alone.", SENSOR_CHOICES,
         ),
         *_image_options("both images"),
@@ -210,9 +224,9 @@ def building_options() -> list[Parameter]:
     plain = [
         _device(),
         choice(
-            TTA, "Mirror images",
-            "none, flips or full: average over mirror images, four times the work, or over these "
-            "and the same transposed, eight times.", BUILDINGS_TTA_CHOICES,
+            TTA, "Flipped images",
+            "none, flips or full: average over flipped images, which takes four times as "
+            "long, or over these and the same transposed, eight times.", BUILDINGS_TTA_CHOICES,
         ),
         number(
             THRESHOLD, "Threshold",
@@ -234,22 +248,22 @@ def _device() -> Parameter:
 
 def _image_options(whose: str) -> list[Parameter]:
     return [
-        text(BANDS, "Channels", f"As 3,2,1: channels of {whose}, counted from 1."),
+        text(BANDS, "Bands", f"As 3,2,1: red, green and blue of {whose}, counted from 1."),
         text(
-            SCALE, "Scaling",
+            SCALE, "Value range",
             "As 0,3000: values that become 0 and 255; for imagery that is not 8-bit.",
         ),
         number(MIN_AREA, "Smallest building, m²", "20 m² unless given."),
-        number(SIMPLIFY, "Simplify polygons by, metres", "Not unless given."),
+        number(SIMPLIFY, "Simplify outlines by, metres", "No simplification unless given."),
         number(
             TILE, "Window size, pixels", "The result does not depend on it.", whole=True, least=1
         ),
-        number(BATCH_SIZE, "Windows a call of the model", "1 unless given.", whole=True, least=1),
+        number(BATCH_SIZE, "Windows per batch", "1 unless given.", whole=True, least=1),
         number(
             THREADS, "Threads", "Of the model; all processors unless given.", whole=True
         ),
         switch(
-            ALLOW_REMOTE, "Read images on the network",
+            ALLOW_REMOTE, "Allow remote images",
             "Read http, https and s3 addresses of layers; they are not read unless this is on.",
         ),
     ]  # fmt: skip
@@ -265,14 +279,14 @@ def overwrite() -> Parameter:
     """Return the parameter that lets results be replaced."""
     return switch(
         OVERWRITE,
-        "Replace results that are there",
+        "Overwrite existing files",
         "Without it, a result that is there is left as it is, and nothing is done.",
     )
 
 
 def result() -> Parameter:
     """Return the parameter of the layer of buildings."""
-    kind = QgsProcessing.TypeVectorPolygon
+    kind = QgsProcessing.SourceType.TypeVectorPolygon
     return explained(
         QgsProcessingParameterVectorDestination(OUTPUT, "Buildings", kind),
         f"A file: {', '.join(VECTOR_EXTENSIONS)}. Its facts come beside it, in OUTPUT.json.",
@@ -296,7 +310,7 @@ def read_bands(given: str) -> tuple[int, ...] | None:
     PluginError
         If it is something else.
     """
-    return _read_numbers(given, "Channels", "3,2,1", int)
+    return _read_numbers(given, "Bands", "3,2,1", int)
 
 
 def read_scale(given: str) -> tuple[float, float] | None:
@@ -307,9 +321,9 @@ def read_scale(given: str) -> tuple[float, float] | None:
     PluginError
         If it is something else.
     """
-    numbers = _read_numbers(given, "Scaling", "0,3000", float)
+    numbers = _read_numbers(given, "Value range", "0,3000", float)
     if numbers is not None and (len(numbers) != 2 or not numbers[0] < numbers[1]):
-        raise PluginError(f"Scaling {given}: write two numbers, the lower first, as 0,3000")
+        raise PluginError(f"Value range {given}: write two numbers, the lower first, as 0,3000")
     return numbers
 
 

@@ -18,7 +18,7 @@ from qgis.core import (
 
 from geodamage_qgis import settings
 from geodamage_qgis.errors import PluginError
-from geodamage_qgis.processing import parameters, sources
+from geodamage_qgis.processing import given, parameters, sources
 from geodamage_qgis.processing.tool import ToolAlgorithm, Values, write_page
 from geodamage_qgis.program.commands import (
     SENSOR_CHOICES,
@@ -54,7 +54,8 @@ class SceneAlgorithm(ToolAlgorithm):
     ) -> Values:
         """Return the options of a scene by their names in the parameters of a command."""
         named = {
-            "model": self.string(values, parameters.MODEL, context),
+            "model": self.string(values, parameters.MODEL_FILE, context)
+            or self.string(values, parameters.MODEL, context),
             "device": self.string(values, parameters.DEVICE, context),
             "tta": self.parameterAsEnumString(values, parameters.TTA, context),
             "bands": parameters.read_bands(self.string(values, parameters.BANDS, context) or ""),
@@ -99,13 +100,15 @@ class SceneAlgorithm(ToolAlgorithm):
         """Refuse images that are not there, and options that contradict or cannot be read."""
         if all(self._is_given(values, name) for name in (parameters.AOI, parameters.AOI_EXTENT)):
             raise PluginError("an area of interest as polygons and as an extent: give one of them")
+        if all(self._is_given(values, name) for name in (parameters.MODEL, parameters.MODEL_FILE)):
+            raise PluginError("a model by its name and a model file: give one of them")
         parameters.read_bands(self.string(values, parameters.BANDS, context) or "")
         parameters.read_scale(self.string(values, parameters.SCALE, context) or "")
         for name in self.images:
             for item in _items_of(values.get(name)):
-                sources.check_image(_layer_of(item, context) or item)
+                given.check_image(_layer_of(item, context) or item)
         for name in (parameters.AOI, parameters.FOOTPRINTS):
-            sources.check_vector(values.get(name))
+            given.check_vector(values.get(name))
 
     def check_output(self, values: Values, context: QgsProcessingContext) -> None:
         """Refuse a result that is no file, or is there and to be kept."""
@@ -215,9 +218,7 @@ class GradingAlgorithm(SceneAlgorithm):
         super().check(values, context)
         named = self._is_given(values, parameters.ID_FIELD)
         if named and not self._is_given(values, parameters.FOOTPRINTS):
-            raise PluginError(
-                "a field with the identity of footprints, but no footprints: give both"
-            )
+            raise PluginError("a building ID field, but no footprints: give both")
 
     def prepare_layers(self, values: Values, context: QgsProcessingContext) -> None:
         """Note which file is behind the footprints, too."""
@@ -270,6 +271,6 @@ def _check_output(path: str | None, *, overwrite: bool) -> None:
         raise PluginError(f"{path}: the result is one of {', '.join(VECTOR_EXTENSIONS)}; rename it")
     if Path(path).exists() and not overwrite:
         raise PluginError(
-            f"{path}: is there already; choose another name, or switch on 'Replace results that "
-            "are there' (OVERWRITE)"
+            f"{path}: is there already; choose another name, or switch on 'Overwrite existing "
+            "files' (OVERWRITE)"
         )

@@ -57,16 +57,16 @@ class Score(ToolAlgorithm):
 
     def initAlgorithm(self, configuration: Values | None = None) -> None:
         """Declare the parameters and outputs."""
-        folder = QgsProcessingParameterFile.Folder
+        folder = QgsProcessingParameterFile.Behavior.Folder
         declared = [
             QgsProcessingParameterFile("PREDICTIONS", "Folder of predictions", folder),
             QgsProcessingParameterFile("TARGETS", "Folder of targets", folder),
             parameters.switch(
-                "PER_EVENT", "Show the scores of each event, too",
+                "PER_EVENT", "Scores per event",
                 "Needs names.csv with the columns id and pair among the targets.",
             ),
             parameters.switch(
-                "STRICT", "Refuse what is not 1024 x 1024", "As the official scorer does."
+                "STRICT", "Require masks of 1024 x 1024", "As the official scorer does."
             ),
             QgsProcessingParameterFileDestination(
                 parameters.OUTPUT, "Scores", "JSON (*.json)", None, True, False
@@ -118,13 +118,16 @@ class Masks(ToolAlgorithm):
         declared = [
             parameters.explained(
                 QgsProcessingParameterMultipleLayers(
-                    "LABELS", "Label files", QgsProcessing.TypeFile, optional=True
+                    "LABELS", "Label files", QgsProcessing.SourceType.TypeFile, optional=True
                 ),
                 "xBD labels (.json).",
             ),
             parameters.explained(
                 QgsProcessingParameterFile(
-                    "FOLDER", "Folder of labels", QgsProcessingParameterFile.Folder, optional=True
+                    "FOLDER",
+                    "Folder of labels",
+                    QgsProcessingParameterFile.Behavior.Folder,
+                    optional=True,
                 ),
                 "A folder of label files, or an xBD download with train, tier3, test and hold.",
             ),

@@ -24,8 +24,6 @@ from qgis.core import (
     QgsFeedback,
     QgsFields,
     QgsGeometry,
-    QgsMapLayer,
-    QgsProperty,
     QgsProviderRegistry,
     QgsRasterBlockFeedback,
     QgsRasterDataProvider,
@@ -93,61 +91,6 @@ class RasterSource:
 # ---------------------------------------------------------------- looked at in the main thread
 
 
-def check_image(given: Any) -> None:
-    """Refuse a broken layer, or a file that is no image, and say why.
-
-    Parameters
-    ----------
-    given
-        A layer, or what names one: a file is looked at, anything else is left to QGIS.
-
-    Raises
-    ------
-    PluginError
-        If it is not there or cannot be read.
-    """
-    if isinstance(given, QgsMapLayer):
-        if not given.isValid():
-            raise PluginError(f"{given.name()}: the layer is broken; repair its data source")
-    elif _is_file_name(given):
-        if Path(given).is_dir():
-            raise PluginError(f"{given}: a folder; give its images, one by one or as a .vrt")
-        _check_readable(given, gdal.OF_RASTER, "an image")
-
-
-def check_vector(given: Any) -> None:
-    """Refuse a file that holds no polygons; see `check_image`."""
-    given = getattr(given, "source", given)
-    given = given.staticValue() if isinstance(given, QgsProperty) else given
-    if _is_file_name(given):
-        _check_readable(given, gdal.OF_VECTOR, "a file of polygons")
-
-
-def _is_file_name(given: Any) -> bool:
-    """Say whether a text names a file, and nothing that only QGIS or GDAL understand."""
-    if not isinstance(given, str) or given.startswith(("/vsi", "@")):
-        return False
-    if "://" in given or "|" in given:
-        return False
-    return ("/" in given or "\\" in given) and ":" not in given[2:]
-
-
-def _check_readable(path: str, kind: int, what: str) -> None:
-    if not Path(path).exists():
-        raise PluginError(f"{path}: no such file; check the path")
-    gdal.ErrorReset()
-    gdal.PushErrorHandler("CPLQuietErrorHandler")
-    try:
-        found = gdal.OpenEx(path, kind | gdal.OF_VERBOSE_ERROR)
-        why = gdal.GetLastErrorMsg()
-    except RuntimeError as error:
-        found, why = None, str(error)
-    finally:
-        gdal.PopErrorHandler()
-    if found is None:
-        raise PluginError(f"{path}: cannot be read as {what}: {why or 'no reason given'}")
-
-
 def raster_source(layer: QgsRasterLayer) -> RasterSource:
     """Return what is behind a raster layer.
 
@@ -171,6 +114,14 @@ def raster_source(layer: QgsRasterLayer) -> RasterSource:
         crs, special = layer.crs().toWkt(), "its CRS was set in the project, not in the file"
     part = str(decoded.get("layerName") or "")
     return RasterSource(layer.name(), path, crs, None, special, part)
+
+
+def raster_path(layer: QgsRasterLayer) -> str:
+    """Return the file behind a raster layer; empty where it is no file."""
+    if layer.providerType() != "gdal":
+        return ""
+    decoded = QgsProviderRegistry.instance().decodeUri("gdal", layer.source())
+    return str(decoded.get("path") or "")
 
 
 def _foreign_source(layer: QgsRasterLayer, provider: QgsRasterDataProvider) -> RasterSource:
@@ -225,7 +176,7 @@ def _is_made_here(layer: QgsVectorLayer, id_field: str | None) -> bool:
     index = layer.fields().indexOf(id_field)
     if index < 0:
         return False
-    if layer.fields().fieldOrigin(index) != QgsFields.OriginProvider:
+    if layer.fields().fieldOrigin(index) != QgsFields.FieldOrigin.OriginProvider:
         return True
     return index in layer.primaryKeyAttributes()
 
@@ -410,7 +361,7 @@ def _export_provider(
         progress,
     )
     why = f"QGIS's code {int(result)}"
-    _check_export(source, result == QgsRasterFileWriter.NoError, why, feedback)
+    _check_export(source, result == QgsRasterFileWriter.WriterError.NoError, why, feedback)
     return str(export)
 
 
@@ -481,7 +432,7 @@ def export_extent(
     """
     if extent.isEmpty() or not crs.isValid():
         raise PluginError("the extent of the area of interest has no area or no CRS; draw another")
-    writer = _writer(path, QgsFields(), QgsWkbTypes.Polygon, crs, transforms)
+    writer = _writer(path, QgsFields(), QgsWkbTypes.Type.Polygon, crs, transforms)
     feature = QgsFeature()
     feature.setGeometry(QgsGeometry.fromRect(extent))
     _write(writer, feature)
@@ -501,7 +452,7 @@ def _writer(
     # A field `fid` of the layer stays a field: it may be the identity of the buildings.
     options.layerOptions = ["FID=geodamage_key"]
     writer = QgsVectorFileWriter.create(os.fspath(path), fields, kind, crs, transforms, options)
-    if writer.hasError() != QgsVectorFileWriter.NoError:
+    if writer.hasError() != QgsVectorFileWriter.WriterError.NoError:
         raise PluginError(f"{path}: cannot be written ({writer.errorMessage()}); free some space")
     return writer
 

@@ -19,8 +19,8 @@ _COUNTED = re.compile(r"(?P<done>[\d,]+) of (?P<total>[\d,]+) (?:images|masks)\b
 
 _STAGES = {
     "open": "Opening the images",
-    "predict": "Grading",
-    "assess": "Grading",
+    "predict": "Analysing the images",
+    "assess": "Assessing",
     "write": "Writing",
     "merge": "Merging the scenes",
     "done": "Finished",

@@ -135,7 +135,7 @@ def fact_rows(facts: Facts) -> list[tuple[str, str]]:
         ("After", _files(facts.images("post"))),
         ("CRS", facts.crs or ""),
         ("Ground sample distance", _number(_inside(content, "scene", "gsd"), "{:.2f} m")),
-        ("Footprints", _footprints(content.get("footprints"))),
+        ("Footprints", _footprints(content)),
         ("Assessed area", _number(content.get("assessed_km2"), "{:,.3f} km²")),
         ("Buildings", _number(content.get("buildings"), "{:,}")),
         ("Area of the buildings", _number(content.get("area_m2"), "{:,.0f} m²")),
@@ -144,11 +144,18 @@ def fact_rows(facts: Facts) -> list[tuple[str, str]]:
     return [(title, text) for title, text in rows if text]
 
 
-def summary_html(facts: Facts) -> str:
+def summary_html(facts: Facts, files: Mapping[str, str] | None = None) -> str:
     """Return a page about a result: counts for each grade and status, warnings, facts.
 
     It keeps to the HTML that Qt draws by itself, so that the results viewer, a metadata page and
     a browser show the same.
+
+    Parameters
+    ----------
+    facts
+        Of the result.
+    files
+        Paths of what was written beside it, by title; they become links.
     """
     parts = [
         f"<h2>{_escape(facts.output.name)}</h2>",
@@ -156,6 +163,7 @@ def summary_html(facts: Facts) -> str:
         _grade_table(facts) if facts.has_grades else "",
         _status_line(facts),
         _warning_list(facts.warnings),
+        _file_list(files or {}),
         _fact_table(fact_rows(facts)),
     ]
     return "\n".join(part for part in parts if part)
@@ -195,6 +203,15 @@ def _status_line(facts: Facts) -> str:
 def _warning_list(warnings: Iterable[str]) -> str:
     items = "".join(f"<li>{_escape(warning)}</li>" for warning in warnings)
     return f"<h3>Warnings</h3><ul>{items}</ul>" if items else ""
+
+
+def _file_list(files: Mapping[str, str]) -> str:
+    items = "".join(
+        f'<li>{_escape(title)}: <a href="{_escape(Path(path).absolute().as_uri())}">'
+        f"{_escape(Path(path).name)}</a></li>"
+        for title, path in files.items()
+    )
+    return f"<h3>Written beside it</h3><ul>{items}</ul>" if items else ""
 
 
 def _fact_table(rows: Iterable[tuple[str, str]]) -> str:
@@ -241,10 +258,15 @@ def _files(paths: list[str]) -> str:
     return f"{named} and {more} more" if more > 0 else named
 
 
-def _footprints(footprints: Any) -> str:
-    if not isinstance(footprints, Mapping):
-        return "" if footprints is None else str(footprints)
-    return str(footprints.get("path") or footprints.get("file") or "")
+def _footprints(content: Mapping[str, Any]) -> str:
+    """Return where the polygons are from; those of a model are no survey, and are said to be so."""
+    footprints = content.get("footprints")
+    if isinstance(footprints, Mapping):
+        return str(footprints.get("path") or footprints.get("file") or "")
+    if footprints is not None:
+        return str(footprints)
+    found = "footprints" in content or content.get("result") == "footprints"
+    return "none given: the buildings are candidates that the model found" if found else ""
 
 
 def _escape(text: str) -> str:

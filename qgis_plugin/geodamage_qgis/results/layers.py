@@ -8,18 +8,21 @@ loaded by itself.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from qgis.core import (
+    Qgis,
     QgsCoordinateReferenceSystem,
     QgsLayerMetadata,
     QgsLayerTreeGroup,
+    QgsMessageLog,
     QgsProject,
     QgsProviderRegistry,
     QgsRasterLayer,
     QgsVectorLayer,
 )
+from qgis.PyQt.QtXml import QDomDocument
 
 from geodamage_qgis.errors import PluginError
 from geodamage_qgis.program.facts import Facts, fact_rows, read_facts, sidecar_path
@@ -68,6 +71,7 @@ def load_result(
     layer = find_layer(path)
     if layer is not None:
         refresh(layer)
+        _store_styles(layer)
         describe(layer, facts)
         restore(layer)
         return layer
@@ -155,14 +159,57 @@ def apply_styles(layer: QgsVectorLayer) -> None:
         if name not in manager.styles():
             manager.addStyleFromLayer(name)
         manager.setCurrentStyle(name)
-        message, loaded = layer.loadNamedStyle(str(STYLES / file))
-        if not loaded:
-            raise PluginError(f"style {file} cannot be read: {message}; install the plugin again")
+        _read_style(layer, STYLES / file)
+        _store_style(layer, name, default=name == first)
     manager.setCurrentStyle(first)
     for name in set(manager.styles()) - set(STYLE_FILES):
         if name in ("default", ""):
             manager.removeStyle(name)
     layer.triggerRepaint()
+
+
+def _read_style(layer: QgsVectorLayer, path: Path) -> None:
+    """Give a layer the style of a file; `loadNamedStyle` would take the one of its GeoPackage."""
+    document = QDomDocument()
+    try:
+        found = document.setContent(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PluginError(f"{path} cannot be read: {error}; install the plugin again") from error
+    # Qt says what it found in one way up to 6.4, and in another after it.
+    if not (found[0] if isinstance(found, tuple) else found):
+        raise PluginError(f"{path} is no style; install the plugin again")
+    loaded, message = layer.importNamedStyle(document)
+    if not loaded:
+        raise PluginError(f"{path} is no style: {message}; install the plugin again")
+
+
+def _store_styles(layer: QgsVectorLayer) -> None:
+    """Put the plugin's styles, as the layer has them, into a file that a run has replaced."""
+    manager = layer.styleManager()
+    shown = manager.currentStyle()
+    for name in STYLE_FILES:
+        if name in manager.styles():
+            manager.setCurrentStyle(name)
+            _store_style(layer, name, default=name == next(iter(STYLE_FILES)))
+    manager.setCurrentStyle(shown)
+
+
+def _store_style(layer: QgsVectorLayer, name: str, *, default: bool) -> None:
+    """Put the current style into a GeoPackage, so that it is drawn so without the plugin, too.
+
+    A file that cannot be written is shown all the same, and the log says why.
+    """
+    path = output_path(layer)
+    if path is None or path.suffix.lower() != ".gpkg" or not os.access(path, os.W_OK):
+        return
+    _, _, names, _, _ = layer.listStylesInDatabase()
+    if name in names or layer.isEditable():
+        return
+    about = "Building damage, by the GeoDamage plugin"
+    why = layer.saveStyleToDatabase(name, about, default, "")
+    if why:
+        text = f"{path}: style {name} is not stored in it: {why}"
+        QgsMessageLog.logMessage(text, "GeoDamage", Qgis.MessageLevel.Info, False)
 
 
 def describe(layer: QgsVectorLayer, facts: Facts) -> None:
@@ -185,15 +232,15 @@ def describe(layer: QgsVectorLayer, facts: Facts) -> None:
     layer.setMetadata(metadata)
 
 
-def summary_html(path: str | os.PathLike[str]) -> str:
-    """Return the page about a result for the results viewer.
+def summary_html(path: str | os.PathLike[str], files: Mapping[str, str] | None = None) -> str:
+    """Return the page about a result for the results viewer, with links to files beside it.
 
     Raises
     ------
     PluginError
         If the result has no sidecar.
     """
-    return page_html(read_facts(path))
+    return page_html(read_facts(path), files)
 
 
 def open_images(facts: Facts, date: str) -> list[QgsRasterLayer]:

@@ -10,13 +10,14 @@ from typing import Any
 
 from qgis.core import (
     NULL,
+    Qgis,
     QgsFeature,
     QgsFeatureRequest,
     QgsField,
     QgsVectorDataProvider,
     QgsVectorLayer,
 )
-from qgis.PyQt.QtCore import QDateTime, Qt, QVariant
+from qgis.PyQt.QtCore import QDateTime, QMetaType, Qt, QVariant
 
 from geodamage_qgis.errors import PluginError
 from geodamage_qgis.results.journal import Review, append_reviews, journal_path, read_journal
@@ -184,12 +185,10 @@ def _missing(layer: QgsVectorLayer) -> list[str]:
 
 
 def _text_type() -> Any:
-    # QGIS 3 types fields by QVariant; under PyQt6 only QMetaType has types.
-    if hasattr(QVariant, "String"):
-        return QVariant.String
-    from qgis.PyQt.QtCore import QMetaType
-
-    return QMetaType.Type.QString
+    # From 3.38 on QGIS types fields by QMetaType; in PyQt6, QVariant has no types.
+    if Qgis.QGIS_VERSION_INT >= 33800:
+        return QMetaType.Type.QString
+    return QVariant.String
 
 
 def _values(layer: QgsVectorLayer, review: Review) -> tuple[Any, Any, Any]:

@@ -1,10 +1,12 @@
 """The dialog: it fills, runs, reports, cancels, and never waits."""
 
+import shutil
 import time
 from pathlib import Path
 
 import pytest
 from features import read_features
+from geodamage_qgis.results.results import output_path
 
 
 @pytest.fixture
@@ -66,8 +68,9 @@ def test_without_a_program_it_offers_to_set_one_up(plugin, images, wait):
 
 
 def test_what_is_missing_is_said_in_the_message_bar(dialog, tmp_path):
+    dialog.form.output.setFilePath(str(tmp_path / "b.shp"))
     dialog.run()
-    assert "No file for the result" in messages(dialog.bar)[0]
+    assert "name it b.gpkg, and export the layer as .shp then" in messages(dialog.bar)[0]
     dialog.form.output.setFilePath(str(tmp_path / "no folder" / "b.gpkg"))
     dialog.run()
     assert "no such folder" in messages(dialog.bar)[0]
@@ -86,14 +89,16 @@ def test_what_is_missing_is_said_in_the_message_bar(dialog, tmp_path):
 def test_a_run_loads_its_result_and_never_blocks(
     dialog, iface, project, wait, command_line, small_pair, tmp_path
 ):
-    from qgis.PyQt.QtCore import QTimer
+    from qgis.PyQt.QtCore import QTimer, QUrl
 
+    iface.canvas.setDestinationCrs(project.mapLayersByName("pre")[0].crs())
     ticks = []
     timer = QTimer()
     timer.timeout.connect(lambda: ticks.append(time.monotonic()))
     output = tmp_path / "buildings.gpkg"
     dialog.form.output.setFilePath(str(output))
-    dialog.form.beside["REPORT"].setChecked(True)
+    for box in dialog.form.beside.values():
+        box.setChecked(True)
     timer.start(20)
     dialog.run()
     assert dialog.cancel_button.isEnabled()
@@ -115,6 +120,13 @@ def test_a_run_loads_its_result_and_never_blocks(
     assert "damaged" in messages(dialog.bar)[0]
     assert dialog.progress.value() == dialog.progress.maximum()
     assert "preliminary" in dialog.summary.toPlainText()
+    layer = iface.activeLayer()
+    assert iface.canvas.extent().contains(layer.extent())
+    assert iface.canvas.extent().center().distance(layer.extent().center()) < 1
+    for name in ("buildings.html", "buildings_grades.tif", "buildings_probabilities.tif"):
+        assert name in dialog.summary.toPlainText()
+    dialog.open_link(QUrl.fromLocalFile(str(tmp_path / "buildings_grades.tif")))
+    assert project.mapLayersByName("buildings_grades")[0].isValid()
     assert "geodamage assess --progress json" in dialog.log.toPlainText().replace("-- ", " ")
 
 
@@ -271,6 +283,34 @@ def test_a_closed_dialog_tells_the_end_in_qgis_own_bar(dialog, iface, wait, tmp_
     assert "damaged" in messages(iface.bar)[0]
 
 
+def test_a_result_has_a_name_by_default(dialog, images, small_pair, tmp_path):
+    folder = small_pair[1].parent
+    assert dialog.form.output.filePath() == str(folder / "post_damage.gpkg")
+    other = shutil.copy(small_pair[1], tmp_path / "second.tif")
+    (tmp_path / "second_damage.gpkg").touch()
+    dialog.form.post.set_files([str(other)])
+    assert dialog.form.output.filePath() == str(tmp_path / "second_damage_2.gpkg")
+    dialog.form.output.setFilePath("/mine/b.gpkg")
+    dialog.form.post.set_layers([images["post"]])
+    assert dialog.form.output.filePath() == "/mine/b.gpkg"
+
+
+def test_a_result_may_be_temporary(dialog, iface, project, wait):
+    from qgis.PyQt.QtCore import Qt
+    from qgis.PyQt.QtTest import QTest
+
+    line = dialog.form.output.lineEdit()
+    line.setFocus()
+    line.selectAll()
+    QTest.keyClick(line, Qt.Key.Key_Backspace)
+    dialog.form.beside["REPORT"].setChecked(True)
+    dialog.run()
+    finish(dialog, wait)
+    assert iface.activeLayer().name() == "buildings (temporary)"
+    assert output_path(iface.activeLayer()).is_file()
+    assert ".html" in dialog.summary.toPlainText()
+
+
 def test_the_area_is_what_the_map_shows(dialog, iface, images):
     from geodamage_qgis.gui.pickers import AreaPicker
 
@@ -298,7 +338,7 @@ def test_every_option_is_handed_on(dialog, tmp_path):
     form.output.setFilePath(str(tmp_path / "b"))
     form.overwrite.setChecked(True)
     form.flips.setChecked(True)
-    form.vote.setCurrentText("pixels")
+    form.vote.setCurrentIndex(form.vote.findData("pixels"))
     form.bands.setText("3,2,1")
     form.scale.setText("0,3000")
     form.min_area.setValue(0)

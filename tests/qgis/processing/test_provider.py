@@ -54,10 +54,27 @@ def test_the_contract_of_names_holds(provider):
     }
     names = {p.name() for p in provider.algorithm("buildings").parameterDefinitions()}
     assert names == {
-        "IMAGE", "MODEL", "AOI", "AOI_EXTENT", "DEVICE", "TTA", "THRESHOLD", "REGULARISE", "BANDS",
-        "SCALE", "MIN_AREA", "SIMPLIFY", "TILE", "BATCH_SIZE", "THREADS", "MEMORY", "ALLOW_REMOTE",
-        "OVERWRITE", "OUTPUT", "RASTER", "PROBABILITIES",
+        "IMAGE", "MODEL", "MODEL_FILE", "AOI", "AOI_EXTENT", "DEVICE", "TTA", "THRESHOLD",
+        "REGULARISE", "BANDS", "SCALE", "MIN_AREA", "SIMPLIFY", "TILE", "BATCH_SIZE", "THREADS",
+        "MEMORY", "ALLOW_REMOTE", "OVERWRITE", "OUTPUT", "RASTER", "PROBABILITIES",
     }  # fmt: skip
+
+
+def test_the_model_is_a_list_of_the_programs_models(provider):
+    from geodamage_qgis import settings
+    from qgis.core import QgsProcessingContext
+    from qgis.gui import QgsGui, QgsProcessingGui
+
+    settings.set_models(["fast", "town"])
+    for name in ("assess", "buildings", "batch"):
+        algorithm = provider.algorithm(name).create()  # whose parameter lives as long as it does
+        parameter = algorithm.parameterDefinition("MODEL")
+        wrapper = QgsGui.processingGuiRegistry().createParameterWidgetWrapper(
+            parameter, QgsProcessingGui.WidgetType.Standard
+        )
+        widget = wrapper.createWrappedWidget(QgsProcessingContext())
+        shown = [widget.itemText(row) for row in range(widget.count())]
+        assert shown == ["", "fast", "town"]
 
 
 def test_the_rare_options_are_folded_and_work_in_models(provider):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from geodamage_qgis.errors import PluginError
+from geodamage_qgis.processing.sources import vector_path
 from geodamage_qgis.results.journal import Review, append_reviews, read_journal
 from geodamage_qgis.results.layers import (
     STYLE_FILES,
@@ -94,6 +95,31 @@ def test_both_styles_are_there_and_switch(project, result):
     assert "p_major" in layer.mapTipTemplate()
     assert manager.setCurrentStyle("damage")
     assert destroyed() == "#d7191c"
+
+
+def test_a_geopackage_is_drawn_so_without_the_plugin(project, result):
+    load_result(result)
+    project.clear()
+    plain = QgsVectorLayer(str(result), "plain", "ogr")
+    titles = [rule.label() for rule in plain.renderer().rootRule().children()]
+    assert titles[:4] == ["no damage", "minor damage", "major damage", "destroyed"]
+    assert set(plain.listStylesInDatabase()[2]) == set(STYLE_FILES)
+    # Once is enough, and what is stored is no layer of the file. QGIS has the stored style first.
+    layer = load_result(result)
+    assert layer.styleManager().setCurrentStyle("colour-blind safe")
+    symbol = layer.renderer().rootRule().children()[3].symbol()
+    assert symbol.symbolLayers()[-1].color().name() == "#225ea8"
+    assert len(plain.listStylesInDatabase()[2]) == len(STYLE_FILES)
+    assert vector_path(plain) == str(result)
+
+
+def test_a_result_that_replaces_another_has_the_styles_too(project, sample):
+    path = sample.assess("again.gpkg")
+    load_result(path)
+    sample.assess("again.gpkg", "--overwrite")
+    load_result(path)
+    project.clear()
+    assert len(QgsVectorLayer(str(path), "plain", "ogr").listStylesInDatabase()[2]) == 2
 
 
 def test_metadata_holds_the_facts_of_the_sidecar(project, result):

@@ -110,3 +110,13 @@ def test_files_are_known_by_how_they_begin(tmp_path):
     assert [is_tiff(path) for path in (image, virtual, other)] == [True, False, False]
     assert [is_virtual(path) for path in (image, virtual, other)] == [False, True, False]
     assert not is_tiff(tmp_path / "absent.tif")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_mosaic_that_declares_entities_is_refused(tmp_path, encoding):
+    levels = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 12))
+    text = f'<!DOCTYPE VRTDataset [<!ENTITY e0 "x">{levels}]><VRTDataset>&e11;</VRTDataset>'
+    path = tmp_path / "bomb.vrt"
+    path.write_bytes(text.encode(encoding))
+    with pytest.raises(PluginError, match="declares a document type"):
+        read_mosaic(path)

@@ -41,7 +41,7 @@ def test_lines_of_json_become_events():
     )
     assert kinds(run) == [
         ("message", "model fast"),
-        ("progress", "Grading: 1,234 buildings"),
+        ("progress", "Analysing the images: 1,234 buildings"),
         ("warning", "dark"),
         ("progress", "Writing: 1,234 buildings"),
         ("done", "1,300 buildings in größe.gpkg"),
@@ -69,7 +69,7 @@ def test_a_batch_goes_by_the_size_of_its_images():
     line = '{"stage": "assess", "done": 1, "failed": 1, "total": 4, "share": 0.5, "running": 2}'
     event = Parser().parse(line)
     assert event.fraction == pytest.approx(0.485)
-    assert event.text == "Grading: 1 of 4 scenes, 1 failed"
+    assert event.text == "Assessing: 1 of 4 scenes, 1 failed"
     line = '{"stage": "assess", "scene": "a", "message": "too dark", "level": "warning"}'
     assert Parser().parse(line) == Event(
         "warning",

@@ -70,6 +70,6 @@ def test_the_wheel_of_another_package_is_refused(tmp_path):
 
 
 def test_installing_by_name_is_off_until_it_is_switched_on():
-    with pytest.raises(PluginError, match="switched off, as geodamage is not published yet"):
+    with pytest.raises(PluginError, match="not published yet"):
         package_by_name(allowed=False)
     assert package_by_name(allowed=True) == Package(None, "", "")

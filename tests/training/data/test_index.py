@@ -8,7 +8,7 @@ import pytest
 from geodamage.errors import LabelError
 from tests.fakes import write_xbd
 from training.data.index import (
-    Entry,
+    IndexedPair,
     Problem,
     common_folder,
     in_metres,
@@ -47,7 +47,7 @@ def test_all_tiers_of_a_download_are_found(tmp_path):
     folders = tier_folders([tmp_path / "download"])
     assert [folder.name for folder in folders] == ["tier1", "hold"]
     assert common_folder(folders) == tmp_path / "download"
-    entries = [e for e in index_pairs(folders) if isinstance(e, Entry)]
+    entries = [e for e in index_pairs(folders) if isinstance(e, IndexedPair)]
     assert [(e.folder, e.tier) for e in entries] == [("tier1", "tier1"), ("hold", "hold")]
 
 
@@ -111,7 +111,7 @@ def test_duplicates_are_found_by_name_and_by_image(tmp_path):
     for path in [*again.rglob("*flood_00000001*")]:
         shutil.copy(path, path.with_name(path.name.replace("00000001", "00000009")))
     found = list(index_pairs(tier_folders([tmp_path])))
-    assert [type(item) for item in found] == [Entry, Problem, Problem]
+    assert [type(item) for item in found] == [IndexedPair, Problem, Problem]
     assert [item.why for item in found[1:]] == [f"duplicate of tier1/{NAMES[0]}"] * 2
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from geodamage.errors import OptionError
 from tests.fakes import SMALL
-from training.data.index import Entry
+from training.data.index import IndexedPair
 from training.data.splits import (
     PARTS,
     SCHEMES,
@@ -28,7 +28,7 @@ def entry(name, *, folder="", at=None, grades=(1, 1, 1, 1)):
     event = name.rpartition("_")[0]
     outline = None if at is None else shapely.box(at[0], at[1], at[0] + SIDE, at[1] + SIDE)
     pixels = (1000, *(10 * g for g in grades))
-    return Entry(name, event, folder, 64, 64, grades, 0, pixels, outline)
+    return IndexedPair(name, event, folder, 64, 64, grades, 0, pixels, outline)
 
 
 def download():

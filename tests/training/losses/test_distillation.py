@@ -130,7 +130,8 @@ def test_the_size_of_the_batch_does_not_change_what_a_sample_costs(size):
 
 
 def test_the_published_shapes_hold_every_sample_against_every_mask():
-    # Source: system 000, train_student_building.py:394-407: p (n, h, w) meets a mask (n, 1, h, w).
+    # Source: building_damage_kd, train_student_building.py:394-407: p (n, h, w) meets a mask (n, 1,
+    # h, w).
     student, teacher = draw(3, 1, 4, 4), draw(3, 1, 4, 4, seed=1)
     truth = torch.randint(0, 2, (3, 4, 4), generator=torch.Generator().manual_seed(2))
     known = torch.ones(3, 4, 4).double()

@@ -91,7 +91,7 @@ def test_votes_and_weights_move_the_mean():
     assert damage_loss(logits, target, torch.ones(1, 8, 8), torch.tensor([9.0, 1, 1, 1])) < even / 2
 
 
-def test_two_dates_share_the_loss_as_system_004_has_it():
+def test_two_dates_share_the_loss_as_xview2siameseunet_has_it():
     logits, codes, _, _ = sample(8)
     codes = torch.where(codes == 255, codes, codes % 6)
     buildings = torch.where(codes == 255, codes, (codes > 0).byte())

@@ -81,3 +81,25 @@ def test_a_recipe_names_a_loss_and_changes_it():
 def test_what_a_recipe_gets_wrong_is_named(recipe, said):
     with pytest.raises(OptionError, match=said):
         loss_options(recipe)
+
+
+def test_the_building_student_is_held_to_the_labels_at_temperature_2():
+    # Source: building_damage_kd, train_student_building.py:394: p = sigmoid(z / 2).
+    logits = torch.tensor([[[[2.0, -3.0], [0.5, 4.0]]]]).double()
+    codes = torch.tensor([[[1, 0], [1, 0]]]).byte()
+    truth, known = codes[:, None].double(), torch.ones(1, 2, 2).double()
+    p = torch.sigmoid(logits / 2)
+    entropy = -torch.log(1e-9 + p * truth + (1 - p) * (1 - truth)).mean().item()
+    # ln(1 + e^-1), ln(1 + e^-1.5), ln(1 + e^-0.25) and ln(1 + e^2), their mean.
+    assert entropy == pytest.approx((0.313262 + 0.201413 + 0.575939 + 2.126928) / 4, abs=1e-6)
+    overlap = (3 * dice(logits, truth, known) + 10 * focal(logits, truth, known)).item()
+    loss = build_loss(LOSSES["distillation_localisation"], task="localisation").double()
+    assert loss(logits, codes).item() == pytest.approx(overlap + entropy, rel=1e-6)
+    alone = LossOptions(terms=("bce:1",), temperature=2.0)
+    assert build_loss(alone, task="localisation")(logits, codes).item() == pytest.approx(entropy)
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_temperature_is_positive_and_finite(temperature):
+    with pytest.raises(OptionError, match="loss_temperature"):
+        LossOptions(temperature=temperature)

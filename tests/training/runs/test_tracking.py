@@ -68,6 +68,7 @@ def test_a_run_leaves_a_folder(run, capsys):
     assert "step 4  lr 0.001  train_loss 1  score 0.5  (best)" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(run):
     with pytest.raises(KeyboardInterrupt):
         follow(run, range(1, 6), error=KeyboardInterrupt())

@@ -1,4 +1,4 @@
-"""Losses, phases and teachers of system 002's methods."""
+"""Losses, phases and teachers of CMKD's methods."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from training.losses.distillation import forward_kl
 from training.sensors.chip_recipe import ChipRecipe
 from training.sensors.modalities import Mixing, divergence, inverse_counts, phases_of
 
-#: Class counts and rounded weights. Source: system 002, KD1 cell 25.
+#: Class counts and rounded weights. Source: CMKD, KD1 cell 25.
 COUNTS = [234135, 28030, 15234, 10587, 1668, 782, 768, 562, 783, 573]
 WEIGHTS = [0.0005, 0.0044, 0.0080, 0.0115, 0.0733, 0.1563, 0.1591, 0.2175, 0.1561, 0.2133]
 

@@ -14,7 +14,7 @@ def softmax(seed, samples, classes):
 
 
 def as_published(probabilities, classes, most):
-    """System 002's post-processing, as the specification says it, step by step."""
+    """The post-processing of CMKD, as its notebooks say it, step by step."""
     row = probabilities.copy()
     said = row.argmax(1)
     for number in classes:

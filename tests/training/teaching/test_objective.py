@@ -131,7 +131,8 @@ def test_two_teachers_share_a_damage_student_by_m():
 
 
 def test_the_published_q_of_a_damage_student_by_hand():
-    # Source: system 000, train_student.py:532-555: e = exp(z / 2), q = sum over grades / all.
+    # Source: building_damage_kd, train_student.py:532-555: e = exp(z / 2), q = sum over grades /
+    # all.
     z = torch.tensor([0.3, 1.0, -0.5, 0.2, 0.8]).reshape(1, 5, 1, 1)
     e = torch.exp(z / 2).flatten()
     student = Answer(building_logit(z), z[:, 1:].log_softmax(1), joint=True)

@@ -108,6 +108,7 @@ def test_validation_judges_by_the_labels_alone(begin):
     assert not isinstance(work.judge, DistilObjective)
 
 
+@pytest.mark.slow
 def test_a_projection_learns_is_kept_and_goes_on_where_it_was(begin):
     changes = ("distil_feature=0.1",)
     work, state = begin('name="whole"', *changes)

@@ -234,6 +234,7 @@ def test_an_ensemble_answers_as_one(runs, images):
     assert torch.allclose(joined.building.sigmoid(), sum(apart) / 2, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_localisation_teacher_has_one_plane_and_a_dual_pair_six(runs, tmp_path, monkeypatch):
     monkeypatch.setattr(importing, "TILE", 320)  # a window of 1,024 pixels takes its time
     pre, post = pattern_windows(1, 64)[0].transpose(0, 2, 3, 1)
@@ -268,7 +269,7 @@ def test_a_question_is_asked_once(runs, tmp_path, images, monkeypatch):
 
     again = panel(runs, "compact", cache=str(tmp_path))
     monkeypatch.setattr(NetworkTeacher, "forward", refuse)
-    monkeypatch.setattr("training.teaching.teachers.predict_pair", refuse)
+    monkeypatch.setattr("training.teaching.panel.predict_pair", refuse)
     assert torch.equal(again.cached(*images)[0].building, first.building)
     assert np.array_equal(again.planes(*pair), planes)
     # Another teacher, another image, another way to ask: another question.

@@ -1,0 +1,320 @@
+"""A run: what assessing and finding buildings do alike, from the first check to the last file."""
+
+import platform
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+import geopandas as gpd
+import numpy as np
+import pyogrio
+import pyproj
+import rasterio
+
+from geodamage._version import __version__
+from geodamage.ahead import close
+from geodamage.buildings.finding import BuildingCounts, count_seen, pixel_area
+from geodamage.buildings.footprints import read_former
+from geodamage.buildings.identities import Former
+from geodamage.fields import FIELDS, Field
+from geodamage.job import Coverage, Progress, Result, RunOptions, Source
+from geodamage.model.card import Card
+from geodamage.model.ensemble import Ensemble
+from geodamage.model.loading import load_model
+from geodamage.model.onnx import Model
+from geodamage.output.publication import (
+    RASTER_EXTENSIONS,
+    Publication,
+    check_output,
+    json_ready,
+)
+from geodamage.output.rasters import GradeRaster, ProbabilityRaster, raster_bytes
+from geodamage.output.vectors import vector_writer
+from geodamage.plan import Plan, make_plan
+from geodamage.prediction import UNSEEN, Strip
+from geodamage.report.findings import STATEMENT
+from geodamage.scene.scene import Scene
+from geodamage.sources import find
+
+J = TypeVar("J", bound=RunOptions)
+S = TypeVar("S", bound=Coverage)
+W = TypeVar("W", GradeRaster, ProbabilityRaster)
+
+
+class Run(ABC, Generic[J, S]):
+    """One run of a job, from the first check to the last file; what it looks for differs.
+
+    Parameters
+    ----------
+    job
+        What to do.
+
+    Attributes
+    ----------
+    model, scene, card
+        What was loaded and opened; the card is that by which buildings are made.
+    summary, counts
+        Filled on the way.
+    """
+
+    #: What the sidecar calls the result, where it is not damage.
+    kind: ClassVar[Mapping[str, str]] = {}
+    #: What is written of each building, and the rasters of all of them.
+    fields: ClassVar[tuple[Field, ...]] = FIELDS
+    grades: ClassVar[type[GradeRaster]] = GradeRaster
+    probabilities: ClassVar[type[ProbabilityRaster]] = ProbabilityRaster
+
+    model: Model | Ensemble
+    card: Card
+    scene: Scene
+    summary: S
+
+    def __init__(self, job: J) -> None:
+        self.job = job
+        self.counts = BuildingCounts()
+        self._started = time.monotonic()
+
+    # What differs.
+
+    @property
+    def by_pixel(self) -> bool:
+        """Whether the raster holds the grades of pixels, not those of buildings."""
+        return False
+
+    @abstractmethod
+    def images(self) -> tuple[Source, Source | None]:
+        """Return the image before, and the one after if there is one."""
+
+    def other_inputs(self) -> Sequence[Path | None]:
+        """Return the files that are read beside the images."""
+        return (self.job.scene.aoi,)
+
+    def load(self) -> Model | Ensemble:
+        """Load the model."""
+        job = self.job
+        return load_model(job.model, device=job.device, threads=job.threads, tta=job.tta)
+
+    @abstractmethod
+    def card_for(self, card: Card) -> Card:
+        """Return the card of the model as the job wants it."""
+
+    def prepare(self) -> None:
+        """Do what needs the open scene, before anything is predicted."""
+        return
+
+    @abstractmethod
+    def counted(self, pixels: int, area: float) -> S:
+        """Return an empty summary of so many pixels, each of so many m²."""
+
+    @abstractmethod
+    def predicted(self, plan: Plan) -> Iterator[Strip]:
+        """Predict the scene."""
+
+    @abstractmethod
+    def found(self, strips: Iterator[Strip]) -> Iterator[gpd.GeoDataFrame]:
+        """Return the buildings that each strip finished."""
+
+    def model_facts(self) -> dict[str, Any]:
+        """Return what the sidecar says of the model."""
+        card = self.card
+        return {
+            "name": card.name,
+            "version": card.version,
+            "sha256": card.sha256,
+            "licence": card.licence,
+            "training_data": card.training_data,
+            "provider": self.model.provider,
+            "tta": self.job.tta,
+        }
+
+    @abstractmethod
+    def own_facts(self) -> dict[str, Any]:
+        """Return what the sidecar says of the options and the figures."""
+
+    def finish(
+        self, publication: Publication, buildings: Path, facts: dict[str, Any]
+    ) -> Iterator[Progress]:
+        """Write what is made of the complete file, which still has a partial name."""
+        yield from ()
+
+    # What is the same.
+
+    def steps(self) -> Generator[Progress, None, Result[S]]:
+        """Do all of it; the results stand under their final names at the end."""
+        job = self.job
+        self.check_outputs(self.inputs())
+        self.model = self.load()
+        self.card = card = self.card_for(self.model.card)
+        yield Progress("open", message=f"model {card.name} {card.version}, {self.model.provider}")
+        yield Progress("open", message=f"licence of the model: {card.licence}")
+        before, after = self.images()
+        with Scene.open(before, after, model=self.model, options=job.scene) as self.scene:
+            for warning in self.scene.warnings:
+                yield Progress("open", message=warning, warning=True)
+            self.prepare()
+            plan = make_plan(
+                self.scene.region,
+                self.model.card,
+                tile=job.tile,
+                batch=job.batch_size,
+                memory=float(job.memory),
+                resident=self.model.resident_bytes,
+                maps=len(self.model.maps),
+            )
+            facts = yield from self._written(plan)
+        summary = self.summary
+        yield Progress("done", summary.pixels, summary.pixels, summary.buildings)
+        return Result(summary, facts, job.output, self.scene.grid.crs, self.fields)
+
+    def inputs(self) -> list[Path]:
+        """Return all files that are read."""
+        found = [path for path in self.other_inputs() if path is not None]
+        for source in self.images():
+            if source is not None:
+                found += map(Path, find(source, allow_remote=self.job.scene.allow_remote))
+        return found
+
+    def check_outputs(self, inputs: Sequence[Path]) -> None:
+        """Check that all that is asked for can be written, and replaces no input."""
+        job = self.job
+        check_output(job.output, inputs=inputs, overwrite=job.overwrite)
+        for raster in (job.raster, job.probabilities):
+            if raster is not None:
+                check_output(
+                    raster, inputs=inputs, overwrite=job.overwrite, extensions=RASTER_EXTENSIONS
+                )
+
+    def _written(self, plan: Plan) -> Generator[Progress, None, dict[str, Any]]:
+        """Predict, find and write; the results are published at the end."""
+        job, scene, region = self.job, self.scene, self.scene.region
+        self.summary = summary = self.counted(region.size, pixel_area(scene.grid))
+        with Publication(overwrite=job.overwrite) as publication, ExitStack() as stack:
+            partial = publication.partial(job.output)
+            vector = stack.enter_context(vector_writer(partial, scene.grid.crs, fields=self.fields))
+            rasters = Rasters(self, publication, stack)
+            strips = rasters.recorded(self.predicted(plan))
+            stack.callback(close, strips)
+            for frame in self.found(strips):
+                if len(frame):
+                    vector.append(frame)
+                    rasters.burn(frame)
+                    summary.add(frame)
+                yield Progress("predict", rasters.done, region.size, summary.buildings)
+            yield Progress("write", region.size, region.size, summary.buildings)
+            stack.close()
+            summary.seconds = time.monotonic() - self._started
+            facts: dict[str, Any] = json_ready(self._facts())
+            for path in (job.output, job.raster, job.probabilities):
+                if path is not None:
+                    publication.sidecar(path, facts)
+            yield from self.finish(publication, partial, facts)
+        return facts
+
+    def count_facts(self) -> dict[str, Any]:
+        """Return what was found, as the sidecar says it."""
+        return {
+            **self.summary.facts(),
+            "ids_from": None
+            if self.job.ids_from is None
+            else {"file": self.job.ids_from.name, "taken_over": self.counts.taken_over},
+            "cut_components": self.counts.cut_components,
+            "dropped_too_small": self.counts.too_small,
+        }
+
+    def former(self) -> Former | None:
+        """Return the buildings of an earlier result, if their identities are to be taken over."""
+        path = self.job.ids_from
+        return None if path is None else read_former(path, self.scene)
+
+    def _facts(self) -> dict[str, Any]:
+        """Return what the sidecar says."""
+        return {
+            "statement": STATEMENT,
+            **self.kind,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "software": versions(),
+            "model": self.model_facts(),
+            "date": self.job.date,
+            "scene": self.scene.facts(),
+            **self.own_facts(),
+            "seconds": round(self.summary.seconds, 2),
+            "warnings": list(self.scene.warnings),
+        }
+
+
+class Rasters:
+    """The rasters that a run was asked for, written as strips and buildings pass.
+
+    Parameters
+    ----------
+    run
+        Says which, and its scene where.
+    publication, stack
+        Publication and stack of the files of the run.
+
+    Attributes
+    ----------
+    done
+        Pixels that have passed.
+    """
+
+    def __init__(self, run: "Run[Any, Any]", publication: Publication, stack: ExitStack) -> None:
+        self.done = 0
+        self._run = run
+        self._grades = self._opened(run.job.raster, run.grades, publication, stack)
+        self._probabilities = self._opened(
+            run.job.probabilities, run.probabilities, publication, stack
+        )
+
+    def _opened(
+        self, path: Path | None, kind: type[W], publication: Publication, stack: ExitStack
+    ) -> W | None:
+        if path is None:
+            return None
+        scene = self._run.scene
+        needed = raster_bytes(scene.region, kind.channels)
+        partial = publication.partial(path, bytes_needed=needed)
+        return stack.enter_context(kind(partial, scene.grid, scene.region))
+
+    def recorded(self, strips: Iterator[Strip]) -> Iterator[Strip]:
+        """Count and write each strip on its way."""
+        try:
+            for strip in strips:
+                self._run.summary.seen_pixels += count_seen(strip)
+                seen: np.ndarray = (strip.missing & UNSEEN) == 0
+                if self._grades is not None:
+                    self._write_grades(self._grades, strip, seen)
+                if self._probabilities is not None:
+                    channels = strip.probabilities[-self._probabilities.channels :]
+                    self._probabilities.write(strip.window, channels, seen)
+                self.done += strip.window.size
+                yield strip
+        finally:
+            close(strips)
+
+    def _write_grades(self, raster: GradeRaster, strip: Strip, seen: np.ndarray) -> None:
+        if self._run.by_pixel and strip.grades is not None:
+            raster.write(strip.window, strip.grades, seen)
+        else:
+            raster.write_valid(strip.window, seen)
+
+    def burn(self, frame: gpd.GeoDataFrame) -> None:
+        """Paint buildings, where the pixels are not graded themselves."""
+        if self._grades is not None and not self._run.by_pixel:
+            self._grades.burn(frame)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of all that a result depends on, for its sidecar."""
+    return {
+        "geodamage": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "rasterio": f"{rasterio.__version__} (GDAL {rasterio.__gdal_version__})",
+        "pyogrio": f"{pyogrio.__version__} (GDAL {pyogrio.__gdal_version_string__})",
+        "pyproj": f"{pyproj.__version__} (PROJ {pyproj.proj_version_str})",
+    }

@@ -1,0 +1,160 @@
+"""JPEG in YCbCr: decoded alike whatever JPEG library the wheel of rasterio has."""
+
+import cv2
+import numpy as np
+import pytest
+import rasterio
+
+from geodamage.errors import SceneReadError
+from geodamage.scene import jpeg
+from geodamage.scene.tiles import open_tile
+from geodamage.windows import Window
+from tests.conftest import make_raster
+
+STORED = {
+    "tiles": {"tiled": True, "blockxsize": 32, "blockysize": 16},
+    "strips": {"blockysize": 16},
+    "blocks complete in themselves": {"blockysize": 16, "JPEGTABLESMODE": 0},
+}
+
+
+def colours(rows=55, columns=70):
+    """Strong colours, a pixel wide in places: where chroma is enlarged, it shows."""
+    return np.random.default_rng(3).integers(0, 2, (3, rows, columns), np.uint8) * np.uint8(255)
+
+
+def make_jpeg(path, pixels=None, **how):
+    pixels = colours() if pixels is None else pixels
+    return make_raster(path, pixels, compress="jpeg", **{"photometric": "ycbcr", **how})
+
+
+def whole_blocks(path):
+    """Decode each block of a file by OpenCV, apart from the code that is tested."""
+    content = path.read_bytes()
+    with rasterio.open(path) as dataset:
+        result = np.zeros((dataset.count, *dataset.shape), np.uint8)
+        tables = dataset.get_tag_item("JPEGTABLES", "TIFF", bidx=1)
+        for (row, column), window in dataset.block_windows(1):
+            offset, size = (
+                int(dataset.get_tag_item(f"BLOCK_{what}_{column}_{row}", "TIFF", bidx=1))
+                for what in ("OFFSET", "SIZE")
+            )
+            stream = content[offset : offset + size]
+            if tables:
+                stream = bytes.fromhex(tables)[:-2] + stream[2:]
+            block = cv2.imdecode(np.frombuffer(stream, np.uint8), cv2.IMREAD_COLOR)
+            place = tuple(slice(s.start, s.stop) for s in window.toslices())
+            result[:, *place] = block.transpose(2, 0, 1)[::-1, : window.height, : window.width]
+    return result
+
+
+def damage(path, row, column, content):
+    with rasterio.open(path) as dataset:
+        offset, size = (
+            int(dataset.get_tag_item(f"BLOCK_{what}_{column}_{row}", "TIFF", bidx=1))
+            for what in ("OFFSET", "SIZE")
+        )
+    data = bytearray(path.read_bytes())
+    data[offset : offset + size] = content(bytes(data[offset : offset + size]))
+    path.write_bytes(data)
+
+
+@pytest.fixture(params=[True, False], ids=["as the wheel does", "by OpenCV"])
+def either_way(request, monkeypatch):
+    """Read by what the wheel asks for, and by OpenCV even where the wheel does not need it."""
+    if not request.param:
+        monkeypatch.setattr("geodamage.scene.tiles.gdal_decodes_alike", lambda: False)
+
+
+@pytest.mark.usefixtures("either_way")
+@pytest.mark.parametrize("stored", STORED)
+def test_pixels_are_those_of_libjpeg_turbo(stored, tmp_path):
+    path = make_jpeg(tmp_path / "a.tif", **STORED[stored])
+    expected = whole_blocks(path)
+    tile = open_tile(str(path), None, 3)
+    assert np.array_equal(tile.read(tile.window)[0], expected)
+    part = Window(13, 29, 22, 37)  # across blocks, and whole ones nowhere
+    assert np.array_equal(tile.read(part)[0], expected[:, *part.slices])
+
+
+@pytest.mark.usefixtures("either_way")
+def test_channels_are_those_that_were_asked_for(tmp_path):
+    path = make_jpeg(tmp_path / "a.tif")
+    tile = open_tile(str(path), (3, 1, 1), 3)
+    assert np.array_equal(tile.read(tile.window)[0], whole_blocks(path)[[2, 0, 0]])
+
+
+@pytest.mark.usefixtures("either_way")
+def test_a_block_that_the_file_leaves_out_is_not_valid(tmp_path):
+    pixels = colours(32, 32)
+    pixels[:, 16:] = 0
+    path = make_jpeg(tmp_path / "a.tif", pixels, blockysize=16, SPARSE_OK=True)
+    values, valid = open_tile(str(path), None, 3).read(Window(0, 0, 32, 32))
+    assert values[:, :16].any()
+    assert not values[:, 16:].any()
+    assert not valid[16:].any()
+
+
+@pytest.mark.usefixtures("either_way")
+def test_a_block_that_is_cut_is_the_same_each_time(tmp_path, capfd):
+    """libjpeg goes on after such damage, and says so on stderr; rasterio reads it as before."""
+    path = make_jpeg(tmp_path / "a.tif", blockysize=32)
+    damage(path, 0, 0, lambda data: data[: len(data) // 2] + bytes(len(data) - len(data) // 2))
+    reads = [open_tile(str(path), None, 3).read(Window(0, 0, 55, 70))[0] for _ in range(2)]
+    assert np.array_equal(*reads)
+    assert reads[0].any()
+
+
+@pytest.mark.usefixtures("either_way")
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(lambda data: bytes(len(data)), id="zeros"),
+        pytest.param(lambda data: data.replace(b"\xff\xc0", b"\xff\xc5"), id="no frame"),
+        pytest.param(
+            lambda data: (
+                (i := data.index(b"\xff\xc0") + 5)
+                and data[:i] + b"\x40\x00\x40\x00" + data[i + 4 :]
+            ),
+            id="says it is huge",
+        ),
+    ],
+)
+def test_a_damaged_block_is_named(content, tmp_path):
+    path = make_jpeg(tmp_path / "a.tif", blockysize=32)
+    damage(path, 1, 0, content)
+    tile = open_tile(str(path), None, 3)
+    tile.read(Window(0, 0, 10, 70))
+    with pytest.raises(SceneReadError, match=r"a\.tif: rows 32-54, .*the file is damaged"):
+        tile.read(Window(40, 0, 10, 70))
+
+
+def test_what_opencv_does_not_decode_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("geodamage.scene.tiles.gdal_decodes_alike", lambda: False)
+    tile = open_tile(str(make_jpeg(tmp_path / "a.tif", blockysize=32)), None, 3)
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: None)
+    with pytest.raises(SceneReadError, match=r"a\.tif: the block in row 1, column 0 .*DEFLATE"):
+        tile.read(Window(40, 0, 10, 70))
+
+
+def test_few_decoded_blocks_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr("geodamage.scene.tiles.gdal_decodes_alike", lambda: False)
+    monkeypatch.setattr(jpeg, "KEPT_BYTES", 2 * 16 * 70 * 3)
+    monkeypatch.setattr(jpeg, "_kept", jpeg._Kept())
+    path = make_jpeg(tmp_path / "a.tif", blockysize=16)
+    tile = open_tile(str(path), None, 3)
+    for row in (0, 40, 16, 30, 0):
+        part = Window(row, 0, 15, 70)
+        assert np.array_equal(tile.read(part)[0], whole_blocks(path)[:, *part.slices])
+    assert [key[1] for key in jpeg._kept._blocks] == [0, 1]  # the last read is 8 rows wider
+
+
+def test_the_sidecar_names_the_decoder_of_such_images_only(tmp_path):
+    facts = open_tile(str(make_jpeg(tmp_path / "a.tif")), None, 3).facts["jpeg"]
+    assert facts["colours"] == "YCbCr"
+    assert f"OpenCV {cv2.__version__}" in facts["decoder"]
+    assert "jpeg" in facts["decoder"]
+    assert ("GDAL" in facts["decoder"]) == jpeg.gdal_decodes_alike()
+    for name, how in (("rgb", {"photometric": "rgb"}), ("plain", {"compress": "deflate"})):
+        path = make_raster(tmp_path / f"{name}.tif", colours(), **{"compress": "jpeg", **how})
+        assert "jpeg" not in open_tile(str(path), None, 3).facts
