@@ -176,7 +176,7 @@ class LiteEncoder(nn.Module):
 
     def published_keys(self) -> dict[str, str]:
         """Return what the packages call each entry of the state."""
-        keys, first = {}, 0
+        keys, first = dict[str, str](), 0
         for place, layer in enumerate(self.layers):
             for index, block in enumerate(layer):  # type: ignore[arg-type]
                 ours, theirs = f"layers.{place}.{index}", f"_blocks.{first + index}"
