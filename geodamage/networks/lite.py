@@ -178,10 +178,11 @@ class LiteEncoder(nn.Module):
         """Return what the packages call each entry of the state."""
         keys, first = dict[str, str](), 0
         for place, layer in enumerate(self.layers):
-            for index, block in enumerate(layer):  # type: ignore[arg-type]
+            blocks = list(layer.children())
+            for index, block in enumerate(blocks):
                 ours, theirs = f"layers.{place}.{index}", f"_blocks.{first + index}"
                 keys |= {f"{ours}.{k}": f"{theirs}.{published(k)}" for k in block.state_dict()}
-            first += len(layer)  # type: ignore[arg-type]
+            first += len(blocks)
         return {f"stem.{k}": published(k, STEM_PARTS) for k in self.stem.state_dict()} | keys
 
 
