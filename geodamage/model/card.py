@@ -181,7 +181,7 @@ class Card:
     def precision_iou50(self) -> float | None:
         """Share of the buildings it finds that match one, where it was tested; None if unknown."""
         test = self.scores.get("test")
-        share = test.get("precision_iou50") if isinstance(test, Mapping) else None
+        share: Any = test.get("precision_iou50") if isinstance(test, Mapping) else None
         return float(share) if _is_number(share) and 0 <= share <= 1 else None
 
     @property
@@ -238,7 +238,7 @@ class Card:
 def _held(row: Any) -> tuple[float, ...] | None:
     """Return what has to hold of a row of `benchmarks.robustness`; None where it is not there."""
     names = ("footprints_quadratic_kappa", "footprints_binary_damaged_f1")
-    values = [row.get(name) if isinstance(row, Mapping) else None for name in names]
+    values: list[Any] = [row.get(n) if isinstance(row, Mapping) else None for n in names]
     return tuple(map(float, values)) if all(map(_is_number, values)) else None
 
 
