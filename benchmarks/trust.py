@@ -137,11 +137,12 @@ def scaled(dtype: str, gain: float, offset: float = 0.0) -> Change:
 
     def change(pre: Shot, post: Shot, rng: np.random.Generator) -> Case:
         del rng
-        shots = [
-            Shot((s.pixels * gain + offset).astype(dtype), s.profile | {"dtype": dtype})
-            for s in (pre, post)
-        ]
-        return Case(*shots)
+
+        def as_type(shot: Shot) -> Shot:
+            pixels = (shot.pixels * gain + offset).astype(dtype)
+            return Shot(pixels, shot.profile | {"dtype": dtype})
+
+        return Case(as_type(pre), as_type(post))
 
     return change
 

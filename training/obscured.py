@@ -12,6 +12,7 @@ import csv
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -51,7 +52,7 @@ def pairs(data: Path, split: Path, part: str) -> Iterator[tuple[np.ndarray, np.n
         paths = [
             next((data / "images").glob(f"{name}_{date}_disaster.*")) for date in ("pre", "post")
         ]
-        pre, post = (cv2.imread(str(path))[..., ::-1] for path in paths)
+        pre, post = (np.asarray(cv2.imread(str(path)))[..., ::-1] for path in paths)
         yield pre, post
 
 
@@ -179,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"threshold {threshold:.3f}: as it is, called {false:.5f}; veiled, found {found:.3f}")
         if false <= FALSE and chosen == 0.995:
             chosen = threshold
-    arrays = {f"weight{n}": weight for n, weight in enumerate(classifier.weights)}
+    arrays: dict[str, Any] = {f"weight{n}": weight for n, weight in enumerate(classifier.weights)}
     arrays |= {f"bias{n}": bias for n, bias in enumerate(classifier.biases)}
     np.savez(
         options.output, mean=classifier.mean, scale=classifier.scale, threshold=chosen, **arrays

@@ -205,8 +205,10 @@ class _Finder:
         status = np.where(cut | veiled, "partial", "assessed").astype(object)
         status[seen < self.seen_share] = "not_assessed"
         causes = np.array([name for _, name in _CAUSES], object)[hidden.argmax(1)]
-        reasons = np.where(veiled, causes, np.where(cut, "cut_by_edge_or_nodata", None))
-        return status, reasons.astype(object), seen
+        reasons = np.full(len(status), None, object)
+        reasons[cut] = "cut_by_edge_or_nodata"
+        reasons[veiled] = causes[veiled]
+        return status, reasons, seen
 
     def _judged(self, votes: np.ndarray, pixels: np.ndarray) -> dict[str, np.ndarray]:
         """Return what the pixels of buildings say of them, by field."""
