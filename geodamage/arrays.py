@@ -9,7 +9,8 @@ from geodamage.model.card import Card
 from geodamage.model.heads import Heads, Predictor, probabilities
 from geodamage.plan import make_plan
 from geodamage.prediction import run_plan
-from geodamage.scene.scene import OUTSIDE, Pixels, Scene
+from geodamage.scene.pixels import OUTSIDE, Pixels
+from geodamage.scene.scene import Scene
 from geodamage.windows import Window, mirror, round_up
 
 #: Channels of an image in memory, in order.
@@ -159,11 +160,21 @@ def _in_tiles(model: Predictor, pre: np.ndarray, post: np.ndarray, memory: float
 
 
 class _ArrayScene:
-    """Pixels of two arrays uint8 (channels, rows, columns), mirrored where none exist."""
+    """Pixels of two arrays uint8 (channels, rows, columns), mirrored where none exist.
+
+    Nothing in them is hidden: what a model says of arrays is wanted of all of them.
+    """
+
+    margin = 0
 
     def __init__(self, pre: np.ndarray, post: np.ndarray) -> None:
         self._pre, self._post = pre, post
         self._extent = Window(0, 0, *pre.shape[1:])
+
+    def mark(self, pixels: Pixels, window: Window) -> Pixels:
+        """Return the pixels as they are."""
+        del window
+        return pixels
 
     def read(self, window: Window) -> Pixels:
         """Read a window; it may reach beyond the arrays."""

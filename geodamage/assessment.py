@@ -118,14 +118,27 @@ class Summary(Coverage):
     ----------
     counts, areas
         Buildings and m² by grade (1-4); only buildings with a grade.
+    are_candidates
+        Whether a model found the buildings; given footprints are not in doubt.
+    real_share
+        Share of such candidates that matched a building where the model was tested, 0-1; or None.
     """
 
     counts: Counter[int] = field(default_factory=Counter)
     areas: dict[int, float] = field(default_factory=lambda: dict.fromkeys(GRADES, 0.0))
+    are_candidates: bool = False
+    real_share: float | None = None
+
+    @property
+    def outside(self) -> int:
+        """Buildings that lie outside the images or the area of interest."""
+        return sum(n for reason, n in self.reasons.items() if str(reason).startswith("outside_"))
 
     def add(self, frame: gpd.GeoDataFrame) -> None:
         """Count some buildings."""
         self.statuses.update(frame["status"].to_list())
+        blank = frame["status"] == "not_assessed"
+        self.reasons.update(frame.loc[blank, "status_reason"].to_list())
         graded = frame[frame["damage_class"].notna()]
         for grade, area in zip(graded["damage_class"], graded["area_m2"], strict=True):
             self.counts[int(grade)] += 1
@@ -141,6 +154,10 @@ class Summary(Coverage):
             "buildings_per_status": {
                 status: self.statuses[status] for status in ("assessed", "partial", "not_assessed")
             },
+            "candidates": self.are_candidates,
+            "candidates_real": self.real_share,
+            "not_assessed_by_reason": dict(sorted(self.reasons.items())),
+            "obscured": self.obscured(),
         }
 
 
@@ -247,7 +264,8 @@ class _Assessment(Run[Job, Summary]):
 
     def other_inputs(self) -> Sequence[Path | None]:
         """Return the files that are read beside the images."""
-        return (self.job.footprints, self.job.scene.aoi)
+        read = self.job.scene
+        return (self.job.footprints, read.aoi, read.pre_unusable, read.post_unusable)
 
     def check_outputs(self, inputs: Sequence[Path]) -> None:
         """Check that all that is asked for can be written, and replaces no input."""
@@ -268,7 +286,10 @@ class _Assessment(Run[Job, Summary]):
 
     def counted(self, pixels: int, area: float) -> Summary:
         """Return an empty summary."""
-        return Summary(pixels=pixels, pixel_area=area)
+        summary = Summary(pixels=pixels, pixel_area=area)
+        if self._footprints is None:
+            summary.are_candidates, summary.real_share = True, self.model.card.precision_iou50
+        return summary
 
     def predicted(self, plan: Plan) -> Iterator[Strip]:
         """Predict the scene, and grade its pixels where that is asked for."""
@@ -280,7 +301,13 @@ class _Assessment(Run[Job, Summary]):
         by_vote = self.job.vote == "pixels"
         if self._footprints is not None:
             voting = count_pixels_within(strips) if by_vote else strips
-            return grade_footprints(voting, self.scene, self._footprints, self.card)
+            return grade_footprints(
+                voting,
+                self.scene,
+                self._footprints,
+                self.card,
+                seen_share=self.job.scene.seen_share,
+            )
         return find_buildings(
             count_pixels(strips) if by_vote else strips,
             self.scene.grid,
@@ -288,6 +315,7 @@ class _Assessment(Run[Job, Summary]):
             self.card,
             options=self.job.buildings,
             counts=self.counts,
+            seen_share=self.job.scene.seen_share,
             former=self.former(),
         )
 

@@ -28,6 +28,9 @@ from geodamage.work import Work
 
 Source = str | PathLike[str] | Sequence[str | PathLike[str]]
 
+#: Share of hidden ground or buildings from which it is said.
+WORTH_SAYING = 0.05
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
@@ -89,13 +92,19 @@ class Coverage(ABC):
     ----------
     statuses
         Buildings by status.
+    reasons
+        Buildings that are not graded, by why.
     seen_pixels, pixels, pixel_area
         Pixels that all images show, those asked for, and the ground area of one, m².
+    hidden_pixels
+        Pixels in which cloud, smoke, fill or what the user named hides the ground, by the image.
     seconds
         From the first read to the last write.
     """
 
     statuses: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    hidden_pixels: Counter[str] = field(default_factory=Counter)
     seen_pixels: int = 0
     pixels: int = 0
     pixel_area: float = 0.0
@@ -110,6 +119,30 @@ class Coverage(ABC):
     def buildings(self) -> int:
         """All buildings that came out."""
         return sum(self.statuses.values())
+
+    @property
+    def hidden_buildings(self) -> int:
+        """Buildings that are not graded because something hides the ground."""
+        return sum(self.reasons[f"obscured_{role}"] for role in ("pre", "post"))
+
+    def obscured(self) -> dict[str, float]:
+        """Return the shares of ground, by the image, and of buildings that are hidden, 0-1."""
+        ground = {
+            f"ground_{role}": round(self.hidden_pixels[role] / max(self.pixels, 1), 4)
+            for role in ("pre", "post")
+        }
+        return ground | {"buildings": round(self.hidden_buildings / max(self.buildings, 1), 4)}
+
+    def doubts(self) -> list[str]:
+        """Return what a user should know of what was found, a line each."""
+        shares = self.obscured()
+        if max(shares.values()) < WORTH_SAYING:
+            return []
+        return [
+            f"cloud, smoke or fill hides {shares['ground_pre']:.1%} of the ground in pre and "
+            f"{shares['ground_post']:.1%} in post; {self.hidden_buildings:,} of "
+            f"{self.buildings:,} buildings are not assessed for it"
+        ]
 
     @abstractmethod
     def add(self, frame: gpd.GeoDataFrame) -> None:

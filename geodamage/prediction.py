@@ -21,15 +21,30 @@ from geodamage.model.ensemble import Ensemble
 from geodamage.model.heads import Heads, Predictor, building_probabilities, probabilities
 from geodamage.model.rules import PixelRules
 from geodamage.plan import Plan, make_plan
-from geodamage.scene.scene import MISSING_POST, MISSING_PRE, OUTSIDE, OUTSIDE_AOI, Pixels, Scene
+from geodamage.scene.pixels import (
+    MISSING_POST,
+    MISSING_PRE,
+    OBSCURED_POST,
+    OBSCURED_PRE,
+    OUTSIDE,
+    OUTSIDE_AOI,
+    Pixels,
+)
+from geodamage.scene.scene import Scene
 from geodamage.windows import Window
 
 #: Flag of a pixel that has a pixel without data, or beyond the region, among its neighbours.
 NEAR_MISSING = 16
+#: Flag of a pixel where no building is looked for.
+_NOT_LOOKED = 128
 #: Flags of pixels that a model does not grade.
-UNSEEN = MISSING_PRE | MISSING_POST | OUTSIDE | OUTSIDE_AOI
+UNSEEN = MISSING_PRE | MISSING_POST | OUTSIDE | OUTSIDE_AOI | OBSCURED_PRE | OBSCURED_POST
 #: Flags of pixels that one of the images does not show.
-BLIND = MISSING_PRE | MISSING_POST | OUTSIDE
+BLIND = UNSEEN & ~OUTSIDE_AOI
+#: Flags of pixels where no building is looked for: it is found in the image before alone.
+CLOSED = MISSING_PRE | OUTSIDE | OUTSIDE_AOI | OBSCURED_PRE
+#: Pixels from where post has data that a building is followed into where it has none, at most.
+_REACH = 32
 
 
 @dataclass(frozen=True)
@@ -42,8 +57,8 @@ class Strip:
         On the scene's grid.
     probabilities
         float32 (5, rows, columns): background, then the four grades; or, where buildings alone
-        were asked for, (2, rows, columns): background and building. Background is 1 where nothing
-        could be seen.
+        were asked for, (2, rows, columns): background and building. Background is 1 where no
+        building could be seen; where post alone is hidden, the grades are 0.
     missing
         uint8 (rows, columns): the flags of `Scene.read`, and `NEAR_MISSING`.
     grades
@@ -147,8 +162,10 @@ def run_plan(
 def _read(scene: Scene, plan: Plan) -> Iterator[tuple[Window, Pixels]]:
     """Read each strip with its halo; rows that the last strip has read are not read again."""
     last: tuple[Window, Pixels] | None = None
+    margin = max(plan.halo, scene.margin)
+    spare = margin - plan.halo
     for strip in plan.strips():
-        wanted = strip.buffer(plan.halo)
+        wanted = strip.buffer(margin)
         if last is not None and last[0].column == wanted.column and last[0].bottom > wanted.row:
             kept = last[0].bottom - wanted.row
             fresh = Window(last[0].bottom, wanted.column, wanted.height - kept, wanted.width)
@@ -156,7 +173,18 @@ def _read(scene: Scene, plan: Plan) -> Iterator[tuple[Window, Pixels]]:
         else:
             pixels = scene.read(wanted)
         last = wanted, pixels
-        yield strip, pixels
+        yield strip, _without(scene.mark(pixels, wanted), spare)
+
+
+def _without(pixels: Pixels, margin: int) -> Pixels:
+    """Return pixels without a margin on each side."""
+    if not margin:
+        return pixels
+    cut = _inside(pixels.missing.shape, margin)
+    pre = pixels.pre[:, *cut]
+    post = pre if pixels.post is pixels.pre else pixels.post[:, *cut]
+    maps = None if pixels.maps is None else pixels.maps[:, *cut]
+    return Pixels(pre, post, pixels.missing[cut], maps)
 
 
 def _stack(above: Pixels, below: Pixels, kept: int) -> Pixels:
@@ -180,13 +208,14 @@ def _infer(
                 # Where no map says anything, no image helps.
                 silent = (pixels.maps == MAP_UNKNOWN).all(0)
                 pixels.missing[silent] |= np.uint8(MISSING_PRE)
-            unseen = (pixels.missing & UNSEEN) > 0
-            near = cv2.dilate(unseen.view(np.uint8), np.ones((3, 3), np.uint8))
+            closed = ~_open_to_buildings(pixels.missing, max(min(_REACH, plan.halo - 1), 0))
+            near = cv2.dilate(closed.view(np.uint8), np.ones((3, 3), np.uint8))
             inner = _inside(pixels.missing.shape, plan.halo)
             missing = pixels.missing[inner].copy()
+            missing[closed[inner]] |= np.uint8(_NOT_LOOKED)
             missing[near[inner] > 0] |= np.uint8(NEAR_MISSING)
             around = pixels.missing[_inside(pixels.missing.shape, plan.halo - reach)].copy()
-            seen = ~unseen[inner]
+            seen = ~closed[inner]
             cores = [core for core in plan.cores(strip) if seen[_within(core, strip)].any()]
             groups = [cores[n : n + plan.batch] for n in range(0, len(cores), plan.batch)]
             heads = [_ask(model, plan, strip, pixels, group, reach) for group in groups]
@@ -210,7 +239,7 @@ def _assemble(
             yield Strip(
                 clipped,
                 joined[(slice(None), *index)],
-                answers.missing[index],
+                answers.missing[index] & ~np.uint8(_NOT_LOOKED),
                 None if grades is None else grades[index],
             )
 
@@ -221,12 +250,23 @@ def _join(answers: _Answers, reach: int, join: Callable[[Heads], np.ndarray]) ->
     channels = 5 if join is probabilities else 2
     result = np.zeros((channels, *strip.shape), np.float32)
     result[0] = 1
-    seen = (answers.missing & UNSEEN) == 0
+    seen = (answers.missing & _NOT_LOOKED) == 0
     for group, said in zip(answers.groups, answers.heads, strict=True):
         inner = _cropped(said, reach)
         for core, found in zip(group, join(inner), strict=True):
             index = _within(core, strip)
             np.copyto(result[(slice(None), *index)], found, where=seen[index])
+    if channels == 5:
+        result[1:, (answers.missing & UNSEEN) > 0] = 0
+    return result
+
+
+def _open_to_buildings(missing: np.ndarray, reach: int) -> np.ndarray:
+    """Return where buildings are looked for: also where post is hidden, or ends near by."""
+    graded = (missing & UNSEEN) == 0
+    side = 2 * reach + 1
+    near = cv2.dilate(graded.view(np.uint8), np.ones((side, side), np.uint8)) > 0
+    result: np.ndarray = ((missing & CLOSED) == 0) & (near | ((missing & OBSCURED_POST) > 0))
     return result
 
 

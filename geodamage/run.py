@@ -17,7 +17,7 @@ import rasterio
 
 from geodamage._version import __version__
 from geodamage.ahead import close
-from geodamage.buildings.finding import BuildingCounts, count_seen, pixel_area
+from geodamage.buildings.finding import BuildingCounts, count_hidden, count_seen, pixel_area
 from geodamage.buildings.footprints import read_former
 from geodamage.buildings.identities import Former
 from geodamage.fields import FIELDS, Field
@@ -155,6 +155,8 @@ class Run(ABC, Generic[J, S]):
         with Scene.open(before, after, model=self.model, options=job.scene) as self.scene:
             for warning in self.scene.warnings:
                 yield Progress("open", message=warning, warning=True)
+            for remark in self.scene.remarks:
+                yield Progress("open", message=remark)
             self.prepare()
             plan = make_plan(
                 self.scene.region,
@@ -206,6 +208,8 @@ class Run(ABC, Generic[J, S]):
                 yield Progress("predict", rasters.done, region.size, summary.buildings)
             yield Progress("write", region.size, region.size, summary.buildings)
             stack.close()
+            for doubt in summary.doubts():
+                yield Progress("write", message=doubt, warning=True)
             summary.seconds = time.monotonic() - self._started
             facts: dict[str, Any] = json_ready(self._facts())
             for path in (job.output, job.raster, job.probabilities):
@@ -242,7 +246,7 @@ class Run(ABC, Generic[J, S]):
             "scene": self.scene.facts(),
             **self.own_facts(),
             "seconds": round(self.summary.seconds, 2),
-            "warnings": list(self.scene.warnings),
+            "warnings": [*self.scene.warnings, *self.summary.doubts()],
         }
 
 
@@ -285,6 +289,7 @@ class Rasters:
         try:
             for strip in strips:
                 self._run.summary.seen_pixels += count_seen(strip)
+                self._run.summary.hidden_pixels.update(count_hidden(strip))
                 seen: np.ndarray = (strip.missing & UNSEEN) == 0
                 if self._grades is not None:
                     self._write_grades(self._grades, strip, seen)

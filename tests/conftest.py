@@ -39,6 +39,7 @@ def make_raster(
     """Write (channels, rows, columns) as a GeoTIFF; half-metre pixels at `CORNER` unless said."""
     if array.ndim == 2:
         array = np.stack([array] * 3)
+        array[2].flat[0] ^= 1  # a colour, so that it is no panchromatic image
     if transform is None:
         transform = Affine(0.5, 0, CORNER[0], 0, -0.5, CORNER[1])
     colours = {"photometric": "RGB"} if len(array) == 3 and array.dtype == np.uint8 else {}
@@ -205,6 +206,10 @@ def make_arrays(
         box = slice(row, row + height), slice(column, column + width)
         pre[:, *box] = ROOF
         post[:, *box] = POST_VALUE[grade]
+    # No ground is of one value, nor without colour; the model looks at the first channel alone.
+    generator = np.random.default_rng(0)
+    for image in (pre, post):
+        image[1:] += generator.integers(1, 5, (2, *shape)).astype(np.uint8)
     return pre, post
 
 

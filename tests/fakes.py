@@ -23,7 +23,7 @@ from geodamage.model.card import Card, with_card
 from geodamage.model.heads import Heads
 from geodamage.model.rules import PixelRules
 from geodamage.prediction import Strip
-from geodamage.scene.scene import OUTSIDE, OUTSIDE_AOI, Pixels
+from geodamage.scene.pixels import OUTSIDE, OUTSIDE_AOI, Pixels
 from geodamage.windows import Window, mirror
 
 #: How often a property is tried.
@@ -81,6 +81,11 @@ class FakeScene:
         self._missing = np.zeros((rows, columns), np.uint8) if missing is None else missing
         self._inside = inside
         self.read_windows: list[Window] = []
+
+    margin = 0
+
+    def mark(self, pixels: Pixels, window: Window) -> Pixels:
+        return pixels
 
     def read(self, window: Window) -> Pixels:
         self.read_windows.append(window)

@@ -109,7 +109,7 @@ def test_a_table_on_stderr_sums_up(command):
         share = f"{20 * grades.count(grade)}.0"
         assert rows[grade.label][:3] == [str(grades.count(grade)), share, "%"]
     text = " ".join(result.stderr.split())
-    assert "5 buildings on 0.005 km² assessed" in text
+    assert "5 candidates on 0.005 km² assessed" in text
     assert "MP/s" in text
     assert str(output) in text
     assert "not validated in the field" in text

@@ -10,8 +10,8 @@ from geodamage.errors import ModelError, SceneReadError
 from geodamage.model.heads import probabilities
 from geodamage.model.rules import PixelRules
 from geodamage.plan import BASE_BYTES, READ_BYTES, STRIP_BYTES, make_plan
-from geodamage.prediction import BLIND, NEAR_MISSING, UNSEEN, predict, run_plan
-from geodamage.scene.scene import MISSING_POST, MISSING_PRE, OUTSIDE, OUTSIDE_AOI
+from geodamage.prediction import BLIND, CLOSED, NEAR_MISSING, UNSEEN, predict, run_plan
+from geodamage.scene.pixels import MISSING_POST, MISSING_PRE, OUTSIDE, OUTSIDE_AOI
 from geodamage.windows import Window, round_up
 from tests.fakes import SMALL, BoxModel, FakeScene, box_sum, random_images, workers
 
@@ -32,12 +32,27 @@ def assemble(strips, shape):
     return found, missing, times
 
 
+def closed_to(missing, reach):
+    """Return where no building is looked for."""
+    near = (missing & UNSEEN) == 0
+    if reach > 0:
+        near = ndimage.binary_dilation(near, np.ones((2 * reach + 1,) * 2))
+    return ((missing & CLOSED) > 0) | ~near
+
+
 def direct(scene, model):
-    """Ask the model once for the whole extent; what is not seen is background."""
+    """Ask the model once for the whole extent; what is not seen has no grade.
+
+    It is background, too, but for what post alone lacks within the halo of what it has.
+    """
     expected = np.full((5, *scene.grid.shape), np.nan, np.float32)
     part = probabilities(model(scene.pre[None], scene.post[None]))[0].copy()
-    unseen = (scene.read(scene.extent).missing & UNSEEN) > 0
-    part[:, unseen] = np.array([1, 0, 0, 0, 0], np.float32)[:, None]
+    around = scene.extent.buffer(model.card.halo)
+    closed = closed_to(scene.read(around).missing, model.card.halo - 1)
+    rows, columns = scene.extent.shape
+    inner = slice(model.card.halo, None), slice(model.card.halo, None)
+    part[0, closed[inner][:rows, :columns]] = 1
+    part[1:, (scene.read(scene.extent).missing & UNSEEN) > 0] = 0
     expected[:, *scene.extent.slices] = part
     return expected
 
@@ -102,11 +117,11 @@ def test_every_pixel_comes_once_whatever_the_cut(case):
         assert np.array_equal(found[:, inside], expected[:, inside])
         flags.append(missing)
     assert np.array_equal(*flags)
-    unseen = np.zeros(np.add(scene.grid.shape, 2), bool)
-    unseen[1:-1, 1:-1] = (scene.read(scene.grid.window).missing & UNSEEN) > 0
-    # Beyond the extent nothing is seen; the grid of a fake ends with its extent.
-    unseen[-1] = unseen[:, -1] = unseen[0] = unseen[:, 0] = True
-    near = ndimage.binary_dilation(unseen, np.ones((3, 3)))[1:-1, 1:-1]
+    halo = model.card.halo
+    closed = closed_to(scene.read(scene.grid.window.buffer(halo + 1)).missing, halo - 1)
+    near = ndimage.binary_dilation(closed, np.ones((3, 3)))
+    rows, columns = scene.grid.shape
+    near = near[halo + 1 :, halo + 1 :][:rows, :columns]
     assert np.array_equal((flags[0][inside] & NEAR_MISSING) > 0, near[inside])
 
 
@@ -286,9 +301,12 @@ def test_windows_without_a_pixel_that_both_dates_show_never_reach_the_model():
     model = BoxModel(1, halo=2, stride=2, tile=20)
     scene = FakeScene(pre, post, missing=missing)
     found, flags, _ = assemble(predict(scene, model, batch=2), (32, 64))
-    assert sum(len(asked[0]) for asked in model.asked) == 2
+    assert sum(len(asked[0]) for asked in model.asked) == 4  # the third has pixels beside the last
     hidden = missing > 0
-    assert (found[0][hidden] == 1).all()
+    beside = np.zeros_like(hidden)
+    beside[:, 47] = True
+    assert (found[0][hidden & ~beside] == 1).all()
+    assert (found[0][beside] < 1).all()
     assert (found[1:, hidden] == 0).all()
     assert (found[0][~hidden] < 1).all()
     assert np.array_equal(flags & 3, missing)

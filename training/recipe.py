@@ -31,7 +31,7 @@ from training.teaching.soft_labels import DistilOptions
 #: Groups of keys by their prefix.
 GROUPS = ("loss", "augmentation", "chips", "meta", "distil", "soft")
 #: Networks that are trained on chips.
-COMPACT = ("compact", "compact_small", "compact_two_sensors")
+COMPACT = ("compact", "compact_small", "compact_two_sensors", "lite0", "lite1", "lite2")
 #: That of them whose post image is of a radar, and the `data` that have such images.
 TWO_SENSORS, SENSOR_DATA = "compact_two_sensors", ("two_sensors", "bright")
 CHOICES: Mapping[str, tuple[str, ...]] = {
@@ -107,6 +107,10 @@ class Recipe:
     """`adamw`, `sgd`, or of timm `lookahead_lamb` or `lookahead_radam`."""
     lr: float = 1e-4
     """Learning rate at its highest."""
+    encoder_rate: float = 1.0
+    """Share of it that parameters below `encoder` learn at, whose weights have been somewhere."""
+    frozen: tuple[str, ...] = ()
+    """Modules that stay as they are, normalisation and all, such as `"encoder.stem"`."""
     weight_decay: float = 1e-6
     """Decoupled (AdamW)."""
     momentum: float = 0.9

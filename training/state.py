@@ -11,7 +11,7 @@ from torch import distributed, nn
 from geodamage.errors import OptionError
 from geodamage.networks import create_network
 from geodamage.networks.checkpoints import read_checkpoint
-from training.extras import optional
+from training.optimisers import freeze, make_optimiser
 from training.recipe import Recipe
 
 #: Parts of a network that are new when another task starts from its weights.
@@ -89,6 +89,7 @@ def start(recipe: Recipe, runs: Path, place: Place) -> State:
         taken = take_weights(network, recipe.init, runs)
         if place.first:
             print(taken, flush=True)
+    freeze(network, recipe.frozen)
     layout = torch.channels_last
     network = network.to(place.device).to(memory_format=layout)
     average = network
@@ -99,24 +100,6 @@ def start(recipe: Recipe, runs: Path, place: Place) -> State:
         average.requires_grad_(False)
     scaler = torch.amp.GradScaler(place.device.type, enabled=recipe.amp == "fp16")
     return State(network, average, make_optimiser(recipe, network), scaler)
-
-
-def make_optimiser(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
-    """Return the optimiser of a recipe."""
-    if recipe.optimiser == "sgd":
-        return torch.optim.SGD(
-            network.parameters(),
-            recipe.lr,
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-        )
-    if recipe.optimiser.startswith("lookahead_"):
-        timm = optional("timm.optim", "train")  # a second to import, and few recipes need it
-        made: torch.optim.Optimizer = timm.create_optimizer_v2(
-            network.parameters(), recipe.optimiser, recipe.lr, recipe.weight_decay
-        )
-        return made
-    return torch.optim.AdamW(network.parameters(), recipe.lr, weight_decay=recipe.weight_decay)
 
 
 def take_weights(network: nn.Module, source: str, runs: Path) -> str:

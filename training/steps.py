@@ -21,6 +21,7 @@ from training.data.samples import (
     stack,
 )
 from training.objectives import Batch, Objective, exported
+from training.optimisers import prepare_mode
 from training.recipe import Recipe
 from training.runs.reports import Report, TrainingError
 from training.schedules import learning_rate
@@ -116,10 +117,10 @@ def take_step(work: Work, state: State, *, network: nn.Module, batch: Batch, lr:
     """
     recipe, place = work.recipe, work.place
     for group in state.optimiser.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group.get("share", 1.0)
     # Dropout depends on the step alone, so that a run that was killed draws the same.
     torch.manual_seed(recipe.seed * 1_000_003 + state.step * place.world + place.rank)
-    prepare_mode(network, freeze=recipe.freeze_batch_norm)
+    prepare_mode(state.network, freeze=recipe.freeze_batch_norm, frozen=recipe.frozen)
     loss = add_gradients(work, state, network=network, batch=batch)
     state.scaler.unscale_(state.optimiser)
     if recipe.clip:
@@ -206,15 +207,6 @@ def whole_loss(work: Work, network: nn.Module, sample: Sample) -> float:
     batch = padded({k: v.to(work.place.device) for k, v in stack([drawn]).items()})
     with torch.no_grad():
         return float(work.judge(network, batch))
-
-
-def prepare_mode(network: nn.Module, *, freeze: bool) -> None:
-    """Put a network into training mode, batch normalisation where it is frozen not."""
-    network.train()
-    if freeze:
-        for module in network.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.eval()
 
 
 def split_batch(batch: Batch, count: int, device: torch.device) -> list[dict[str, Tensor]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from geodamage.prediction import UNSEEN, Strip
+from geodamage.prediction import CLOSED, Strip
 from geodamage.windows import Window
 
 #: Pixels above which a component is no building and is cut on a fixed grid.
@@ -89,8 +89,7 @@ class Components:
             self._seam_left, self._seam_right = self._seam_right, np.zeros_like(self._seam_left)
         if window.row == self._region.row:
             self._above = np.zeros(window.width, np.int64)
-        seen = (strip.missing & UNSEEN) == 0
-        mask = (strip.probabilities[0] < 1 - self._threshold) & seen
+        mask = (strip.probabilities[0] < 1 - self._threshold) & ((strip.missing & CLOSED) == 0)
         count, labels, stats, _ = cv2.connectedComponentsWithStats(
             mask.view(np.uint8), connectivity=4, ltype=cv2.CV_32S
         )

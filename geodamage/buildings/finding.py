@@ -23,7 +23,8 @@ from geodamage.fields import FIELDS, FOOTPRINT_FIELDS, Field, empty_frame
 from geodamage.grid import Grid
 from geodamage.model.card import Card
 from geodamage.options.lookup import check_fields
-from geodamage.prediction import NEAR_MISSING, Strip
+from geodamage.prediction import NEAR_MISSING, UNSEEN, Strip
+from geodamage.scene.pixels import MISSING_POST, OBSCURED_POST, OBSCURED_PRE
 from geodamage.windows import Window
 
 #: m²; smaller things are cars and noise more often than buildings. On the validation places of
@@ -32,6 +33,11 @@ from geodamage.windows import Window
 DEFAULT_MIN_AREA = 20.0
 #: Share of a building's pixels beside missing ones from which it is called partial.
 CUT_SHARE = 0.02
+#: Share of a building that must be seen: under the first it is not graded (unless a user says
+#: otherwise), under the second only partly.
+LEAST_SEEN, WELL_SEEN = 0.5, 0.9
+#: Why a building that was found is not seen after: an image before shows it.
+_CAUSES = ((OBSCURED_POST, "obscured_post"), (MISSING_POST, "nodata_post"))
 
 
 @dataclass(frozen=True)
@@ -134,6 +140,7 @@ class _Finder:
     options: BuildingOptions
     counts: BuildingCounts
     fields: tuple[Field, ...] = FIELDS
+    seen_share: float = LEAST_SEEN
     former: Former | None = None
     components: Components = field(init=False)
     proj: Proj = field(init=False)
@@ -154,31 +161,52 @@ class _Finder:
             drawn = [self._draw(patch) for patch in patches if patch.count]
         if not drawn or not sum(len(polygons) for polygons, *_ in drawn):
             return empty_frame(self.grid.crs, self.fields)
-        polygons, votes, near, pixels = (
-            np.concatenate(parts) for parts in zip(*drawn, strict=True)
-        )
+        polygons, *counted = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
         area, lon, lat = self._measure(polygons)
         keep = area >= self.options.min_area
         self.counts.too_small += int((~keep).sum())
-        polygons, votes, near, pixels = polygons[keep], votes[keep], near[keep], pixels[keep]
+        polygons = polygons[keep]
+        votes, near, pixels, hidden = (values[keep] for values in counted)
         area, lon, lat = area[keep], lon[keep], lat[keep]
         if not len(polygons):
             return empty_frame(self.grid.crs, self.fields)
-        partial = near > CUT_SHARE
+        status, reasons, seen = self._statuses(near, pixels, hidden)
+        graded = status != "not_assessed"
         columns: dict[str, Any] = {
             "building_id": self.identities.name(polygons),
-            **self._judged(votes, pixels),
-            "status": np.where(partial, "partial", "assessed").astype(object),
-            "status_reason": np.where(partial, "cut_by_edge_or_nodata", "").astype(object),
-            "valid_fraction": np.ones(len(polygons)),
+            **{name: hide(told, graded) for name, told in self._judged(votes, pixels).items()},
+            "status": status,
+            "status_reason": reasons,
+            "valid_fraction": seen,
             "area_m2": area,
             "lon": lon,
             "lat": lat,
             "source": np.full(len(polygons), "model", object),
         }
-        columns["status_reason"][~partial] = None
         polygons = self._shaped(polygons)
         return gpd.GeoDataFrame(columns, geometry=polygons, crs=self.grid.crs)
+
+    def _statuses(
+        self, near: np.ndarray, pixels: np.ndarray, hidden: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return status, its reason and the share that is seen, of each building.
+
+        Parameters
+        ----------
+        near
+            Shares of pixels beside missing ones.
+        pixels
+            Numbers of pixels.
+        hidden
+            (n, `_CAUSES`): numbers of those that post does not show, by the cause.
+        """
+        seen = 1 - np.minimum(hidden.sum(1) / pixels, 1)
+        cut, veiled = near > CUT_SHARE, seen < WELL_SEEN
+        status = np.where(cut | veiled, "partial", "assessed").astype(object)
+        status[seen < self.seen_share] = "not_assessed"
+        causes = np.array([name for _, name in _CAUSES], object)[hidden.argmax(1)]
+        reasons = np.where(veiled, causes, np.where(cut, "cut_by_edge_or_nodata", None))
+        return status, reasons.astype(object), seen
 
     def _judged(self, votes: np.ndarray, pixels: np.ndarray) -> dict[str, np.ndarray]:
         """Return what the pixels of buildings say of them, by field."""
@@ -192,8 +220,11 @@ class _Finder:
             )
         return polygons
 
-    def _draw(self, patch: Patch) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Return polygons (n,), votes (n, channels), share beside missing and pixels (n,)."""
+    def _draw(self, patch: Patch) -> tuple[np.ndarray, ...]:
+        """Return polygons (n,), votes (n, channels), share beside missing and pixels (n,).
+
+        At last, the pixels that post does not show, (n, `_CAUSES`).
+        """
         labels, count = split_touching(
             patch.labels,
             patch.count,
@@ -219,9 +250,11 @@ class _Finder:
         )
         edge = (patch.missing[inside] & NEAR_MISSING) > 0
         near = np.bincount(numbers, edge, count + 1) / np.maximum(pixels, 1)
+        flags = patch.missing[inside]
+        hidden = [np.bincount(numbers, (flags & f) > 0, count + 1) for f, _ in _CAUSES]
         corner = patch.window.row, patch.window.column
         order, polygons = polygonise(labels, self.grid.transform, corner)
-        return polygons, votes[order], near[order], pixels[order]
+        return polygons, votes[order], near[order], pixels[order], np.stack(hidden, 1)[order]
 
     def _measure(self, polygons: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return geodesic area in m², and longitude and latitude of a point inside each."""
@@ -240,6 +273,7 @@ def find_buildings(
     *,
     options: BuildingOptions | None = None,
     counts: BuildingCounts | None = None,
+    seen_share: float = LEAST_SEEN,
     former: Former | None = None,
 ) -> Iterator[gpd.GeoDataFrame]:
     """Find and grade the buildings of a scene while it is predicted.
@@ -256,6 +290,8 @@ def find_buildings(
         Least area, simplification.
     counts
         Filled on the way.
+    seen_share
+        Share of a building that must be seen to be graded.
     former
         Buildings of an earlier result, whose identities are taken over.
 
@@ -267,6 +303,7 @@ def find_buildings(
     """
     counts = counts if counts is not None else BuildingCounts()
     finder = _Finder(grid, region, card, options or BuildingOptions(), counts, former=former)
+    finder.seen_share = seen_share
     yield from _found(finder, strips)
 
 
@@ -388,4 +425,19 @@ def pixel_area(grid: Grid) -> float:
 
 def count_seen(strip: Strip) -> int:
     """Return the number of pixels of a strip that both images show."""
-    return int(strip.missing.size - cv2.countNonZero(strip.missing & ~np.uint8(NEAR_MISSING)))
+    return int(strip.missing.size - cv2.countNonZero(strip.missing & np.uint8(UNSEEN)))
+
+
+def count_hidden(strip: Strip) -> dict[str, int]:
+    """Return the number of pixels of a strip in which something hides the ground, by the image."""
+    flags = (("pre", OBSCURED_PRE), ("post", OBSCURED_POST))
+    return {role: cv2.countNonZero(strip.missing & np.uint8(flag)) for role, flag in flags}
+
+
+def hide(values: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """Return values, None where they are not shown; the same array where all are."""
+    if shown.all():
+        return values
+    hidden = values.astype(object)
+    hidden[~shown] = None
+    return hidden

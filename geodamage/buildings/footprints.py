@@ -15,14 +15,21 @@ from pyproj import Transformer
 from rasterio.transform import Affine
 
 from geodamage.ahead import close
-from geodamage.buildings.finding import Grading
+from geodamage.buildings.finding import LEAST_SEEN, WELL_SEEN, Grading, hide
 from geodamage.buildings.identities import Former
 from geodamage.errors import FootprintError, without_advice
 from geodamage.fields import NAMES
 from geodamage.grid import Grid, geodesic_area
 from geodamage.model.card import Card
 from geodamage.prediction import UNSEEN, Strip
-from geodamage.scene.scene import MISSING_POST, MISSING_PRE, OUTSIDE_AOI, Scene
+from geodamage.scene.pixels import (
+    MISSING_POST,
+    MISSING_PRE,
+    OBSCURED_POST,
+    OBSCURED_PRE,
+    OUTSIDE_AOI,
+)
+from geodamage.scene.scene import Scene
 from geodamage.sources import VECTOR_ERRORS, check_vector_file
 from geodamage.windows import Window
 
@@ -30,9 +37,6 @@ from geodamage.windows import Window
 FINENESS = 5
 #: Pixels of area under which a footprint is graded with a ring of one pixel around it.
 SMALL = 4.0
-#: Share of a footprint that must be seen: under the first it is not assessed, under the second
-#: only partly.
-LEAST_SEEN, WELL_SEEN = 0.1, 0.9
 #: Columns that hold the footprint's own identity, looked for in this order.
 ID_COLUMNS = ("building_id", "id", "uid", "osm_id", "fid")
 
@@ -169,8 +173,9 @@ def _text(value: object) -> str:
 class _Grader:
     """Sums what the pixels say of each footprint as the strips pass."""
 
-    def __init__(self, scene: Scene, footprints: Footprints, card: Card) -> None:
+    def __init__(self, scene: Scene, footprints: Footprints, card: Card, seen_share: float) -> None:
         self.scene, self.source = scene, footprints.source
+        self.seen_share = seen_share
         self.grading = Grading.of(card)
         self.frame = footprints.frame
         self.pixel = abs(scene.grid.transform.a)
@@ -232,13 +237,13 @@ class _Grader:
         share = self.seen[chosen] / np.maximum(self.covered[chosen] + outside, 1e-9)
         share = np.clip(share, 0, 1)
         placed = ~(shapely.is_missing(own) | shapely.is_empty(own))
-        assessed = placed & (share >= LEAST_SEEN)
+        assessed = placed & (share >= self.seen_share) & (share > 0)
         whole = assessed & (share >= WELL_SEEN) & ~self.small[chosen]
         status = np.where(whole, "assessed", np.where(assessed, "partial", "not_assessed"))
         graded = self.grading.columns(self.votes[chosen])
         columns = {
             "building_id": frame["building_id"].to_numpy(),
-            **{name: _hide(values, assessed) for name, values in graded.items()},
+            **{name: hide(values, assessed) for name, values in graded.items()},
             "status": status.astype(object),
             "status_reason": self._reasons(chosen, own, share, placed),
             "valid_fraction": np.where(placed, share, 0.0),
@@ -289,13 +294,20 @@ _CAUSES = (
     (MISSING_PRE, "nodata_pre"),
     (MISSING_POST, "nodata_post"),
     (OUTSIDE_AOI, "outside_aoi"),
+    (OBSCURED_PRE, "obscured_pre"),
+    (OBSCURED_POST, "obscured_post"),
 )
 #: Pixels of a box above which pixel centres measure the cover well enough.
 LARGE = 250_000
 
 
 def grade_footprints(
-    strips: Iterable[Strip], scene: Scene, footprints: Footprints, card: Card
+    strips: Iterable[Strip],
+    scene: Scene,
+    footprints: Footprints,
+    card: Card,
+    *,
+    seen_share: float = LEAST_SEEN,
 ) -> Iterator[gpd.GeoDataFrame]:
     """Grade given footprints while a scene is predicted.
 
@@ -311,6 +323,8 @@ def grade_footprints(
         From `read_footprints`, on the scene's grid.
     card
         Card of the model.
+    seen_share
+        Share of a footprint that must be seen to be graded.
 
     Yields
     ------
@@ -318,7 +332,7 @@ def grade_footprints(
         First the footprints outside the region, then those that each strip finished (often none).
         All together they are the footprints given, each once.
     """
-    grader = _Grader(scene, footprints, card)
+    grader = _Grader(scene, footprints, card, seen_share)
     try:
         yield grader.unmet()
         for strip in strips:
@@ -355,12 +369,6 @@ def _box(bounds: np.ndarray, grid: Grid) -> Window:
     left, right = (int(np.floor((x - c) / a)) for x in (bounds[0], bounds[2]))
     top, bottom = (int(np.floor((y - f) / e)) for y in (bounds[3], bounds[1]))
     return Window(top, left, bottom - top + 1, right - left + 1)
-
-
-def _hide(values: np.ndarray, shown: np.ndarray) -> np.ndarray:
-    hidden = values.astype(object)
-    hidden[~shown] = None
-    return hidden
 
 
 def _place(shapes: np.ndarray, grid: Grid) -> dict[str, np.ndarray]:

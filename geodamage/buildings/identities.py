@@ -57,9 +57,9 @@ class Identities:
     to_lonlat
         From the CRS of the buildings, a projected one, to longitude and latitude.
     former
-        Whose identities are taken over where a building overlaps one of them by more than half of
-        their union; None for no earlier result. What overlaps none gets an identity that the
-        earlier result does not have.
+        Earlier buildings. A building takes over the identity of one of them where the two overlap
+        by more than half of their union; a new building gets an identity that none of them has.
+        None for no earlier result.
     spacing
         Metres between two points of the coarsest lattice.
     taken_over
@@ -89,7 +89,8 @@ class Identities:
         Returns
         -------
         list of str
-            Of an earlier building, or 19 hexadecimal digits: lattice, row and column of the point.
+            The identity of an earlier building, or 19 hexadecimal digits: the lattice, the row and
+            the column of the point.
         """
         names: list[str] = [""] * len(polygons)
         if self._tree is not None and self.former is not None:

@@ -218,16 +218,24 @@ def _print_table(summary: "Summary", output: Path) -> None:
     for grade in GRADES:
         count, area = summary.counts[grade], summary.areas[grade]
         table.add_row(grade.label, f"{count:,}", f"{100 * count / graded:.1f} %", f"{area:,.0f}")
-    for status in ("partial", "not_assessed"):
-        if summary.statuses[status]:
-            note = "of these partial" if status == "partial" else "not assessed"
-            table.add_row(note, f"{summary.statuses[status]:,}", "", "")
+    partial, outside = summary.statuses["partial"], summary.outside
+    blank = summary.statuses["not_assessed"] - outside
+    for note, count in (
+        ("of these partial", partial),
+        ("not assessed", blank),
+        ("outside the area", outside),
+    ):
+        if count:
+            table.add_row(note, f"{count:,}", "", "")
     console = Console(stderr=True, highlight=False)
     console.print(table)
     rate = summary.pixels / 1e6 / max(summary.seconds, 1e-9)
+    noun = "candidates" if summary.are_candidates else "buildings"
     console.print(
-        f"{summary.buildings:,} buildings on {summary.assessed_km2:.3f} km² assessed, "
+        f"{sum(summary.counts.values()):,} {noun} on {summary.assessed_km2:.3f} km² assessed, "
         f"{summary.seconds:.1f} s, {rate:.2f} MP/s"
     )
+    if summary.real_share is not None:
+        console.print(f"of such candidates {summary.real_share:.0%} were buildings where tested")
     console.print(f"wrote {output} and {output}.json", soft_wrap=True)
     console.print("preliminary, automatic, not validated in the field")

@@ -27,6 +27,8 @@ PRECISIONS = ("fp32", "fp16", "half", "int8")
 DEEPEST = 32
 #: Pixels; a card must not make us allocate what no machine has.
 LARGEST_TILE = 8192
+#: Shifts that `benchmarks.robustness` measures, pixels, and what kappa and F1 may lose by one.
+_SHIFTS, _LOST = (4, 8, 16, 32), 0.03
 _RGB = ("red", "green", "blue")
 
 
@@ -175,6 +177,29 @@ class Card:
         """
         return round_up(max(self.halo, 1), self.stride)
 
+    @property
+    def precision_iou50(self) -> float | None:
+        """Share of the buildings it finds that match one, where it was tested; None if unknown."""
+        test = self.scores.get("test")
+        share = test.get("precision_iou50") if isinstance(test, Mapping) else None
+        return float(share) if _is_number(share) and 0 <= share <= 1 else None
+
+    @property
+    def stands_shift(self) -> float | None:
+        """Largest shift between both dates at which grades hold, metres; None if not measured."""
+        rows = self.scores.get("robustness")
+        rows = rows if isinstance(rows, Mapping) else {}
+        base = _held(rows.get("as it is"))
+        if base is None:
+            return None
+        stood = [0]
+        for pixels in _SHIFTS:
+            held = _held(rows.get(f"shift of {pixels} pixels"))
+            if held is None or any(b - h > _LOST for b, h in zip(base, held, strict=True)):
+                break
+            stood.append(pixels)
+        return round(stood[-1] * self.gsd_native, 2)
+
     def as_json(self) -> str:
         """Return the card as JSON."""
         return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
@@ -208,6 +233,20 @@ class Card:
             raise ModelError(
                 f"{source}: {error.key} = {value} on its card is of the wrong type"
             ) from error
+
+
+def _held(row: Any) -> tuple[float, ...] | None:
+    """Return what has to hold of a row of `benchmarks.robustness`; None where it is not there."""
+    names = ("footprints_quadratic_kappa", "footprints_binary_damaged_f1")
+    values = [row.get(name) if isinstance(row, Mapping) else None for name in names]
+    return tuple(map(float, values)) if all(map(_is_number, values)) else None
+
+
+def _is_number(value: Any) -> bool:
+    """Say whether a value of a card is a number that a float can hold."""
+    if isinstance(value, int):
+        return not isinstance(value, bool) and abs(value) < 2**63
+    return isinstance(value, float)
 
 
 def read_card(blob: bytes, source: str) -> Card:

@@ -69,7 +69,42 @@ def initialise(network: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
 
 
-class Features(nn.Module):
+class Pyramid(nn.Module):
+    """A decoder of features at strides 2, 4, 8 and 16, whatever encoder they come from."""
+
+    def add_decoder(self, widths: Sequence[int], decoder: Sequence[int]) -> None:
+        """Add the layers that join what an encoder gives.
+
+        Parameters
+        ----------
+        widths
+            Channels at strides 2, 4, 8 and 16.
+        decoder
+            Channels of the decoder at strides 8, 4 and 2.
+        """
+        w2, w4, w8, w16 = widths
+        d8, d4, d2 = decoder
+        self.merge8 = Merge(w16, w8, d8)
+        self.merge4 = Merge(d8, w4, d4)
+        self.merge2 = Merge(d4, w2, d2)
+
+    def scales(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return what the encoder makes of float `(n, c, h, w)` at strides 2, 4, 8 and 16."""
+        raise NotImplementedError
+
+    def decode(self, scales: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return features at an eighth and at half of the size from those of four strides."""
+        x2, x4, x8, x16 = scales
+        y8 = self.merge8(x16, x8)
+        y2 = self.merge2(self.merge4(y8, x4), x2)
+        return y8, y2
+
+    def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features at an eighth and at half of the size of float `(n, c, h, w)`."""
+        return self.decode(self.scales(images))
+
+
+class Features(Pyramid):
     """Encoder and decoder of one kind of image.
 
     Parameters
@@ -85,48 +120,33 @@ class Features(nn.Module):
     def __init__(self, widths: Sequence[int], decoder: Sequence[int], channels: int) -> None:
         super().__init__()
         w2, w4, w8, w16 = widths
-        d8, d4, d2 = decoder
         self.stem = ConvBlock(channels, w2, 5, 2)
         self.layer4 = nn.Sequential(Residual(w2, w4, 2), Residual(w4, w4))
         self.layer8 = nn.Sequential(Residual(w4, w8, 2), Residual(w8, w8))
         self.layer16 = nn.Sequential(Residual(w8, w16, 2), Residual(w16, w16))
-        self.merge8 = Merge(w16, w8, d8)
-        self.merge4 = Merge(d8, w4, d4)
-        self.merge2 = Merge(d4, w2, d2)
+        self.add_decoder(widths, decoder)
 
-    def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return features at an eighth and at half of the size of float `(n, c, h, w)`."""
+    def scales(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return what the encoder makes of float `(n, c, h, w)` at strides 2, 4, 8 and 16."""
         x2 = self.stem(images)
         x4 = self.layer4(x2)
         x8 = self.layer8(x4)
-        x16 = self.layer16(x8)
-        y8 = self.merge8(x16, x8)
-        y2 = self.merge2(self.merge4(y8, x4), x2)
-        return y8, y2
+        return x2, x4, x8, self.layer16(x8)
 
 
-class CompactSiamese(Features):
-    """Localisation and damage from two images.
-
-    Parameters
-    ----------
-    widths
-        Channels at strides 2, 4, 8 and 16.
-    decoder
-        Channels of the decoder at strides 8, 4 and 2.
-    channels
-        Spectral channels of each image.
-    """
+class Siamese(Pyramid):
+    """The heads of two images that share encoder and decoder."""
 
     stride = 16
 
-    def __init__(
-        self,
-        widths: Sequence[int] = (24, 48, 96, 160),
-        decoder: Sequence[int] = (96, 64, 32),
-        channels: int = 3,
-    ) -> None:
-        super().__init__(widths, decoder, channels)
+    def add_heads(self, decoder: Sequence[int]) -> None:
+        """Add the layers that locate buildings and compare dates.
+
+        Parameters
+        ----------
+        decoder
+            Channels of the decoder at strides 8, 4 and 2.
+        """
         d8, _, d2 = decoder
         self.localisation = nn.Conv2d(d2, 4, 1)
         # Compare coarsely first: at an eighth of the size a shift of a few pixels is small.
@@ -135,8 +155,9 @@ class CompactSiamese(Features):
             ConvBlock(2 * d2 + d8, d8 // 2, 1), Residual(d8 // 2, d8 // 2)
         )
         self.damage = nn.Conv2d(d8 // 2, 4, 1)
-        initialise(self)
-        # Few pixels are buildings: start from that, not from even odds.
+
+    def expect_background(self) -> None:
+        """Start from few pixels being buildings, not from even odds."""
         nn.init.constant_(self.localisation.bias, -2.0)  # type: ignore[arg-type]
 
     def both(
@@ -166,8 +187,39 @@ class CompactSiamese(Features):
             `(n, 1, h, w)` building in pre, `(n, 1, h, w)` building in post, `(n, 4, h / 2, w / 2)`
             the four grades.
         """
-        (pre8, pre2), (post8, post2) = self.both(pre, post)
+        return self.heads(*self.both(pre, post))
+
+    def heads(
+        self, before: tuple[Tensor, Tensor], after: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the logits of `forward` from the features of each date."""
+        (pre8, pre2), (post8, post2) = before, after
         difference = self.compare8(torch.cat([pre8, post8], 1))
         context = functional.interpolate(difference, scale_factor=4.0, mode="nearest")
         damage = self.damage(self.compare2(torch.cat([pre2, post2, context], 1)))
         return self.locate(pre2), self.locate(post2), damage
+
+
+class CompactSiamese(Features, Siamese):
+    """Localisation and damage from two images.
+
+    Parameters
+    ----------
+    widths
+        Channels at strides 2, 4, 8 and 16.
+    decoder
+        Channels of the decoder at strides 8, 4 and 2.
+    channels
+        Spectral channels of each image.
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[int] = (24, 48, 96, 160),
+        decoder: Sequence[int] = (96, 64, 32),
+        channels: int = 3,
+    ) -> None:
+        super().__init__(widths, decoder, channels)
+        self.add_heads(decoder)
+        initialise(self)
+        self.expect_background()

@@ -14,6 +14,7 @@ from geodamage.errors import OptionError
 from geodamage.networks.compact import CompactSiamese
 from geodamage.networks.decoders import DecoderDesign
 from geodamage.networks.efficient_fpn import create_efficient_fpn
+from geodamage.networks.lite import LITES, LiteSiamese
 from geodamage.networks.timm_fpn import create_timm_fpn
 from geodamage.networks.two_sensors import POST_CHANNELS, PRE_CHANNELS, CompactTwoSensors
 from geodamage.networks.unets import UnetDesign, create_unet
@@ -142,6 +143,13 @@ def create_two_sensors(task: Task, *, pretrained: bool, **options: Any) -> nn.Mo
     return CompactTwoSensors(**options)
 
 
+def create_lite(name: str, task: Task, *, pretrained: bool, **options: Any) -> nn.Module:
+    """Create a siamese network with the encoder of an EfficientNet-Lite."""
+    if "decoder" in options:
+        options["decoder"] = checked_widths(options["decoder"], 3)
+    return LiteSiamese(name, pretrained=pretrained, **options)
+
+
 def create_segformer(task: Task, *, pretrained: bool) -> nn.Module:
     """Create MetaDamageNet's SegFormer."""
     from geodamage.networks.segformer import segformer_b0  # needs timm: a second to import
@@ -170,6 +178,12 @@ def fpn(name: str, *options: str) -> Blueprint:
     build = functools.partial(create_fpn, name)
     options = (*options, "drop_connect", "context", "mish")
     return Blueprint("open_cities", "global", ("localisation",), build, options)
+
+
+def lite(name: str) -> Blueprint:
+    """Return the blueprint of a siamese network with the encoder of an EfficientNet-Lite."""
+    build = functools.partial(create_lite, name)
+    return Blueprint("geodamage", "local", ("assess",), build, ("blocks", "decoder"))
 
 
 NARROW = DecoderDesign((32, 48, 64, 128, 256))
@@ -224,6 +238,9 @@ NETWORKS: Mapping[str, Blueprint] = {
         functools.partial(create_compact, widths=(16, 24, 48, 80), decoder=(48, 32, 16)),
         ("channels",),
     ),
+    "lite0": lite("lite0"),
+    "lite1": lite("lite1"),
+    "lite2": lite("lite2"),
     "compact_two_sensors": Blueprint(
         "geodamage",
         "local",
@@ -246,8 +263,9 @@ def create_network(name: str, *, task: str, pretrained: bool = False, **options:
         Whether the encoder starts from ImageNet; the weights are fetched where they are missing.
     **options
         U-Nets take `widths`, channels of the decoder at strides 1, 2, 4, 8 and 16. `"compact"`
-        takes those of `CompactSiamese`. Feature pyramids take `drop_connect`, `context` and
-        `mish`, and `"timm_fpn"` takes `encoder`, too: see `geodamage.networks.efficient_fpn`.
+        takes those of `CompactSiamese`; `"lite0"` and its like take `blocks` and `decoder` of
+        `LiteSiamese`. Feature pyramids take `drop_connect`, `context` and `mish`, and
+        `"timm_fpn"` takes `encoder`, too: see `geodamage.networks.efficient_fpn`.
 
     Returns
     -------
@@ -327,7 +345,7 @@ def network_facts(name: str, task: Task) -> NetworkFacts:
 
 def example(name: str, task: Task) -> tuple[Tensor, ...]:
     """Return what a network takes: one tensor, or two where it takes the dates apart."""
-    if name in ("compact", "compact_small"):
+    if name in ("compact", "compact_small") or name in LITES:
         return torch.zeros(1, 3, SIDE, SIDE), torch.zeros(1, 3, SIDE, SIDE)
     if name == "compact_two_sensors":
         return tuple(torch.zeros(1, n, SIDE, SIDE) for n in (PRE_CHANNELS, POST_CHANNELS))

@@ -12,6 +12,7 @@ from geodamage.options.kinds import (
     Numbers,
     Span,
     Text,
+    Whole,
 )
 from geodamage.options.option import Option, at
 
@@ -170,6 +171,36 @@ SCENES: tuple[Option, ...] = (
     Option(
         name="post_scale", kind=Span(), column=True, takers=("SceneOptions",),
         help="Values of the image after that become 0 and 255, where they are others.",
+        commands=("assess", "batch"),
+    ),
+    Option(
+        name="registration", kind=Choice(("measure", "apply", "off")), default="measure",
+        column=True, takers=("SceneOptions",), commands=("assess", "batch"),
+        help="Measure how far the image after lies off; apply: move it by that, too.",
+    ),
+    Option(
+        name="obscured", kind=Choice(("on", "off")), default="on", column=True,
+        takers=("SceneOptions",), commands=("assess", "batch"),
+        help="Look for cloud, smoke and constant fill, and grade nothing under them.",
+    ),
+    Option(
+        name="pre_unusable", kind=File(), column=True, takers=("SceneOptions",),
+        help="Raster or polygons of what is unusable in the image before.",
+        commands=("assess", "batch"),
+    ),
+    Option(
+        name="post_unusable", kind=File(), column=True, takers=("SceneOptions",),
+        help="Raster or polygons of what is unusable in the image after.",
+        commands=("assess", "batch"),
+    ),
+    Option(
+        name="unusable_band", kind=Whole(1), default=1, takers=("SceneOptions",),
+        help="Band of such a raster that is not 0 where it is unusable.",
+        commands=("assess", "batch"),
+    ),
+    Option(
+        name="seen_share", kind=Number(0, 1), default=0.5, column=True, takers=("SceneOptions",),
+        help="Share of a building that both images must show for a grade.",
         commands=("assess", "batch"),
     ),
     Option(

@@ -53,12 +53,15 @@ class Findings:
         Buildings with a grade; shares are of these.
     partial, not_assessed
         Buildings of which a part was seen (they have a grade), and without a grade.
+    outside
+        Of those without a grade: beyond the images or the area of interest.
     """
 
     grades: tuple[GradeTotal, ...]
     graded: int
     partial: int
     not_assessed: int
+    outside: int = 0
 
     @property
     def buildings(self) -> int:
@@ -90,7 +93,11 @@ def summarise(buildings: pd.DataFrame) -> Findings:
         for grade in GRADES
     )
     partial = int((buildings["status"] == "partial").fillna(False).sum())
-    return Findings(totals, graded, partial, len(buildings) - graded)
+    outside = 0
+    if "status_reason" in buildings:
+        reasons = buildings.loc[grades == 0, "status_reason"].astype("string").fillna("")
+        outside = int(reasons.str.startswith("outside_").sum())
+    return Findings(totals, graded, partial, len(buildings) - graded, outside)
 
 
 def codes(buildings: pd.DataFrame) -> npt.NDArray[np.uint8]:

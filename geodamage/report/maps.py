@@ -281,7 +281,9 @@ def _totals(figure: "Figure", view: View) -> None:
         for t in found.grades
     ]
     rows.append(("with a grade", f"{found.graded:,}", "", f"{found.area:,.0f}"))
-    rows.append(("not assessed", f"{found.not_assessed:,}", "", ""))
+    rows.append(("not assessed", f"{found.not_assessed - found.outside:,}", "", ""))
+    if found.outside:
+        rows.append(("outside the area", f"{found.outside:,}", "", ""))
     columns = (0.035, 0.19, 0.25, 0.33)
     top, step = 0.185, 0.0195
     for x, name in zip(columns, ("Grade", "Buildings", "Share", "Area, m²"), strict=True):

@@ -199,7 +199,7 @@ def _cards(view: View) -> list[dict[str, str]]:
     damaged = found.at_least(DamageGrade.MINOR)
     severe = found.at_least(DamageGrade.MAJOR)
     cards = [
-        _card(found.buildings, "buildings", _with_parts(view)),
+        _card(found.graded, f"{_noun(view)} assessed", _with_parts(view)),
         _card(damaged, "damaged", f"{_share(damaged, found.graded)}; minor, major or destroyed"),
         _card(severe, "major damage or destroyed", _share(severe, found.graded)),
         _card(f"{found.area:,.0f} m²", "under roofs with a grade", ""),
@@ -210,6 +210,11 @@ def _cards(view: View) -> list[dict[str, str]]:
     return cards
 
 
+def _noun(view: View) -> str:
+    """Return what the buildings are: those that a model found are candidates."""
+    return "candidates" if view.facts.get("candidates") is True else "buildings"
+
+
 def _card(value: int | str, label: str, note: str) -> dict[str, str]:
     text = value if isinstance(value, str) else f"{value:,}"
     return {"value": text, "label": label, "note": note}
@@ -217,9 +222,11 @@ def _card(value: int | str, label: str, note: str) -> dict[str, str]:
 
 def _with_parts(view: View) -> str:
     found = view.findings
+    hidden = found.not_assessed - found.outside
     notes = [
         f"{found.partial:,} seen in part" if found.partial else "",
-        f"{found.not_assessed:,} not assessed" if found.not_assessed else "",
+        f"{hidden:,} not assessed" if hidden else "",
+        f"{found.outside:,} outside the area" if found.outside else "",
     ]
     return ", ".join(note for note in notes if note)
 

@@ -23,7 +23,8 @@ from rasterio.features import rasterize
 from geodamage.errors import GeodamageWarning, OutputError
 from geodamage.grid import Grid, GsdRange
 from geodamage.scene.options import SceneOptions
-from geodamage.scene.scene import MISSING_POST, MISSING_PRE, OUTSIDE, Scene
+from geodamage.scene.pixels import MISSING_POST, MISSING_PRE, OUTSIDE
+from geodamage.scene.scene import Scene
 from geodamage.scene.sheets import pixel_coordinates
 from geodamage.windows import Window
 
@@ -71,7 +72,7 @@ class Imagery:
         """Open the images as a scene; what is odd about them was said when they were assessed."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", GeodamageWarning)
-            scene = Scene.open(self.pre, self.post, gsd=gsd, options=self.options)
+            scene = Scene.open(self.pre, self.post, gsd=gsd, options=self.options, examined=False)
         with scene:
             yield scene
 

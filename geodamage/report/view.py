@@ -372,11 +372,16 @@ def model_rows(facts: Mapping[str, Any]) -> list[Row]:
         "Ran on": model.get("provider"),
         "Test-time augmentation": model.get("tta"),
     }
-    return [(name, str(value)) for name, value in names.items() if value] + _scores(model)
+    return [(name, str(value)) for name, value in names.items() if value] + _scores(
+        model, by_footprints=bool(facts.get("footprints"))
+    )
 
 
-def _scores(model: Mapping[str, Any]) -> list[Row]:
-    """Return how a bundled model scored, by its card; other models are known by the sidecar."""
+def _scores(model: Mapping[str, Any], *, by_footprints: bool) -> list[Row]:
+    """Return how a bundled model scored, by its card; other models are known by the sidecar.
+
+    Given footprints are graded better than found buildings: each has its own figures.
+    """
     cards = (card for entry in list_models() for card in entry.cards)
     card = next((c for c in cards if c.sha256 and c.sha256 == model.get("sha256")), None)
     if card is None:
@@ -387,11 +392,14 @@ def _scores(model: Mapping[str, Any]) -> list[Row]:
         return rows
     where = f"{card.scores.get('data')}; {card.scores.get('date')}"
     rows.append(("Tested on", f"{test.get('buildings'):,} buildings held out ({where})"))
+    if by_footprints:
+        grades = [f"{k} {v}" for k, v in _part(test, "footprints_f1_per_grade").items()]
+        return [*rows, ("F1 of each grade, of footprints", _listed(grades))] if grades else rows
     figures = {
         "Buildings it finds": _percent(test.get("recall_iou50")),
         "Its buildings that are real": _percent(test.get("precision_iou50")),
         "xView2 score": test.get("xview2_score"),
-        "F1 of each grade": _listed(
+        "F1 of each grade, of found buildings": _listed(
             [f"{k} {v}" for k, v in _part(test, "building_f1_per_grade").items()]
         ),
     }
@@ -411,8 +419,14 @@ def run_rows(facts: Mapping[str, Any]) -> list[Row]:
         "A building is damaged from": thresholds.get("damaged"),
         "Smallest building": _with_unit(thresholds.get("min_area"), "m²"),
         "Grade decided by": facts.get("vote"),
+        "Hidden by cloud, smoke or fill": _hidden(_part(facts, "obscured")),
     }
     return [(name, str(value)) for name, value in names.items() if value]
+
+
+def _hidden(shares: Mapping[str, Any]) -> str | None:
+    told = [_percent(shares.get(f"ground_{role}")) for role in ("pre", "post")]
+    return f"{told[0]} of the ground before, {told[1]} after" if all(told) else None
 
 
 def warnings_of(view: View) -> list[str]:

@@ -2,12 +2,12 @@ from .options import SceneOptions as SceneOptions
 from .options import choose_bands as choose_bands
 from .options import options_given as options_given
 from .options import with_choices as with_choices
+from .pixels import MISSING_POST as MISSING_POST
+from .pixels import MISSING_PRE as MISSING_PRE
+from .pixels import OUTSIDE as OUTSIDE
+from .pixels import OUTSIDE_AOI as OUTSIDE_AOI
+from .pixels import Pixels as Pixels
 from .scene import COARSEST as COARSEST
 from .scene import LARGEST_REGION as LARGEST_REGION
-from .scene import MISSING_POST as MISSING_POST
-from .scene import MISSING_PRE as MISSING_PRE
-from .scene import OUTSIDE as OUTSIDE
-from .scene import OUTSIDE_AOI as OUTSIDE_AOI
 from .scene import SHORTEST_SIDE as SHORTEST_SIDE
-from .scene import Pixels as Pixels
 from .scene import Scene as Scene

@@ -39,6 +39,19 @@ class SceneOptions:
         The grid begins at a multiple of this many pixels.
     maps
         Saved probability maps to read beside the images.
+    registration
+        Whether the shift between both dates is measured, or applied, too: `measure`, `apply` or
+        `off`.
+    stands_shift
+        What the model stands of it, metres; None where nobody measured that.
+    obscured
+        Whether cloud, smoke and constant fill are looked for: `on` or `off`.
+    pre_unusable, post_unusable
+        Rasters or polygons of what is unusable in each image.
+    unusable_band
+        1-based band of such rasters.
+    seen_share
+        Share of a building that must be seen in both images to be graded.
     """
 
     pre_bands: tuple[int, ...] | None = None
@@ -52,6 +65,13 @@ class SceneOptions:
     maps: tuple[Path, ...] = ()
     post_scale: tuple[float, float] | None = None
     post_sensor: str = "optical"
+    registration: str = "measure"
+    stands_shift: float | None = None
+    obscured: str = "on"
+    pre_unusable: Path | None = None
+    post_unusable: Path | None = None
+    unusable_band: int = 1
+    seen_share: float = 0.5
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -143,6 +163,7 @@ def scene_options(
         pre_channels=len(card.pre_channels),
         post_channels=len(card.post_channels),
         snap=math.lcm(options.snap, card.stride),
+        stands_shift=card.stands_shift,
     )
 
 

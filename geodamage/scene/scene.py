@@ -12,7 +12,6 @@ import threading
 import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -28,21 +27,19 @@ from shapely.geometry.base import BaseGeometry
 from geodamage.errors import GeodamageWarning, GsdWarning, SceneError, SceneWarning
 from geodamage.grid import Grid, GsdRange, ground_area
 from geodamage.scene.aoi import read_aoi
+from geodamage.scene.examination import Examination, Ground, examine
+from geodamage.scene.hiding import Hiding
 from geodamage.scene.image import Image, Shift, crs_name, open_image
 from geodamage.scene.lattice import SLACK, working_lattice
 from geodamage.scene.options import SceneOptions, check_sensors, scene_options
+from geodamage.scene.pair import require_two_files
+from geodamage.scene.pixels import MISSING_POST, MISSING_PRE, OUTSIDE, OUTSIDE_AOI, Pixels
 from geodamage.scene.probability_maps import ProbabilityMap, open_map
 from geodamage.sources import Source
 from geodamage.windows import Window, mirror, round_down, round_up
 
 if TYPE_CHECKING:
     from geodamage.model.heads import Predictor
-
-#: Flags of `Pixels.missing`.
-MISSING_PRE = 1
-MISSING_POST = 2
-OUTSIDE_AOI = 4
-OUTSIDE = 8
 
 #: How many times coarser than the model's coarsest an image may be.
 COARSEST = 1.5
@@ -53,29 +50,6 @@ RATIO_ODD, RATIO_REFUSED = 1.5, 4.0
 #: Shortest side of an overlap, and largest region, in pixels.
 SHORTEST_SIDE = 8
 LARGEST_REGION = 50_000_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Pixels:
-    """What a scene holds in a window.
-
-    Attributes
-    ----------
-    pre, post
-        uint8 (channels, rows, columns); 0 where that image is missing. Of an image alone both are
-        the same array.
-    missing
-        uint8 (rows, columns), a sum of `MISSING_PRE`, `MISSING_POST`, `OUTSIDE_AOI` and
-        `OUTSIDE` (beyond the overlap of the images, so mirrored).
-    maps
-        uint8 (maps, rows, columns): saved probabilities in steps of 1/250, 255 where there is
-        none; None where the scene has no such map.
-    """
-
-    pre: npt.NDArray[np.uint8]
-    post: npt.NDArray[np.uint8]
-    missing: npt.NDArray[np.uint8]
-    maps: npt.NDArray[np.uint8] | None = None
 
 
 class Scene:
@@ -118,11 +92,13 @@ class Scene:
         self._maps = tuple(maps)
         self._reading = threading.Lock()  # GDAL crashes where a file is closed under a reader
         self._is_closed = False
+        self._hiding = Hiding(options, is_pair=post is not None)
         self._sensors = ("optical", options.post_sensor)
         self._notes: list[tuple[str, type[GeodamageWarning]]] = [
             (note, SceneWarning) for image in self._images for note in image.notes
         ]
         self.post_shift = None
+        self._examined = Examination()
         self._check_gsd(gsd)
         last = self._images[-1]
         self._lattice = working_lattice(pre.first.grid, pre.gsd, _meeting_point(pre, last), gsd)
@@ -149,6 +125,7 @@ class Scene:
         model: "Predictor | None" = None,
         gsd: GsdRange | None = None,
         options: SceneOptions = SceneOptions(),
+        examined: bool = True,
     ) -> Self:
         """Open a pair of images, or one, and lay the working grid over their overlap.
 
@@ -164,6 +141,9 @@ class Scene:
             unless given.
         options
             How to read them.
+        examined
+            Look at the images first: whether they are a pair, and how they lie. Without it, a scene
+            that was examined before is opened again, for its pixels.
 
         Raises
         ------
@@ -217,7 +197,13 @@ class Scene:
                 maps.append(open_map(path))
                 opened.callback(maps[-1].close)
             first, second = images[0], images[1] if len(images) > 1 else None
+            if second is not None and examined:
+                require_two_files(*([tile.name for tile in image.tiles] for image in images))
             scene = cls(first, second, gsd=gsd, options=options, maps=maps)
+            scene._hiding.open(scene._lattice)
+            opened.callback(scene._hiding.close)
+            if examined:
+                scene._examine(options)
             for text, category in scene._notes:
                 warnings.warn(text, category, stacklevel=2)
             opened.pop_all()  # the scene closes them
@@ -232,6 +218,11 @@ class Scene:
     def warnings(self) -> list[str]:
         """What a user should know of the pair."""
         return [text for text, _ in self._notes]
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is worth a line, and is no doubt: how the images lie to each other."""
+        return self._examined.remarks
 
     def __enter__(self) -> Self:
         return self
@@ -248,7 +239,7 @@ class Scene:
         """Close the files, when a read in progress is done; what was read stays."""
         with self._reading:
             self._is_closed = True
-            for opened in (*self._images, *self._maps):
+            for opened in (*self._images, *self._maps, self._hiding):
                 opened.close()
 
     def read(self, window: Window) -> Pixels:
@@ -310,6 +301,23 @@ class Scene:
         maps = None if found.maps is None else found.maps[:, rows, columns]
         return Pixels(pre, post, missing, maps)
 
+    @property
+    def margin(self) -> int:
+        """Pixels around a window that `mark` has to see."""
+        return self._hiding.margin
+
+    def mark(self, pixels: Pixels, window: Window) -> Pixels:
+        """Return pixels with flags where something hides the ground.
+
+        Parameters
+        ----------
+        pixels, window
+            As they were read; what is said of the outer `margin` pixels may be wrong.
+        """
+        marked = self._hiding.mark(pixels, window)
+        with self._reading:
+            return self._hiding.mark_unusable(marked, window, self._origin, self._lattice)
+
     def _outside_aoi(self, window: Window) -> npt.NDArray[np.bool_]:
         burnt: npt.NDArray[np.uint8] = rasterize(
             [(self._aoi_pixels, 1)],
@@ -340,7 +348,16 @@ class Scene:
             "region": list(self.grid.window_bounds(self.region)),
             "overlap_km2": round(ground_area(overlap, self.grid.crs) / 1e6, 6),
             "aoi": None if self._aoi_path is None else str(self._aoi_path),
+            **self._hiding.facts(),
+            **self._examined.facts,
         }
+
+    def _examine(self, options: SceneOptions) -> None:
+        """Look at blocks of the images, and note what is doubtful."""
+        ground = Ground(self._lattice, self._origin, self.grid, self.extent)
+        self._examined = examine(self._images, ground, options)
+        self._notes += [(text, SceneWarning) for text in self._examined.doubts]
+        self.post_shift = self._examined.shift
 
     def _check_gsd(self, gsd: GsdRange) -> None:
         found = "grades" if len(self._images) > 1 else "buildings"

@@ -6,7 +6,7 @@ from scipy import ndimage
 
 import geodamage.buildings.components
 from geodamage.buildings.components import Components
-from geodamage.scene.scene import MISSING_POST, OUTSIDE_AOI
+from geodamage.scene.pixels import MISSING_POST, MISSING_PRE, OUTSIDE_AOI
 from geodamage.windows import Window
 from tests.fakes import SMALL, cut_strips, strip_of
 
@@ -155,10 +155,11 @@ def test_corners_do_not_join():
 
 def test_pixels_that_were_not_seen_are_in_no_component():
     whole = strip_with(np.ones((6, 6), bool))
-    whole.missing[2, :] = MISSING_POST
+    whole.missing[2, :] = MISSING_PRE
+    whole.missing[0, 0] = MISSING_POST  # the image before shows it
     whole.missing[:, 3] = OUTSIDE_AOI
     parts, _ = run(whole, [2], [3])
-    assert_same(parts, whole.missing == 0)
+    assert_same(parts, (whole.missing & (MISSING_PRE | OUTSIDE_AOI)) == 0)
     assert len(parts) == 4
 
 

@@ -22,7 +22,7 @@ from geodamage.errors import OptionError
 from geodamage.fields import NAMES, conform
 from geodamage.grid import WGS84, Grid
 from geodamage.prediction import NEAR_MISSING, Strip
-from geodamage.scene.scene import MISSING_PRE
+from geodamage.scene.pixels import MISSING_PRE
 from tests.fakes import SMALL, TRANSFORM, UTM, cut_strips, make_card, pixel_box, strip_of
 
 ALL = BuildingOptions(min_area=0.0)

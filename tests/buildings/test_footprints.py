@@ -16,7 +16,13 @@ from geodamage.fields import NAMES, conform
 from geodamage.grid import WGS84, Grid
 from geodamage.model.heads import Heads, probabilities
 from geodamage.prediction import Strip
-from geodamage.scene.scene import MISSING_POST, MISSING_PRE, OUTSIDE_AOI
+from geodamage.scene.pixels import (
+    MISSING_POST,
+    MISSING_PRE,
+    OBSCURED_POST,
+    OBSCURED_PRE,
+    OUTSIDE_AOI,
+)
 from geodamage.windows import Window
 from tests.fakes import (
     SMALL,
@@ -315,13 +321,16 @@ CAUSES = [
     (MISSING_PRE, "nodata_pre"),
     (MISSING_POST, "nodata_post"),
     (OUTSIDE_AOI, "outside_aoi"),
+    (OBSCURED_PRE, "obscured_pre"),
+    (OBSCURED_POST, "obscured_post"),
 ]
-#: Hidden columns of twenty; 0.9 is well seen, under 0.1 is not assessed.
+#: Hidden columns of twenty; 0.9 is well seen, under a half is not assessed.
 HIDDEN = [
     (1, "assessed"),
     (2, "assessed"),
     (3, "partial"),
-    (17, "partial"),
+    (10, "partial"),
+    (11, "not_assessed"),
     (19, "not_assessed"),
     (20, "not_assessed"),
 ]
@@ -371,7 +380,7 @@ def test_what_lies_beyond_the_area_of_interest_is_told():
 
 
 def test_a_collection_beyond_the_edge_has_a_reason():
-    box = pixel_box(5, 55, 10, 20)
+    box = pixel_box(5, 47, 10, 20)
     mixed = shapely.GeometryCollection([box, Point(box.bounds[0] - 1, box.bounds[1])])
     found = grade(given_footprints(mixed), town()).iloc[0]
     assert found.status == "partial"

@@ -228,3 +228,36 @@ def test_a_card_that_is_nested_too_deep_is_refused(depth):
     text = json.dumps(values | {"scores": "HERE"})
     with pytest.raises(ModelError, match=r"m\.onnx: its card is"):
         Card.from_json(text.replace('"HERE"', '{"a":' * depth + "1" + "}" * depth), "m.onnx")
+
+
+def robustness(*kappas, base=0.80):
+    """Return the scores of a card of a model that was shifted by 4, 8, 16 and 32 pixels."""
+    rows = {"as it is": base} | {
+        f"shift of {n} pixels": kappa for n, kappa in zip((4, 8, 16, 32), kappas, strict=False)
+    }
+    names = ("footprints_quadratic_kappa", "footprints_binary_damaged_f1")
+    return {"robustness": {row: dict.fromkeys(names, value) for row, value in rows.items()}}
+
+
+@pytest.mark.parametrize(
+    ("scores", "metres"),
+    [
+        (robustness(0.80, 0.79, 0.78, 0.70), 8.0),
+        (robustness(0.81, 0.76, 0.80, 0.80), 2.0),
+        (robustness(0.70), 0.0),
+        ({}, None),
+        ({"robustness": {"as it is": {"footprints_quadratic_kappa": "high"}}}, None),
+        ({"robustness": 3}, None),
+    ],
+)
+def test_a_card_says_which_shift_its_model_stands(scores, metres):
+    assert make_card(scores=scores, gsd_native=0.5).stands_shift == metres
+
+
+@pytest.mark.parametrize(
+    ("scores", "share"),
+    [({"test": {"precision_iou50": 0.48}}, 0.48), ({"test": 1}, None), ({}, None),
+     ({"test": {"precision_iou50": 4}}, None)],
+)  # fmt: skip
+def test_a_card_says_how_many_candidates_are_buildings(scores, share):
+    assert make_card(scores=scores).precision_iou50 == share

@@ -35,6 +35,9 @@ STATED = {
 }
 
 
+OURS = ("compact", "compact_small", "compact_two_sensors")
+
+
 def on_meta(name, task, **options):
     with torch.device("meta"):
         return create_network(name, task=task, **options)
@@ -62,7 +65,7 @@ def test_the_list_has_each_network_of_each_task():
     for facts in networks:
         assert facts.parameters > 4e5
         assert 10 < facts.gflop < 3000
-        own = dict.fromkeys(("compact", "compact_small", "compact_two_sensors"), 16)
+        own = dict.fromkeys((*OURS, "lite0", "lite1", "lite2"), 16)
         assert facts.stride == (own | {"segformer_b0": 1}).get(facts.name, 32)
 
 

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from PyQt6 import QtCore, QtGui, QtNetwork, QtTest, QtWidgets
+from PyQt6 import QtCore, QtGui, QtNetwork, QtTest, QtWidgets, QtXml
 
 FOLDER = Path(__file__).resolve().parents[2] / "qgis_plugin"
 STOOD_IN = ("qgis", "osgeo", "processing")
@@ -80,7 +80,7 @@ def stand_in():
     # Source: QGIS's python/PyQt6: what Qt 6 moved to QtGui is in QtWidgets, too.
     for name in ("QAction", "QActionGroup", "QShortcut"):
         setattr(QtWidgets, name, getattr(QtGui, name))
-    for module in (QtCore, QtGui, QtNetwork, QtTest, QtWidgets):
+    for module in (QtCore, QtGui, QtNetwork, QtTest, QtWidgets, QtXml):
         name = module.__name__.rpartition(".")[2]
         sys.modules[f"qgis.PyQt.{name}"] = module
         setattr(package, name, module)

@@ -74,3 +74,10 @@ def test_what_is_drawn_keeps_within_its_bounds(vertices, most, most_vertices):
     assert list(drawn) == sorted(set(drawn))
     if most > 0 and 0 < count[4] <= most_vertices:
         assert 4 in drawn
+
+
+@pytest.mark.parametrize(("reason", "outside"), [("outside_aoi", 1), ("obscured_post", 0)])
+def test_what_lies_outside_is_counted_apart(buildings, reason, outside):
+    buildings["status_reason"] = [None, "too_small", None, None, reason, None]
+    assert summarise(buildings).outside == outside
+    assert summarise(buildings.drop(columns="status_reason")).outside == 0

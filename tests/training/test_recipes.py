@@ -14,6 +14,7 @@ from torch import nn
 
 from geodamage.networks import create_network
 from geodamage.networks.compact import CompactSiamese
+from geodamage.networks.lite import LITES, LiteSiamese
 from geodamage.networks.two_sensors import CompactTwoSensors
 from geodamage.xbd.folders import find_pairs
 from sample_data.pairs import make_pairs
@@ -81,7 +82,7 @@ STANDING_IN = [
 ]  # fmt: skip
 OTHERS = ["meta_learning", "siamese_resnet50", "siamese_resnet50_skips", "compact"]
 OTHERS += ["accurate", "fast", "accurate_second", "fast_second", "fast_student"]
-OTHERS += ["kd_compact", "kd_compact_small", "kd_ensemble", "cross_modal_assess"]
+OTHERS += ["kd_compact", "kd_compact_small", "kd_ensemble", "cross_modal_assess", "lite0"]
 #: Published with 16 bit arithmetic (apex O1, or a scaler); these are not.
 IN_FULL = [
     "kd_building",
@@ -277,6 +278,8 @@ def small(recipe):
 
 
 def tiny_network(name, *, task, pretrained=False):
+    if name in LITES:
+        return LiteSiamese(name, blocks=6, decoder=(16, 16, 16))
     if name in COMPACT:
         # Not narrower: on a CPU torch 2.15 writes past its memory in the gradient of a 1 x 1
         # convolution of stride 2 in channels_last with fewer than 16 channels.

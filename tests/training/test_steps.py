@@ -14,9 +14,10 @@ from tests.training.small_runs import (
     options_of,
     write_set,
 )
+from training.optimisers import prepare_mode
 from training.recipe import Recipe
 from training.state import Place
-from training.steps import Work, prepare_mode, split_batch, train, update_average
+from training.steps import Work, split_batch, train, update_average
 from training.train import set_up
 
 pytestmark = pytest.mark.usefixtures("tiny")

@@ -21,8 +21,10 @@ from geodamage.networks.conventions import Exported
 from training.predictor import EvenDamage, Trained, load_predictor, read_trained
 from training.teaching.answers import Answer, TeacherError, read_heads, read_logits
 
+#: Those that both dates pass as one batch.
+BOTH = ("layer16", "encoder.layers.3")
 #: Layers whose output are the features of an encoder: of the U-Nets, of MetaDamageNet's, ours.
-DEEPEST = ("conv5", "unet.conv5", "layer16")
+DEEPEST = ("conv5", "unet.conv5", *BOTH)
 
 
 class Teacher(nn.Module):
@@ -175,7 +177,7 @@ def deepest(network: nn.Module) -> tuple[nn.Module, bool]:
     """
     for path in DEEPEST:
         with contextlib.suppress(AttributeError):
-            return network.get_submodule(path), path == "layer16"
+            return network.get_submodule(path), path in BOTH
     raise TeacherError(
         f"distil_feature: the encoder of {type(network).__name__} has no known last stage; leave "
         "out distil_feature"

@@ -22,6 +22,7 @@ from qgis.core import (
     QgsRasterLayer,
     QgsVectorLayer,
 )
+from qgis.PyQt.QtXml import QDomDocument
 
 from geodamage_qgis.errors import PluginError
 from geodamage_qgis.program.facts import Facts, fact_rows, read_facts, sidecar_path
@@ -158,15 +159,28 @@ def apply_styles(layer: QgsVectorLayer) -> None:
         if name not in manager.styles():
             manager.addStyleFromLayer(name)
         manager.setCurrentStyle(name)
-        message, loaded = layer.loadNamedStyle(str(STYLES / file))
-        if not loaded:
-            raise PluginError(f"style {file} cannot be read: {message}; install the plugin again")
+        _read_style(layer, STYLES / file)
         _store_style(layer, name, default=name == first)
     manager.setCurrentStyle(first)
     for name in set(manager.styles()) - set(STYLE_FILES):
         if name in ("default", ""):
             manager.removeStyle(name)
     layer.triggerRepaint()
+
+
+def _read_style(layer: QgsVectorLayer, path: Path) -> None:
+    """Give a layer the style of a file; `loadNamedStyle` would take the one of its GeoPackage."""
+    document = QDomDocument()
+    try:
+        found = document.setContent(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PluginError(f"{path} cannot be read: {error}; install the plugin again") from error
+    # Qt says what it found in one way up to 6.4, and in another after it.
+    if not (found[0] if isinstance(found, tuple) else found):
+        raise PluginError(f"{path} is no style; install the plugin again")
+    loaded, message = layer.importNamedStyle(document)
+    if not loaded:
+        raise PluginError(f"{path} is no style: {message}; install the plugin again")
 
 
 def _store_styles(layer: QgsVectorLayer) -> None:

@@ -104,16 +104,19 @@ def test_a_geopackage_is_drawn_so_without_the_plugin(project, result):
     titles = [rule.label() for rule in plain.renderer().rootRule().children()]
     assert titles[:4] == ["no damage", "minor damage", "major damage", "destroyed"]
     assert set(plain.listStylesInDatabase()[2]) == set(STYLE_FILES)
-    # Once is enough, and what is stored is no layer of the file.
-    load_result(result)
+    # Once is enough, and what is stored is no layer of the file. QGIS has the stored style first.
+    layer = load_result(result)
+    assert layer.styleManager().setCurrentStyle("colour-blind safe")
+    symbol = layer.renderer().rootRule().children()[3].symbol()
+    assert symbol.symbolLayers()[-1].color().name() == "#225ea8"
     assert len(plain.listStylesInDatabase()[2]) == len(STYLE_FILES)
     assert vector_path(plain) == str(result)
 
 
 def test_a_result_that_replaces_another_has_the_styles_too(project, sample):
-    path = sample.assess("again.gpkg")
+    path = sample.assess("replaced.gpkg")
     load_result(path)
-    sample.assess("again.gpkg", "--overwrite")
+    sample.assess("replaced.gpkg", "--overwrite")
     load_result(path)
     project.clear()
     assert len(QgsVectorLayer(str(path), "plain", "ogr").listStylesInDatabase()[2]) == 2

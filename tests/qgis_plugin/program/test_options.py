@@ -21,12 +21,12 @@ OFFERED = {
     "assess": (
         commands.AssessParameters,
         {"pre", "post"},
-        {"post_bands", "post_scale", "progress", "quiet", "verbose"},
+        {"ids_from", "post_bands", "post_scale", "progress", "quiet", "verbose"},
     ),
     "buildings": (
         commands.BuildingsParameters,
         {"image"},
-        {"tta_scales", "progress", "quiet", "verbose"},
+        {"ids_from", "tta_scales", "progress", "quiet", "verbose"},
     ),
     "batch": (
         commands.BatchParameters,

@@ -1,0 +1,312 @@
+r"""Measure what the product says of pairs that it cannot, or can hardly, grade.
+
+    python -m benchmarks.trust GEOTIFFS XBD/labels training/recipes/compact.csv --model fast
+
+GEOTIFFS holds the pairs as `geodamage georeference` writes them. Each condition changes the pairs
+of one part of the split, assesses them with the label polygons as footprints, and prints a row:
+kappa of what was graded, what was not assessed (of footprints at least 80 % under what was drawn,
+and of those in clear ground), warnings, and measured shifts. Clouds come from `benchmarks.clouds`,
+which the detector has not learnt from. Nothing is chosen here. `--only` takes some conditions.
+"""
+
+import argparse
+import csv
+import json
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import geopandas as gpd
+import numpy as np
+import rasterio
+import rasterio.features
+import shapely
+from affine import Affine
+
+from benchmarks.clouds import clouded
+from geodamage.assessment import Job, assess
+from geodamage.buildings.footprints import coverage
+from geodamage.damage import LABELS
+from geodamage.errors import GeodamageError, GeodamageWarning
+from geodamage.scene.options import SceneOptions
+from geodamage.scores.buildings import quadratic_kappa
+
+COLUMNS = (
+    "", "pairs", "kappa", "graded", "covered", "not assessed", "clear", "not assessed",
+    "refused", "warned", "shift known", "within 1 m",
+)  # fmt: skip
+
+GRADES = {label: int(grade) for grade, label in LABELS.items() if int(grade) > 0}
+
+
+class Shot(NamedTuple):
+    """An image, and how it is written.
+
+    Attributes
+    ----------
+    pixels
+        (channels, rows, columns).
+    profile
+        Of rasterio.
+    """
+
+    pixels: np.ndarray
+    profile: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A pair, changed.
+
+    Attributes
+    ----------
+    pre, post
+        The images.
+    covered
+        Share of the ground that is hidden, 0-1 (rows, columns); None where nothing is.
+    moved
+        Metres (east, north) that post was moved by.
+    options
+        How the scene is read.
+    """
+
+    pre: Shot
+    post: Shot
+    covered: np.ndarray | None = None
+    moved: tuple[float, float] | None = None
+    options: SceneOptions = field(default_factory=SceneOptions)
+
+
+Change = Callable[[Shot, Shot, np.random.Generator], Case]
+
+
+def veiled(share: float) -> Change:
+    """Return clouds over a share of post."""
+
+    def change(pre: Shot, post: Shot, rng: np.random.Generator) -> Case:
+        image, opacity = clouded(rng, post.pixels.transpose(1, 2, 0), share)
+        return Case(pre, Shot(image.transpose(2, 0, 1), post.profile), opacity)
+
+    return change
+
+
+def striped(value: int) -> Change:
+    """Return three stripes of one value across post, without a tag."""
+
+    def change(pre: Shot, post: Shot, rng: np.random.Generator) -> Case:
+        covered = np.zeros(post.pixels.shape[1:])
+        for first in rng.integers(0, len(covered) - 60, 3):
+            covered[first : first + 60] = 1
+        pixels = np.where(covered > 0, np.uint8(value), post.pixels)
+        return Case(pre, Shot(pixels, post.profile), covered)
+
+    return change
+
+
+def moved(pixels: float, registration: str = "measure", *, metres: bool = False) -> Change:
+    """Return post moved along one of four axes."""
+
+    def change(pre: Shot, post: Shot, rng: np.random.Generator) -> Case:
+        own = post.profile["transform"]
+        ground = _ground(post)
+        length = pixels / ground[0] if metres else pixels
+        right, down = [(1, 0), (0, 1), (-1, 0), (0, -1)][int(rng.integers(4))]
+        profile = post.profile | {
+            "transform": own @ Affine.translation(right * length, down * length)
+        }
+        east, north = right * length * ground[0], -down * length * ground[1]
+        options = SceneOptions(registration=registration)
+        return Case(pre, Shot(post.pixels, profile), None, (-east, -north), options)
+
+    return change
+
+
+def _ground(shot: Shot) -> tuple[float, float]:
+    """Return metres per pixel, across and down, of an image in degrees."""
+    transform: Affine = shot.profile["transform"]
+    down = abs(transform.e) * 111_320
+    return transform.a * 111_320 * np.cos(np.radians(transform.f)), down
+
+
+def scaled(dtype: str, gain: float, offset: float = 0.0) -> Change:
+    """Return both images in another type."""
+
+    def change(pre: Shot, post: Shot, rng: np.random.Generator) -> Case:
+        del rng
+        shots = [
+            Shot((s.pixels * gain + offset).astype(dtype), s.profile | {"dtype": dtype})
+            for s in (pre, post)
+        ]
+        return Case(*shots)
+
+    return change
+
+
+CONDITIONS: dict[str, Change] = {
+    "as it is": lambda pre, post, rng: Case(pre, post),
+    "cloud, all": veiled(0.97),
+    "cloud, 60 %": veiled(0.6),
+    "cloud, 30 %": veiled(0.3),
+    "white stripes": striped(255),
+    "grey stripes": striped(128),
+    "black stripes": striped(0),
+    "same image": lambda pre, post, rng: Case(pre, pre),
+    "swapped": lambda pre, post, rng: Case(post, pre),
+    **{f"shift {n} px": moved(n) for n in (5, 10, 20, 40)},
+    **{f"shift {n} m": moved(n, metres=True) for n in (5, 10, 20, 40)},
+    "shift 20 m, applied": moved(20, "apply", metres=True),
+    "16 bits, times 8": scaled("uint16", 8),
+    "16 bits, times 3 plus 500": scaled("uint16", 3, 500),
+    "16 bits, dark": scaled("uint16", 0.35 * 257),
+    "float, 0 to 1": scaled("float32", 1 / 255),
+}
+
+
+@dataclass
+class Row:
+    """What came of one condition."""
+
+    name: str
+    pairs: int = 0
+    refused: int = 0
+    warned: int = 0
+    known: int = 0
+    close: int = 0
+    measured: int = 0
+    truth: list[int] = field(default_factory=list)
+    grades: list[int] = field(default_factory=list)
+    covered: list[bool] = field(default_factory=list)
+    clear: list[bool] = field(default_factory=list)
+
+    def text(self) -> str:
+        """Return the row in Markdown."""
+        truth, grades = np.array(self.truth), np.array(self.grades)
+        graded = grades > 0
+        kappa = quadratic_kappa(truth[graded], grades[graded]) if graded.any() else None
+        cells = [
+            self.name, self.pairs, _figure(kappa), int(graded.sum()),
+            len(self.covered), _figure(_mean(self.covered)), len(self.clear),
+            _figure(_mean(self.clear)), self.refused, self.warned,
+            f"{self.known} of {self.measured}", f"{self.close} of {self.known}",
+        ]  # fmt: skip
+        return f"| {' | '.join(map(str, cells))} |"
+
+
+def _mean(values: Sequence[bool]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+def _figure(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.3f}"
+
+
+def truth_of(labels: Path, name: str) -> gpd.GeoDataFrame:
+    """Return the labelled buildings of a pair that have a grade."""
+    stated = json.loads((labels / f"{name}_post_disaster.json").read_text())["features"]["lng_lat"]
+    rows = [(feature["properties"], shapely.from_wkt(feature["wkt"])) for feature in stated]
+    kept = [(facts["uid"], GRADES[facts["subtype"]], shape)
+            for facts, shape in rows if facts.get("subtype") in GRADES]  # fmt: skip
+    ids, grades, shapes = zip(*kept, strict=True) if kept else ((), (), ())
+    return gpd.GeoDataFrame({"uid": ids, "grade": grades}, geometry=list(shapes), crs=4326)
+
+
+def read_shot(path: Path) -> Shot:
+    """Read an image of a pair."""
+    with rasterio.open(path) as dataset:
+        kept = ("crs", "transform", "width", "height", "count", "dtype")
+        return Shot(dataset.read(), {key: dataset.profile[key] for key in kept})
+
+
+def run_case(case: Case, truth: gpd.GeoDataFrame, model: str, row: Row, base: Any) -> Any:
+    """Assess a case and count what came of it; return what the sidecar says of registration."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{name}.tif" for name in ("one", "two")]
+        for path, shot in zip(paths, (case.pre, case.post), strict=True):
+            with rasterio.open(path, "w", driver="GTiff", **shot.profile) as dataset:
+                dataset.write(shot.pixels)
+        footprints = Path(folder) / "truth.geojson"
+        truth.to_file(footprints)
+        output = Path(folder) / "found.geojson"
+        job = Job(pre=paths[0], post=paths[1], output=output, model=model, scene=case.options,
+                  footprints=footprints, id_field="uid")  # fmt: skip
+        row.pairs += 1
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", GeodamageWarning)
+                for _ in assess(job):
+                    pass
+        except GeodamageError:
+            row.refused += 1
+            return None
+        facts = json.loads(Path(f"{output}.json").read_text())
+        found = gpd.read_file(output, ignore_geometry=True).set_index("building_id")
+    row.warned += bool(facts["warnings"])
+    registration = facts["scene"]["registration"]
+    if case.moved is not None and base is not None and "east_m" in base:
+        row.measured += 1
+        if "east_m" in registration:
+            row.known += 1
+            off = [registration[key] - base[key] - by
+                   for key, by in zip(("east_m", "north_m"), case.moved, strict=True)]  # fmt: skip
+            row.close += bool(np.hypot(*off) <= 1)
+    transform, size = case.post.profile["transform"], case.post.pixels.shape[1:]
+    for uid, grade, shape in zip(truth["uid"], truth["grade"], truth.geometry, strict=True):
+        said = found.loc[uid]
+        is_blank = said["status"] == "not_assessed"
+        row.truth.append(int(grade))
+        row.grades.append(0 if is_blank else int(said["damage_class"]))
+        hidden = 0.0
+        if case.covered is not None:
+            cover = coverage(shape, transform, size, 1)
+            hidden = float((cover * (case.covered >= 0.9)).sum() / max(cover.sum(), 1))
+        if hidden >= 0.8:
+            row.covered.append(bool(is_blank))
+        elif hidden == 0 and not str(said["status_reason"]).startswith(("nodata", "outside")):
+            row.clear.append(bool(is_blank))
+    return registration
+
+
+def names_of(split: Path, part: str) -> Iterator[str]:
+    """Yield the pairs of a part of a split."""
+    with split.open(encoding="utf-8", newline="") as file:
+        yield from (row["pair"] for row in csv.DictReader(file) if row["part"] == part)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table in Markdown."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("geotiffs", type=Path)
+    parser.add_argument("labels", type=Path)
+    parser.add_argument("split", type=Path)
+    parser.add_argument("--part", default="test")
+    parser.add_argument("--model", default="fast")
+    parser.add_argument("--only", nargs="*", default=list(CONDITIONS), choices=list(CONDITIONS))
+    parser.add_argument("--pairs", type=int, help="the first so many alone")
+    options = parser.parse_args(arguments)
+    rows = [Row(name) for name in options.only]
+    for number, name in enumerate(list(names_of(options.split, options.part))[: options.pairs]):
+        paths = [options.geotiffs / f"{name}_{date}_disaster.tif" for date in ("pre", "post")]
+        truth = truth_of(options.labels, name)
+        if not all(path.is_file() for path in paths) or truth.empty:
+            print(f"{name}: no GeoTIFF, or no building with a grade", file=sys.stderr)
+            continue
+        pre, post = map(read_shot, paths)
+        base = None
+        for row in rows:
+            case = CONDITIONS[row.name](pre, post, np.random.default_rng(number))
+            found = run_case(case, truth, options.model, row, base)
+            base = found if row.name == "as it is" else base
+        print(name, file=sys.stderr, flush=True)
+    print(f"| {' | '.join(COLUMNS)} |\n|---{'|--:' * (len(COLUMNS) - 1)}|")
+    for row in rows:
+        print(row.text())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""What hides the ground of a scene: found by the detector, and named by the user."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from geodamage.scene.lattice import Lattice
+from geodamage.scene.obscured import CELL, MARGIN, hidden
+from geodamage.scene.options import SceneOptions
+from geodamage.scene.pixels import (
+    MISSING_POST,
+    MISSING_PRE,
+    OBSCURED_POST,
+    OBSCURED_PRE,
+    Pixels,
+)
+from geodamage.scene.unusable import Unusable, open_unusable
+from geodamage.windows import Window
+
+#: Flags of a date where something hides the ground, and where it has no data.
+_DATES = ((OBSCURED_PRE, MISSING_PRE), (OBSCURED_POST, MISSING_POST))
+
+
+class Hiding:
+    """Puts flags on pixels of a scene where something hides the ground.
+
+    Parameters
+    ----------
+    options
+        Of the scene.
+    is_pair
+        Whether it has two images.
+    """
+
+    def __init__(self, options: SceneOptions, *, is_pair: bool) -> None:
+        self._options = options
+        self._dates = _DATES if is_pair else _DATES[:1]
+        # Two sensors are not compared: constant fill of the first is all that can be found.
+        self._compared = len(self._dates) if options.post_sensor == "optical" else 1
+        self._unusable: list[tuple[int, int, Unusable]] = []
+
+    @property
+    def margin(self) -> int:
+        """Pixels around a window that `mark` has to see."""
+        return MARGIN + CELL if self._options.obscured == "on" else 0
+
+    def open(self, lattice: Lattice) -> None:
+        """Open what the user calls unusable.
+
+        Raises
+        ------
+        OptionError, SceneError, SceneReadError
+            If a file cannot be used.
+        """
+        options = self._options
+        paths = (options.pre_unusable, options.post_unusable)
+        for flags, path in zip(self._dates, paths, strict=False):
+            if path is not None:
+                unusable = open_unusable(path, lattice, options.unusable_band)
+                self._unusable.append((*flags, unusable))
+
+    def close(self) -> None:
+        """Close the files."""
+        for *_, unusable in self._unusable:
+            unusable.close()
+
+    def mark(self, pixels: Pixels, window: Window) -> Pixels:
+        """Return the pixels of a window with flags by what they look like."""
+        if self._options.obscured == "off":
+            return pixels
+        missing = pixels.missing.copy()
+        self._mark_obscured(pixels, window, missing)
+        return replace(pixels, missing=missing)
+
+    def mark_unusable(
+        self, pixels: Pixels, window: Window, origin: Window, lattice: Lattice
+    ) -> Pixels:
+        """Return pixels with flags by the user's files; of a grid that begins at `origin`."""
+        if not self._unusable:
+            return pixels
+        missing = pixels.missing.copy()
+        place = window.shift(origin.row, origin.column)
+        for flag, absent, unusable in self._unusable:
+            found = unusable.read(lattice, place)
+            missing[found & ((missing & absent) == 0)] |= np.uint8(flag)
+        return replace(pixels, missing=missing)
+
+    def _mark_obscured(
+        self, pixels: Pixels, window: Window, missing: npt.NDArray[np.uint8]
+    ) -> None:
+        # Cells lie on the lattice: what is left beside whole ones belongs to the margin.
+        top, left = -window.row % CELL, -window.column % CELL
+        height = (window.height - top) // CELL * CELL
+        width = (window.width - left) // CELL * CELL
+        cut = slice(top, top + height), slice(left, left + width)
+        images = [image[:, *cut] for image in (pixels.pre, pixels.post)[: self._compared]]
+        dates = self._dates[: self._compared]
+        found = hidden(images, [(missing[cut] & absent) > 0 for _, absent in dates])
+        for (flag, _), obscured in zip(dates, found, strict=True):
+            missing[cut][obscured] |= np.uint8(flag)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a sidecar says."""
+        paths = {"pre": self._options.pre_unusable, "post": self._options.post_unusable}
+        return {
+            "obscured": self._options.obscured,
+            "unusable": {role: path and str(path) for role, path in paths.items()},
+        }

@@ -1,0 +1,95 @@
+"""What hides the ground reaches the result: flags, status, reason and shares."""
+
+import json
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import shapely
+
+from geodamage import Scene, SceneOptions
+from geodamage.errors import OptionError, SceneReadError
+from geodamage.grid import GsdRange
+from geodamage.scene.pixels import OBSCURED_POST, OBSCURED_PRE
+from tests.conftest import CORNER, ROOFS, UTM, make_arrays, make_raster, run_command
+from tests.landscapes import landscape, later
+
+GSD = GsdRange(0.5, 0.3, 1.0)
+PLACE = landscape(256, 256)
+
+
+def flags(pair, **options):
+    """Return the flags of a whole scene."""
+    with Scene.open(*pair, gsd=GSD, options=SceneOptions(**options), examined=False) as scene:
+        window = scene.extent.buffer(scene.margin)
+        marked = scene.mark(scene.read(window), window).missing
+        margin = scene.margin
+        return marked[margin : margin + 256, margin : margin + 256]
+
+
+@pytest.fixture
+def pair(raster):
+    return raster("a.tif", PLACE), raster("b.tif", later(PLACE))
+
+
+def test_polygons_are_unusable(pair, tmp_path):
+    path = tmp_path / "cloud.geojson"
+    left, top = CORNER
+    box = shapely.box(left + 20, top - 60, left + 50, top - 10)
+    gpd.GeoDataFrame(geometry=[box], crs=UTM).to_crs(4326).to_file(path)
+    found = flags(pair, post_unusable=path)
+    assert (found[22:118, 42:98] == OBSCURED_POST).all()
+    assert (found[:18] == 0).all()
+    assert (found[:, 104:] == 0).all()
+
+
+def test_a_band_of_a_raster_is_unusable_also_without_the_detector(pair, raster):
+    bands = np.zeros((3, 256, 256), np.uint8)
+    bands[1, 100:120, 30:50] = 1
+    mask = raster("udm.tif", bands)
+    found = flags(pair, pre_unusable=mask, unusable_band=2, obscured="off")
+    expected = np.zeros((256, 256), np.uint8)
+    expected[100:120, 30:50] = OBSCURED_PRE
+    assert np.array_equal(found, expected)
+    assert not flags(pair, pre_unusable=mask, unusable_band=1).any()
+
+
+def test_a_file_that_is_not_usable_is_refused(pair, raster, tmp_path):
+    mask = raster("udm.tif", np.zeros((3, 256, 256), np.uint8))
+    with pytest.raises(OptionError, match="--unusable-band 5"):
+        flags(pair, pre_unusable=mask, unusable_band=5)
+    with pytest.raises(SceneReadError, match="no such file"):
+        flags(pair, post_unusable=tmp_path / "none.tif")
+
+
+def under_fill(folder, *options):
+    """Assess the drawn town with white fill over the lower part of post; return rows and facts."""
+    folder.mkdir(exist_ok=True)
+    pre, post = make_arrays()
+    post[:, 96:128] = 255
+    paths = make_raster(folder / "pre.tif", pre), make_raster(folder / "post.tif", post)
+    output = folder / "b.geojson"
+    result = run_command("assess", *paths, "-o", output, *options)
+    assert result.exit_code == 0, result.stderr
+    return gpd.read_file(output), json.loads(output.with_suffix(".geojson.json").read_text())
+
+
+def test_found_buildings_under_fill_are_not_graded(tmp_path, model):
+    frame, facts = under_fill(tmp_path / "a", "--model", model)
+    assert len(frame) == len(ROOFS)
+    blank = frame[frame["status"] == "not_assessed"]
+    assert len(blank) == 2
+    assert set(blank["status_reason"]) == {"obscured_post"}
+    assert (blank["valid_fraction"] == 0).all()
+    assert blank["damage"].isna().all()
+    assert facts["obscured"]["ground_post"] == pytest.approx(0.25)
+    assert facts["obscured"]["buildings"] == pytest.approx(0.4)
+    assert any("hides 0.0% of the ground in pre and 25.0% in post" in w for w in facts["warnings"])
+
+
+def test_the_detector_is_turned_off(tmp_path, model):
+    frame, facts = under_fill(tmp_path / "a", "--model", model, "--obscured", "off")
+    assert (frame["status"] != "not_assessed").all()
+    assert facts["scene"]["obscured"] == "off"
+    assert facts["obscured"]["ground_post"] == 0
+    assert facts["warnings"] == []

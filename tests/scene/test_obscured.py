@@ -1,0 +1,93 @@
+"""What hides the ground is found, what does not is left, and no window changes that."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from geodamage.scene.obscured import CELL, MARGIN, cells_of, hidden
+from tests.landscapes import landscape, later
+
+SIDE = 512
+PLACE = landscape(SIDE, SIDE)
+LATER = later(PLACE)
+SEEN = [np.zeros((SIDE, SIDE), bool)] * 2
+
+
+def test_clear_ground_is_not_hidden():
+    pre, post = hidden([PLACE, LATER], SEEN)
+    assert not pre.any()
+    assert not post.any()
+
+
+def test_a_cloud_is_hidden_on_its_own_date():
+    rng = np.random.default_rng(3)
+    post = LATER.copy()
+    noise = cv2.GaussianBlur(rng.normal(size=(SIDE, SIDE)), (0, 0), 30) * 200
+    cloud = (228 + noise + rng.normal(0, 1.5, (SIDE, SIDE))).clip(0, 255)
+    post[:, 100:400, 120:420] = cloud[100:400, 120:420].astype(np.uint8)
+    one, two = hidden([PLACE, post], SEEN)
+    assert two[160:340, 180:360].mean() > 0.95
+    assert one.mean() < 0.01
+    assert two[420:, :].mean() < 0.05
+
+
+@pytest.mark.parametrize("value", [0, 128, 255])
+def test_fill_of_any_value_is_hidden_to_the_pixel(value):
+    post = LATER.copy()
+    post[:, 203:251] = value
+    _, found = hidden([PLACE, post], SEEN)
+    assert found[203:251].all()
+    assert not found[:200].any()
+    assert not found[254:].any()
+
+
+def test_a_white_roof_is_no_fill():
+    pre, post = PLACE.copy(), LATER.copy()
+    for image in (pre, post):
+        image[:, 200:260, 200:280] = 255
+    assert not any(found.any() for found in hidden([pre, post], SEEN))
+
+
+def test_of_one_date_fill_alone_is_found():
+    image = PLACE.copy()
+    image[:, :, 300:360] = 77
+    (found,) = hidden([image], SEEN[:1])
+    assert found[:, 300:360].all()
+    assert found.sum() == 60 * SIDE
+
+
+def test_what_has_no_data_is_not_called_hidden():
+    post = LATER.copy()
+    post[:, :, :200] = 0
+    missing = np.zeros((SIDE, SIDE), bool)
+    missing[:, :200] = True
+    _, found = hidden([PLACE, post], [SEEN[0], missing])
+    assert not found.any()
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 20), st.integers(0, 20))
+def test_no_window_changes_what_is_hidden(row, column):
+    post = LATER.copy()
+    post[:, 240:300] = 90
+    post[:, 330:450, 100:330] = 225 + (landscape(120, 230, 4) // 50)
+    whole = hidden([PLACE, post], SEEN)
+    top, left = row * CELL, column * CELL
+    images = [image[:, top:, left:] for image in (PLACE, post)]
+    part = hidden(images, [mask[top:, left:] for mask in SEEN])
+    for one, two in zip(whole, part, strict=True):
+        inner = slice(MARGIN, None)
+        assert np.array_equal(one[top:, left:][inner, inner], two[inner, inner])
+
+
+def test_cells_are_exact():
+    image = np.random.default_rng(0).integers(0, 256, (3, 32, 40)).astype(np.uint8)
+    image[:, 8:16, 16:24] = 31
+    cells = cells_of(image)
+    blocks = image.reshape(3, 4, 8, 5, 8).astype(float)
+    assert np.array_equal(cells.means, blocks.mean((2, 4)))
+    assert cells.deviation == pytest.approx(blocks[1].std((1, 3)), abs=1e-6)
+    assert cells.constant.sum() == 1
+    assert cells.constant[1, 2]
