@@ -23,6 +23,7 @@ def curve(roof):
     return struct.pack("<BII", 1, 10, 1) + ring
 
 
+@pytest.mark.slow
 def test_row76_odd_footprints_all_come_out_and_are_counted(attempts):
     first, second = (roof.polygon for roof in ROOFS[:2])
     left, bottom, right, top = second.bounds

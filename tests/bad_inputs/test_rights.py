@@ -123,6 +123,7 @@ def test_row34_a_file_that_may_not_be_read_is_refused(public):
     assert not (public / "out/b.geojson").exists()
 
 
+@pytest.mark.slow
 def test_row38_a_folder_that_may_not_be_written_to_is_refused_before_the_work(public):
     names = ["b.geojson", "b.gpkg", "b.fgb", "b.parquet"]
     commands = [command(public, output=f"out/{name}") for name in names]
@@ -139,6 +140,7 @@ def test_row38_a_folder_that_may_not_be_written_to_is_refused_before_the_work(pu
     assert listing(public / "other") == ["good.geojson", "good.geojson.json"]
 
 
+@pytest.mark.slow
 def test_row39_a_full_disk_leaves_no_file(public):
     names = ["b.geojson", "b.geojsonl", "b.gpkg", "b.fgb", "b.parquet"]
     commands = [command(public, output=f"out/{name}") for name in names]

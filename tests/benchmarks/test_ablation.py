@@ -116,6 +116,7 @@ def test_the_table_has_a_row_for_each_arm_that_is_trained(tmp_path, monkeypatch)
     assert "+0.056" in lines[3]  # 0.722 against 0.667 of the same seed
 
 
+@pytest.mark.slow
 def test_a_run_is_counted_once_until_its_weights_change(tmp_path, monkeypatch):
     write_xbd(tmp_path / "xbd", ["storm_1", "storm_2"])
     split = tmp_path / "split.csv"

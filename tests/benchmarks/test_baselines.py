@@ -40,6 +40,7 @@ def test_a_grade_that_does_not_occur_is_not_in_the_mean():
     assert macro_f1(grading_score([1, 1, 4, 4], [1, 1, 4, 1])) == pytest.approx((0.8 + 2 / 3) / 2)
 
 
+@pytest.mark.slow
 def test_the_table_has_the_model_beside_both(tmp_path, model, capsys):
     split = write_split(tmp_path, storm_1="train", storm_2="test", storm_3="test")
     main([str(model), str(split), "--data", str(tmp_path)])

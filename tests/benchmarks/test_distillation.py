@@ -132,6 +132,7 @@ def test_figures_are_those_of_the_official_metric_by_hand():
     assert figures["kappa"] == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_a_gain_has_an_interval_around_it_and_of_equals_none():
     place = np.array([0, 1, 2, 2])
     better, worse = [counted(8), counted(8, 1)], [counted(5, 2), counted(5, 3)]
@@ -144,6 +145,7 @@ def test_a_gain_has_an_interval_around_it_and_of_equals_none():
     assert behind == pytest.approx((-ahead[0], -ahead[2], -ahead[1]))
 
 
+@pytest.mark.slow
 def test_only_seeds_that_both_arms_have_are_compared():
     place = np.array([0, 1, 2, 2])
     trained = {

@@ -47,6 +47,7 @@ def test_folders_that_were_not_given_are_named(options):
         command("michael", options)
 
 
+@pytest.mark.slow
 def test_training_splits_by_event_and_skips_what_is_done(options, monkeypatch):
     write_xbd(options.data, NAMES)
     options.runs.mkdir()
@@ -59,6 +60,7 @@ def test_training_splits_by_event_and_skips_what_is_done(options, monkeypatch):
     assert {pair.event for pair in held_out} == {*FOLDS["guatemala-midwest"]}
 
 
+@pytest.mark.slow
 def test_a_fold_is_measured_event_by_event(options, monkeypatch):
     write_xbd(options.data, NAMES)
     run = write_run(options.runs / "guatemala-midwest", "compact_small", sampling="chips")
@@ -87,6 +89,7 @@ def test_one_change_goes_into_the_folds_that_are_asked_for(options):
         events.chosen(options)
 
 
+@pytest.mark.slow
 def test_known_places_stand_apart(options, monkeypatch, tmp_path):
     monkeypatch.setattr(events, "is_done", Path.exists)
     write_xbd(options.data, NAMES)

@@ -18,6 +18,7 @@ def test_a_rare_grade_is_called_more_often_by_agreement_than_by_likelihood():
     assert likely.weights[1] < agreeing.weights[1]
 
 
+@pytest.mark.slow
 def test_the_table_has_each_way_of_each_model(tmp_path, model, capsys):
     split = write_split(tmp_path, storm_1="validation", storm_2="test")
     main([str(split), str(model), "--data", str(tmp_path)])

@@ -65,6 +65,7 @@ def test_a_tile_that_a_network_cannot_take_is_refused(facts):
         networks.check_tile([facts], 40)
 
 
+@pytest.mark.slow
 def test_networks_are_chosen_by_name_with_all_their_tasks():
     chosen = networks.choose("segformer_b0, compact")
     assert [(one.name, one.task) for one in chosen] == [

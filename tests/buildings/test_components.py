@@ -77,6 +77,7 @@ def masks(draw):
 CUTS = st.lists(st.integers(1, 39), max_size=8)
 
 
+@pytest.mark.slow
 @SMALL
 @given(masks(), CUTS, CUTS)
 def test_components_are_those_of_the_whole_mask_however_it_is_cut(mask, rows, columns):
@@ -226,6 +227,7 @@ def cut_parts(mask, cells):
     return sorted(expected), cut
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_small_limits")
 @SMALL
 @given(masks(), CUTS, CUTS, st.tuples(st.integers(-20, 20), st.integers(-20, 20)))
@@ -236,6 +238,7 @@ def test_what_is_too_large_is_cut_on_a_fixed_grid(mask, rows, columns, cells):
     assert components.cut == cut
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_small_limits")
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("step", [1, 2, 5, 7])

@@ -167,6 +167,7 @@ def shapes(draw):
 CUTS = st.lists(st.integers(1, 59), max_size=5)
 
 
+@pytest.mark.slow
 @SMALL
 @given(st.lists(shapes(), min_size=1, max_size=6), CUTS, CUTS, st.integers(0, 99))
 def test_every_footprint_comes_out_once_and_the_same_however_it_is_cut(some, rows, columns, seed):

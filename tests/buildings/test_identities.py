@@ -34,6 +34,7 @@ def house(left, bottom, width=12.0, height=10.0):
     return shapely.box(left, bottom, left + width, bottom + height)
 
 
+@pytest.mark.slow
 @SMALL
 @given(st.integers(0, 10**6), st.floats(0.1, 0.9), st.floats(0, 2))
 def test_identities_are_unique_and_each_comes_of_its_own_building(seed, share, smooth):
@@ -122,6 +123,7 @@ def test_of_a_building_that_comes_in_two_the_larger_part_keeps_the_identity():
     assert len(set(halves)) == 2
 
 
+@pytest.mark.slow
 @SMALL
 @given(st.integers(0, 10**6), st.randoms())
 def test_identities_are_taken_over_in_any_order_and_never_twice(seed, random):

@@ -2,6 +2,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from geopandas.testing import assert_geodataframe_equal
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -67,6 +68,7 @@ def same_record(first, second):
     assert_geodataframe_equal(best_looks(first.looks), best_looks(second.looks))
 
 
+@pytest.mark.slow
 @many
 @given(scenes_of, st.randoms(use_true_random=False))
 def test_the_order_of_the_looks_does_not_matter(scenes, random):
@@ -75,6 +77,7 @@ def test_the_order_of_the_looks_does_not_matter(scenes, random):
     same_record(first, added(scenes))
 
 
+@pytest.mark.slow
 @many
 @given(scenes_of, st.integers(0, 5))
 def test_scenes_added_day_by_day_make_the_same_event(scenes, split):
@@ -82,6 +85,7 @@ def test_scenes_added_day_by_day_make_the_same_event(scenes, split):
     same_record(added(scenes), added(scenes[:split], scenes[split:]))
 
 
+@pytest.mark.slow
 @many
 @given(scenes_of, st.data())
 def test_names_stay_whatever_is_added_or_redone(scenes, data):
@@ -96,6 +100,7 @@ def test_names_stay_whatever_is_added_or_redone(scenes, data):
     same_record(second, add_scenes(second, [data.draw(st.sampled_from(scenes))]))
 
 
+@pytest.mark.slow
 @many
 @given(scenes_of)
 def test_every_look_appears_once_and_every_share_sums_to_one(scenes):
@@ -112,6 +117,7 @@ def test_every_look_appears_once_and_every_share_sums_to_one(scenes):
     np.testing.assert_allclose(shares, 1)
 
 
+@pytest.mark.slow
 def test_an_event_on_disk_is_the_same_however_it_grew(tmp_path, output):
     looks = [
         write_scene(tmp_path, "a", [HOUSE, BARN], date=None),
@@ -126,6 +132,7 @@ def test_an_event_on_disk_is_the_same_however_it_grew(tmp_path, output):
     same_layers(layers(output), layers(other))
 
 
+@pytest.mark.slow
 def test_a_scene_that_was_assessed_again_alike_changes_nothing(tmp_path, output):
     look = write_scene(tmp_path, "a", [HOUSE, BARN])
     merge([look], output)

@@ -86,6 +86,7 @@ def test_the_sidecar_says_what_the_event_is(tmp_path, output):
     assert listing(tmp_path) == ["event.gpkg", "event.gpkg.json", "scenes"]
 
 
+@pytest.mark.slow
 def test_a_house_cut_by_the_edge_of_a_tile_appears_once_and_whole(tmp_path, output):
     """The left tile shows 3 of 10 m of it: an IoU of 0.3 only, and 1 where both tiles look."""
     left, right = (0, 0, 103, 400), (90, 0, 400, 400)
@@ -139,6 +140,7 @@ def test_a_house_that_lost_its_roof_between_two_dates_is_destroyed(tmp_path, out
     assert house["event_building_id"] == both["building_id"][0]
 
 
+@pytest.mark.slow
 def test_a_better_view_beats_a_later_one_and_any_view_beats_none(tmp_path, output):
     well = replace(HOUSE, valid=0.98, source="city.gpkg", identity="7")
     looks = [
@@ -205,6 +207,7 @@ def test_a_scene_in_which_nothing_was_assessed(tmp_path, output, extension):
     assert np.isnan(grid["share_no_damage"])
 
 
+@pytest.mark.slow
 def test_a_footprint_without_geometry_is_kept_once_and_counted_nowhere(tmp_path, output):
     looks = []
     for scene in "ab":
@@ -253,6 +256,7 @@ def test_the_larger_one_wins_a_tie(tmp_path, output):
     assert (found["event_building_id"] == ids(output, "looks")[0]).tolist() == [False, True]
 
 
+@pytest.mark.slow
 def test_formats_and_crs_do_not_matter(tmp_path, output):
     plain = [write_scene(tmp_path / "plain", name, [HOUSE, BARN]) for name in "abcd"]
     mixed = [

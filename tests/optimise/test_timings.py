@@ -98,6 +98,7 @@ def test_what_is_not_there_is_not_timed():
         run("absent.onnx")
 
 
+@pytest.mark.slow
 def test_memory_is_measured_in_a_process_of_its_own(family):
     memory = measure_memory(family[0], 96)
     if memory is not None:

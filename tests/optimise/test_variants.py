@@ -63,6 +63,7 @@ def test_variants_are_written_and_their_cards_say_what_they_are(tmp_path, parent
     assert fp16.size < fp16.parent_size
 
 
+@pytest.mark.slow
 def test_a_variant_that_disagrees_is_refused_with_its_figures(tmp_path, parent, data, monkeypatch):
     monkeypatch.setattr(parity, "AGREEMENT", 1.01)
     steps, (int8,) = run(calibration=data, model=parent, output=tmp_path, precisions=("int8",))
@@ -84,6 +85,7 @@ def test_a_variant_that_disagrees_is_kept_where_asked_and_says_so(
     assert card.parity["shortfalls"] == ["agreement 100.00% is below 101%"]
 
 
+@pytest.mark.slow
 def test_an_ensemble_becomes_one_of_its_variants(tmp_path, data):
     write_convolutions(tmp_path / "one.onnx")
     write_convolutions(tmp_path / "two.onnx", scale=0.9)

@@ -229,6 +229,7 @@ for limit in (0, 1000, 100_000, 4_000_000, 5_300_000, 5_800_000, 6_300_000):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs limits on file size")
 def test_a_full_disk_leaves_nothing(tmp_path, request):
     script = FULL_DISK.format(tests=str(request.path.parent), folder=str(tmp_path))

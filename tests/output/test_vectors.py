@@ -362,6 +362,7 @@ for extension in VECTOR_EXTENSIONS:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
 def test_kill_leaves_no_final_file(tmp_path, request):
     script = KILLED.format(tests=str(request.path.parent), folder=str(tmp_path))
@@ -377,6 +378,7 @@ def test_kill_leaves_no_final_file(tmp_path, request):
     assert len(read(tmp_path / "buildings.gpkg")) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs limits on file size")
 def test_a_full_disk_leaves_nothing(tmp_path, request):
     script = FULL_DISK.format(tests=str(request.path.parent), folder=str(tmp_path))

@@ -85,6 +85,7 @@ def test_a_page_says_what_was_found_and_asks_for_nothing_else(layer, pair, tmp_p
     assert listing(tmp_path) == ["r.html", "r.html.json"]
 
 
+@pytest.mark.slow
 def test_a_page_is_the_same_twice(layer, pair, tmp_path):
     for name in ("a", "b"):
         write_report(
@@ -127,6 +128,7 @@ def test_a_page_without_images_has_a_map_still(layer, tmp_path):
     assert len(facts_of(text)["buildings"]["grade"]) == len(ROOFS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extension", ["geojson", "fgb", "parquet", "geojsonl"])
 def test_an_assessment_of_any_format_writes_its_page(pair, model, tmp_path, extension):
     output = tmp_path / f"b.{extension}"
@@ -137,6 +139,7 @@ def test_an_assessment_of_any_format_writes_its_page(pair, model, tmp_path, exte
     assert again.findings.buildings == len(ROOFS)
 
 
+@pytest.mark.slow
 def test_an_assessment_and_the_command_make_one_page(layer, pair, model, tmp_path):
     output = tmp_path / "b.gpkg"
     run(assess(Job(pre=pair.pre, post=pair.post, output=output, model=model,
@@ -211,6 +214,7 @@ def test_a_layer_that_was_changed_is_said_to_be(layer, tmp_path):
     assert "its sidecar says 77" in (tmp_path / "r.html").read_text("utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extension", ["gpkg", "geojson", "parquet", "fgb"])
 def test_a_place_without_buildings_has_a_page(model, tmp_path, extension):
     pair = make_scene(tmp_path, roofs=[Roof(10, 10, 2, 2, 1)])
@@ -274,6 +278,7 @@ def test_a_missing_extra_is_said_before_any_work(layer, pair, model, tmp_path, m
     assert listing(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_an_event_is_shown_with_its_scenes_and_cells(layer, tmp_path):
     looks = [
         Look(name, date, layer, sidecar_path(layer))
@@ -367,6 +372,7 @@ def test_long_names_lose_their_middle():
     assert shorten("two\nlines", 20) == "two lines"
 
 
+@pytest.mark.slow
 def test_a_map_of_formulas_and_far_places_is_drawn(layer, tmp_path):
     words = Words(title="$\\frac{1}$ <b> \u65e5", pre_date="$x^", post_date="_{")
     options = ReportOptions(words=words, map=tmp_path / "r.png", pdf=tmp_path / "r.pdf")

@@ -22,6 +22,7 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_four_pairs_of_two_events_are_drawn(folder):
     pairs = find_pairs(folder)
     assert [pair.event for pair in pairs] == sorted([*EVENTS, *EVENTS])

@@ -71,6 +71,7 @@ def test_water_sends_nothing_back():
     assert image[:, 80:].mean() < 0.6 * image[:, :48].mean()
 
 
+@pytest.mark.slow
 def test_the_sample_gets_an_image_of_a_radar(tmp_path):
     command = [sys.executable, "sample_data/make.py", "--output", str(tmp_path), "--sar"]
     subprocess.run(command, check=True, cwd=ROOT, capture_output=True, timeout=120)

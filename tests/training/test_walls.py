@@ -23,6 +23,7 @@ MIDDLE = {
     "recipe",
     "schedules",
     "objectives",
+    "optimisers",
     "predictor",
     "building_predictor",
     "validation",

@@ -259,6 +259,7 @@ def test_paths_without_label_files_are_refused(tmp_path):
         find_label_files([tmp_path / "labels.json"])
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @needs("xbd_original", "targets")
 def test_every_official_target_is_drawn_to_the_pixel(tmp_path):

@@ -113,6 +113,7 @@ def test_a_program_that_does_not_answer_is_given_up(tmp_path):
         ask([sys.executable, "-c", "import time; time.sleep(60)"], seconds=0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not HERE.exists(), reason="geodamage is not installed beside this Python")
 def test_the_real_program_says_what_runs():
     assert question(HERE).version == __version__

@@ -16,6 +16,7 @@ def value(report, name):
     return next(fact for section in report.sections for fact in section.facts if fact.name == name)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not HERE.exists(), reason="geodamage is not installed beside this Python")
 def test_a_program_that_works_is_reported_with_what_runs(tmp_path):
     report = collect(
