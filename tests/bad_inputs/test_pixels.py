@@ -13,13 +13,15 @@ from tests.conftest import (
 
 @pytest.mark.parametrize("channels", [row(68, n, name=n) for n in (1, 2, 4, 8)])
 def test_channels_that_are_not_rgb_need_bands(attempts, channels):
-    array = np.concatenate([make_arrays()[0]] * 3)[:channels]
+    # From the second on: the first is of one value over wide ground, which counts as fill.
+    array = np.concatenate([make_arrays()[0]] * 4)[1 : 1 + channels]
     colours = {"photometric": "RGB", "alpha": "NO"} if channels == 4 else {}
     path = make_raster(attempts.folder / "bands.tif", array, **colours)
     attempts.refuse(pre=path, words=[path, f"{channels} channel", "--bands"])
     if channels > 1:
         return
-    frame = attempts.read("--bands", "1,1,1", pre=path)
+    post = make_raster(attempts.folder / "post.tif", np.roll(make_arrays()[1], -1, 0))
+    frame = attempts.read("--bands", "1,1,1", pre=path, post=post)
     assert grades(frame) == TRUTH
 
 

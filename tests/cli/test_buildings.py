@@ -191,7 +191,7 @@ def test_sixteen_bits_are_scaled(tmp_path, model, low):
 
 
 def test_one_channel_is_used_thrice_where_it_is_asked_for(tmp_path, model):
-    grey = make_arrays()[0][:1]
+    grey = make_arrays()[0][1:2]
     image = make_raster(tmp_path / "grey.tif", grey)
     said = find(tmp_path, image, model, code=4)
     assert "1 channel(s), and the model takes 3" in said
