@@ -23,6 +23,11 @@ ALL = {
     "post_sensor": ("sar", "sar"),
     "post_bands": ("2", [2]),
     "post_scale": ("-25 5", [-25, 5]),
+    "registration": ("apply", "apply"),
+    "obscured": ("off", "off"),
+    "pre_unusable": ("u.tif", "u.tif"),
+    "post_unusable": ("v.gpkg", "v.gpkg"),
+    "seen_share": ("0.25", 0.25),
 }
 
 
@@ -42,6 +47,11 @@ def expected(folder: Path) -> dict[str, object]:
         "post_sensor": "sar",
         "post_bands": (2,),
         "post_scale": (-25.0, 5.0),
+        "registration": "apply",
+        "obscured": "off",
+        "pre_unusable": folder / "u.tif",
+        "post_unusable": folder / "v.gpkg",
+        "seen_share": 0.25,
     }
 
 

@@ -10,15 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from folders import PLUGIN, SAMPLE
 
 try:
     import qgis.core  # noqa: F401
 except ImportError:
     collect_ignore_glob = ["*"]
 
-ROOT = Path(__file__).resolve().parents[2]
-PLUGIN = ROOT / "qgis_plugin" / "geodamage_qgis"
-SAMPLE = ROOT / "sample_data"
 
 _ended = {}
 

@@ -158,7 +158,7 @@ def test_setup_and_diagnostics_open(plugin, iface, configured):
 
 
 def test_the_metadata_names_a_provider():
-    from conftest import PLUGIN
+    from folders import PLUGIN
 
     metadata = configparser.ConfigParser(interpolation=None)
     metadata.read(PLUGIN / "metadata.txt", encoding="utf-8")
@@ -168,7 +168,7 @@ def test_the_metadata_names_a_provider():
 
 @pytest.fixture
 def layer_of_sample(project):
-    from conftest import SAMPLE
+    from folders import SAMPLE
     from qgis.core import QgsVectorLayer
 
     return QgsVectorLayer(str(SAMPLE / "footprints.geojson"), "footprints", "ogr")

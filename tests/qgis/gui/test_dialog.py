@@ -360,7 +360,7 @@ def test_every_option_is_handed_on(dialog, tmp_path):
 
 
 def test_footprints_bring_their_fields(dialog, project):
-    from conftest import SAMPLE
+    from folders import SAMPLE
     from qgis.core import QgsProcessingFeatureSourceDefinition, QgsVectorLayer
 
     layer = QgsVectorLayer(str(SAMPLE / "footprints.geojson"), "footprints", "ogr")

@@ -74,7 +74,7 @@ def test_wrong_scenes_are_refused_before_anything_runs(provider, tmp_path, value
 
 
 def test_the_help_names_every_column_of_a_list(provider):
-    from conftest import ROOT
+    from folders import ROOT
 
     documented = (ROOT / "docs" / "batch.md").read_text(encoding="utf-8")
     rows = [line for line in documented.splitlines() if line.startswith("| `")]

@@ -187,7 +187,7 @@ def test_several_images_are_listed_the_top_one_first(tiles, tmp_path):
 
 @pytest.fixture
 def footprints(qgis_app):
-    from conftest import SAMPLE
+    from folders import SAMPLE
     from qgis.core import QgsVectorLayer
 
     return QgsVectorLayer(str(SAMPLE / "footprints.geojson"), "footprints", "ogr")

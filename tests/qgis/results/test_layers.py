@@ -136,7 +136,7 @@ def test_the_summary_counts_what_the_layer_holds(project, result):
     page = summary_html(result)
     destroyed = sum(feature["damage"] == "destroyed" for feature in layer.getFeatures())
     assert f'<td>destroyed</td><td align="right">{destroyed}</td>' in page
-    assert '<td>not assessed</td><td align="right">3</td>' in page
+    assert '<td>not assessed</td><td align="right">9</td>' in page
 
 
 @pytest.mark.parametrize("name", ["buildings.geojson", "buildings.fgb", "buildings.geojsonl"])

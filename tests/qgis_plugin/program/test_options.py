@@ -17,11 +17,15 @@ OPTIONS = {
 }
 #: Of each command: its parameters here, those of them that are no options, and options that the
 #: plugin gives itself or leaves out.
+#: How a scene is examined: the plugin does not offer these yet.
+TRUST = {
+    "obscured", "post_unusable", "pre_unusable", "registration", "seen_share", "unusable_band",
+}  # fmt: skip
 OFFERED = {
     "assess": (
         commands.AssessParameters,
         {"pre", "post"},
-        {"ids_from", "post_bands", "post_scale", "progress", "quiet", "verbose"},
+        {"ids_from", "post_bands", "post_scale", "progress", "quiet", "verbose"} | TRUST,
     ),
     "buildings": (
         commands.BuildingsParameters,
@@ -32,7 +36,7 @@ OFFERED = {
         commands.BatchParameters,
         {"manifest"},
         {"dry_run", "post_bands", "post_scale", "shard", "dask", "dask_local", "split_scenes",
-         "progress", "quiet", "verbose"},
+         "progress", "quiet", "verbose"} | TRUST,
     ),
     "score": (
         commands.ScoreParameters,
