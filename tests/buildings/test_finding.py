@@ -189,7 +189,7 @@ def test_touching_buildings_are_split_when_the_card_says_so():
 
 @pytest.mark.parametrize("bad", [{"min_area": -1}, {"simplify": -0.1}, {"min_area": float("nan")}])
 def test_options_that_make_no_sense_are_refused(bad):
-    with pytest.raises(OptionError, match="--(min-area|simplify) .*: give a number"):
+    with pytest.raises(OptionError, match=r"--(min-area|simplify) .*: give a number"):
         BuildingOptions(**bad)
 
 

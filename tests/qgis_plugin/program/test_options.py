@@ -15,12 +15,12 @@ OPTIONS = {
         "commands"
     ].items()
 }
-#: Of each command: its parameters here, those of them that are no options, and options that the
-#: plugin gives itself or leaves out.
 #: How a scene is examined: the plugin does not offer these yet.
 TRUST = {
     "obscured", "post_unusable", "pre_unusable", "registration", "seen_share", "unusable_band",
 }  # fmt: skip
+#: Of each command: its parameters here, those of them that are no options, and options that the
+#: plugin gives itself or leaves out.
 OFFERED = {
     "assess": (
         commands.AssessParameters,
