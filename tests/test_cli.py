@@ -273,7 +273,7 @@ def test_a_keyboard_interrupt_leaves_no_file(command, monkeypatch, tmp_path):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("geodamage.buildings.finding.identity", interrupted)
+    monkeypatch.setattr("geodamage.buildings.identities.Identities.name", interrupted)
     arguments, _ = command
     options = "--raster", tmp_path / "r.tif", "--probabilities", tmp_path / "p.tif"
     fails(run_command(*arguments, *options), 130, "interrupted", "no result")

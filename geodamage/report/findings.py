@@ -54,7 +54,7 @@ class Findings:
     partial, not_assessed
         Buildings of which a part was seen (they have a grade), and without a grade.
     outside
-        Of those without a grade: beyond the images or the area of interest.
+        Buildings beyond the images or the area of interest; they are without a grade, too.
     """
 
     grades: tuple[GradeTotal, ...]

@@ -102,7 +102,7 @@ def doubts(pre: Acquisition, post: Acquisition, names: tuple[str, str]) -> list[
     Parameters
     ----------
     names
-        Of both images, for the lines.
+        Names of both images, for the warnings.
     """
     found = []
     if _is_older(post, pre):

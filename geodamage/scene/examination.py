@@ -60,7 +60,7 @@ class Ground:
     origin
         Where the grid begins on it.
     grid, extent
-        Of the scene.
+        Working grid of the scene, and its window on it.
     """
 
     lattice: Lattice

@@ -29,7 +29,7 @@ class Hiding:
     Parameters
     ----------
     options
-        Of the scene.
+        How the scene is read.
     is_pair
         Whether it has two images.
     """

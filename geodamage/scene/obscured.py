@@ -47,7 +47,7 @@ class Classifier:
     mean, scale
         float32 (features,): how features become alike.
     weights, biases
-        Of each layer: float32 (inputs, outputs) and (outputs,).
+        Parameters of each layer: float32 (inputs, outputs) and (outputs,).
     threshold
         Probability from which a cell is obscured.
     """
@@ -164,7 +164,7 @@ def features_of(
     Returns
     -------
     two of float32 (cells, 2 * `OWN` + `SHARED`)
-        Of the cells that are seen.
+        Features of both dates, of the cells that are seen.
     """
     one, two = (_picked(_own(date, seen), seen) for date in dates)
     shared = [_likeness(dates[0], dates[1], seen, reach) for reach in (NEAR, FAR)]

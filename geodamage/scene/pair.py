@@ -87,7 +87,7 @@ def oddities(blocks: Sequence[Block], names: tuple[str, str]) -> list[str]:
     Parameters
     ----------
     names
-        Of both images, for the lines.
+        Names of both images, for the warnings.
     """
     found = []
     for role, name in zip(("pre", "post"), names, strict=True):

@@ -100,7 +100,7 @@ class Registration:
     is_unlike
         Whether nothing at all in one image is found in the other.
     shifts
-        Of the blocks that agree: number of the block, rows, columns.
+        Shifts of the blocks that agree: number of the block, rows, columns.
     """
 
     row: float | None = None

@@ -312,7 +312,7 @@ class Scene:
         Parameters
         ----------
         pixels, window
-            As they were read; what is said of the outer `margin` pixels may be wrong.
+            What was read, and where; what is said of the outer `margin` pixels may be wrong.
         """
         marked = self._hiding.mark(pixels, window)
         with self._reading:
