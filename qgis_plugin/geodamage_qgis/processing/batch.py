@@ -44,8 +44,8 @@ class Batch(GradingAlgorithm):
         "A list has the columns pre and post: the images, as a file, a folder of tiles, a pattern "
         "as post/*.tif, or @tiles.txt; several are parted by |. It may have name, date "
         "(2026-02-07), and options of a scene alone: model, footprints, id_field, aoi, tta, vote, "
-        "tile, bands, scale, post_sensor, post_bands, post_scale, min_area, simplify, registration, "
-        "obscured, pre_unusable, post_unusable, seen_share. Paths are "
+        "tile, bands, scale, post_sensor, post_bands, post_scale, min_area, simplify, "
+        "registration, obscured, pre_unusable, post_unusable, seen_share. Paths are "
         "relative to the list. Other columns are an error."
     )
 
