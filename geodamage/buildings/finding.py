@@ -304,8 +304,8 @@ def find_buildings(
         `geodamage.fields.FIELDS`.
     """
     counts = counts if counts is not None else BuildingCounts()
-    finder = _Finder(grid, region, card, options or BuildingOptions(), counts, former=former)
-    finder.seen_share = seen_share
+    options = options or BuildingOptions()
+    finder = _Finder(grid, region, card, options, counts, former=former, seen_share=seen_share)
     yield from _found(finder, strips)
 
 
