@@ -32,6 +32,7 @@ from geodamage.errors import (
     OutputError,
     OutputExistsError,
     one_line,
+    without_secrets,
 )
 
 VECTOR_EXTENSIONS = (".geojson", ".geojsonl", ".ndjson", ".gpkg", ".fgb", ".parquet")
@@ -399,7 +400,7 @@ def _remove(path: Path) -> None:
 
 
 def json_ready(value: Any) -> Any:
-    """Return what JSON can hold of a value."""
+    """Return what JSON can hold of a value, and anybody may read: URLs tell no secrets."""
     if isinstance(value, Mapping):
         return {str(key): json_ready(item) for key, item in value.items()}
     if isinstance(value, np.generic | np.ndarray):
@@ -408,4 +409,6 @@ def json_ready(value: Any) -> Any:
         return [json_ready(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    return value if isinstance(value, str | int | None) else str(value)
+    if isinstance(value, int | None):
+        return value
+    return without_secrets(str(value))

@@ -24,7 +24,13 @@ from pyproj import CRS, Transformer
 from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 
-from geodamage.errors import GeodamageWarning, GsdWarning, SceneError, SceneWarning
+from geodamage.errors import (
+    GeodamageWarning,
+    GsdWarning,
+    SceneError,
+    SceneWarning,
+    without_secrets,
+)
 from geodamage.grid import Grid, GsdRange, ground_area
 from geodamage.scene.aoi import read_aoi
 from geodamage.scene.examination import Examination, Ground, examine
@@ -217,12 +223,12 @@ class Scene:
     @property
     def warnings(self) -> list[str]:
         """What a user should know of the pair."""
-        return [text for text, _ in self._notes]
+        return [without_secrets(text) for text, _ in self._notes]
 
     @property
     def remarks(self) -> tuple[str, ...]:
         """What is worth a line, and is no doubt: how the images lie to each other."""
-        return self._examined.remarks
+        return tuple(map(without_secrets, self._examined.remarks))
 
     def __enter__(self) -> Self:
         return self
