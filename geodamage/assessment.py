@@ -10,10 +10,12 @@ from typing import Any, overload
 import geopandas as gpd
 
 from geodamage.buildings.finding import find_buildings
-from geodamage.buildings.footprints import Footprints, grade_footprints, read_footprints
+from geodamage.buildings.footprint_files import Footprints, read_footprints
+from geodamage.buildings.footprints import grade_footprints
 from geodamage.buildings.votes import count_pixels, count_pixels_within, plain
 from geodamage.damage import GRADES
 from geodamage.errors import OptionError
+from geodamage.fields import FIELDS
 from geodamage.job import (
     Coverage,
     Progress,
@@ -70,6 +72,11 @@ class Job(RunOptions):
         Vector file of polygons to grade instead of finding buildings.
     id_field
         Field of the footprints that holds their identity.
+    keep
+        Attributes of the footprints that come with the result: `all`, `none`, or names parted by
+        commas.
+    skip_broken
+        Go on where features of the footprints cannot be read; they are counted.
     raster
         COG of grades: of each pixel where the model has rules for pixels, else of the buildings.
     probabilities
@@ -100,6 +107,8 @@ class Job(RunOptions):
     vote: str = "probabilities"
     footprints: Path | None = None
     id_field: str | None = None
+    keep: str = "all"
+    skip_broken: bool = False
     report: Path | None = None
 
     def __post_init__(self) -> None:
@@ -267,6 +276,10 @@ class _Assessment(Run[Job, Summary]):
         read = self.job.scene
         return (self.job.footprints, read.aoi, read.pre_unusable, read.post_unusable)
 
+    def outputs(self) -> list[Path | None]:
+        """Return all files that are asked for."""
+        return [*super().outputs(), self.job.report]
+
     def check_outputs(self, inputs: Sequence[Path]) -> None:
         """Check that all that is asked for can be written, and replaces no input."""
         super().check_outputs(inputs)
@@ -281,8 +294,16 @@ class _Assessment(Run[Job, Summary]):
         """Read the footprints, if there are any."""
         job, scene = self.job, self.scene
         if job.footprints is not None:
-            self._footprints = read_footprints(job.footprints, scene.grid, id_field=job.id_field)
+            self._footprints = read_footprints(
+                job.footprints,
+                scene.grid,
+                id_field=job.id_field,
+                keep=job.keep,
+                skip_broken=job.skip_broken,
+            )
             self._footprints.require_overlap(scene)
+            self.fields = (*FIELDS, *self._footprints.kept)
+            self.doubts += self._footprints.notes
 
     def counted(self, pixels: int, area: float) -> Summary:
         """Return an empty summary."""
@@ -369,4 +390,6 @@ def _footprint_facts(footprints: Footprints | None) -> dict[str, Any] | None:
         "count": len(footprints.frame),
         "duplicate_ids": footprints.duplicates,
         "repaired": footprints.repaired,
+        "broken": footprints.broken,
+        "kept": [field.name for field in footprints.kept],
     }

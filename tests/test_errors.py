@@ -4,7 +4,13 @@ import warnings
 import pytest
 
 from geodamage import errors
-from geodamage.errors import GeodamageError, GeodamageWarning, one_line, without_advice, without_secrets
+from geodamage.errors import (
+    GeodamageError,
+    GeodamageWarning,
+    one_line,
+    without_advice,
+    without_secrets,
+)
 
 CLASSES = {
     name: value

@@ -19,7 +19,7 @@ MODULES = {"lazy-loader": "lazy_loader", "opencv-python-headless": "cv2"}
 EXTRAS = {
     "onnx": {"geodamage.optimise.precision"},
     "onnxruntime": {"geodamage.model.session", "geodamage.optimise.precision"},
-    "pyarrow": {"geodamage.output.vectors"},
+    "pyarrow": {"geodamage.output.vectors", "geodamage.vector.parquet"},
     "bokeh": {"geodamage.report.page"},
     "distributed": {"geodamage.batch.cluster"},
     "jinja2": {"geodamage.report.page"},
@@ -50,8 +50,8 @@ ROOMS = {
 
 #: Modules of the root, from the lowest to the highest: the spine.
 FOUNDATIONS = {
-    "_version", "codes", "damage", "errors", "fields", "grid", "options", "schema", "sources",
-    "windows", "work",
+    "_version", "codes", "damage", "datums", "errors", "fields", "grid", "options", "schema",
+    "sources", "vector", "windows", "work",
 }  # fmt: skip
 MIDDLE = {"ahead", "plan", "prediction", "arrays"}
 #: Rooms that stand on predictions.
@@ -85,7 +85,7 @@ def test_there_is_something_to_look_at():
 
 def test_every_folder_is_a_room():
     folders = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()}
-    assert folders == {*ROOMS, "cli", "batch", "options"}
+    assert folders == {*ROOMS, "cli", "batch", "options", "vector"}
 
 
 @pytest.mark.parametrize("name", sorted(set(SOURCES) - {"geodamage", "geodamage.__main__"}))
@@ -98,7 +98,7 @@ def test_nobody_reaches_over_a_wall(name):
 @pytest.mark.parametrize("name", sorted(SOURCES))
 def test_modules_come_from_where_they_are_written(name):
     # A name taken from a room itself would hide which of its modules is needed.
-    rooms = {f"geodamage.{room}" for room in {*ROOMS, "options"} - {"networks"}}
+    rooms = {f"geodamage.{room}" for room in {*ROOMS, "options", "vector"} - {"networks"}}
     taken = {full.rpartition(".")[0] for full in imports(SOURCES[name])}
     assert not taken & rooms - {name}
 

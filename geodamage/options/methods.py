@@ -75,6 +75,17 @@ MODELS: tuple[Option, ...] = (
         help="Field of the footprints with their identity.", commands=("assess", "batch"),
     ),
     Option(
+        name="keep", kind=Text(), default="all", metavar="[all|none|NAMES]",
+        takers=("Job",), commands=("assess", "batch"),
+        help="Attributes of the footprints that come with the result: all that are not called "
+        "like its own fields, none, or their names parted by commas.",
+    ),
+    Option(
+        name="skip_broken", kind=Flag(), default=False, takers=("Job",),
+        help="Go on where features of the footprints cannot be read; they are counted.",
+        commands=("assess", "batch"),
+    ),
+    Option(
         name="ids_from", kind=File(), metavar="RESULT", takers=("Job", "LocalisationJob"),
         help="An earlier result: a building that overlaps one of it by more than half takes over "
         "its building_id.",

@@ -131,7 +131,8 @@ PRODUCTS: tuple[Option, ...] = (
         ),
     ),
     Option(
-        name="admin_name", kind=Text(), metavar="FIELD", commands=("event",),
+        name="admin_name", kind=Text(), metavar="FIELD", commands=("batch", "event"),
+        takers=("BatchJob",),
         help="Field with their names; else `name`.",
     ),
     # Larger and smaller cells are a slip of the keyboard.

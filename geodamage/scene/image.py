@@ -12,6 +12,8 @@ from pyproj import CRS, Transformer
 from shapely.geometry.base import BaseGeometry
 
 from geodamage.errors import SceneError
+from geodamage.grid import world_width
+from geodamage.scene.beside import require_unchanged
 from geodamage.scene.lattice import Lattice
 from geodamage.scene.scaling import Scaling, from_samples
 from geodamage.scene.sheets import (
@@ -33,7 +35,7 @@ from geodamage.scene.warp import (
     reduction,
     resample,
 )
-from geodamage.sources import Source, find, is_remote
+from geodamage.sources import Source, allow_open_files, find, is_remote
 from geodamage.windows import Window, round_up, split
 
 #: Source pixels in memory at once.
@@ -88,6 +90,11 @@ class Image:
         """Close the files."""
         for tile in self.tiles:
             tile.dataset.close()
+
+    def require_unchanged(self) -> None:
+        """Raise `SceneReadError` if a file was written to since it was opened."""
+        for tile in self.tiles:
+            require_unchanged(tile.name, tile.seen)
 
     def outline(self, crs: CRS) -> BaseGeometry:
         """Return the union of the tiles' outlines in a CRS."""
@@ -206,7 +213,8 @@ def _path(
     crs, transform = sheet.grid.crs, sheet.grid.transform
     same = crs == lattice.crs
     transformer = None if same else Transformer.from_crs(lattice.crs, crs, always_xy=True)
-    turn = _middle(sheet) if crs.is_geographic else None
+    width = world_width(crs)
+    turn = None if width is None else _middle(sheet)
 
     def to_image(columns: Floats, rows: Floats) -> tuple[Floats, Floats]:
         x, y = lattice.x + lattice.pixel * columns, lattice.y - lattice.pixel * rows
@@ -215,8 +223,8 @@ def _path(
             x, y = x + east, y + north
         if transformer is not None:
             x, y = transformer.transform(x, y)
-        if turn is not None:  # an image across the antimeridian goes on beyond 180 degrees
-            x = turn + (x - turn + 180) % 360 - 180
+        if turn is not None and width is not None:  # an image may go on beyond 180 degrees
+            x = turn + (x - turn + width / 2) % width - width / 2
         across, down = pixel_coordinates(transform, x, y)
         return across / factors[1], down / factors[0]
 
@@ -290,18 +298,28 @@ def open_image(
     """
     tiles: list[Tile] = []
     try:
-        for name in find(source, allow_remote=allow_remote):
+        names = find(source, allow_remote=allow_remote)
+        allow_open_files(len(names))
+        for name in names:
             tiles.append(open_tile(name, bands, channels, option=option, speckled=speckled))
             _check_alike(tiles[0], tiles[-1])
         scaling, notes = _scaling(tiles, scale)
         gsd = math.prod(tiles[0].grid.gsd) ** 0.5
         if not math.isfinite(gsd) or gsd <= 0:
             raise SceneError(f"{tiles[0].name}: lies off the Earth; its CRS or transform is wrong")
+        notes = [*_few([note for tile in tiles for note in tile.notes]), *notes]
         return Image(role, tuple(lay_out(tiles)), scaling, gsd, tuple(notes))
     except BaseException:
         for tile in tiles:
             tile.dataset.close()
         raise
+
+
+def _few(notes: list[str], most: int = 3) -> list[str]:
+    """Return the first of many notes, and how many there are."""
+    if len(notes) <= most:
+        return notes
+    return [*notes[:most], f"{len(notes) - most:,} more of the tiles are odd in these ways"]
 
 
 def _check_alike(first: Tile, other: Tile) -> None:

@@ -24,6 +24,7 @@ from pyproj import CRS, Transformer
 from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 
+from geodamage.datums import datum_doubt
 from geodamage.errors import (
     GeodamageWarning,
     GsdWarning,
@@ -36,7 +37,7 @@ from geodamage.scene.aoi import read_aoi
 from geodamage.scene.examination import Examination, Ground, examine
 from geodamage.scene.hiding import Hiding
 from geodamage.scene.image import Image, Shift, crs_name, open_image
-from geodamage.scene.lattice import SLACK, working_lattice
+from geodamage.scene.lattice import SLACK, coarsest_kept, working_lattice
 from geodamage.scene.options import SceneOptions, check_sensors, scene_options
 from geodamage.scene.pair import require_two_files
 from geodamage.scene.pixels import MISSING_POST, MISSING_PRE, OUTSIDE, OUTSIDE_AOI, Pixels
@@ -111,6 +112,10 @@ class Scene:
         self.pre_outline = pre.outline(self._lattice.crs)
         self.post_outline = last.outline(self._lattice.crs)
         self._place(options.snap)
+        for image in self._images:
+            bounds = self.grid.window_bounds(self.extent)
+            doubt = datum_doubt(image.first.name, image.first.grid.crs, self.grid.crs, bounds)
+            self._notes += [] if doubt is None else [(doubt, SceneWarning)]
         self.aoi = None
         self._aoi_path = options.aoi
         self.region = self.extent
@@ -206,7 +211,7 @@ class Scene:
             if second is not None and examined:
                 require_two_files(*([tile.name for tile in image.tiles] for image in images))
             scene = cls(first, second, gsd=gsd, options=options, maps=maps)
-            scene._hiding.open(scene._lattice)
+            scene._hiding.open(scene._lattice, scene.grid.window_bounds(scene.extent))
             opened.callback(scene._hiding.close)
             if examined:
                 scene._examine(options)
@@ -358,6 +363,11 @@ class Scene:
             **self._examined.facts,
         }
 
+    def require_unchanged(self) -> None:
+        """Raise `SceneReadError` if an image was written to since it was opened."""
+        for image in self._images:
+            image.require_unchanged()
+
     def _examine(self, options: SceneOptions) -> None:
         """Look at blocks of the images, and note what is doubtful."""
         ground = Ground(self._lattice, self._origin, self.grid, self.extent)
@@ -382,12 +392,16 @@ class Scene:
                 )
                 self._notes.append((text, GsdWarning))
         if len(self._images) > 1:
-            self._check_ratio(*self._images)
+            self._check_ratio(*self._images, gsd)
 
-    def _check_ratio(self, pre: Image, post: Image) -> None:
+    def _check_ratio(self, pre: Image, post: Image, gsd: GsdRange) -> None:
+        # What is finer than the pixels that are worked on is averaged anyway.
+        is_kept = gsd.minimum / SLACK <= pre.gsd <= coarsest_kept(gsd) * SLACK
+        worked_on = pre.gsd if is_kept else gsd.native
+        first, second = max(pre.gsd, worked_on), max(post.gsd, worked_on)
         ratio = max(pre.gsd / post.gsd, post.gsd / pre.gsd)
         both = f"pre has {pre.gsd:.3g} m per pixel and post {post.gsd:.3g} m"
-        if ratio > RATIO_REFUSED * SLACK:
+        if max(first / second, second / first) > RATIO_REFUSED * SLACK:
             raise SceneError(
                 f"{both}, more than {RATIO_REFUSED:g} times apart; use images that are more alike"
             )
@@ -419,8 +433,9 @@ class Scene:
 
     def _narrow(self, path: Path) -> None:
         """Limit what is reported to an area of interest."""
-        self.aoi = read_aoi(path, self.grid.crs)
-        part = shapely.intersection(self.aoi, shapely.box(*self.grid.window_bounds(self.extent)))
+        bounds = self.grid.window_bounds(self.extent)
+        self.aoi = read_aoi(path, self.grid.crs, bounds)
+        part = shapely.intersection(self.aoi, shapely.box(*bounds))
         covered = Window(0, 0, 0, 0) if part.is_empty else self._lattice.covered(part.bounds)
         self.region = covered.shift(-self._origin.row, -self._origin.column) & self.extent
         if not self.region.size:

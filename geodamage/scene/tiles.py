@@ -7,11 +7,11 @@ everything that would make GDAL open another file.
 import math
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,12 +21,15 @@ import rasterio.windows
 from affine import Affine
 from pyproj import CRS
 from pyproj.exceptions import CRSError
-from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.enums import MaskFlags
 from rasterio.errors import CRSError as RasterioCRSError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 
-from geodamage.errors import OptionError, SceneError, SceneReadError, one_line
+from geodamage.errors import SceneError, SceneReadError, one_line
 from geodamage.grid import Grid
+from geodamage.scene.beside import contradictions, file_print, hint_of, notes_beside, where_crs
+from geodamage.scene.beside import require_plain_siblings as require_plain
+from geodamage.scene.channels import Channels, choose_channels, without_false_alpha
 from geodamage.scene.jpeg import JpegBlocks, decoder, gdal_decodes_alike, is_ycbcr_jpeg
 from geodamage.scene.scaling import SCALED_TYPES
 from geodamage.sources import is_remote
@@ -76,87 +79,6 @@ def environment(name: str) -> rasterio.Env:
     return rasterio.Env(**_REMOTE, **patience)
 
 
-class Channels(NamedTuple):
-    """Which channels of a file are used.
-
-    Attributes
-    ----------
-    indexes
-        1-based numbers of the channels, in the model's order.
-    alpha
-        1-based number of the channel that says where pixels are valid, or None.
-    """
-
-    indexes: tuple[int, ...]
-    alpha: int | None
-
-
-def choose_channels(
-    name: str,
-    tags: Sequence[ColorInterp],
-    asked: tuple[int, ...] | None,
-    wanted: int,
-    *,
-    option: str = "--bands",
-) -> Channels:
-    """Choose the channels of a file.
-
-    Parameters
-    ----------
-    name
-        The file, for messages.
-    tags
-        What the file says of each of its channels.
-    asked
-        1-based numbers that the user gave, or None.
-    wanted
-        How many the model takes.
-    option
-        Option by which the user gives them, for messages.
-
-    Raises
-    ------
-    OptionError
-        If the user's numbers do not fit the file or the model.
-    SceneError
-        If it takes the user to say which channels to use.
-    """
-    count = len(tags)
-    alpha = tags.index(ColorInterp.alpha) + 1 if ColorInterp.alpha in tags else None
-    if asked is not None:
-        return Channels(
-            _asked_channels(name, count, asked, wanted, option), None if alpha in asked else alpha
-        )
-    rest = [index for index in range(1, count + 1) if index != alpha]
-    if ColorInterp.palette in tags:
-        raise SceneError(f"{name}: colours by palette; convert it with gdal_translate -expand rgb")
-    if len(rest) != wanted:
-        example = ",".join(str(min(i, count)) for i in range(1, wanted + 1))
-        raise SceneError(
-            f"{name}: {count} channel(s){' with alpha' if alpha else ''}, and the model takes "
-            f"{wanted}; say which with {option}, for example {option} {example}"
-        )
-    rgb = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
-    found = [tags[index - 1] for index in rest]
-    if set(found) == set(rgb) and tuple(found) != rgb:
-        order = ",".join(str(rest[found.index(colour)]) for colour in rgb)
-        raise SceneError(
-            f"{name}: channels are {', '.join(c.name for c in found)}; give {option} {order}"
-        )
-    return Channels(tuple(rest), alpha)
-
-
-def _asked_channels(
-    name: str, count: int, asked: tuple[int, ...], wanted: int, option: str
-) -> tuple[int, ...]:
-    text = ",".join(map(str, asked))
-    if len(asked) != wanted:
-        raise OptionError(f"{option} {text}: {len(asked)} channel(s), and the model takes {wanted}")
-    if not all(1 <= index <= count for index in asked):
-        raise OptionError(f"{option} {text}: {name} has channels 1 to {count}")
-    return asked
-
-
 @dataclass(frozen=True, slots=True)
 class Tile:
     """One open GeoTIFF: an image, or a tile of it.
@@ -181,6 +103,12 @@ class Tile:
         What a sidecar says of the file: path, shape, size, time, files beside it that count.
     jpeg
         Its blocks, where OpenCV decodes them; else None.
+    mask_channels
+        Channels whose masks say where it is valid; one where the mask is that of all.
+    notes
+        What is odd about it, and about what stands beside it.
+    seen
+        What tells whether the file has changed; None of a remote one.
     """
 
     name: str
@@ -192,6 +120,9 @@ class Tile:
     dtype: str
     facts: dict[str, Any]
     jpeg: JpegBlocks | None = None
+    mask_channels: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+    seen: tuple[int, int, str] | None = None
 
     @property
     def window(self) -> Window:
@@ -246,8 +177,10 @@ class Tile:
                 self.jpeg.replace(pixels, planes, window)
             mask = None
             if self.masked:
-                mask = self.dataset.read_masks(indexes[0], window=box, out_shape=size)
-        valid = np.ones(size, bool) if mask is None else mask != 0
+                shape = (len(self.mask_channels), *size)
+                masks = self.dataset.read_masks(self.mask_channels, window=box, out_shape=shape)
+                mask = masks.all(axis=0)
+        valid = np.ones(size, bool) if mask is None else mask
         if alpha is not None:
             valid &= pixels[planes.index(alpha)] != 0
         if planes != list(indexes):
@@ -390,6 +323,7 @@ def open_tile(
     OptionError
         If the user's channels do not fit it.
     """
+    require_plain(name)
     with environment(name), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
@@ -397,11 +331,12 @@ def open_tile(
         except (RasterioError, RasterioCRSError) as error:
             where = "out of reach, " if is_remote(name) else ""
             raise SceneReadError(
-                f"{name}: {where}not a GeoTIFF, or damaged ({_reason(error)})"
+                f"{name}: {where}not a GeoTIFF, or damaged ({_reason(error)}){hint_of(name, error)}"
             ) from error
         try:
             channels = choose_channels(name, dataset.colorinterp, asked, wanted, option=option)
-            tile = _checked_tile(name, dataset, channels)
+            channels, odd = without_false_alpha(name, dataset, channels, asked)
+            tile = _checked_tile(name, dataset, channels, tuple(odd))
             if speckled and tile.dtype == "uint8" and tile.nodata and not any(tile.nodata):
                 tile = replace(tile, nodata=None)
             return tile
@@ -410,7 +345,7 @@ def open_tile(
             raise
 
 
-def _checked_tile(name: str, dataset: Any, channels: Channels) -> Tile:
+def _checked_tile(name: str, dataset: Any, channels: Channels, odd: tuple[str, ...]) -> Tile:
     _check_structure(name, dataset)
     grid = Grid(_checked_crs(name, dataset), _checked_transform(name, dataset), dataset.shape)
     _check_dtype(name, {dataset.dtypes[index - 1] for index in channels.indexes})
@@ -419,11 +354,18 @@ def _checked_tile(name: str, dataset: Any, channels: Channels) -> Tile:
     if any(value is not None for value in values):
         nodata = tuple(np.nan if value is None else float(value) for value in values)
     flags = dataset.mask_flag_enums[channels.indexes[0] - 1]
-    masked = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
+    is_shared = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
+    masked = is_shared or not flags  # no flag at all is a mask for each channel
+    mask_channels = channels.indexes[:1] if is_shared else tuple(dict.fromkeys(channels.indexes))
     dtype = str(dataset.dtypes[channels.indexes[0] - 1])
     facts = _facts(name, dataset)
     jpeg = JpegBlocks(name, dataset) if "jpeg" in facts and not gdal_decodes_alike() else None
-    return Tile(name, dataset, grid, channels, nodata, masked, dtype, facts, jpeg)
+    odd += notes_beside(name, nodata is not None)
+    odd += contradictions(name, masked, nodata is not None, channels.alpha)
+    seen = file_print(name)
+    return Tile(
+        name, dataset, grid, channels, nodata, masked, dtype, facts, jpeg, mask_channels, odd, seen
+    )
 
 
 def _facts(name: str, dataset: Any) -> dict[str, Any]:
@@ -466,7 +408,7 @@ def _checked_crs(name: str, dataset: Any) -> CRS:
         if gcps or rpcs:
             what = "ground control points" if gcps else "RPCs"
             raise SceneError(f"{name}: placed by {what} only; warp it first with gdalwarp")
-        raise SceneError(f"{name}: has no CRS; {hint}")
+        raise SceneError(f"{name}: has no CRS; {where_crs(name) or hint}")
     if crs.type_name == "Engineering CRS":  # what GDAL makes of a code that is not in PROJ
         raise SceneError(
             f"{name}: PROJ does not know its CRS, {crs.name!r}: an unknown EPSG code, or local "

@@ -25,7 +25,8 @@ OFFERED = {
     "assess": (
         commands.AssessParameters,
         {"pre", "post"},
-        {"ids_from", "post_bands", "post_scale", "progress", "quiet", "verbose"} | TRUST,
+        {"ids_from", "keep", "post_bands", "post_scale", "progress", "quiet", "skip_broken",
+         "verbose"} | TRUST,
     ),
     "buildings": (
         commands.BuildingsParameters,
@@ -35,8 +36,8 @@ OFFERED = {
     "batch": (
         commands.BatchParameters,
         {"manifest"},
-        {"dry_run", "post_bands", "post_scale", "shard", "dask", "dask_local", "split_scenes",
-         "progress", "quiet", "verbose"} | TRUST,
+        {"admin_name", "dask", "dask_local", "dry_run", "keep", "post_bands", "post_scale",
+         "progress", "quiet", "shard", "skip_broken", "split_scenes", "verbose"} | TRUST,
     ),
     "score": (
         commands.ScoreParameters,
