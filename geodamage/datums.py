@@ -33,7 +33,12 @@ def datum_doubt(
         place = AreaOfInterest(*to_lonlat.transform_bounds(*bounds))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of grids that are not installed
-            ways = TransformerGroup(crs, target, always_xy=True, area_of_interest=place)
+            ways = TransformerGroup(
+                crs,
+                target,
+                always_xy=True,
+                area_of_interest=place,  # type: ignore[arg-type]  # its stubs name another module
+            )
     except ProjError:
         return None  # whoever moves something there says what is wrong
     if not ways.transformers:

@@ -177,7 +177,14 @@ def scene_job(scene: "BatchScene", batch: BatchJob) -> Job:
         raster=folder / GRADES_RASTER if batch.raster else None,
         probabilities=folder / PROBABILITIES if batch.probabilities else None,
         report=folder / REPORT if batch.report else None,
-        scene=replace(reading, aoi=None if reading.aoi is None else reading.aoi.absolute()),
+        scene=replace(
+            reading,
+            **{
+                name: None if path is None else path.absolute()
+                for name in ("aoi", "pre_unusable", "post_unusable")
+                for path in [getattr(reading, name)]
+            },
+        ),
         buildings=replace(defaults.buildings, **taken("BuildingOptions", "batch", scene.options)),
         date=scene.date,
         overwrite=True,  # what the ledger does not know is refused before

@@ -177,8 +177,8 @@ class Tile:
                 self.jpeg.replace(pixels, planes, window)
             mask = None
             if self.masked:
-                shape = (len(self.mask_channels), *size)
-                masks = self.dataset.read_masks(self.mask_channels, window=box, out_shape=shape)
+                each = (len(self.mask_channels), *size)
+                masks = self.dataset.read_masks(self.mask_channels, window=box, out_shape=each)
                 mask = masks.all(axis=0)
         valid = np.ones(size, bool) if mask is None else mask
         if alpha is not None:

@@ -4,6 +4,7 @@ GDAL renumbers ids that repeat or mix, follows links to a CRS, and drops lines o
 it cannot read.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -120,7 +121,7 @@ def _sequence(content: bytes) -> Content:
     return _content(found, CRS.from_user_input(LONLAT))
 
 
-def _content(features: list[tuple[str, Raw] | None], crs: CRS | None) -> Content:
+def _content(features: Sequence[tuple[str, Raw] | None], crs: CRS | None) -> Content:
     identities: list[Any] = []
     rows: list[dict[str, Any]] = []
     geometry: list[bytes | None] = []

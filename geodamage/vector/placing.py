@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 from pyproj import CRS, Transformer
+from shapely.geometry.base import BaseGeometry
 
 from geodamage.grid import world_width
 
@@ -45,7 +46,7 @@ def _step(crs: CRS) -> float:
     return STEP / (factor or 1.0)
 
 
-def area_near(shapes: np.ndarray, crs: CRS, target: CRS, bounds: Bounds) -> shapely.Geometry:
+def area_near(shapes: np.ndarray, crs: CRS, target: CRS, bounds: Bounds) -> BaseGeometry:
     """Return the union of shapes in another CRS, as far as it lies near a box of that CRS.
 
     Parameters
@@ -68,7 +69,7 @@ def area_near(shapes: np.ndarray, crs: CRS, target: CRS, bounds: Bounds) -> shap
         cut = valid if near is None else shapely.intersection(valid, _turned(near, turn))
         cut = cut[~shapely.is_empty(cut)]
         if cut.size:
-            parts.append(shapely.transform(densified(cut, crs), lambda xy, t=turn: xy - [t, 0]))
+            parts.append(_moved(densified(cut, crs), -turn))
     if not parts:
         return shapely.Polygon()
 
@@ -77,8 +78,15 @@ def area_near(shapes: np.ndarray, crs: CRS, target: CRS, bounds: Bounds) -> shap
 
     moved = shapely.transform(np.concatenate(parts), place)
     moved = moved[np.isfinite(shapely.bounds(moved)).all(axis=1)]
-    area: shapely.Geometry = shapely.union_all(shapely.make_valid(moved))
+    area: BaseGeometry = shapely.union_all(shapely.make_valid(moved))
     return area
+
+
+def _moved(shapes: np.ndarray, across: float) -> np.ndarray:
+    def move(points: Floats) -> Floats:
+        return points + np.array([across, 0.0])
+
+    return np.asarray(shapely.transform(shapes, move), object)
 
 
 def _turned(box: Bounds, turn: float) -> shapely.Polygon:

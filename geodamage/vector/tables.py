@@ -47,7 +47,7 @@ def read_csv(path: Path) -> Content:
         table = table.drop(columns=text)
     elif east is not None and north is not None:
         x, y = (pd.to_numeric(table[name], errors="coerce") for name in (east, north))
-        shapes = shapely.points(x.to_numpy(float), y.to_numpy(float))
+        shapes = np.asarray(shapely.points(x.to_numpy(float), y.to_numpy(float)), object)
     else:
         raise SceneError(f"{path}: no column called wkt or geometry, nor lon and lat; name one so")
     if (np.abs(shapely.get_coordinates(shapes)) > [180.5, 90.5]).any():

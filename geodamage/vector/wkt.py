@@ -3,6 +3,7 @@
 import re
 
 import shapely
+from shapely.geometry.base import BaseGeometry
 
 #: Parentheses within each other: a collection of collections of multipolygons has five.
 DEEPEST = 8
@@ -10,7 +11,7 @@ DEEPEST = 8
 _OTHERS = re.compile(r"[^()]+")
 
 
-def from_wkt(text: str) -> shapely.Geometry:
+def from_wkt(text: str) -> BaseGeometry:
     """Read a geometry of well-known text.
 
     Raises
@@ -25,6 +26,7 @@ def from_wkt(text: str) -> shapely.Geometry:
     if deepest > DEEPEST:
         raise ValueError(f"nested {deepest} deep")
     try:
-        return shapely.from_wkt(text)
+        found: BaseGeometry = shapely.from_wkt(text)
+        return found
     except shapely.errors.GEOSException as error:
         raise ValueError(" ".join(str(error).split())) from error

@@ -2,7 +2,9 @@
 
 import json
 import random
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +13,10 @@ import numpy as np
 import shapely
 
 from geodamage.batch.entries import read_csv, read_toml
+from geodamage.batch.ledger import Ledger
 from geodamage.batch.manifest import read_manifest
+from geodamage.batch.record import SceneIdentity
+from geodamage.batch.story import read_ledger
 from geodamage.event.looks import Look, read_look
 from geodamage.event.rollups import read_admin
 from geodamage.model.card import read_card
@@ -132,6 +137,19 @@ def _of_sidecar(buildings: Path) -> Callable[[Path], Any]:
     return read
 
 
+def _ledger(folder: Path) -> bytes:
+    """Return a ledger of three scenes, one of them begun and one done."""
+    path = folder / "seed.sqlite"
+    with Ledger(path) as ledger:
+        ledger.enter([SceneIdentity(name, n, "i", "m", "o") for n, name in enumerate("abc")])
+        for _ in range(2):
+            ledger.claim("abc")
+        ledger.finish("a", outputs={"b.gpkg": [1, 2, "x"]}, facts={"date": "x"}, version="1")
+    with closing(sqlite3.connect(path)) as base:
+        base.execute("PRAGMA journal_mode = delete")
+    return path.read_bytes()
+
+
 def _packed(folder: Path, name: str) -> bytes:
     shapes = [shapely.box(n, 0, n + 5, 5) for n in (0, 10)]
     path = folder / f"seed.{name}"
@@ -161,6 +179,7 @@ def targets(folder: Path) -> dict[str, Target]:
         "list-json": Target("list.json", _json(_scenes()), lambda p: read_manifest(str(p))),
         "card": Target("a.onnx", _bytes(model), lambda p: read_card(p.read_bytes(), p.name)),
         "tiff": Target("a.tif", _bytes(image), _read_tile, is_native=True),
+        "ledger": Target("a.sqlite", _bytes(_ledger(folder)), read_ledger, is_native=True),
         "gpkg": Target("a.gpkg", _bytes(_packed(folder, "gpkg")), read_vector, is_native=True),
         "fgb": Target("a.fgb", _bytes(_packed(folder, "fgb")), read_vector, is_native=True),
         "parquet": Target("a.parquet", _bytes(_packed(folder, "parquet")), read_vector, True),
