@@ -114,7 +114,7 @@ class _Grader:
             "source": np.full(len(chosen), self.source, object),
         }
         columns = {name: columns[name] for name in NAMES}
-        columns |= {field.name: frame[field.name].to_numpy() for field in self.kept}
+        columns |= {field.name: frame[field.name].array for field in self.kept}
         return gpd.GeoDataFrame(columns, geometry=own, crs=self.scene.grid.crs)
 
     def _outside(self, chosen: np.ndarray) -> np.ndarray:

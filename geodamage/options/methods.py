@@ -76,9 +76,14 @@ MODELS: tuple[Option, ...] = (
     ),
     Option(
         name="keep", kind=Text(), default="all", metavar="[all|none|NAMES]",
-        takers=("Job",), commands=("assess", "batch"),
+        takers=("Job", "OptimisationJob"),
         help="Attributes of the footprints that come with the result: all that are not called "
         "like its own fields, none, or their names parted by commas.",
+        commands=(
+            "assess", "batch",
+            at("models optimise", kind=Flag(), default=False, metavar=None,
+                help="Write what fails, too; its card says so."),
+        ),
     ),
     Option(
         name="skip_broken", kind=Flag(), default=False, takers=("Job",),

@@ -81,10 +81,6 @@ WORK: tuple[Option, ...] = (
 #: What may be replaced, and what is said.
 WORDS: tuple[Option, ...] = (
     Option(
-        name="keep", kind=Flag(), default=False, commands=("models optimise",),
-        takers=("OptimisationJob",), help="Write what fails, too; its card says so.",
-    ),
-    Option(
         name="allow_remote", kind=Flag(), default=False,
         takers=("SceneOptions", "ReportOptions"), help="Read http(s) and s3 URLs.",
         commands=("assess", "buildings", "batch", "report"),

@@ -122,10 +122,10 @@ def without_false_alpha(
     share = _between(dataset, channels.alpha)
     if share <= MOST_BETWEEN:
         return channels, []
+    if asked is not None:
+        return Channels(channels.indexes, None), []
     told = f"{name}: channel {channels.alpha} is tagged as alpha, and {share:.0%} of its values lie"
     told += " between invisible and visible, as of near infrared"
-    if asked is not None:
-        return Channels(channels.indexes, None), [f"{told}; it is not used"]
     named = ",".join(map(str, channels.indexes))
     return channels, [f"{told}; if it is no alpha, give --bands {named}"]
 

@@ -51,8 +51,9 @@ if TYPE_CHECKING:
 #: How many times coarser than the model's coarsest an image may be.
 COARSEST = 1.5
 
-#: Ratio of the two images' GSD above which there is a warning, and above which they are refused.
-RATIO_ODD, RATIO_REFUSED = 1.5, 4.0
+#: Ratio of the two images' GSD above which there is a warning, and above which they are refused:
+#: once what is finer than the pixels worked on is averaged, and as they are.
+RATIO_ODD, RATIO_REFUSED, RATIO_AVERAGED = 1.5, 4.0, 32.0
 
 #: Shortest side of an overlap, and largest region, in pixels.
 SHORTEST_SIDE = 8
@@ -401,10 +402,12 @@ class Scene:
         first, second = max(pre.gsd, worked_on), max(post.gsd, worked_on)
         ratio = max(pre.gsd / post.gsd, post.gsd / pre.gsd)
         both = f"pre has {pre.gsd:.3g} m per pixel and post {post.gsd:.3g} m"
-        if max(first / second, second / first) > RATIO_REFUSED * SLACK:
-            raise SceneError(
-                f"{both}, more than {RATIO_REFUSED:g} times apart; use images that are more alike"
-            )
+        averaged = max(first / second, second / first)
+        for found, most in ((averaged, RATIO_REFUSED), (ratio, RATIO_AVERAGED)):
+            if found > most * SLACK:
+                raise SceneError(
+                    f"{both}, more than {most:g} times apart; use images that are more alike"
+                )
         if ratio > RATIO_ODD * SLACK:
             self._notes.append((f"{both}; the finer image loses detail", SceneWarning))
 
