@@ -17,6 +17,7 @@ from geodamage.event.looks import (
     SceneLooks,
     check_names,
     fingerprint,
+    is_altered,
     order_key,
     order_looks,
     read_look,
@@ -169,6 +170,12 @@ def _read(looks: Sequence[Look], known: Record) -> Generator[EventProgress, None
         if prints.get(look.scene) == fingerprint(look):
             continue
         scene = read_look(look)
+        if is_altered(look, scene.facts):
+            message = (
+                f"{look.buildings}: is not the file that its sidecar was written with; was it "
+                "edited, or is it of another run?"
+            )
+            yield EventProgress("read", number, len(looks), message, warning=True)
         if scene.outline is None:
             message = f"{look.sidecar}: does not say what was assessed; the assessed area lacks it"
             yield EventProgress("read", number, len(looks), message, warning=True)

@@ -68,7 +68,8 @@ MODELS: tuple[Option, ...] = (
     ),
     Option(
         name="footprints", kind=File(), column=True, takers=("Job",),
-        help="Grade these polygons instead of finding buildings.", commands=("assess", "batch"),
+        help="Grade these polygons instead of finding buildings: a vector file, or FILE:LAYER.",
+        commands=("assess", "batch"),
     ),
     Option(
         name="id_field", kind=Text(), metavar="NAME", column=True, takers=("Job",),

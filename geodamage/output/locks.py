@@ -41,8 +41,10 @@ class Lock:
                 _lock(descriptor)
             except OSError as error:
                 os.close(descriptor)
-                if error.errno not in _HELD:
-                    return  # no locks here, as on some network drives
+                if error.errno not in _HELD:  # no locks here, as on some network drives
+                    with suppress(OSError):
+                        self._file.unlink()
+                    return
                 raise OutputError(
                     f"{path}: another run is writing it; wait for its end or choose another name"
                 ) from error
