@@ -84,7 +84,7 @@ def area_near(shapes: np.ndarray, crs: CRS, target: CRS, bounds: Bounds) -> Base
 
 def _moved(shapes: np.ndarray, across: float) -> np.ndarray:
     def move(points: Floats) -> Floats:
-        return points + np.array([across, 0.0])
+        return np.column_stack([points[:, 0] + across, points[:, 1]])
 
     return np.asarray(shapely.transform(shapes, move), object)
 
