@@ -214,21 +214,22 @@ def is_incomplete(path: Path) -> bool:
 
     A file of somebody else has no sidecar either; so the sidecar that was to come has to lie there.
     """
-    sidecar = sidecar_path(path)
-    return not os.path.lexists(sidecar) and bool(_leftovers(sidecar))
+    return _has_lost_its_sidecar(path) and bool(_leftovers(sidecar_path(path)))
 
 
-def _leftovers(path: Path) -> list[Path]:
-    """Return the partial files of an output, and the working files named after them."""
-    try:
-        names = [entry.name for entry in path.parent.iterdir()]
-    except OSError:
-        return []
-    found = []
-    for name in names:
-        match = PARTIAL_NAME.fullmatch(name.partition(".partial")[0] + ".partial")
-        if match is not None and match["name"] == path.name:
-            found.append(path.with_name(name))
+def _has_lost_its_sidecar(path: Path) -> bool:
+    return os.path.lexists(path) and not os.path.lexists(sidecar_path(path))
+
+
+def _leftovers(*paths: Path) -> list[Path]:
+    """Return the partial files of outputs of one folder, and the working files named after them."""
+    names, found = {path.name for path in paths}, []
+    with suppress(OSError), os.scandir(paths[0].parent) as entries:
+        for entry in entries:
+            if ".partial" in entry.name:
+                match = PARTIAL_NAME.fullmatch(entry.name.partition(".partial")[0] + ".partial")
+                if match is not None and match["name"] in names:
+                    found.append(paths[0].with_name(entry.name))
     return found
 
 
@@ -386,10 +387,12 @@ class Publication:
         if path in self._locks:
             return
         self._locks[path] = Lock(path)
-        if is_incomplete(path):
+        sidecar = sidecar_path(path)
+        left = _leftovers(path, sidecar)
+        if _has_lost_its_sidecar(path) and any(sidecar.name in file.name for file in left):
             self._incomplete.add(path)
-        for left in (*_leftovers(path), *_leftovers(sidecar_path(path))):
-            remove(left)
+        for file in left:
+            remove(file)
 
     def expect(self, path: Path, state: tuple[int, int]) -> None:
         """Refuse to replace an output that is not as it was when it was read.
