@@ -7,6 +7,7 @@ import geopandas as gpd
 import pandas as pd
 
 from geodamage.errors import MissingExtraError, SceneError, SceneReadError, one_line
+from geodamage.sources import VECTOR_ERRORS
 from geodamage.vector.layer import Content
 
 
@@ -29,7 +30,7 @@ def read_parquet(path: Path) -> Content:
     kept = {pa.int64(): pd.Int64Dtype(), pa.int32(): pd.Int32Dtype(), pa.bool_(): pd.BooleanDtype()}
     try:
         frame = gpd.read_parquet(path, to_pandas_kwargs={"types_mapper": kept.get})
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+    except (*VECTOR_ERRORS, KeyError, TypeError, pa.ArrowException) as error:
         why = one_line(error)
         raise SceneReadError(f"{path}: no GeoParquet that can be read ({why})") from error
     if not isinstance(frame, gpd.GeoDataFrame):
