@@ -74,7 +74,7 @@ def name(page: Path) -> str:
 def sentences(page: Path) -> list[Sentence]:
     """Return the sentences of a page of Markdown."""
     return [
-        Sentence(name(page), len(text.split()), text)
+        Sentence(name(page), len(text.split(" ")), text)  # not at the blanks inside code
         for paragraph in paragraphs(page.read_text(encoding="utf-8"))
         for text in _END.split(paragraph)
         if re.search(r"\w", text)
@@ -96,7 +96,7 @@ def paragraphs(text: str) -> Iterator[str]:
 def _plain(text: str) -> str:
     """Return a paragraph without marks: a link is its text, a piece of code one word."""
     plain = re.sub(r"`[^`]*`", lambda code: code[0].replace(" ", "\N{NO-BREAK SPACE}"), text)
-    return " ".join(_LINK.sub(r"\1", plain).replace("**", "").split(" "))
+    return _LINK.sub(r"\1", plain).replace("**", "")
 
 
 def average(found: Sequence[Sentence]) -> float:
