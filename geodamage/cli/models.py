@@ -79,7 +79,7 @@ def show_command(model: str, as_json: bool) -> None:
 def networks_command(as_json: bool) -> None:
     """List the networks whose checkpoints can be imported.
 
-    GFLOP: multiplications and additions for 1024 x 1024 pixels, of both dates where it takes both.
+    GFLOP: operations for 1024 x 1024 pixels, of both dates if the network takes both.
 
     \u0008
     Example:
@@ -111,8 +111,8 @@ def import_command(files: tuple[Path, ...], output: Path, **options: Any) -> Non
     """Make a model of published checkpoints.
 
     FILES are checkpoints of the xView2 first place, of its distilled students, of MetaDamageNet
-    (folders, too) or of xView2SiameseUNet. Which network each is for is read from its weights. One
-    becomes NAME.onnx; several become the ensemble NAME.toml with its members beside it.
+    (also folders) or of xView2SiameseUNet. The weights tell which network each is for. One file
+    becomes NAME.onnx. Several become the ensemble NAME.toml with its members beside it.
 
     \u0008
     Example:
@@ -130,12 +130,12 @@ def import_command(files: tuple[Path, ...], output: Path, **options: Any) -> Non
 @click.argument("model", metavar="NAME|PATH")
 @takes("models optimise")
 def optimise_command(as_json: bool, quiet: bool, **options: Any) -> None:
-    """Make smaller and faster variants of a model, and keep those that say the same.
+    """Make smaller and faster variants of a model, and keep those that grade alike.
 
-    fp16: weights stored in half precision. half: computed in half, too, for a GPU. int8: integers
-    of 8 bits, for the processor. A variant is kept where it grades at least 99 % of the labelled
-    buildings as the model does and loses at most 0.5 points of each F1: localisation, damage, and
-    the official score. Needs pip install "geodamage[optimise]".
+    fp16 stores weights in half precision. half also computes in it, for a GPU. int8 computes in
+    integers of 8 bits, for the processor. A variant is kept if it grades at least 99 % of the
+    labelled buildings as the model does, and loses at most 0.5 points of each F1: localisation,
+    damage, and the official score. Needs pip install "geodamage[optimise]".
 
     \u0008
     Example:
@@ -166,8 +166,8 @@ def optimise_command(as_json: bool, quiet: bool, **options: Any) -> None:
 def bench_command(as_json: bool, quiet: bool, **options: Any) -> None:
     """Time models on this machine and name the best.
 
-    MP/s: pixels of the pair that a scene gets in a second; the time holds the halo, too. Models
-    are asked in turns, so that what else the machine does meets all of them.
+    MP/s: pixels of the pair per second, without the halo; the time includes the halo. Models run in
+    turns, so that other work on the machine slows all of them alike.
 
     \u0008
     Example:

@@ -16,8 +16,8 @@ from geodamage.options.table import TABLE
 def command(as_json: bool) -> None:
     """List the options of all commands.
 
-    With --json each command has its options in the order of its help: type, bounds or choices,
-    default, unit and help. `columns` names those that a list of scenes may give for one scene.
+    With --json, each command has its options in the order of its help, with type, bounds or
+    choices, default, unit and help. `columns` names the options that a list of scenes may have.
 
     \u0008
     Example:
