@@ -170,7 +170,9 @@ def _models(cards: Mapping[str, Card]) -> Iterator[str]:
         ],
     )  # fmt: skip
     for name in MODELS:
-        yield f"\n`{name}` learnt from: {cards[name].training_data}."
+        yield f"\n`{name}` learnt from:\n"
+        parts = re.split(r"; (?![^(]*\))", cards[name].training_data)  # not inside brackets
+        yield from (f"- {part}" for part in parts)
 
 
 def _held_out(cards: Mapping[str, Card]) -> Iterator[str]:
