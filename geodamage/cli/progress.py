@@ -37,7 +37,7 @@ S = TypeVar("S", bound="Coverage")
 
 
 def catch_signals() -> None:
-    """Let Ctrl-C and a polite kill end a command alike, cleaning up behind it."""
+    """Let Ctrl-C and SIGTERM end a command alike, cleaning up behind it."""
     _interrupted.clear()
     # Other threads may not set handlers; a program that runs commands there has its own.
     if threading.current_thread() is threading.main_thread():
@@ -244,6 +244,6 @@ def _print_table(summary: "Summary", output: Path) -> None:
         f"{summary.seconds:.1f} s, {rate:.2f} MP/s"
     )
     if summary.real_share is not None:
-        console.print(f"of such candidates {summary.real_share:.0%} were buildings where tested")
+        console.print(f"in tests, {summary.real_share:.0%} of such candidates were buildings")
     console.print(f"wrote {output} and {output}.json", soft_wrap=True)
     console.print("preliminary, automatic, not validated in the field")

@@ -22,7 +22,7 @@ class Resolved:
     Attributes
     ----------
     answers
-        As `read_answers` returns them, a row for each building, in order of first mention.
+        A row for each building, in order of first mention, from `read_answers`.
         `reviewer` names all who answered.
     conflicts
         Buildings on which reviewers differ: `building_id`, `answers` (reviewer: answer) and

@@ -57,7 +57,7 @@ class AssessParameters:
     tile
         Window size, pixels.
     batch_size
-        Windows a call of the model.
+        Windows per model call.
     threads
         Of inference; 0 for all processors.
     memory
