@@ -152,10 +152,10 @@ SCENES: tuple[Option, ...] = (
     ),
     Option(
         name="scale", kind=Span(), column=True, takers=("SceneOptions", "ReportOptions"),
-        help="Values that become 0 and 255; for imagery that is not 8-bit.",
+        help="Values that become 0 and 255; guessed for imagery of more than 8 bits.",
         commands=(
             "assess", "buildings", "batch",
-            at("report", help="Values shown as black and white; for imagery that is not 8-bit."),
+            at("report", help="Values shown as black and white; guessed where there are more than 8 bits."),
         ),
     ),
     Option(

@@ -11,7 +11,7 @@ import shapely
 from pyproj import CRS, Transformer
 from shapely.geometry.base import BaseGeometry
 
-from geodamage.errors import SceneError
+from geodamage.errors import OptionError, SceneError
 from geodamage.scene.lattice import Lattice
 from geodamage.scene.scaling import Scaling, from_samples
 from geodamage.scene.sheets import (
@@ -22,6 +22,7 @@ from geodamage.scene.sheets import (
     nothing,
     pixel_coordinates,
 )
+from geodamage.scene.stretch import guess
 from geodamage.scene.tiles import Tile, open_tile
 from geodamage.scene.warp import (
     Bools,
@@ -42,6 +43,9 @@ MOST_PIXELS = 8_000_000
 #: Parts that stand for an image without overviews, and pixels of it that are kept.
 SAMPLE_BLOCKS = 64
 SAMPLE_PIXELS = 4_000_000
+
+#: What else to give where a scale is of the other date, by role.
+OTHER_DATE = {"pre": ", and --post-scale for the image after"}
 
 #: How many times more parts are looked at where those show nothing.
 CLOSE = 4
@@ -275,7 +279,7 @@ def open_image(
     channels
         How many the model takes.
     scale
-        What becomes 0 and 255; None for percentiles.
+        What becomes 0 and 255; None for a guess, which `geodamage.scene.exposure` mends.
     allow_remote
         Whether URLs are let through.
     option
@@ -293,7 +297,9 @@ def open_image(
         for name in find(source, allow_remote=allow_remote):
             tiles.append(open_tile(name, bands, channels, option=option, speckled=speckled))
             _check_alike(tiles[0], tiles[-1])
-        scaling, notes = _scaling(tiles, scale)
+        if scale is not None and tiles[0].dtype == "uint8":
+            scale = _byte_scale(role, tiles[0], scale)
+        scaling, notes = _scaling(tiles, scale, speckled=speckled)
         gsd = math.prod(tiles[0].grid.gsd) ** 0.5
         if not math.isfinite(gsd) or gsd <= 0:
             raise SceneError(f"{tiles[0].name}: lies off the Earth; its CRS or transform is wrong")
@@ -340,28 +346,40 @@ class Sample(NamedTuple):
         return np.asarray(self.low == self.high)
 
 
+def _byte_scale(role: str, tile: Tile, scale: tuple[float, float]) -> tuple[float, float] | None:
+    """Return what becomes 0 and 255 in an image of 8 bits; None where nothing changes."""
+    low, high = scale
+    if low < 0 or high > 255:
+        option = "--post-scale" if role == "post" else "--scale"
+        raise OptionError(
+            f"{option} {low:g},{high:g}: {tile.name} has 8 bits, values 0 to 255; give "
+            f"{option} 0,255 to take it as it is" + OTHER_DATE.get(role, "")
+        )
+    return None if scale == (0, 255) else scale
+
+
 def _scaling(
-    tiles: Sequence[Tile], scale: tuple[float, float] | None
+    tiles: Sequence[Tile], scale: tuple[float, float] | None, *, speckled: bool
 ) -> tuple[Scaling | None, list[str]]:
     """Return how an image becomes 8 bits, and what is odd about its pixels."""
     is_scaled, is_far = tiles[0].dtype != "uint8", is_remote(tiles[0].name)
-    sample = sample_tiles(tiles, SAMPLE_BLOCKS, overviews=is_scaled or is_far)
+    sample = sample_tiles(tiles, SAMPLE_BLOCKS, overviews=is_far)
     if sample.flat.any() and not (sample.is_whole or is_far):  # an odd image is looked at closely
         close = sample_tiles(tiles, CLOSE * SAMPLE_BLOCKS, overviews=False)
         if close.is_whole or close.flat.sum() < sample.flat.sum():
             sample = close
     notes = _check_contrast(tiles, sample)
-    if not is_scaled:
-        return None, notes
     if scale is not None:
         channels = len(tiles[0].channels.indexes)
         return Scaling((scale[0],) * channels, (scale[1],) * channels), notes
+    if not is_scaled:
+        return None, notes
     if not sample.pixels.shape[1]:
         raise SceneError(
             f"{_named(tiles)}: nothing to scale {tiles[0].dtype} by was found in a sample of it; "
             "give --scale MIN,MAX"
         )
-    return from_samples([sample.pixels]), notes
+    return from_samples([sample.pixels]) if speckled else guess(sample.pixels), notes
 
 
 def sample_tiles(tiles: Sequence[Tile], count: int, *, overviews: bool) -> Sample:

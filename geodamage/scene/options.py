@@ -25,8 +25,8 @@ class SceneOptions:
     pre_channels, post_channels
         How many channels the model takes.
     scale
-        What becomes 0 and 255 in images of more than 8 bits; None for percentiles of each. Of two
-        sensors it is that of the pre image.
+        What becomes 0 and 255; None takes 8 bits as they are, and stretches what has more as their
+        common ground asks for. Of two sensors it is that of the pre image.
     post_scale
         The same of the post image, where it is another.
     post_sensor

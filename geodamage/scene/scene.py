@@ -27,7 +27,8 @@ from shapely.geometry.base import BaseGeometry
 from geodamage.errors import GeodamageWarning, GsdWarning, SceneError, SceneWarning
 from geodamage.grid import Grid, GsdRange, ground_area
 from geodamage.scene.aoi import read_aoi
-from geodamage.scene.examination import Examination, Ground, examine
+from geodamage.scene.examination import Examination, examine
+from geodamage.scene.exposure import exposed, remarks
 from geodamage.scene.hiding import Hiding
 from geodamage.scene.image import Image, Shift, crs_name, open_image
 from geodamage.scene.lattice import SLACK, working_lattice
@@ -35,6 +36,7 @@ from geodamage.scene.options import SceneOptions, check_sensors, scene_options
 from geodamage.scene.pair import require_two_files
 from geodamage.scene.pixels import MISSING_POST, MISSING_PRE, OUTSIDE, OUTSIDE_AOI, Pixels
 from geodamage.scene.probability_maps import ProbabilityMap, open_map
+from geodamage.scene.survey import Ground
 from geodamage.sources import Source
 from geodamage.windows import Window, mirror, round_down, round_up
 
@@ -88,7 +90,7 @@ class Scene:
         options: SceneOptions = SceneOptions(),
         maps: Sequence[ProbabilityMap] = (),
     ) -> None:
-        self._images = (pre,) if post is None else (pre, post)
+        self._images: tuple[Image, ...] = (pre,) if post is None else (pre, post)
         self._maps = tuple(maps)
         self._reading = threading.Lock()  # GDAL crashes where a file is closed under a reader
         self._is_closed = False
@@ -202,6 +204,7 @@ class Scene:
             scene = cls(first, second, gsd=gsd, options=options, maps=maps)
             scene._hiding.open(scene._lattice)
             opened.callback(scene._hiding.close)
+            scene._images = exposed(scene._images, scene._ground, options)
             if examined:
                 scene._examine(options)
             for text, category in scene._notes:
@@ -221,8 +224,8 @@ class Scene:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What is worth a line, and is no doubt: how the images lie to each other."""
-        return self._examined.remarks
+        """What is worth a line, and is no doubt: how the images lie, and are stretched."""
+        return (*self._examined.remarks, *remarks(self._images))
 
     def __enter__(self) -> Self:
         return self
@@ -239,8 +242,11 @@ class Scene:
         """Close the files, when a read in progress is done; what was read stays."""
         with self._reading:
             self._is_closed = True
-            for opened in (*self._images, *self._maps, self._hiding):
-                opened.close()
+            for image in self._images:
+                image.close()
+            for saved in self._maps:
+                saved.close()
+            self._hiding.close()
 
     def read(self, window: Window) -> Pixels:
         """Read a window of the grid; it may reach beyond the images, and is mirrored there.
@@ -352,10 +358,13 @@ class Scene:
             **self._examined.facts,
         }
 
+    @property
+    def _ground(self) -> Ground:
+        return Ground(self._lattice, self._origin, self.grid, self.extent)
+
     def _examine(self, options: SceneOptions) -> None:
         """Look at blocks of the images, and note what is doubtful."""
-        ground = Ground(self._lattice, self._origin, self.grid, self.extent)
-        self._examined = examine(self._images, ground, options)
+        self._examined = examine(self._images, self._ground, options)
         self._notes += [(text, SceneWarning) for text in self._examined.doubts]
         self.post_shift = self._examined.shift
 
