@@ -155,7 +155,7 @@ SCENES: tuple[Option, ...] = (
         help="Values that become 0 and 255; guessed for imagery of more than 8 bits.",
         commands=(
             "assess", "buildings", "batch",
-            at("report", help="Values shown as black and white; guessed where there are more than 8 bits."),
+            at("report", help="Values shown as black and white; guessed for more than 8 bits."),
         ),
     ),
     Option(
@@ -172,6 +172,16 @@ SCENES: tuple[Option, ...] = (
         name="post_scale", kind=Span(), column=True, takers=("SceneOptions",),
         help="Values of the image after that become 0 and 255, where they are others.",
         commands=("assess", "batch"),
+    ),
+    Option(
+        name="nodata", kind=Number(), column=True, takers=("SceneOptions",), metavar="VALUE",
+        help="Value of pixels without data, where the image has no tag for it or a wrong one.",
+        commands=("assess", "buildings", "batch"),
+    ),
+    Option(
+        name="post_nodata", kind=Number(), column=True, takers=("SceneOptions",),
+        metavar="VALUE", commands=("assess", "batch"),
+        help="Value of pixels without data of the image after, where it is another.",
     ),
     Option(
         name="registration", kind=Choice(("measure", "apply", "off")), default="measure",

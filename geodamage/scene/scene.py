@@ -176,10 +176,12 @@ class Scene:
             raise TypeError("Scene.open: give model=, which says what the images must be, or gsd=")
         with ExitStack() as opened:
             images: list[Image] = []
-            for role, source, bands, channels, scale in (
-                ("pre", pre, options.pre_bands, options.pre_channels, options.scales[0]),
-                ("post", post, options.post_bands, options.post_channels, options.scales[1]),
-            ):
+            kinds = (
+                ("pre", pre, options.pre_bands, options.pre_channels),
+                ("post", post, options.post_bands, options.post_channels),
+            )
+            values = zip(options.scales, options.fills, strict=True)
+            for (role, source, bands, channels), (scale, nodata) in zip(kinds, values, strict=True):
                 if source is None:
                     continue
                 image = open_image(
@@ -188,6 +190,7 @@ class Scene:
                     bands=bands,
                     channels=channels,
                     scale=scale,
+                    nodata=nodata,
                     allow_remote=options.allow_remote,
                     option=options.bands_option if role == "post" else "--bands",
                     speckled=role == "post" and options.post_sensor == "sar",

@@ -366,3 +366,60 @@ def test_facts_can_be_json(raster):
     assert facts["nodata"] == [0, 0, 0]
     assert facts["files"][0]["shape"] == [64, 64]
     assert facts["files"][0]["size"] > 0
+
+
+def collared(value, dtype="uint8"):
+    pixels = make_pixels(64, 64).astype(dtype)
+    pixels[:, :, :20] = value
+    return pixels
+
+
+@pytest.mark.parametrize(("value", "dtype"), [(255, "uint8"), (7, "uint16"), (-9999, "float32")])
+def test_a_value_that_the_user_calls_nodata_is(raster, value, dtype):
+    path = raster("a.tif", collared(value, dtype))
+    image = open_plain(path, nodata=value, scale=(0, 255))
+    patch = image.read(HALF_METRE, PLACE)
+    image.close()
+    assert not patch.valid[:, :20].any()
+    assert patch.valid[:, 20:].all()
+    assert image.notes == ()
+    assert image.facts()["nodata"] == [value] * 3
+
+
+def test_the_users_nodata_goes_before_the_tag(raster):
+    pixels = collared(255)
+    pixels[:, 40, 40] = 9
+    path = raster("a.tif", pixels, nodata=9)
+    image = open_plain(path, nodata=255)
+    patch = image.read(HALF_METRE, PLACE)
+    image.close()
+    assert patch.valid.sum() == 44 * 64
+
+
+@pytest.mark.parametrize(("value", "dtype"), [(-9999, "uint8"), (256, "uint8"), (0.5, "uint16")])
+def test_nodata_that_no_pixel_can_have_is_refused(raster, value, dtype):
+    path = raster("a.tif", make_pixels(64, 64).astype(dtype))
+    with pytest.raises(OptionError, match=rf"--nodata {value:g}: .*a\.tif holds {dtype}"):
+        open_plain(path, nodata=value)
+
+
+def test_nodata_that_no_pixel_has_is_noted(raster):
+    pixels = make_pixels(64, 64, high=200)
+    image = open_plain(raster("a.tif", pixels), nodata=222)
+    image.close()
+    assert image.notes == (
+        f"--nodata 222: no pixel of a sample of {image.first.name} has that value; is it the right "
+        "one?",
+    )
+
+
+@pytest.mark.parametrize(("tag", "is_fill"), [(None, True), (99, True), (0, True), (210, False)])
+def test_black_around_an_image_is_fill_where_the_tag_fits_no_pixel(raster, tag, is_fill):
+    pixels = collared(0)
+    pixels[:, :, 20:] = make_pixels(64, 44, low=100, high=200)
+    pixels[:, 5, 60] = 210
+    image = open_plain(raster("a.tif", pixels, nodata=tag))
+    patch = image.read(HALF_METRE, PLACE)
+    image.close()
+    assert patch.valid[:, :20].any() != is_fill
+    assert patch.valid[:, 20:].sum() == 44 * 64 - (tag == 210)
