@@ -250,7 +250,7 @@ def hidden(
     return [result & ~absent for result, absent in zip(found, missing, strict=True)]
 
 
-def _spread(cells: Bytes, shape: tuple[int, int]) -> Bools:
+def _spread(cells: Bytes, shape: tuple[int, ...]) -> Bools:
     """Return the pixels of cells that are not 0."""
     drawn = cv2.resize(cells, shape[::-1], interpolation=cv2.INTER_NEAREST)
     return np.asarray(drawn > 0)
