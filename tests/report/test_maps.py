@@ -54,5 +54,6 @@ def test_a_sheet_of_footprints_speaks_of_buildings():
 
 def test_the_page_has_the_same_lines():
     seen = view(candidates=True, candidates_real=0.78)
-    assert ("Candidates", "78% of such were buildings where the model was tested") in run_rows(seen.facts)
+    said = "78% of such were buildings where the model was tested"
+    assert ("Candidates", said) in run_rows(seen.facts)
     assert ("Scaled from", "12.5 (black) to 1, 2, 3 (white), a guess") in image_rows(seen, "pre")
