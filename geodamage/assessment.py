@@ -330,7 +330,7 @@ class _Assessment(Run[Job, Summary]):
                 seen_share=self.job.scene.seen_share,
             )
         return find_buildings(
-            count_pixels(strips) if by_vote else strips,
+            count_pixels(strips, self.model.card.threshold) if by_vote else strips,
             self.scene.grid,
             self.scene.region,
             self.card,

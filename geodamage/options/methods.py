@@ -169,10 +169,10 @@ SCENES: tuple[Option, ...] = (
     ),
     Option(
         name="scale", kind=Span(), column=True, takers=("SceneOptions", "ReportOptions"),
-        help="Values that become 0 and 255; for imagery that is not 8-bit.",
+        help="Values that become 0 and 255; guessed for imagery of more than 8 bits.",
         commands=(
             "assess", "buildings", "batch",
-            at("report", help="Values shown as black and white; for imagery that is not 8-bit."),
+            at("report", help="Values shown as black and white; guessed for more than 8 bits."),
         ),
     ),
     Option(
@@ -189,6 +189,16 @@ SCENES: tuple[Option, ...] = (
         name="post_scale", kind=Span(), column=True, takers=("SceneOptions",),
         help="Values of the image after that become 0 and 255, if they differ.",
         commands=("assess", "batch"),
+    ),
+    Option(
+        name="nodata", kind=Number(), column=True, takers=("SceneOptions",), metavar="VALUE",
+        help="Value of pixels without data, where the image has no tag for it or a wrong one.",
+        commands=("assess", "buildings", "batch"),
+    ),
+    Option(
+        name="post_nodata", kind=Number(), column=True, takers=("SceneOptions",),
+        metavar="VALUE", commands=("assess", "batch"),
+        help="Value of pixels without data of the image after, where it is another.",
     ),
     Option(
         name="registration", kind=Choice(("measure", "apply", "off")), default="measure",

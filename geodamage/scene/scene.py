@@ -34,7 +34,8 @@ from geodamage.errors import (
 )
 from geodamage.grid import Grid, GsdRange, ground_area
 from geodamage.scene.aoi import read_aoi
-from geodamage.scene.examination import Examination, Ground, examine
+from geodamage.scene.examination import Examination, examine
+from geodamage.scene.exposure import exposed, remarks
 from geodamage.scene.hiding import Hiding
 from geodamage.scene.image import Image, Shift, crs_name, open_image
 from geodamage.scene.lattice import SLACK, coarsest_kept, working_lattice
@@ -42,6 +43,7 @@ from geodamage.scene.options import SceneOptions, check_sensors, scene_options
 from geodamage.scene.pair import require_two_files
 from geodamage.scene.pixels import MISSING_POST, MISSING_PRE, OUTSIDE, OUTSIDE_AOI, Pixels
 from geodamage.scene.probability_maps import ProbabilityMap, open_map
+from geodamage.scene.survey import Ground
 from geodamage.sources import Source
 from geodamage.windows import Window, mirror, round_down, round_up
 
@@ -96,7 +98,7 @@ class Scene:
         options: SceneOptions = SceneOptions(),
         maps: Sequence[ProbabilityMap] = (),
     ) -> None:
-        self._images = (pre,) if post is None else (pre, post)
+        self._images: tuple[Image, ...] = (pre,) if post is None else (pre, post)
         self._maps = tuple(maps)
         self._reading = threading.Lock()  # GDAL crashes where a file is closed under a reader
         self._is_closed = False
@@ -186,10 +188,12 @@ class Scene:
             raise TypeError("Scene.open: give model=, which says what the images must be, or gsd=")
         with ExitStack() as opened:
             images: list[Image] = []
-            for role, source, bands, channels, scale in (
-                ("pre", pre, options.pre_bands, options.pre_channels, options.scales[0]),
-                ("post", post, options.post_bands, options.post_channels, options.scales[1]),
-            ):
+            kinds = (
+                ("pre", pre, options.pre_bands, options.pre_channels),
+                ("post", post, options.post_bands, options.post_channels),
+            )
+            values = zip(options.scales, options.fills, strict=True)
+            for (role, source, bands, channels), (scale, nodata) in zip(kinds, values, strict=True):
                 if source is None:
                     continue
                 image = open_image(
@@ -198,6 +202,7 @@ class Scene:
                     bands=bands,
                     channels=channels,
                     scale=scale,
+                    nodata=nodata,
                     allow_remote=options.allow_remote,
                     option=options.bands_option if role == "post" else "--bands",
                     speckled=role == "post" and options.post_sensor == "sar",
@@ -214,6 +219,7 @@ class Scene:
             scene = cls(first, second, gsd=gsd, options=options, maps=maps)
             scene._hiding.open(scene._lattice, scene.grid.window_bounds(scene.extent))
             opened.callback(scene._hiding.close)
+            scene._images = exposed(scene._images, scene._ground, options)
             if examined:
                 scene._examine(options)
             for text, category in scene._notes:
@@ -233,8 +239,9 @@ class Scene:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What is worth a line, and is no doubt: how the images lie to each other."""
-        return tuple(map(without_secrets, self._examined.remarks))
+        """What is worth a line, and is no doubt: how the images lie, and are stretched."""
+        found = (*self._examined.remarks, *remarks(self._images))
+        return tuple(map(without_secrets, found))
 
     def __enter__(self) -> Self:
         return self
@@ -251,8 +258,11 @@ class Scene:
         """Close the files, when a read in progress is done; what was read stays."""
         with self._reading:
             self._is_closed = True
-            for opened in (*self._images, *self._maps, self._hiding):
-                opened.close()
+            for image in self._images:
+                image.close()
+            for saved in self._maps:
+                saved.close()
+            self._hiding.close()
 
     def read(self, window: Window) -> Pixels:
         """Read a window of the grid; it may reach beyond the images, and is mirrored there.
@@ -369,10 +379,13 @@ class Scene:
         for image in self._images:
             image.require_unchanged()
 
+    @property
+    def _ground(self) -> Ground:
+        return Ground(self._lattice, self._origin, self.grid, self.extent)
+
     def _examine(self, options: SceneOptions) -> None:
         """Look at blocks of the images, and note what is doubtful."""
-        ground = Ground(self._lattice, self._origin, self.grid, self.extent)
-        self._examined = examine(self._images, ground, options)
+        self._examined = examine(self._images, self._ground, options)
         self._notes += [(text, SceneWarning) for text in self._examined.doubts]
         self.post_shift = self._examined.shift
 

@@ -4,7 +4,6 @@ GDAL is given one driver: a file that is no GeoTIFF, whatever its name, is refus
 everything that would make GDAL open another file.
 """
 
-import math
 import os
 import warnings
 from collections.abc import Iterator
@@ -33,7 +32,7 @@ from geodamage.scene.channels import Channels, choose_channels, without_false_al
 from geodamage.scene.jpeg import JpegBlocks, decoder, gdal_decodes_alike, is_ycbcr_jpeg
 from geodamage.scene.scaling import SCALED_TYPES
 from geodamage.sources import is_remote
-from geodamage.windows import Window
+from geodamage.windows import Window, spread_over
 
 #: GDAL keeps at most this many bytes of blocks; its own default is a share of the memory.
 CACHE_BYTES = 128 * 2**20
@@ -109,6 +108,8 @@ class Tile:
         What is odd about it, and about what stands beside it.
     seen
         What tells whether the file has changed; None of a remote one.
+    is_idle
+        Whether `nodata` seems to fit no pixel, so that black around an image has no data, too.
     """
 
     name: str
@@ -123,6 +124,7 @@ class Tile:
     mask_channels: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
     seen: tuple[int, int, str] | None = None
+    is_idle: bool = False
 
     @property
     def window(self) -> Window:
@@ -131,8 +133,9 @@ class Tile:
 
     @property
     def is_untagged(self) -> bool:
-        """Whether the file says nothing of where its pixels are valid."""
-        return not self.masked and self.nodata is None and self.channels.alpha is None
+        """Whether nothing tells where the pixels of the file are valid."""
+        says_nothing = self.nodata is None or self.is_idle
+        return says_nothing and not self.masked and self.channels.alpha is None
 
     def read(self, window: Window) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
         """Read pixels as they are in the file.
@@ -236,7 +239,7 @@ class Tile:
         """
         (rows, columns), (height, width) = self.window.shape, self._part()
         down, across = -(-rows // height), -(-columns // width)
-        chosen = _spread(down, across, count)
+        chosen = spread_over(down, across, count)
         windows = [
             Window(row * height, column * width, height, width) & self.window
             for row, column in chosen
@@ -268,17 +271,6 @@ class Tile:
             for column in range(window.column // width, -(-window.right // width))
             for index in {*indexes, *([] if alpha is None else [alpha])}
         )
-
-
-def _spread(rows: int, columns: int, count: int) -> list[tuple[int, int]]:
-    """Return at most `count` cells of rows x columns, evenly spread: all where there are few."""
-    if rows * columns <= count:
-        return [(row, column) for row in range(rows) for column in range(columns)]
-    golden = (math.sqrt(5) - 1) / 2  # a Fibonacci lattice: even in both directions
-    steps = np.arange(count) + 0.5
-    down, across = steps / count * rows, steps * golden % 1 * columns
-    cells = zip(down.astype(int).tolist(), across.astype(int).tolist(), strict=True)
-    return sorted(set(cells))
 
 
 def _collar(pixels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:

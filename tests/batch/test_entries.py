@@ -28,6 +28,8 @@ ALL = {
     "pre_unusable": ("u.tif", "u.tif"),
     "post_unusable": ("v.gpkg", "v.gpkg"),
     "seen_share": ("0.25", 0.25),
+    "nodata": ("-9999", -9999),
+    "post_nodata": ("0", 0),
 }
 
 
@@ -52,6 +54,8 @@ def expected(folder: Path) -> dict[str, object]:
         "pre_unusable": folder / "u.tif",
         "post_unusable": folder / "v.gpkg",
         "seen_share": 0.25,
+        "nodata": -9999.0,
+        "post_nodata": 0.0,
     }
 
 

@@ -45,8 +45,8 @@ class Batch(GradingAlgorithm):
         "as post/*.tif, or @tiles.txt; several are separated by |. It may have name, date "
         "(2026-02-07), and options of a scene alone: model, footprints, id_field, aoi, tta, vote, "
         "tile, bands, scale, post_sensor, post_bands, post_scale, min_area, simplify, "
-        "registration, obscured, pre_unusable, post_unusable, seen_share. Paths are "
-        "relative to the list. Other columns are an error."
+        "registration, obscured, pre_unusable, post_unusable, seen_share, nodata, "
+        "post_nodata. Paths are relative to the list. Other columns are an error."
     )
 
     def initAlgorithm(self, configuration: Values | None = None) -> None:
