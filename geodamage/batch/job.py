@@ -179,17 +179,19 @@ def scene_job(scene: "BatchScene", batch: BatchJob) -> Job:
         report=folder / REPORT if batch.report else None,
         scene=replace(
             reading,
-            **{
-                name: None if path is None else path.absolute()
-                for name in ("aoi", "pre_unusable", "post_unusable")
-                for path in [getattr(reading, name)]
-            },
+            aoi=_from_root(reading.aoi),
+            pre_unusable=_from_root(reading.pre_unusable),
+            post_unusable=_from_root(reading.post_unusable),
         ),
         buildings=replace(defaults.buildings, **taken("BuildingOptions", "batch", scene.options)),
         date=scene.date,
         overwrite=True,  # what the ledger does not know is refused before
         **own,
     )
+
+
+def _from_root(path: Path | None) -> Path | None:
+    return None if path is None else path.absolute()
 
 
 def _absolute(names: Sequence[str]) -> tuple[str, ...]:
