@@ -22,6 +22,7 @@ from geodamage.scene.sheets import (
     nothing,
     pixel_coordinates,
 )
+from geodamage.scene.shift import Shift
 from geodamage.scene.tiles import Tile, open_tile
 from geodamage.scene.warp import (
     Bools,
@@ -45,9 +46,6 @@ SAMPLE_PIXELS = 4_000_000
 
 #: How many times more parts are looked at where those show nothing.
 CLOSE = 4
-
-#: From x and y (CRS units of the working grid) to how far the image lies off there.
-Shift = Callable[[Floats, Floats], tuple[Floats, Floats]]
 
 
 @dataclass(frozen=True)

@@ -29,12 +29,13 @@ from geodamage.grid import Grid, GsdRange, ground_area
 from geodamage.scene.aoi import read_aoi
 from geodamage.scene.examination import Examination, Ground, examine
 from geodamage.scene.hiding import Hiding
-from geodamage.scene.image import Image, Shift, crs_name, open_image
+from geodamage.scene.image import Image, crs_name, open_image
 from geodamage.scene.lattice import SLACK, working_lattice
 from geodamage.scene.options import SceneOptions, check_sensors, scene_options
 from geodamage.scene.pair import require_two_files
 from geodamage.scene.pixels import MISSING_POST, MISSING_PRE, OUTSIDE, OUTSIDE_AOI, Pixels
 from geodamage.scene.probability_maps import ProbabilityMap, open_map
+from geodamage.scene.shift import Shift
 from geodamage.sources import Source
 from geodamage.windows import Window, mirror, round_down, round_up
 
@@ -300,6 +301,11 @@ class Scene:
         post = pre if found.post is found.pre else found.post[:, rows, columns]
         maps = None if found.maps is None else found.maps[:, rows, columns]
         return Pixels(pre, post, missing, maps)
+
+    @property
+    def origin(self) -> tuple[int, int]:
+        """Row and column of the absolute lattice at which the grid begins."""
+        return self._origin.row, self._origin.column
 
     @property
     def margin(self) -> int:
