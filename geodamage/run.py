@@ -64,7 +64,7 @@ class Run(ABC, Generic[J, S]):
     #: What the sidecar calls the result, where it is not damage.
     kind: ClassVar[Mapping[str, str]] = {}
     #: What is written of each building, and the rasters of all of them.
-    fields: ClassVar[tuple[Field, ...]] = FIELDS
+    fields: tuple[Field, ...] = FIELDS
     grades: ClassVar[type[GradeRaster]] = GradeRaster
     probabilities: ClassVar[type[ProbabilityRaster]] = ProbabilityRaster
 
@@ -210,6 +210,8 @@ class Run(ABC, Generic[J, S]):
             stack.close()
             for doubt in summary.doubts():
                 yield Progress("write", message=doubt, warning=True)
+            for remark in summary.remarks():
+                yield Progress("write", message=remark)
             summary.seconds = time.monotonic() - self._started
             facts: dict[str, Any] = json_ready(self._facts())
             for path in (job.output, job.raster, job.probabilities):

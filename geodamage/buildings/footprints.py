@@ -30,6 +30,7 @@ from geodamage.scene.pixels import (
     OUTSIDE_AOI,
 )
 from geodamage.scene.scene import Scene
+from geodamage.scene.shift import Shift
 from geodamage.sources import VECTOR_ERRORS, check_vector_file
 from geodamage.windows import Window
 
@@ -55,12 +56,32 @@ class Footprints:
         Number of identities that were given a suffix.
     repaired
         Number of geometries that crossed themselves and were made valid.
+    shift
+        How far the geometries lie off the image before, where they are graded elsewhere for it.
     """
 
     frame: gpd.GeoDataFrame
     source: str
     duplicates: int
     repaired: int
+    shift: Shift | None = None
+
+    @property
+    def shapes(self) -> np.ndarray:
+        """The geometries."""
+        shapes: np.ndarray = self.frame.geometry.to_numpy()
+        return shapes
+
+    def placed(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the geometries where they are graded, and how far each was moved, CRS units."""
+        shapes = self.shapes
+        if self.shift is None:
+            return shapes, np.zeros(len(shapes))
+        centres = shapely.centroid(shapes)
+        off = np.column_stack(self.shift(shapely.get_x(centres), shapely.get_y(centres)))
+        by_vertex = np.repeat(off, shapely.get_num_coordinates(shapes), axis=0)
+        moved: np.ndarray = shapely.transform(shapes, lambda points: points - by_vertex)
+        return moved, np.nan_to_num(np.hypot(*off.T))
 
     def require_overlap(self, scene: Scene) -> None:
         """Raise `FootprintError` if no footprint lies in a scene."""
@@ -179,7 +200,8 @@ class _Grader:
         self.grading = Grading.of(card)
         self.frame = footprints.frame
         self.pixel = abs(scene.grid.transform.a)
-        own = self.frame.geometry.to_numpy()
+        own, moved = footprints.placed()
+        self.moved = moved * scene.grid.gsd[0] / self.pixel
         area, length = shapely.area(own), shapely.length(own)
         # A sliver may lie between the centres of sub-pixels, and would seem to cover nothing.
         sliver = 2 * area < length * self.pixel / FINENESS
@@ -250,7 +272,7 @@ class _Grader:
             **_place(own, self.scene.grid),
             "source": np.full(len(chosen), self.source, object),
         }
-        columns = {name: columns[name] for name in NAMES}
+        columns = {name: columns[name] for name in NAMES} | {"shift_m": self.moved[chosen]}
         return gpd.GeoDataFrame(columns, geometry=own, crs=self.scene.grid.crs)
 
     def _outside(self, chosen: np.ndarray) -> np.ndarray:
