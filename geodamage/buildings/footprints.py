@@ -81,7 +81,8 @@ class Footprints:
         off = np.column_stack(self.shift(shapely.get_x(centres), shapely.get_y(centres)))
         by_vertex = np.repeat(off, shapely.get_num_coordinates(shapes), axis=0)
         moved: np.ndarray = shapely.transform(shapes, lambda points: points - by_vertex)
-        return moved, np.nan_to_num(np.hypot(*off.T))
+        is_somewhere = np.isfinite(shapely.get_x(centres))
+        return moved, np.where(is_somewhere, np.hypot(*off.T), 0.0)
 
     def require_overlap(self, scene: Scene) -> None:
         """Raise `FootprintError` if no footprint lies in a scene."""

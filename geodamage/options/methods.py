@@ -176,7 +176,7 @@ SCENES: tuple[Option, ...] = (
     Option(
         name="registration", kind=Choice(("measure", "apply", "off")), default="measure",
         column=True, takers=("SceneOptions",), commands=("assess", "batch"),
-        help="Measure how far the image after lies off; apply: move it by that, too.",
+        help="Measure how far post and given footprints lie off; apply: move them, too.",
     ),
     Option(
         name="obscured", kind=Choice(("on", "off")), default="on", column=True,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -24,6 +25,8 @@ from geodamage.windows import Window
 
 #: Blocks from which on the lack of any likeness is said.
 MANY = 4
+#: Side of a black square that is taken for fill, pixels.
+FILL = 33
 
 
 @dataclass(frozen=True)
@@ -198,6 +201,12 @@ class _Sights:
             place = block.window.shift(origin.row + away[0], origin.column + away[1])
             post, seen = self.images[1].read(self.ground.lattice, place)
         both = block.pre, post
-        shown = [~((image == 0).all(0) | (image == 255).all(0)) for image in both]  # no fill
         grey = [image.mean(0, dtype=np.float32) for image in both]
-        return Sight(grey[0], grey[1], block.pre_valid & seen & shown[0] & shown[1])
+        filled = _is_filled(grey[0]) | _is_filled(grey[1])
+        return Sight(grey[0], grey[1], block.pre_valid & seen & ~filled)
+
+
+def _is_filled(grey: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Return where an image is black over more ground than a shadow is: its edge is no likeness."""
+    black = (grey == 0).view(np.uint8)
+    return cv2.morphologyEx(black, cv2.MORPH_OPEN, np.ones((FILL, FILL), np.uint8)) > 0
