@@ -8,6 +8,8 @@ from geodamage.output.publication import read_sidecar
 from tests.assessments import run, write_footprints
 from tests.conftest import Roof, make_scene
 
+pytestmark = pytest.mark.slow
+
 #: Metres that the footprints lie off.
 EAST, NORTH = OFF = 6.0, -8.0
 

@@ -253,7 +253,7 @@ def halves(surfaces: Floats) -> npt.NDArray[np.int64]:
         second[order[-half:]] = 1
     highest = (weights @ surfaces.reshape(count, -1)).argmax(1)
     shape = surfaces.shape[1:]
-    return np.column_stack(np.unravel_index(highest, shape)) - np.array(shape) // 2
+    return np.asarray(np.column_stack(np.unravel_index(highest, shape)) - np.array(shape) // 2)
 
 
 def _along_field(

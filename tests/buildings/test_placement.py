@@ -69,6 +69,7 @@ def test_a_shift_is_measured_over_strips(east, south):
     assert np.ravel(shift(*middle)) == pytest.approx((east, -south), abs=0.2)
 
 
+@pytest.mark.slow
 def test_few_missing_or_other_houses_have_no_placement():
     boxes, hidden = houses(), np.full((SIDE, SIDE), MISSING_PRE, np.uint8)
     for shapes, strip in (
