@@ -8,7 +8,8 @@ GeodamageError                                  exit code 1
 │  ├─ FootprintError   (ValueError)                 the footprints cannot be used
 │  ├─ LabelError       (ValueError)                 a label file cannot be used
 │  ├─ ScoringError     (ValueError)                 a prediction or target cannot be scored
-│  └─ ManifestError    (ValueError)                 a list of scenes cannot be used
+│  ├─ ManifestError    (ValueError)                 a list of scenes cannot be used
+│  └─ AnswersError     (ValueError)                 what reviewers said cannot be used
 ├─ ModelError          (ValueError)             5   a model is refused
 │  ├─ ModelNotFoundError (FileNotFoundError)
 │  ├─ ChecksumError
@@ -70,6 +71,10 @@ class ScoringError(InputError, ValueError):
 
 class ManifestError(InputError, ValueError):
     """A list of scenes cannot be used."""
+
+
+class AnswersError(InputError, ValueError):
+    """What reviewers said of buildings cannot be used."""
 
 
 class ModelError(GeodamageError, ValueError):

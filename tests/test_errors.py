@@ -28,6 +28,7 @@ EXIT_CODES = {
     "CheckpointError": 5,
     "ScoringError": 4,
     "ManifestError": 4,
+    "AnswersError": 4,
     "LedgerError": 6,
     "DeviceError": 5,
     "OutputError": 6,

@@ -43,6 +43,7 @@ ROOMS = {
     "xbd": {"output"},
     "report": {"output", "scene", "model"},
     "event": {"output", "report"},
+    "reviews": {"buildings", "event", "output", "report", "scores"},
     "scores": {"scene", "buildings", "xbd", "model", "output"},
     "optimise": {"scores", "buildings", "xbd", "model", "output"},
     "networks": {"model", "output"},
