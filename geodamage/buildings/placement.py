@@ -122,8 +122,8 @@ def placement_doubts(facts: Mapping[str, Any]) -> list[str]:
         ]
     if facts["verdict"] == "shifted" and not facts["applied"]:
         return [
-            f"the footprints lie {_said(facts)} off the buildings in pre, more than the "
-            f"{FAR:g} m up to which grades hold; use --registration apply"
+            f"the footprints lie {_said(facts)} off the buildings in pre; use --registration apply "
+            "to grade them where these are"
         ]
     return []
 
