@@ -125,7 +125,10 @@ def moved(pixels: float, registration: str = "measure", *, metres: bool = False)
         profile = post.profile | {
             "transform": own @ Affine.translation(right * length, down * length)
         }
-        east, north = right * length * ground[0], -down * length * ground[1]
+        # The rows of some images do not run west to east.
+        lon = own.a * right * length + own.b * down * length
+        lat = own.d * right * length + own.e * down * length
+        east, north = lon * 111_320 * np.cos(np.radians(own.f)), lat * 111_320
         options = SceneOptions(registration=registration)
         shot = Shot(post.pixels, profile)
         return Case(pre, shot, moved=(east, north), options=options)
