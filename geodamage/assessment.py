@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, overload
@@ -12,10 +12,16 @@ import geopandas as gpd
 from geodamage.buildings.finding import find_buildings
 from geodamage.buildings.footprint_files import Footprints, read_footprints
 from geodamage.buildings.footprints import grade_footprints
+from geodamage.buildings.placement import (
+    Placement,
+    placement_doubts,
+    placement_facts,
+    placement_remarks,
+)
 from geodamage.buildings.votes import count_pixels, count_pixels_within, plain
 from geodamage.damage import GRADES
 from geodamage.errors import OptionError
-from geodamage.fields import FIELDS
+from geodamage.fields import GIVEN_FIELDS, empty_frame
 from geodamage.job import (
     Coverage,
     Progress,
@@ -31,7 +37,7 @@ from geodamage.job import (
 from geodamage.model.card import Card
 from geodamage.output.layers import read_layer
 from geodamage.output.publication import Publication
-from geodamage.plan import Plan
+from geodamage.plan import Plan, make_plan
 from geodamage.prediction import Strip, run_plan
 from geodamage.report.findings import STATEMENT
 from geodamage.report.pictures import imagery_of
@@ -39,6 +45,10 @@ from geodamage.report.view import make_view
 from geodamage.report.writing import add_page, check_page
 from geodamage.run import Run
 from geodamage.work import Work, long_work
+
+#: Pixels of a region that are kept until the placement of footprints is known; of a larger one
+#: blocks are predicted first, and then all of it.
+KEPT = 2_000_000
 
 __all__ = ["STATEMENT", "Job", "Progress", "Source", "Summary", "assess"]
 
@@ -131,12 +141,24 @@ class Summary(Coverage):
         Whether a model found the buildings; given footprints are not in doubt.
     real_share
         Share of such candidates that matched a building where the model was tested, 0-1; or None.
+    placement
+        How far footprints lie off, as the sidecar says it; of found buildings None.
     """
 
     counts: Counter[int] = field(default_factory=Counter)
     areas: dict[int, float] = field(default_factory=lambda: dict.fromkeys(GRADES, 0.0))
     are_candidates: bool = False
     real_share: float | None = None
+    placement: dict[str, Any] | None = None
+
+    def doubts(self) -> list[str]:
+        """Return what a user should know of what was found, a line each."""
+        placed = [] if self.placement is None else placement_doubts(self.placement)
+        return placed + super().doubts()
+
+    def remarks(self) -> list[str]:
+        """Return what is worth a line, and is no doubt: how footprints lie."""
+        return [] if self.placement is None else placement_remarks(self.placement)
 
     @property
     def outside(self) -> int:
@@ -302,7 +324,7 @@ class _Assessment(Run[Job, Summary]):
                 skip_broken=job.skip_broken,
             )
             self._footprints.require_overlap(scene)
-            self.fields = (*FIELDS, *self._footprints.kept)
+            self.fields = (*GIVEN_FIELDS, *self._footprints.kept)
             self.doubts += self._footprints.notes
 
     def counted(self, pixels: int, area: float) -> Summary:
@@ -321,14 +343,7 @@ class _Assessment(Run[Job, Summary]):
         """Return the graded buildings of the strips, in the way that the job asks for."""
         by_vote = self.job.vote == "pixels"
         if self._footprints is not None:
-            voting = count_pixels_within(strips) if by_vote else strips
-            return grade_footprints(
-                voting,
-                self.scene,
-                self._footprints,
-                self.card,
-                seen_share=self.job.scene.seen_share,
-            )
+            return self._graded(strips, self._footprints)
         return find_buildings(
             count_pixels(strips, self.model.card.threshold) if by_vote else strips,
             self.scene.grid,
@@ -339,6 +354,63 @@ class _Assessment(Run[Job, Summary]):
             seen_share=self.job.scene.seen_share,
             former=self.former(),
         )
+
+    def _graded(
+        self, strips: Iterator[Strip], footprints: Footprints
+    ) -> Iterator[gpd.GeoDataFrame]:
+        """Grade footprints where they lie or, if that is asked for, where the buildings lie."""
+        asked = self.job.scene.registration
+        self.summary.placement = {"asked": "off", "verdict": "off", "applied": False}
+        placement = Placement(self.scene, footprints.shapes)
+        if asked == "apply":
+            strips = yield from self._looked_ahead(strips, placement)
+            footprints = self._placed(footprints, placement)
+        elif asked == "measure":
+            strips = placement.watch(strips)
+        voting = count_pixels_within(strips) if self.job.vote == "pixels" else strips
+        yield from grade_footprints(
+            voting, self.scene, footprints, self.card, seen_share=self.job.scene.seen_share
+        )
+        if asked == "measure":
+            self._placed(footprints, placement)
+
+    def _looked_ahead(
+        self, strips: Iterator[Strip], placement: Placement
+    ) -> Generator[gpd.GeoDataFrame, None, Iterator[Strip]]:
+        """Show a placement what the model says, before any footprint is graded."""
+        none, job = empty_frame(self.scene.grid.crs, self.fields), self.job
+        kept = []
+        if self.scene.region.size <= KEPT:
+            for strip in placement.watch(strips):
+                kept.append(strip)
+                yield none
+            return iter(kept)
+        for window in placement.windows:
+            plan = make_plan(
+                window,
+                self.model.card,
+                tile=job.tile,
+                batch=job.batch_size,
+                memory=float(job.memory),
+                resident=self.model.resident_bytes,
+                maps=len(self.model.maps),
+            )
+            for strip in self._predict(self.scene, self.model, plan):
+                placement.add(strip)
+            yield none
+        return strips
+
+    def _placed(self, footprints: Footprints, placement: Placement) -> Footprints:
+        """Say how footprints lie; return them with what is to be done about it."""
+        asked, measured = self.job.scene.registration, placement.measured()
+        facts = placement_facts(measured, self.scene.grid.gsd) | {"asked": asked}
+        applied = measured.is_known and asked == "apply"
+        self.summary.placement = facts | {"applied": applied}
+        if not applied:
+            return footprints
+        shift, is_uneven = placement.field(measured)
+        self.summary.placement["field"] = "linear" if is_uneven else "one shift"
+        return replace(footprints, shift=shift)
 
     def own_facts(self) -> dict[str, Any]:
         """Return what the sidecar says of the options and the figures."""
@@ -355,7 +427,7 @@ class _Assessment(Run[Job, Summary]):
                 "grade_weights": list(card.grade_weights),
                 **asdict(job.buildings),
             },
-            "footprints": _footprint_facts(self._footprints),
+            "footprints": _footprint_facts(self._footprints, self.summary.placement),
             **self.count_facts(),
         }
 
@@ -382,7 +454,9 @@ class _Assessment(Run[Job, Summary]):
         add_page(publication, view, job.report)
 
 
-def _footprint_facts(footprints: Footprints | None) -> dict[str, Any] | None:
+def _footprint_facts(
+    footprints: Footprints | None, placement: dict[str, Any] | None
+) -> dict[str, Any] | None:
     if footprints is None:
         return None
     return {
@@ -392,4 +466,5 @@ def _footprint_facts(footprints: Footprints | None) -> dict[str, Any] | None:
         "repaired": footprints.repaired,
         "broken": footprints.broken,
         "kept": [field.name for field in footprints.kept],
+        "registration": placement,
     }

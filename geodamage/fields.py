@@ -68,6 +68,12 @@ FIELDS: tuple[Field, ...] = (
 )
 NAMES: tuple[str, ...] = tuple(field.name for field in FIELDS)
 
+#: What is written of footprints that a user gives.
+GIVEN_FIELDS: tuple[Field, ...] = (
+    *FIELDS,
+    Field("shift_m", "number", "metres by which it was moved to be graded", decimals=2),
+)
+
 #: What `geodamage buildings` writes of a footprint; what both have in common is called alike.
 FOOTPRINT_FIELDS: tuple[Field, ...] = (
     Field("building_id", "text", "id of a place in the building"),

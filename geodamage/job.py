@@ -144,6 +144,10 @@ class Coverage(ABC):
             f"{self.buildings:,} buildings are not assessed for it"
         ]
 
+    def remarks(self) -> list[str]:
+        """Return what is worth a line, and is no doubt."""
+        return []
+
     @abstractmethod
     def add(self, frame: gpd.GeoDataFrame) -> None:
         """Count some buildings."""

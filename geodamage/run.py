@@ -223,6 +223,8 @@ class Run(ABC, Generic[J, S]):
             scene.require_unchanged()
             for doubt in summary.doubts():
                 yield Progress("write", message=doubt, warning=True)
+            for remark in summary.remarks():
+                yield Progress("write", message=remark)
             summary.seconds = time.monotonic() - self._started
             facts: dict[str, Any] = json_ready(self._facts())
             for path in (job.output, job.raster, job.probabilities):

@@ -17,6 +17,7 @@ from geodamage.errors import FootprintError
 from geodamage.fields import NAMES, Field, Kind
 from geodamage.grid import Grid
 from geodamage.scene.scene import Scene
+from geodamage.scene.shift import Shift
 from geodamage.vector.layer import VectorLayer, plain_column
 from geodamage.vector.placing import densified
 from geodamage.vector.reading import read_vector
@@ -46,6 +47,8 @@ class Footprints:
         Number of features that could not be read.
     notes
         What a user should know.
+    shift
+        How far the geometries lie off the image before, where they are graded elsewhere for it.
     """
 
     frame: gpd.GeoDataFrame
@@ -55,6 +58,25 @@ class Footprints:
     kept: tuple[Field, ...] = ()
     broken: int = 0
     notes: tuple[str, ...] = ()
+    shift: Shift | None = None
+
+    @property
+    def shapes(self) -> np.ndarray:
+        """The geometries."""
+        shapes: np.ndarray = self.frame.geometry.to_numpy()
+        return shapes
+
+    def placed(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the geometries where they are graded, and how far each was moved, CRS units."""
+        shapes = self.shapes
+        if self.shift is None:
+            return shapes, np.zeros(len(shapes))
+        centres = shapely.centroid(shapes)
+        off = np.column_stack(self.shift(shapely.get_x(centres), shapely.get_y(centres)))
+        by_vertex = np.repeat(off, shapely.get_num_coordinates(shapes), axis=0)
+        moved: np.ndarray = shapely.transform(shapes, lambda points: points - by_vertex)
+        is_somewhere = np.isfinite(shapely.get_x(centres))
+        return moved, np.where(is_somewhere, np.hypot(*off.T), 0.0)
 
     def require_overlap(self, scene: Scene) -> None:
         """Raise `FootprintError` if no footprint lies in a scene."""

@@ -42,7 +42,8 @@ class _Grader:
         self.grading = Grading.of(card)
         self.frame, self.kept = footprints.frame, footprints.kept
         self.pixel = abs(scene.grid.transform.a)
-        own = self.frame.geometry.to_numpy()
+        own, moved = footprints.placed()
+        self.moved = moved * scene.grid.gsd[0] / self.pixel
         area, length = shapely.area(own), shapely.length(own)
         # A sliver may lie between the centres of sub-pixels, and would seem to cover nothing.
         sliver = 2 * area < length * self.pixel / FINENESS
@@ -113,7 +114,7 @@ class _Grader:
             **_place(own, self.scene.grid),
             "source": np.full(len(chosen), self.source, object),
         }
-        columns = {name: columns[name] for name in NAMES}
+        columns = {name: columns[name] for name in NAMES} | {"shift_m": self.moved[chosen]}
         columns |= {field.name: frame[field.name].array for field in self.kept}
         return gpd.GeoDataFrame(columns, geometry=own, crs=self.scene.grid.crs)
 

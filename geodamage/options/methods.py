@@ -203,7 +203,7 @@ SCENES: tuple[Option, ...] = (
     Option(
         name="registration", kind=Choice(("measure", "apply", "off")), default="measure",
         column=True, takers=("SceneOptions",), commands=("assess", "batch"),
-        help="Measure the shift of the image after; apply also corrects it.",
+        help="Measure the shift of post and of given footprints; apply also corrects it.",
     ),
     Option(
         name="obscured", kind=Choice(("on", "off")), default="on", column=True,

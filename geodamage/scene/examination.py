@@ -7,22 +7,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from geodamage.scene.acquisition import doubts, read_acquisition
-from geodamage.scene.image import Image, Shift
+from geodamage.scene.image import Image
 from geodamage.scene.options import SceneOptions
 from geodamage.scene.pair import image_oddities, oddities, require_two_images, short
-from geodamage.scene.registration import Registration, Sight, affine_field, measure
+from geodamage.scene.registration import Registration, Sight, measure
+from geodamage.scene.shift import Shift, directed, length_of, shift_facts, shift_field
 from geodamage.scene.survey import Block, Ground, look, shares, spread
 from geodamage.scene.tiles import environment
-from geodamage.windows import Window
 
 #: Blocks from which on the lack of any likeness is said.
 MANY = 4
-#: Metres by which a field must differ over a scene before it is taken instead of one shift.
-UNEVEN = 1.0
+#: Side of a black square that is taken for fill, pixels.
+FILL = 33
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def examine(images: Sequence[Image], ground: Ground, options: SceneOptions) -> E
         If a file is damaged where it was looked at.
     """
     names = tuple(short(image.first.name) for image in images)
-    windows = spread(ground.extent)
+    windows = spread(ground.extent, (ground.origin.row, ground.origin.column))
     alike = options.post_sensor == "optical"
     blocks = look(images, ground, windows)
     roles = ("pre", "post") if len(images) > 1 else ("image",)
@@ -80,7 +81,8 @@ def examine(images: Sequence[Image], ground: Ground, options: SceneOptions) -> E
         found += oddities(blocks, both)
     else:
         found += image_oddities(blocks, "pre", names[0])
-    registration, shift = _registration(images, ground, blocks, options, found)
+    sights = _Sights(images, ground, blocks)
+    registration, shift = _registration(sights, ground, options, found)
     return Examination(found, facts | {"registration": registration}, shift, _remarks(registration))
 
 
@@ -90,11 +92,12 @@ def _remarks(registration: dict[str, Any]) -> tuple[str, ...]:
         return ()
     if registration["verdict"] == "unknown":
         return (f"how far post lies off pre is not known: {registration['why']}",)
-    east, north = registration["east_m"], registration["north_m"]
     moved = ", and is moved by it" if registration["applied"] else ""
+    error = registration["error_m"]
+    doubt = "" if error is None else f", give or take {error:.1f} m"
     return (
-        f"post lies {np.hypot(east, north):.1f} m off pre ({_directed(east, north)}) by "
-        f"{registration['blocks_agree']:.0%} of {registration['blocks']} blocks{moved}",
+        f"post lies {length_of(registration):.1f} m off pre ({directed(registration)}){doubt}, by "
+        f"{registration['blocks']} blocks{moved}",
     )
 
 
@@ -106,28 +109,19 @@ def _acquisition(image: Image) -> Any:
 
 
 def _registration(
-    images: Sequence[Image],
-    ground: Ground,
-    blocks: Sequence[Block],
-    options: SceneOptions,
-    found: list[str],
+    sights: "_Sights", ground: Ground, options: SceneOptions, found: list[str]
 ) -> tuple[dict[str, Any], Shift | None]:
     """Return what the sidecar says of the registration, and the shift that is to be applied."""
     facts: dict[str, Any] = {"asked": options.registration}
-    windows = [block.window for block in blocks]
     if options.registration == "off":
         return facts | {"verdict": "off"}, None
     if options.post_sensor != "optical":
         why = "two sensors show one place too differently"
         measured = Registration(reason=why)
     else:
-        measured = measure(
-            np.array([(window.row, window.column) for window in windows], np.float64),
-            _Sights(images[1], ground, blocks),
-        )
-    across, down = ground.grid.gsd
-    facts |= {"blocks": measured.blocks, "blocks_agree": round(measured.agree, 3)}
-    if measured.row is None or measured.column is None:
+        measured = measure(sights.corners, sights)
+    facts |= shift_facts(measured, ground.grid.gsd)
+    if not measured.is_known:
         if options.registration == "apply":
             found.append(f"--registration apply: the shift is not known ({measured.reason})")
         elif measured.is_unlike and measured.blocks >= MANY:
@@ -135,85 +129,52 @@ def _registration(
                 "nothing in post looks like pre: is it cloud, water, total change or another "
                 "place? Their registration cannot be known"
             )
-        return facts | {"verdict": "unknown", "why": measured.reason, "applied": False}, None
-    east, north = measured.column * across, -measured.row * down
-    facts |= {
-        "east_m": round(east, 2),
-        "north_m": round(north, 2),
-        "spread_m": None if measured.spread is None else round(measured.spread * across, 2),
-    }
-    length = float(np.hypot(east, north))
-    limit = options.stands_shift
+        return facts, None
+    limit, length = options.stands_shift, length_of(facts)
     applied = options.registration == "apply"
     is_far = limit is not None and length > limit
     verdict = "shifted" if is_far else "aligned"
     if is_far and not applied:
         found.append(
-            f"post lies {length:.1f} m off pre ({_directed(east, north)}), more than the "
+            f"post lies {length:.1f} m off pre ({directed(facts)}), more than the "
             f"{limit:g} m that the model stands; use --registration apply"
         )
     facts |= {"verdict": verdict, "model_stands_m": limit, "applied": applied}
     if not applied:
         return facts, None
-    field, is_uneven = _field(measured, ground, windows)
+    windows = [block.window for block in sights.blocks]
+    field, is_uneven = shift_field(measured, ground.grid, ground.extent, windows)
     return facts | {"field": "linear" if is_uneven else "one shift"}, field
-
-
-def _directed(east: float, north: float) -> str:
-    sides = f"{abs(east):.1f} m {'east' if east >= 0 else 'west'}"
-    return f"{sides}, {abs(north):.1f} m {'north' if north >= 0 else 'south'}"
 
 
 @dataclass
 class _Sights:
-    """Gives blocks as registration wants them: grey, the image after further on."""
+    """Reads blocks as registration wants them: grey, the image after further on."""
 
-    post: Image
+    images: Sequence[Image]
     ground: Ground
     blocks: Sequence[Block]
 
+    @property
+    def corners(self) -> npt.NDArray[np.float64]:
+        """Row and column of each block, float64 (blocks, 2)."""
+        windows = [block.window for block in self.blocks]
+        return np.array([(window.row, window.column) for window in windows], np.float64)
+
     def __call__(self, number: int, away: tuple[int, int]) -> Sight | None:
-        block, origin = self.blocks[number], self.ground.origin
-        post, valid = block.post, block.post_valid
-        if any(away):
+        block = self.blocks[number]
+        post, seen = block.post, block.post_valid
+        if away != (0, 0):
+            origin = self.ground.origin
             place = block.window.shift(origin.row + away[0], origin.column + away[1])
-            post, valid = self.post.read(self.ground.lattice, place)
-        grey = [image.mean(0, dtype=np.float32) for image in (block.pre, post)]
-        return Sight(grey[0], grey[1], block.pre_valid & valid)
+            post, seen = self.images[1].read(self.ground.lattice, place)
+        both = block.pre, post
+        grey = [image.mean(0, dtype=np.float32) for image in both]
+        filled = _is_filled(grey[0]) | _is_filled(grey[1])
+        return Sight(grey[0], grey[1], block.pre_valid & seen & ~filled)
 
 
-def _field(measured: Registration, ground: Ground, windows: Sequence[Window]) -> tuple[Shift, bool]:
-    """Return the field of shifts in CRS units, and whether it is another from place to place."""
-    pixel = ground.lattice.pixel
-    numbers = [int(number) for number, _, _ in measured.shifts]
-    middles = [_middle(ground, windows[number]) for number in numbers]
-    places = np.array(middles, np.float64).reshape(-1, 2)
-    shifts = np.array([[column, -row] for _, row, column in measured.shifts]).reshape(-1, 2) * pixel
-    centre = np.array(_middle(ground, ground.extent))
-    field = affine_field(places - centre, shifts)
-    if field is not None:
-        ends = np.array([[1, *(place - centre)] for place in places]) @ field
-        if np.ptp(ends, axis=0).max() >= UNEVEN:
-            return _linear(field, centre), True
-    if measured.row is None or measured.column is None:
-        raise ValueError("no shift is known")
-    one = np.array([[measured.column, -measured.row], [0, 0], [0, 0]]) * pixel
-    return _linear(one, centre), False
-
-
-def _linear(field: npt.NDArray[np.float64], centre: npt.NDArray[np.float64]) -> Shift:
-    def shift(
-        x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        away = x - centre[0], y - centre[1]
-        east, north = (
-            constant + by_x * away[0] + by_y * away[1] for constant, by_x, by_y in field.T
-        )
-        return east, north
-
-    return shift
-
-
-def _middle(ground: Ground, window: Window) -> tuple[float, float]:
-    left, bottom, right, top = ground.grid.window_bounds(window)
-    return (left + right) / 2, (bottom + top) / 2
+def _is_filled(grey: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Return where an image is black over more ground than a shadow is: its edge is no likeness."""
+    black = (grey == 0).view(np.uint8)
+    return cv2.morphologyEx(black, cv2.MORPH_OPEN, np.ones((FILL, FILL), np.uint8)) > 0

@@ -40,7 +40,8 @@ def exposed(images: Sequence[Image], ground: Ground, options: SceneOptions) -> t
     guessed = [number for number, image in enumerate(optical) if is_guessed(image)]
     if not guessed:
         return tuple(images)
-    windows, found = spread(ground.extent), list(images)
+    origin = ground.origin.row, ground.origin.column
+    windows, found = spread(ground.extent, origin), list(images)
     for _ in range(ROUNDS):
         samples = _clear(look(found, ground, windows), len(optical), options)
         if samples is None:

@@ -24,6 +24,7 @@ from geodamage.scene.sheets import (
     nothing,
     pixel_coordinates,
 )
+from geodamage.scene.shift import Shift
 from geodamage.scene.stretch import guess
 from geodamage.scene.tiles import Tile, open_tile
 from geodamage.scene.warp import (
@@ -51,9 +52,6 @@ OTHER_DATE = {"pre": ", and --post-scale for the image after"}
 
 #: How many times more parts are looked at where those show nothing.
 CLOSE = 4
-
-#: From x and y (CRS units of the working grid) to how far the image lies off there.
-Shift = Callable[[Floats, Floats], tuple[Floats, Floats]]
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ import numpy.typing as npt
 
 from geodamage.codes import MAP_STEPS, MAP_UNKNOWN
 from geodamage.errors import SceneError
-from geodamage.scene.image import Image, Shift, sample_tiles
+from geodamage.scene.image import Image, sample_tiles
 from geodamage.scene.lattice import Lattice
 from geodamage.scene.scaling import Scaling
 from geodamage.scene.sheets import lay_out
+from geodamage.scene.shift import Shift
 from geodamage.scene.tiles import Tile, open_tile
 from geodamage.sources import check_file
 from geodamage.windows import Window

@@ -1,7 +1,8 @@
 """Registration: how far the image after lies off the image before; pure arithmetic, no files.
 
-Spectra of blocks are multiplied, half whitened and added up before a peak is looked for: what
-one block says by chance (change, cloud, season) does not add up, and the shift does.
+Spectra of blocks are multiplied, half whitened and turned into surfaces of likeness, which are
+added up before a peak is looked for: what one block says by chance (change, cloud, season) does not
+add up, and the shift does. Halves of the blocks, drawn again and again, then have to say the same.
 """
 
 from collections.abc import Callable
@@ -20,27 +21,30 @@ SHORTEST, LEAST_VALID = 128, 0.5
 LEAST_DETAIL = 1.5
 #: Share of a block's side that a shift may have.
 REACH = 0.42
+#: Pixels over which a sum of surfaces is blurred: ground that is not flat, and what stands on it,
+#: lies off by a few pixels more or less from block to block, and shall add up all the same.
+BLUR = 2.5
+#: Pixels around a peak that belong to it; roofs and crowns of trees seen from another side do.
+PEAK = 12
 #: A peak counts if it is so many deviations of the surface high, and the next one so much lower;
-#: under the first it is not looked at, under the second two images have nothing in common. Of 150
-#: pairs of unlike places (2026-11-29, xBD, training and validation) the highest had 7.6 deviations,
-#: 99 of 100 under 6.7; half under 5.1.
-CANDIDATE, UNLIKE, CERTAIN, RATIO = 5.0, 6.7, 9.0, 1.15
-#: The same where few blocks can vote.
-ALONE = 14.0
+#: under the first it is not looked at, under the second two images have nothing in common. Of 100
+#: pairs of unlike places (2026-11-30, xBD, training and validation) the highest had 5.8 deviations,
+#: 9 of 10 under 5.2.
+CANDIDATE, UNLIKE, CERTAIN, RATIO = 3.5, 5.8, 6.5, 1.25
+#: The same where few blocks can vote, and how many are few.
+ALONE, FEW = 9.0, 4
+#: Halves of the blocks that are asked, and how near to the peak of all two thirds of theirs must
+#: lie, pixels. Of the pairs of `training/recipes/compact.csv` for training, none that passes has
+#: another shift (by more than 2 pixels) once a shift of 5 or 10 is added (2026-11-30).
+HALVES, TWO_THIRDS, SETTLED = 32, 0.68, 6.0
 #: How far a block's own peak may lie from that of all and agree with it, pixels.
 AGREES = 4.0
 #: How far from the middle a block is asked for its own peak, once post was moved there, pixels.
 NEAR = 24
-#: Blocks, share of all, that must agree, and how widely at most, pixels. Shadows of trees that fall
-#: another way may agree, too: of 100 pairs of xBD (training, validation) one flooded wood had a
-#: third of its blocks 13 m off, and every shift on which 0.4 agreed was plausible.
-FEW, LEAST_AGREE, WIDEST = 3, 0.4, 4.0
 #: A field is taken where half of what it leaves is less than this share of what one shift leaves.
 BETTER = 0.4
 #: Blocks, and the share of them, that a field without one shift for most must fit.
 MANY, MOST = 12, 0.6
-#: Pixels around a peak that belong to it.
-_PEAK = 6
 #: Slow parts of an image are taken away, and fast ones weighed down: deviation in pixels, and in
 #: cycles per pixel.
 _SLOW, _FAST = 8.0, 0.2
@@ -93,6 +97,8 @@ class Registration:
         Pixels, down and to the right; None where it cannot be known.
     spread
         Pixels: deviation of the blocks that agree, by their median.
+    error
+        Pixels: two thirds of the halves of the blocks lie as near to the shift, or nearer.
     blocks, agree
         Blocks that show enough, and the share of them that agree.
     reason
@@ -106,6 +112,7 @@ class Registration:
     row: float | None = None
     column: float | None = None
     spread: float | None = None
+    error: float | None = None
     blocks: int = 0
     agree: float = 0.0
     reason: str | None = None
@@ -122,7 +129,27 @@ class Registration:
 Read = Callable[[int, tuple[int, int]], Sight | None]
 
 
-def measure(corners: npt.NDArray[np.float64], read: Read) -> Registration:
+class Likeness(NamedTuple):
+    """How alike blocks of both images are, by how far one is moved.
+
+    Attributes
+    ----------
+    numbers
+        Of the blocks that show enough.
+    surfaces
+        float32 (blocks, rows, columns), with no shift in the middle; each block weighs the same.
+    blurred
+        The same, blurred.
+    """
+
+    numbers: list[int]
+    surfaces: Floats
+    blurred: Floats
+
+
+def measure(
+    corners: npt.NDArray[np.float64], read: Read, what: str = "post", against: str = "pre"
+) -> Registration:
     """Measure the shift of a scene.
 
     Parameters
@@ -131,96 +158,143 @@ def measure(corners: npt.NDArray[np.float64], read: Read) -> Registration:
         float64 (blocks, 2): row and column of each block.
     read
         Reads one of them.
+    what, against
+        What lies off, and off what, in words.
     """
-    count = len(corners)
-    first = _products(count, read, (0, 0))
-    if not first:
-        return Registration(reason="nothing with enough detail is seen in both images")
-    found = peak_of(_sum(first))
+    first = likeness(len(corners), read, (0, 0))
+    if first is None:
+        return Registration(reason=f"{against} and {what} show nothing with enough detail")
+    found = peak_of(first.blurred.sum(0))
     if found is None or found.height < CANDIDATE:
-        return _unknown(len(first), found)
+        return _unknown(first, found, f"in {what} looks like {against}")
     away = round(found.row), round(found.column)
-    near = max(map(abs, away)) <= _PEAK
-    products = first if near else _products(count, read, away)
+    near = max(map(abs, away)) <= PEAK / 2
+    second = first if near else likeness(len(corners), read, away)
     away = (0, 0) if near else away
     # What was found has to be found again where it should be: at the middle.
-    again = peak_of(_sum(products)) if products else None
-    is_there = again is not None and max(abs(again.row), abs(again.column)) <= 2 * _PEAK
-    certain = CERTAIN if len(products) >= FEW else ALONE
-    if again is None or not is_there or again.height < certain or again.ratio < RATIO:
-        return _unknown(len(first), found)
-    return _judged(products, again, away, corners)
+    again = None if second is None else peak_of(second.blurred.sum(0))
+    is_there = again is not None and max(abs(again.row), abs(again.column)) <= PEAK
+    certain = CERTAIN if second is not None and len(second.numbers) >= FEW else ALONE
+    if second is None or again is None or not is_there or again.height < certain:
+        return _unknown(first, found, f"in {what} looks like {against}")
+    judged = _judged(second, again, away, corners)
+    if judged is None:
+        reason = f"parts of {what} lie off in different ways"
+        return Registration(blocks=len(second.numbers), reason=reason)
+    return judged
 
 
-def _unknown(blocks: int, found: Peak | None) -> Registration:
+def _unknown(seen: Likeness, found: Peak | None, looks: str) -> Registration:
     is_unlike = found is None or found.height < UNLIKE
     amount = "nothing" if is_unlike else "too little"
-    reason = f"{amount} in post looks like pre"
-    return Registration(blocks=blocks, reason=reason, is_unlike=is_unlike)
+    return Registration(blocks=len(seen.numbers), reason=f"{amount} {looks}", is_unlike=is_unlike)
 
 
 def _judged(
-    products: dict[int, npt.NDArray[np.complex64]],
-    total: Peak,
-    away: tuple[int, int],
-    corners: npt.NDArray[np.float64],
-) -> Registration:
-    peaks = [
-        (number, peak.row, peak.column)
-        for number, product in products.items()
-        if (peak := peak_of(product, NEAR)) is not None
-    ]
-    near = np.array([total.row, total.column])
-    agreeing = [one for one in peaks if np.abs(np.array(one[1:]) - near).max() <= AGREES]
-    if len(agreeing) < LEAST_AGREE * len(products):
-        agreeing = _along_field(peaks, corners) or agreeing
-    share = len(agreeing) / len(products)
-    if share < LEAST_AGREE or len(agreeing) < min(FEW, len(products)):
-        reason = "parts of post lie off in different ways"
-        return Registration(blocks=len(products), agree=share, reason=reason)
-    places = np.array(agreeing)[:, 1:]
-    middle = np.median(places, axis=0)
-    spread = float(1.4826 * np.median(np.hypot(*(places - middle).T)))
-    if spread > WIDEST and len(agreeing) < MANY * MOST:
-        reason = "parts of post lie off in different ways"
-        return Registration(None, None, spread, len(products), share, reason)
+    seen: Likeness, total: Peak, away: tuple[int, int], corners: npt.NDArray[np.float64]
+) -> Registration | None:
+    """Return the one shift or the field that the blocks say; None where they say neither."""
+    place, blocks = np.array([total.row, total.column]), len(seen.numbers)
+    error = float(np.quantile(np.hypot(*(halves(seen.blurred) - place).T), TWO_THIRDS))
+    is_one = total.ratio >= RATIO and error <= SETTLED
+    peaks = _own_peaks(seen)
+    agreeing = [one for one in peaks if np.abs(np.array(one[1:]) - place).max() <= AGREES]
+    if not is_one:
+        agreeing = _along_field(peaks, corners)
+    places = np.array(agreeing, np.float64).reshape(-1, 3)[:, 1:]
+    spread = None
+    if len(places):
+        spread = float(1.4826 * np.median(np.hypot(*(places - np.median(places, axis=0)).T)))
+    if not is_one and not agreeing:
+        return None
+    row, column = place if is_one else np.median(places, axis=0)
     return Registration(
-        float(middle[0] + away[0]),
-        float(middle[1] + away[1]),
+        float(row + away[0]),
+        float(column + away[1]),
         spread,
-        len(products),
-        share,
+        error if is_one else None,
+        blocks,
+        len(agreeing) / blocks,
         shifts=tuple((n, row + away[0], column + away[1]) for n, row, column in agreeing),
     )
 
 
+def _own_peaks(seen: Likeness) -> list[tuple[int, float, float]]:
+    """Return the peak of each block near the middle: its number, rows, columns."""
+    rows, columns = (side // 2 for side in seen.surfaces.shape[1:])
+    part = seen.surfaces[:, rows - NEAR : rows + NEAR + 1, columns - NEAR : columns + NEAR + 1]
+    peaks = [peak_of(surface) for surface in part]
+    return [
+        (number, peak.row, peak.column)
+        for number, peak in zip(seen.numbers, peaks, strict=True)
+        if peak is not None
+    ]
+
+
+def halves(surfaces: Floats) -> npt.NDArray[np.int64]:
+    """Return where halves of the blocks, drawn at random, have their peak.
+
+    Parameters
+    ----------
+    surfaces
+        float32 (blocks, rows, columns).
+
+    Returns
+    -------
+    int64 (`HALVES`, 2)
+        Pixels, down and to the right of the middle. The draw is the same each time.
+    """
+    count = len(surfaces)
+    generator, half = np.random.default_rng(0), max(count // 2, 1)
+    weights = np.zeros((HALVES, count), np.float32)
+    for first, second in zip(weights[::2], weights[1::2], strict=True):
+        order = generator.permutation(count)
+        first[order[:half]] = 1
+        second[order[-half:]] = 1
+    highest = (weights @ surfaces.reshape(count, -1)).argmax(1)
+    shape = surfaces.shape[1:]
+    return np.asarray(np.column_stack(np.unravel_index(highest, shape)) - np.array(shape) // 2)
+
+
 def _along_field(
     peaks: list[tuple[int, float, float]], corners: npt.NDArray[np.float64]
-) -> list[tuple[int, float, float]] | None:
-    """Return the blocks that one field fits, if these are most; else None."""
+) -> list[tuple[int, float, float]]:
+    """Return the blocks that one field fits, if these are most; else none."""
     if len(peaks) < MANY:
-        return None
+        return []
     places = corners[[number for number, _, _ in peaks]]
     shifts = np.array([one[1:] for one in peaks])
     field = affine_field(places, shifts)
     if field is None:
-        return None
+        return []
     off = np.abs(shifts - np.column_stack([np.ones(len(places)), places]) @ field).max(1)
     fitting = [one for one, is_near in zip(peaks, off <= AGREES / 2, strict=True) if is_near]
-    return fitting if len(fitting) >= MOST * len(peaks) else None
+    return fitting if len(fitting) >= MOST * len(peaks) else []
 
 
-def _products(
-    count: int, read: Read, away: tuple[int, int]
-) -> dict[int, npt.NDArray[np.complex64]]:
-    """Return the product of the spectra of each block that shows enough, by its number."""
-    found: dict[int, npt.NDArray[np.complex64]] = {}
+def likeness(count: int, read: Read, away: tuple[int, int]) -> Likeness | None:
+    """Return how alike both images are in each block that shows enough; None where none does.
+
+    Parameters
+    ----------
+    count
+        Number of blocks.
+    read
+        Reads one of them.
+    away
+        Pixels, rows and columns, by which post is read further on.
+    """
+    found: dict[int, Floats] = {}
     for number in range(count):
         sight = read(number, away)
         product = None if sight is None else product_of(sight)
         if product is not None:
-            found[number] = product
-    return found
+            found[number] = surface_of(product)
+    if not found:
+        return None
+    surfaces = np.stack(list(found.values()))
+    blurred = np.stack([cv2.GaussianBlur(surface, (0, 0), BLUR) for surface in surfaces])
+    return Likeness(list(found), surfaces, blurred)
 
 
 def product_of(sight: Sight) -> npt.NDArray[np.complex64] | None:
@@ -246,38 +320,41 @@ def product_of(sight: Sight) -> npt.NDArray[np.complex64] | None:
     return np.asarray(product / amount * _damping(shape), np.complex64)
 
 
-def _sum(products: dict[int, npt.NDArray[np.complex64]]) -> npt.NDArray[np.complex64]:
-    """Return the sum of products, each block with the same weight."""
-    parts = [product / np.linalg.norm(product) for product in products.values()]
-    return np.asarray(np.sum(parts, axis=0), np.complex64)
-
-
-def peak_of(product: npt.NDArray[np.complex64], reach: int | None = None) -> Peak | None:
-    """Return the highest point of the surface that a product of spectra stands for.
+def surface_of(product: npt.NDArray[np.complex64]) -> Floats:
+    """Return the likeness that a product of spectra stands for, as far as a shift may be.
 
     Parameters
     ----------
     product
         complex64 (rows, columns / 2 + 1); of an even number of columns.
-    reach
-        Pixels around the middle to look at; None looks as far as a shift may be.
     """
     rows, columns = product.shape[0], 2 * (product.shape[1] - 1)
-    surface = np.fft.fftshift(scipy.fft.irfft2(product, s=(rows, columns)))
-    down, across = (int(REACH * side) if reach is None else reach for side in (rows, columns))
+    surface = np.fft.fftshift(scipy.fft.irfft2(product / np.linalg.norm(product), (rows, columns)))
+    down, across = int(REACH * rows), int(REACH * columns)
     part = surface[
         rows // 2 - down : rows // 2 + down + 1, columns // 2 - across : columns // 2 + across + 1
     ]
-    deviation = float(part.std())
+    return np.asarray(part, np.float32)
+
+
+def peak_of(surface: Floats) -> Peak | None:
+    """Return the highest point of a surface; None of one that is flat.
+
+    Parameters
+    ----------
+    surface
+        float32 (rows, columns), with no shift in the middle.
+    """
+    deviation = float(surface.std())
     if not np.isfinite(deviation) or deviation == 0:
         return None
-    row, column = np.unravel_index(int(part.argmax()), part.shape)
-    highest = float(part[row, column])
-    rest = part.copy()
-    rest[max(row - _PEAK, 0) : row + _PEAK + 1, max(column - _PEAK, 0) : column + _PEAK + 1] = 0
+    row, column = (int(index) for index in np.unravel_index(surface.argmax(), surface.shape))
+    highest = float(surface[row, column])
+    rest = surface.copy()
+    rest[max(row - PEAK, 0) : row + PEAK + 1, max(column - PEAK, 0) : column + PEAK + 1] = 0
     return Peak(
-        float(row - down + _vertex(part[:, column], int(row))),
-        float(column - across + _vertex(part[row], int(column))),
+        row - surface.shape[0] // 2 + _vertex(surface[:, column], row),
+        column - surface.shape[1] // 2 + _vertex(surface[row], column),
         highest / deviation,
         highest / max(float(rest.max()), 1e-12),
     )

@@ -37,12 +37,13 @@ from geodamage.scene.aoi import read_aoi
 from geodamage.scene.examination import Examination, examine
 from geodamage.scene.exposure import exposed, remarks
 from geodamage.scene.hiding import Hiding
-from geodamage.scene.image import Image, Shift, crs_name, open_image
+from geodamage.scene.image import Image, crs_name, open_image
 from geodamage.scene.lattice import SLACK, coarsest_kept, working_lattice
 from geodamage.scene.options import SceneOptions, check_sensors, scene_options
 from geodamage.scene.pair import require_two_files
 from geodamage.scene.pixels import MISSING_POST, MISSING_PRE, OUTSIDE, OUTSIDE_AOI, Pixels
 from geodamage.scene.probability_maps import ProbabilityMap, open_map
+from geodamage.scene.shift import Shift
 from geodamage.scene.survey import Ground
 from geodamage.sources import Source
 from geodamage.windows import Window, mirror, round_down, round_up
@@ -322,6 +323,11 @@ class Scene:
         post = pre if found.post is found.pre else found.post[:, rows, columns]
         maps = None if found.maps is None else found.maps[:, rows, columns]
         return Pixels(pre, post, missing, maps)
+
+    @property
+    def origin(self) -> tuple[int, int]:
+        """Row and column of the absolute lattice at which the grid begins."""
+        return self._origin.row, self._origin.column
 
     @property
     def margin(self) -> int:

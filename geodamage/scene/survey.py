@@ -14,13 +14,16 @@ import numpy.typing as npt
 from geodamage.grid import Grid
 from geodamage.scene.image import Image
 from geodamage.scene.lattice import Lattice
-from geodamage.windows import Window, round_down
+from geodamage.windows import Window, round_down, round_up
 
 #: Rows and columns of a block, working pixels.
 BLOCK = 256
-#: Blocks along a side of a scene, at most, and pixels of a side that are worth one.
-MOST_ALONG, PER_BLOCK = 5, 340
-#: Corners of blocks are multiples of this, on the absolute lattice.
+#: Blocks along a side of a scene, at most.
+MOST_ALONG = 6
+#: Corners of blocks are multiples of so many pixels, or of some of them doubled until `MOST_ALONG`
+#: are enough, on the absolute lattice: a crop, or a shift of post, leaves them where they are.
+STEPS = (128, 192, 256, 320, 384, 448)
+#: Corners of the one block of a scene that holds none of these are multiples of this.
 STEP = 64
 
 Bools = npt.NDArray[np.bool_]
@@ -72,26 +75,33 @@ class Block(NamedTuple):
         return self.pre_valid & self.post_valid
 
 
-def spread(extent: Window) -> list[Window]:
+def spread(extent: Window, origin: tuple[int, int] = (0, 0)) -> list[Window]:
     """Return the windows of the blocks of a scene.
 
     Parameters
     ----------
     extent
         The overlap of its images, on a grid that begins at a multiple of `STEP` pixels.
+    origin
+        Row and column of the absolute lattice at which that grid begins.
     """
-    rows, columns = _starts(extent.row, extent.height), _starts(extent.column, extent.width)
+    rows = _starts(extent.row, extent.height, origin[0])
+    columns = _starts(extent.column, extent.width, origin[1])
     height, width = min(extent.height, BLOCK), min(extent.width, BLOCK)
     return [Window(row, column, height, width) for row in rows for column in columns]
 
 
-def _starts(first: int, length: int) -> list[int]:
+def _starts(first: int, length: int, origin: int) -> list[int]:
     """Return where blocks begin along one axis, ascending."""
     spare = length - min(length, BLOCK)
-    count = int(np.clip(round(length / PER_BLOCK), 1, MOST_ALONG))
-    middles = [first + spare // 2] if count == 1 else np.linspace(first, first + spare, count)
-    snapped = {max(round_down(int(middle), STEP), first) for middle in middles}
-    return sorted(snapped)
+    apart = spare / (MOST_ALONG - 1)
+    times = 1
+    while STEPS[-1] * times < apart:
+        times *= 2
+    step = min(size * times for size in STEPS if size * times >= apart)
+    start = round_up(first + origin, step) - origin
+    along = list(range(start, first + spare + 1, step))
+    return along or [max(round_down(first + spare // 2, STEP), first)]
 
 
 def take(

@@ -13,7 +13,7 @@ from shapely import MultiPolygon, Point, Polygon
 from geodamage.buildings.footprint_files import _identities, read_footprints
 from geodamage.buildings.footprints import coverage, grade_footprints
 from geodamage.errors import FootprintError, GeodamageError
-from geodamage.fields import NAMES, conform
+from geodamage.fields import GIVEN_FIELDS, conform
 from geodamage.grid import WGS84, Grid
 from geodamage.model.heads import Heads, probabilities
 from geodamage.prediction import Strip
@@ -48,7 +48,7 @@ def grade(footprints, whole, rows=(), columns=(), scene=None, **card):
     strips = cut_strips(whole, rows, columns)
     frames = list(grade_footprints(strips, scene, footprints, make_card(**card)))
     for frame in frames:
-        assert list(frame.columns) == [*NAMES, "geometry"]
+        assert list(frame.columns) == [*(field.name for field in GIVEN_FIELDS), "geometry"]
     found = pd.concat([conform(frame, UTM) for frame in frames], ignore_index=True)
     assert sorted(found.building_id) == sorted(footprints.frame.building_id)
     frame = gpd.GeoDataFrame(found, geometry="geometry", crs=UTM).set_index("building_id")

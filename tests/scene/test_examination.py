@@ -85,6 +85,15 @@ def test_off_measures_nothing(shifted):
         assert scene.warnings == []
 
 
+def test_black_without_a_tag_is_no_ground_that_stays(raster):
+    pre, post = PLACE.copy(), later(PLACE, 8, 16)
+    pre[:, :, :300] = post[:, :, :300] = 0
+    with opened(raster("a.tif", pre), raster("b.tif", post)) as scene:
+        facts = scene.facts()["registration"]
+    assert (facts["east_m"], facts["north_m"]) == pytest.approx((8, -4), abs=0.2)
+    assert facts["error_m"] < 1
+
+
 def test_another_place_is_said(raster):
     pair = raster("a.tif", landscape(900, 900, 1)), raster("b.tif", landscape(900, 900, 2))
     with pytest.warns(SceneWarning, match="nothing in post looks like pre"):
