@@ -88,7 +88,7 @@ def estimate(results: Sequence[str | os.PathLike[str]], options: EstimateOptions
     population = read_population(results)
     admin = None if options.by is None else read_admin(options.by, options.admin_name)
     evidence = read_evidence(population, options.reviewed, options.answers, options.conflicts)
-    found: dict[str, Any] = dict(_totals(population, evidence))
+    found: dict[str, Any] = dict(totals(population, evidence))
     if options.areas is not None:
         check_origin(options.areas, population)
         missed = read_missed(options.areas, population)
@@ -155,16 +155,28 @@ def _targets(truth: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def _totals(population: Population, evidence: Evidence) -> dict[str, dict[str, float]]:
+def totals(population: Population, evidence: Evidence) -> dict[str, dict[str, float]]:
+    """Return how many buildings have what, with intervals, and how many the result says.
+
+    Returns
+    -------
+    dict
+        For `damaged`, each grade and `no building`: `total`, `low`, `high`, `share`, `share_low`,
+        `share_high` and `predicted`.
+    """
     expected = _expected(population, evidence)
-    predicted = _targets(population.grade)
+    predicted = _predicted(population)
     found = {}
     for name, has in _targets(evidence.truth).items():
-        found[name] = {
-            **_total(_share(evidence, has, expected[name]), len(population)),
-            "predicted": int(predicted[name].sum()),
-        }
+        total = _total(_share(evidence, has, expected[name]), len(population))
+        found[name] = {**total, "predicted": int(predicted[name].sum())}
     return found
+
+
+def _predicted(population: Population) -> dict[str, np.ndarray]:
+    """Return of each thing which buildings have it by the result: `damaged` is its own field."""
+    damaged = population.frame["damaged"].to_numpy(dtype=bool, na_value=False)
+    return {**_targets(population.grade), "damaged": damaged}
 
 
 def _share(
@@ -288,20 +300,20 @@ def _areas(population: Population, evidence: Evidence, admin: Admin) -> list[dic
     areas = np.array(areas_of(population.frame, admin), object)
     answered = np.bincount(evidence.stratum, minlength=len(evidence.names))
     weights = (evidence.sizes / answered)[evidence.stratum]
-    expected = _expected(population, evidence)
+    expected, predicted = _expected(population, evidence), _predicted(population)
     found = []
     for name in sorted(set(areas.tolist())):
         inside = areas[evidence.rows] == name
         size = int((areas == name).sum())
-        predicted = _targets(population.grade[areas == name])
         own = _own_strata(evidence, name, size)
-        entry = {"name": name, "buildings": size, "answered": int(inside.sum())}
+        entry: dict[str, Any] = {"name": name, "buildings": size, "answered": int(inside.sum())}
         for key, has in _targets(evidence.truth).items():
             if own is None:
                 part = share_of_weighted(has[inside], weights[inside], size)
             else:
                 part = _share(evidence, has, expected[key], own)
-            entry[key] = {**_total(part, size), "predicted": int(predicted[key].sum())}
+            said = int(predicted[key][areas == name].sum())
+            entry[key] = {**_total(part, size), "predicted": said}
         found.append(entry)
     return found
 

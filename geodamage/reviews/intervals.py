@@ -4,7 +4,7 @@ The estimate of a share is the stratified one, unbiased whatever the model is wo
 is Wilson's, with the effective size of the sample in place of its size (Korn and Graubard 1998,
 "Confidence intervals for proportions with small expected number of positive counts estimated from
 survey data"). So it stays within 0 and 1, and 0 of 20 is not 0 to 0. The variance of a stratum is
-taken at its share drawn by one imagined building towards what the model expects there: a stratum
+taken at its share drawn by some imagined buildings towards what the model expects there: a stratum
 in which nothing was found would else count as one without variance. Stratified intervals of this
 kind are in no package that is kept: statsmodels 0.14 has Wilson's for a simple sample only, and
 samplics 0.6.1 calls itself archived.
@@ -14,14 +14,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special, stats
 
 Floats = npt.NDArray[np.float64]
 
 #: Confidence of all intervals.
 LEVEL = 0.95
 #: Imagined buildings by which the share of a stratum is drawn towards what is expected.
-IMAGINED = 1.0
+IMAGINED = 1.5
 #: Random populations behind the interval of kappa.
 DRAWS = 2000
 
@@ -67,7 +67,8 @@ def share(found: Floats, answered: Floats, sizes: Floats, expected: Floats) -> I
         return Interval(value, value, value)
     effective = overall * (1 - overall) / variance
     freedom = max(float(answered.sum()) - len(sizes), 1.0)
-    z = stats.norm.ppf(0.5 + LEVEL / 2) if single else stats.t.ppf(0.5 + LEVEL / 2, freedom)
+    upper = 0.5 + LEVEL / 2
+    z = special.ndtri(upper) if single else special.stdtrit(freedom, upper)
     low, high = wilson(value, effective, float(z))
     seen, others = found.sum() / sizes.sum(), (answered - found).sum() / sizes.sum()
     return Interval(value, max(low, float(seen)), min(high, 1 - float(others)))
@@ -105,7 +106,7 @@ def share_of_weighted(found: npt.NDArray[np.bool_], weights: Floats, size: int) 
         return Interval(value, value, value)
     value = float((weights * found).sum() / weights.sum())
     effective = weights.sum() ** 2 / (weights**2).sum() / (1 - len(found) / size)
-    z = float(stats.t.ppf(0.5 + LEVEL / 2, max(len(found) - 1, 1)))
+    z = float(special.stdtrit(max(len(found) - 1, 1), 0.5 + LEVEL / 2))
     low, high = wilson(value, float(effective), z)
     seen, others = found.sum() / size, (~found).sum() / size
     return Interval(value, max(low, float(seen)), min(high, 1 - float(others)))

@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +57,12 @@ class Population:
     def __len__(self) -> int:
         return len(self.frame)
 
-    @property
+    @cached_property
     def grade(self) -> np.ndarray:
         """Grade of each building by the model, int64 (n,), 1-4."""
         return np.asarray(self.frame["damage_class"].to_numpy(dtype=np.int64))
 
-    @property
+    @cached_property
     def probabilities(self) -> np.ndarray:
         """Probabilities of the four grades, float64 (n, 4); each row sums to 1."""
         values = self.frame[list(PROBABILITIES)].to_numpy(dtype=np.float64, na_value=0.0)
@@ -70,7 +71,7 @@ class Population:
         shares = np.where(total > 0, values / np.where(total > 0, total, 1), graded)
         return np.asarray(shares, np.float64)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of what was said of the buildings; equal for equal results in any format."""
         digest = hashlib.sha256()
