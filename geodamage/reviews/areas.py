@@ -41,6 +41,8 @@ AREA_FIELDS: tuple[Field, ...] = (
 )
 #: Cells that ground is cut into at most; more are a slip of the keyboard.
 MOST_CELLS = 1_000_000
+#: Share of a cell from which it counts: outlines that are known to a centimetre leave slivers.
+LEAST_PART = 0.01
 
 
 def write_areas(
@@ -163,7 +165,7 @@ def _cells(population: Population, cell: float) -> gpd.GeoDataFrame:
     x, y = x.ravel(), y.ravel()
     squares = shapely.box(x * cell, y * cell, (x + 1) * cell, (y + 1) * cell)
     parts = shapely.intersection(squares, ground)
-    kept = shapely.area(parts) > 0
+    kept = shapely.area(parts) > LEAST_PART * cell**2
     lon, lat = (population.frame[name].to_numpy(dtype=np.float64) for name in ("lon", "lat"))
     east, north = to_utm.transform(lon, lat)
     columns = np.floor(np.asarray(east) / cell), np.floor(np.asarray(north) / cell)
