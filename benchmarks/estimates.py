@@ -129,7 +129,8 @@ def measure(case: Case, size: int, reviews: int, generator: np.random.Generator)
         "damaged": np.mean(case.truth > 1),
         **{grade.label: np.mean(case.truth == grade) for grade in GRADES},
     }
-    ends, walds = {name: [] for name in share}, {name: [] for name in share}
+    ends: dict[str, list[tuple[float, float]]] = {name: [] for name in share}
+    walds: dict[str, list[tuple[float, float]]] = {name: [] for name in share}
     for _ in range(reviews):
         found = totals(case.population, review(case, "stratified", size, generator))
         simple = generator.choice(case.truth, size, replace=False)

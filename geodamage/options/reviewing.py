@@ -62,4 +62,9 @@ REVIEWS: tuple[Option, ...] = (
                 help="Cells of `sample --areas` with their answers."),
         ),
     ),
+    Option(
+        name="estimate", kind=File(), metavar="JSON", commands=("report",),
+        takers=("ReportOptions",),
+        help="Show the totals with intervals that `estimate -o` wrote, too.",
+    ),
 )  # fmt: skip

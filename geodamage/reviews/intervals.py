@@ -23,8 +23,8 @@ Floats = npt.NDArray[np.float64]
 LEVEL = 0.95
 #: Imagined buildings by which the share of a stratum is drawn towards what is expected.
 IMAGINED = 1.0
-#: Share that is expected at least, and one less that at most. A model that is sure of a large
-#: stratum and wrong in one of a hundred is the usual case: of 60 buildings most often none shows it.
+#: Share that is expected at least, and one less that at most. A model is often sure of a large
+#: stratum and wrong in one of a hundred, and of 60 buildings most often none shows it.
 LEAST_EXPECTED = 0.1
 #: Random populations behind the interval of kappa.
 DRAWS = 2000
