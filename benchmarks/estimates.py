@@ -23,10 +23,10 @@ from geodamage.damage import GRADES
 from geodamage.errors import GeodamageError
 from geodamage.model.loading import load_model
 from geodamage.reviews.design import (
+    Strata,
     allocate,
     expected_spread,
     make_strata,
-    one_stratum,
 )
 from geodamage.reviews.estimation import totals
 from geodamage.reviews.evidence import Evidence
@@ -99,19 +99,23 @@ def real_cases(options: argparse.Namespace) -> Iterator[Case]:
         yield make_case(event, found.grades, np.column_stack([columns[p] for p in PROBABILITIES]))
 
 
-def review(case: Case, design: str, size: int, generator: np.random.Generator) -> Evidence:
+def design(case: Case, size: int) -> tuple[Strata, np.ndarray]:
+    """Return the strata of a sample, and how many buildings of each are drawn."""
+    population = case.population
+    strata = make_strata(population.grade, population.probabilities, most=size // 3)
+    spreads = [
+        expected_spread(population.probabilities[strata.of == h]) for h in range(len(strata.names))
+    ]
+    return strata, allocate(strata.sizes, np.array(spreads), size)
+
+
+def review(
+    case: Case, strata: Strata, drawn: np.ndarray, generator: np.random.Generator
+) -> Evidence:
     """Return the evidence of one review.
 
     Places are not known here, so buildings of a stratum stand in random order.
     """
-    population = case.population
-    strata = one_stratum(len(population))
-    if design == "stratified":
-        strata = make_strata(population.grade, population.probabilities, most=size // 3)
-    spreads = [
-        expected_spread(population.probabilities[strata.of == h]) for h in range(len(strata.names))
-    ]
-    drawn = allocate(strata.sizes, np.array(spreads), size)
     rows = np.concatenate(
         [
             generator.choice(np.flatnonzero(strata.of == h), count, replace=False)
@@ -119,7 +123,16 @@ def review(case: Case, design: str, size: int, generator: np.random.Generator) -
         ]
     )
     return Evidence(
-        rows, case.truth[rows], strata.of[rows], strata.names, strata.sizes, size, 0, [], (), ()
+        rows,
+        case.truth[rows],
+        strata.of[rows],
+        strata.names,
+        strata.sizes,
+        len(rows),
+        0,
+        [],
+        (),
+        (),
     )
 
 
@@ -131,8 +144,9 @@ def measure(case: Case, size: int, reviews: int, generator: np.random.Generator)
     }
     ends: dict[str, list[tuple[float, float]]] = {name: [] for name in share}
     walds: dict[str, list[tuple[float, float]]] = {name: [] for name in share}
+    strata, drawn = design(case, size)
     for _ in range(reviews):
-        found = totals(case.population, review(case, "stratified", size, generator))
+        found = totals(case.population, review(case, strata, drawn, generator))
         simple = generator.choice(case.truth, size, replace=False)
         for name in share:
             ends[name].append((found[name]["share_low"], found[name]["share_high"]))

@@ -1,7 +1,6 @@
 """The estimate of a report: what people who looked at a sample make of the totals."""
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,8 @@ _TARGETS = (*(grade.label for grade in GRADES), "damaged", "no building")
 _ENDS = ("total", "low", "high")
 #: Bytes that an estimate has at most; that of a thousand areas has one million.
 _LONGEST = 64 * 2**20
+#: No count of buildings is larger.
+_LARGEST = 1e12
 #: Areas that a page lists.
 _MOST_AREAS = 200
 
@@ -58,7 +59,8 @@ def _is_total(value: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     is_real = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_real and math.isfinite(value)
+    # A whole number may be too long for a float.
+    return is_real and abs(value) < _LARGEST
 
 
 def estimate_tables(found: Mapping[str, Any]) -> list[Table]:

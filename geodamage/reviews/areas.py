@@ -39,7 +39,8 @@ AREA_FIELDS: tuple[Field, ...] = (
     Field("reviewer", "text", "who answered", nullable=True),
     Field("reviewed_at", "text", "when", nullable=True),
 )
-#: Cells that ground is cut into at most; more are a slip of the keyboard.
+#: Cells that ground is cut into at most, and buildings that one lacks; more are a slip of the
+#: keyboard.
 MOST_CELLS = 1_000_000
 #: Share of a cell from which it counts: outlines that are known to a centimetre leave slivers.
 LEAST_PART = 0.01
@@ -231,16 +232,17 @@ def _counts(rows: pd.DataFrame, name: str, path: Path) -> np.ndarray:
     """Return whole numbers of a field, float64 (n,); NaN where there is none."""
     values = pd.Series(rows[name].replace("", None))
     counts = pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    wrong = (values.notna().to_numpy() & np.isnan(counts)) | (counts < 0) | (counts % 1 > 0)
-    if (wrong | np.isinf(counts)).any():
-        where = rows["where"].to_numpy()[wrong | np.isinf(counts)][0]
+    wrong = (values.notna().to_numpy() & np.isnan(counts)) | (counts < 0) | (counts > MOST_CELLS)
+    wrong |= np.nan_to_num(counts, posinf=0.5, neginf=0.5) % 1 > 0
+    if wrong.any():
+        where = rows["where"].to_numpy()[wrong][0]
         raise AnswersError(f"{path}, {where}: {name} is no count; give 0 or a whole number")
     return np.asarray(counts, np.float64)
 
 
 def _total(rows: pd.DataFrame, counts: np.ndarray, path: Path) -> Interval:
     sizes = pd.to_numeric(rows["stratum_cells"], errors="coerce").to_numpy(dtype=np.float64)
-    if not (sizes >= 1).all():
+    if not ((sizes >= 1) & (sizes <= MOST_CELLS)).all():
         raise AnswersError(f"{path}: stratum_cells is no count; take it from the sample as it is")
     weights = np.zeros(len(rows))
     variance, unseen = 0.0, 0.0

@@ -193,11 +193,13 @@ def _check_drawn(drawn: pd.DataFrame, sample: Path, population: Population) -> N
     if len(np.unique(rows)) < len(rows):
         name = drawn["building_id"][drawn["building_id"].duplicated()].iloc[0]
         raise AnswersError(f"{sample}: building {name} stands in it twice; remove one row")
-    sizes = drawn.groupby("stratum")["stratum_buildings"].agg(["min", "max"])
-    if not (sizes["min"] == sizes["max"]).all() or int(sizes["min"].sum()) != len(population):
+    sizes = drawn.groupby("stratum")["stratum_buildings"].agg(["min", "max", "size"])
+    fits = (sizes["min"] == sizes["max"]) & (sizes["size"] <= sizes["min"])
+    total = float(sizes["min"].sum())
+    if drawn["stratum"].isna().any() or not fits.all() or total != len(population):
         raise InputError(
-            f"{sample}: its strata have {int(sizes['max'].fillna(0).sum()):,} buildings and the"
-            f" result {len(population):,}; give the sample as it was written, with all its rows"
+            f"{sample}: its strata have {total:,.0f} buildings and the result {len(population):,};"
+            " give the sample as it was written, with all its rows"
         )
     if "damage" not in drawn.columns:
         return

@@ -2,6 +2,7 @@ import json
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 
 from geodamage.errors import AnswersError, InputError, OptionError
@@ -201,6 +202,15 @@ def test_another_result_is_refused(result, sample, tmp_path):
     regraded = write_result(tmp_path / "regraded.gpkg", moved, blind=3)
     with pytest.raises(InputError, match="the result has changed"):
         found(regraded, copy)
+
+
+@pytest.mark.parametrize("size", ["inf", "-1", "x", "", "1"])
+def test_strata_that_make_no_sense_are_refused(result, sample, tmp_path, size):
+    copy = answer(sample, tmp_path / "copy.csv")
+    frame = pd.read_csv(copy, dtype=str).assign(stratum_buildings=size)
+    frame.to_csv(copy, index=False)
+    with pytest.raises(InputError, match="give the sample as it was written"):
+        found(result, copy)
 
 
 def test_a_sample_to_teach_gives_no_estimate(result, tmp_path):
