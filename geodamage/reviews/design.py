@@ -70,7 +70,7 @@ def make_strata(
     grade
         Predicted grade, 1-4, (n,).
     probabilities
-        Of the four grades, (n, 4).
+        Probabilities of the four grades, (n, 4).
     area
         Name of the area of each building, to have strata of each.
     most
@@ -134,7 +134,7 @@ def expected_spread(probabilities: Floats) -> float:
     Parameters
     ----------
     probabilities
-        Of the four grades, (buildings, 4).
+        Probabilities of the four grades, (buildings, 4).
     """
     mean = probabilities.mean(0)
     return float(np.sqrt((mean * (1 - mean)).sum() + DOUBT))
@@ -203,7 +203,7 @@ def draw(
     Parameters
     ----------
     strata
-        Of the population.
+        Strata of the population.
     drawn
         From `allocate`.
     lon, lat

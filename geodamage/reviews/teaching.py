@@ -23,7 +23,7 @@ def choose_to_teach(
     Parameters
     ----------
     probabilities
-        Of the four grades, (n, 4).
+        Probabilities of the four grades, (n, 4).
     area
         m², (n,).
     lon, lat
