@@ -90,7 +90,7 @@ def read_answers(path: Path) -> pd.DataFrame:
     AnswersError
         If it is no such file, an answer is none that is known, or one reviewer gives two to a
         building. In a journal the last one counts.
-    SceneReadError, SceneError
+    SceneReadError, InputError
         If there is no such file, or it is no file of its own.
     """
     path = Path(path)
