@@ -20,6 +20,8 @@ COMMANDS = {
     "buildings": "Find the buildings of one image.",
     "batch": "Assess many scenes unattended, and go on where it stopped.",
     "event": "Merge the results of many scenes into one layer of the event.",
+    "sample": "Draw the buildings that a person should look at.",
+    "estimate": "Estimate totals with intervals, from what people saw.",
     "report": "Write an assessment as a page that opens offline.",
     "evaluate": "Score a model over a folder of labelled pairs.",
     "score": "Score predictions against targets by the official xView2 metric.",

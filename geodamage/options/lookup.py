@@ -17,6 +17,8 @@ TAKERS: Mapping[str, str] = {
     "EvaluationJob": "evaluate",
     "ReportOptions": "report",
     "Words": "report",
+    "SampleOptions": "sample",
+    "EstimateOptions": "estimate",
     "ScoringOptions": "score",
     "OptimisationJob": "models optimise",
     "TimingJob": "models bench",

@@ -15,6 +15,9 @@ SOURCES: tuple[Option, ...] = (
             at("batch", kind=Folder(), help="Folder of the results.", takers=("BatchJob",)),
             at("event", help="Result: a GeoPackage.", takers=()),
             at("report", help="The page: .html.", takers=()),
+            at("sample", help="Sample: .geojson, .gpkg, .fgb or .parquet.", takers=()),
+            at("estimate", required=False, takers=(),
+                help="Write the estimate, too: .json, for --estimate of other commands."),
             at("masks", kind=Folder(), takers=(),
                 help="Folder for NAME_target.png; made if it does not exist."),
             at("georeference", kind=Folder(), takers=(),
@@ -131,14 +134,20 @@ PRODUCTS: tuple[Option, ...] = (
         ),
     ),
     Option(
-        name="admin_name", kind=Text(), metavar="FIELD", commands=("batch", "event"),
-        takers=("BatchJob",),
+        name="admin_name", kind=Text(), metavar="FIELD", takers=("BatchJob",),
         help="Field with their names; `name` unless given.",
+        commands=(
+            "batch",
+            "event",
+            at("sample", takers=("SampleOptions",)),
+            at("estimate", takers=("EstimateOptions",)),
+        ),
     ),
     # Larger and smaller cells are a slip of the keyboard.
     Option(
         name="cell", kind=Number(10, 100_000), default=500.0, unit="metres", metavar="METRES",
-        commands=("event",), help="Side of the cells of the grid.",
+        commands=("event", at("sample", default=100.0, help="Side of the cells of --areas.")),
+        help="Side of the cells of the grid.",
     ),
     Option(
         name="update", kind=Flag(), default=False, commands=("event",),

@@ -3,6 +3,7 @@
 from geodamage.options.methods import MODELS, SCENES
 from geodamage.options.option import Option
 from geodamage.options.products import PRODUCTS, SOURCES
+from geodamage.options.reviewing import REVIEWS
 from geodamage.options.work import WORDS, WORK
 
-TABLE: tuple[Option, ...] = (*SOURCES, *MODELS, *PRODUCTS, *SCENES, *WORK, *WORDS)
+TABLE: tuple[Option, ...] = (*SOURCES, *MODELS, *REVIEWS, *PRODUCTS, *SCENES, *WORK, *WORDS)

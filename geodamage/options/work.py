@@ -94,6 +94,8 @@ WORDS: tuple[Option, ...] = (
                 help="Replace results that the ledger does not know."),
             at("event", help="Replace the existing event."),
             "report",
+            at("sample", help="Replace an existing sample, and the answers in it."),
+            at("estimate", help="Replace an existing estimate."),
             at("evaluate", help="Replace existing masks."),
             at("masks", help="Replace existing masks."),
             at("georeference", help="Replace existing GeoTIFFs."),
@@ -105,6 +107,7 @@ WORDS: tuple[Option, ...] = (
         name="json", kind=Flag(), default=False, dest="as_json", help="Write JSON.",
         commands=(
             at("event", help="One JSON object on stdout."),
+            at("estimate", help="One JSON object on stdout, with every figure."),
             at("evaluate", help="One JSON object on stdout, with every figure and event."),
             at("score", help="One JSON object on stdout, the official keys first."),
             at("georeference", help="One JSON object on stdout, with every fit."),
@@ -123,8 +126,8 @@ WORDS: tuple[Option, ...] = (
         commands=(
             "assess", "buildings", "batch", "report", "masks",
             *(at(name, help="Print errors only on stderr.")
-              for name in ("event", "evaluate", "score", "georeference", "models optimise",
-                           "models bench")),
+              for name in ("event", "sample", "estimate", "evaluate", "score", "georeference",
+                           "models optimise", "models bench")),
         ),
     ),
     Option(

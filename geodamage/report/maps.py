@@ -18,6 +18,7 @@ import shapely
 from geodamage._version import __version__
 from geodamage.damage import COLOUR_NOT_ASSESSED, COLOURS, COLOURS_SAFE, GRADES, DamageGrade
 from geodamage.output.publication import output_errors
+from geodamage.report.estimates import estimate_line
 from geodamage.report.findings import codes
 from geodamage.report.view import (
     View,
@@ -309,6 +310,7 @@ def _sources(figure: "Figure", view: View) -> None:
     model = dict(model_rows(facts))
     area = assessed_km2(facts)
     lines = [
+        ("Checked", "" if view.estimate is None else estimate_line(view.estimate)),
         ("Assessed", f"{area:,.3g} km² that both images show" if area is not None else ""),
         ("Hidden", _hidden(facts)),
         ("Candidates", real_share(facts) or ""),

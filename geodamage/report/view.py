@@ -113,6 +113,8 @@ class View:
         Pictures of these by position; empty without imagery.
     tables
         More to say: of an event, its scenes and places.
+    estimate
+        What people who looked at a sample make of the totals; None where nobody did.
     """
 
     words: Words
@@ -126,6 +128,7 @@ class View:
     uncertain: Positions
     chips: Mapping[int, Chip] = field(default_factory=dict)
     tables: tuple[Table, ...] = ()
+    estimate: Mapping[str, Any] | None = None
 
     @property
     def crs(self) -> CRS:

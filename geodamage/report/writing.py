@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from geodamage.output.publication import (
     output_errors,
     sidecar_path,
 )
+from geodamage.report.estimates import estimate_tables, read_estimate
 from geodamage.report.event_view import is_event, view_event
 from geodamage.report.maps import MAP_EXTENSIONS, PDF_EXTENSIONS, write_sheet
 from geodamage.report.page import render, require_report_extra
@@ -40,6 +41,8 @@ class ReportOptions:
     """What becomes black and white in the images; None where they are as assess takes them."""
     allow_remote: bool = False
     """Whether the images may be URLs."""
+    estimate: Path | None = None
+    """What `geodamage estimate` wrote: totals with intervals."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -93,7 +96,7 @@ def write_report(
             raise OptionError(
                 f"{buildings} is an event of many scenes; give no --pre and --post with it"
             )
-        view = view_event(buildings, words=options.words)
+        view = _estimated(view_event(buildings, words=options.words), options)
         publish(view, output, options=options, overwrite=overwrite)
         return view
     imagery = None
@@ -104,6 +107,7 @@ def write_report(
     view = make_view(
         read_layer(buildings), facts, source=buildings.name, words=options.words, imagery=imagery
     )
+    view = _estimated(view, options)
     publish(view, output, options=options, overwrite=overwrite)
     return view
 
@@ -139,9 +143,17 @@ def write_event_report(
     """
     require_report_extra()
     _check_targets(event, output, options, (), overwrite=overwrite)
-    view = view_event(event, words=options.words)
+    view = _estimated(view_event(event, words=options.words), options)
     publish(view, output, options=options, overwrite=overwrite)
     return view
+
+
+def _estimated(view: View, options: ReportOptions) -> View:
+    """Return a view with the estimate that the options name."""
+    if options.estimate is None:
+        return view
+    found = read_estimate(options.estimate, view.findings.graded)
+    return replace(view, estimate=found, tables=(*estimate_tables(found), *view.tables))
 
 
 def publish(view: View, output: Path, *, options: ReportOptions, overwrite: bool) -> None:
@@ -195,6 +207,7 @@ def _check_targets(
 ) -> None:
     """Check that each file of a report can be written, and that no two have one name."""
     inputs: list[str | os.PathLike[str]] = [buildings, sidecar_path(buildings)]
+    inputs += [] if options.estimate is None else [options.estimate]
     for source in images:
         if source is not None:
             inputs += find(source, allow_remote=options.allow_remote)

@@ -1,3 +1,9 @@
 from .answers import NO_BUILDING as NO_BUILDING
 from .answers import UNCLEAR as UNCLEAR
 from .answers import read_answers as read_answers
+from .areas import write_areas as write_areas
+from .estimation import EstimateOptions as EstimateOptions
+from .estimation import estimate as estimate
+from .estimation import write_estimate as write_estimate
+from .sampling import SampleOptions as SampleOptions
+from .sampling import write_sample as write_sample

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from geodamage.damage import GRADES
-from geodamage.reviews.answers import NO_BUILDING, UNCLEAR
+from geodamage.reviews.answers import UNCLEAR
 
 Rule = Literal["majority", "worst", "mildest", "latest", "refuse"]
 RULES: tuple[Rule, ...] = get_args(Rule)
@@ -151,8 +151,3 @@ def weighted_kappa(table: np.ndarray, power: int) -> float | None:
     expected = np.outer(table.sum(1), table.sum(0)) / total
     chance = float((weights * expected).sum())
     return None if chance <= 0 else 1 - float((weights * table).sum()) / chance
-
-
-def is_no_building(answers: pd.DataFrame) -> np.ndarray:
-    """Say of which buildings it was answered that there is none; bool (n,)."""
-    return (answers["damage"] == NO_BUILDING).to_numpy(dtype=bool)

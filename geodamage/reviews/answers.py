@@ -90,7 +90,7 @@ def read_answers(path: Path) -> pd.DataFrame:
     AnswersError
         If it is no such file, an answer is none that is known, or one reviewer gives two to a
         building. In a journal the last one counts.
-    SceneReadError, SceneError
+    SceneReadError, InputError
         If there is no such file, or it is no file of its own.
     """
     path = Path(path)
@@ -102,7 +102,29 @@ def read_answers(path: Path) -> pd.DataFrame:
         return _frame(_from_journal(text, path), path)
     if extension == ".json":
         return _from_json(text, path)
-    return _checked(_from_table(text, path), path)
+    return answers_in(_from_table(text, path), path)
+
+
+def read_rows(path: Path) -> pd.DataFrame:
+    """Read a table, or a layer without its shapes, as it stands.
+
+    Returns
+    -------
+    DataFrame
+        The columns of the file; from text all values are texts. A column `where` says of each
+        row where it stands.
+
+    Raises
+    ------
+    AnswersError, SceneReadError, SceneError
+        If it cannot be read.
+    """
+    path = Path(path)
+    if path.suffix.lower() in VECTOR_EXTENSIONS:
+        return _layer(path)
+    text = _text(path)
+    is_layer = path.suffix.lower() == ".json"
+    return _layer(path) if is_layer else _from_table(text, path)
 
 
 def _text(path: Path) -> str:
@@ -235,13 +257,23 @@ def _from_table(text: str, path: Path) -> pd.DataFrame:
 
 
 def _from_layer(path: Path) -> pd.DataFrame:
-    frame = pd.DataFrame(read_layer(path).drop(columns="geometry", errors="ignore"))
-    where = [f"row {number}" for number in range(1, len(frame) + 1)]
-    return _checked(frame.assign(where=where), path)
+    return answers_in(_layer(path), path)
 
 
-def _checked(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Return the answers of a table, by the names of its columns."""
+def _layer(path: Path) -> pd.DataFrame:
+    layer = read_layer(path)
+    frame = pd.DataFrame(layer.drop(columns=layer.geometry.name))
+    return frame.assign(where=[f"row {number}" for number in range(1, len(frame) + 1)])
+
+
+def answers_in(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Return the answers of a table of `read_rows`, as `read_answers` does.
+
+    Raises
+    ------
+    AnswersError
+        If it has none that make sense.
+    """
     columns = set(table.columns)
     if "building_id" not in columns:
         listed = ", ".join(str(name) for name in table.columns if name != "where") or "none"

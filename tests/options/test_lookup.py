@@ -30,6 +30,9 @@ from geodamage.options.lookup import (
 from geodamage.options.table import TABLE
 from geodamage.report.view import Words
 from geodamage.report.writing import ReportOptions
+from geodamage.reviews.agreement import RULES
+from geodamage.reviews.estimation import EstimateOptions
+from geodamage.reviews.sampling import SampleOptions
 from geodamage.scene.options import SceneOptions
 from geodamage.scores.evaluation import EvaluationJob
 from geodamage.scores.footprints import ScoringOptions
@@ -37,7 +40,8 @@ from geodamage.scores.footprints import ScoringOptions
 CLASSES = {
     kind.__name__: kind
     for kind in (Job, SceneOptions, BuildingOptions, LocalisationJob, BatchJob, EvaluationJob,
-                 ReportOptions, Words, ScoringOptions, OptimisationJob, TimingJob)
+                 ReportOptions, Words, SampleOptions, EstimateOptions, ScoringOptions,
+                 OptimisationJob, TimingJob)
 }  # fmt: skip
 OF_CLASSES = [
     pytest.param(CLASSES[taker], option, field, id=f"{taker}.{field}")
@@ -97,6 +101,8 @@ def test_the_words_are_those_of_the_library():
     assert named.kind.facts()["choices"] == list(VARIANTS)
     (drawn,) = (row for row in TABLE if row.name == "unclassified")
     assert drawn.kind.facts()["choices"] == list(SAID)
+    (resolving,) = (row for row in TABLE if row.name == "conflicts")
+    assert resolving.kind.facts()["choices"] == list(RULES)
     assert all(check("device", name) == name for name in PROVIDERS)
 
 

@@ -4,7 +4,7 @@ import geopandas as gpd
 import pytest
 import shapely
 
-from geodamage.errors import AnswersError, SceneError, SceneReadError
+from geodamage.errors import AnswersError, InputError, SceneReadError
 from geodamage.reviews.answers import NO_BUILDING, UNCLEAR, canonical, joined, read_answers
 
 
@@ -184,7 +184,7 @@ def test_a_file_that_is_none_is_refused(tmp_path, write):
         read_answers(tmp_path / "none.csv")
     with pytest.raises(SceneReadError, match="empty"):
         read_answers(write("e.csv", ""))
-    with pytest.raises(SceneError, match="a virtual file"):
+    with pytest.raises(InputError):
         read_answers(write("a.gpkg", "<OGRVRTDataSource/>"))
     path = tmp_path / "bytes.csv"
     path.write_bytes(b"building_id,damage\n\xff\xfe,1\n")
