@@ -61,6 +61,9 @@ class Job(RunOptions):
         `auto`, `cpu`, `cuda`, `cuda:N`, `tensorrt`, `tensorrt:N` or `openvino`.
     threads
         CPU threads for inference; 0 takes every processor.
+    engine
+        What computes on the processor: `onnxruntime`, `openvino`, or `auto`, which is OpenVINO
+        where `geodamage models bench` has found it right and faster on this machine.
     tta
         `none`, or `flips` to average over four mirror images.
     vote
