@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, overload
@@ -297,6 +297,8 @@ class _Assessment(Run[Job, Summary]):
     def predicted(self, plan: Plan) -> Iterator[Strip]:
         """Predict the scene, and grade its pixels where that is asked for."""
         with_grades = self.by_pixel or self.job.vote == "pixels"
+        if self._footprints and self.job.probabilities is None and not self.by_pixel:
+            plan = replace(plan, only=self._footprints.places(self.scene.grid))
         return self._predict(self.scene, self.model, plan, with_grades=with_grades)
 
     def found(self, strips: Iterator[Strip]) -> Iterator[gpd.GeoDataFrame]:

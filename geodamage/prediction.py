@@ -220,7 +220,11 @@ def _infer(
             missing[near[inner] > 0] |= np.uint8(NEAR_MISSING)
             around = pixels.missing[_inside(pixels.missing.shape, plan.halo - reach)].copy()
             seen = ~closed[inner]
-            cores = [core for core in plan.cores(strip) if seen[_within(core, strip)].any()]
+            cores = [
+                core
+                for core in plan.cores(strip)
+                if plan.matters(core) and seen[_within(core, strip)].any()
+            ]
             groups = [cores[n : n + plan.batch] for n in range(0, len(cores), plan.batch)]
             heads = [_ask(model, plan, strip, pixels, group, reach) for group in groups]
             yield _Answers(strip, missing, around, groups, heads)

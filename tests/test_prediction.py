@@ -1,4 +1,5 @@
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -123,6 +124,29 @@ def test_every_pixel_comes_once_whatever_the_cut(case):
     rows, columns = scene.grid.shape
     near = near[margin + 1 :, margin + 1 :][:rows, :columns]
     assert np.array_equal((flags[0][inside] & NEAR_MISSING) > 0, near[inside])
+
+
+def test_where_nothing_matters_no_model_is_asked():
+    pre, post = random_images(60, 60, 1)
+    scene, model = FakeScene(pre, post), BoxModel(2, stride=4, halo=2, tile=20)
+    plan = make_plan(scene.region, model.card, memory=1e12)
+    whole, missing, _ = assemble(run_plan(scene, model, plan), scene.grid.shape)
+    calls = len(model.asked)
+    rows, columns = plan.core
+    # One place within a core, one that reaches into the next, one beside the scene, one without.
+    only = [(1, 1, 3, 3), (rows + 1, columns - 1, rows + 2, columns + 1), (70, 0, 80, 9), (0,) * 4]
+    part, flags, _ = assemble(
+        run_plan(scene, model, replace(plan, only=np.array(only))), scene.grid.shape
+    )
+    assert calls > 3
+    assert len(model.asked) == calls + 3
+    assert np.array_equal(flags, missing)
+    asked = [np.s_[:rows, :columns], np.s_[rows : 2 * rows, : 2 * columns]]
+    for index in asked:
+        assert np.array_equal(part[:, *index], whole[:, *index])
+        part[:, *index] = 0
+    assert (part[0] == 1).sum() == 60 * 60 - 3 * rows * columns
+    assert not part[1:].any()
 
 
 class GradedModel(BoxModel):

@@ -137,7 +137,8 @@ def _grow(
         visits = np.arange(len(fresh), dtype=np.int32)
         visit[fresh] = visits
         reached = fresh[visit[fresh] == visits]  # each once
-    return parts[_padded(within, shape)]
+    found: np.ndarray = parts[_padded(within, shape)]
+    return found
 
 
 def _padded(places: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -266,8 +266,9 @@ def _load(job: TimingJob) -> Generator[TimingProgress, None, list[tuple[Timing, 
         for device, engine in _places(job):
             try:
                 model = load_model(file.path, device=device, threads=job.threads, engine=engine)
-            except (DeviceError, ModelError) as error:
-                if engine == "onnxruntime" and (job.devices or isinstance(error, ModelError)):
+            except ModelError as error:
+                is_absent = isinstance(error, DeviceError) and not job.devices
+                if engine == "onnxruntime" and not is_absent:
                     raise
                 yield TimingProgress(0, 0, f"{file.name}: {error}")
                 continue
