@@ -181,12 +181,13 @@ def _turns(
         ratios.append(np.divide(*spent))
         print(f"{output.name}: {ratios[-1][0]:.2f} of processor, {ratios[-1][1]:.2f} of clock time")
     written = [output.with_name(f"{output.name}.{n}.geojson").read_bytes() for n in (0, 1)]
-    processor, clock = np.median(ratios, 0)
-    low, high = np.min(ratios, 0), np.max(ratios, 0)
+    processor, clock = (
+        f"{np.median(column):.2f} ({min(column):.2f} to {max(column):.2f})"
+        for column in np.transpose(ratios)
+    )
+    same = "the same" if written[0] == written[1] else "OTHER"
     print(
-        f"{output.name}: median ratio {processor:.2f} ({low[0]:.2f} to {high[0]:.2f}) of processor, "
-        f"{clock:.2f} ({low[1]:.2f} to {high[1]:.2f}) of clock time; "
-        f"{'the same' if written[0] == written[1] else 'OTHER'} bytes",
+        f"{output.name}: median {processor} of processor, {clock} of clock time; {same} bytes",
         flush=True,
     )
 
