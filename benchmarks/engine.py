@@ -178,7 +178,7 @@ def _turns(
             processor = after.children_user + after.children_system
             processor -= before.children_user + before.children_system
             spent.append((processor, time.perf_counter() - started))
-        ratios.append(np.divide(*spent))
+        ratios.append(np.divide(spent[0], spent[1]))
         print(f"{output.name}: {ratios[-1][0]:.2f} of processor, {ratios[-1][1]:.2f} of clock time")
     written = [output.with_name(f"{output.name}.{n}.geojson").read_bytes() for n in (0, 1)]
     processor, clock = (

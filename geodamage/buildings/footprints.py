@@ -381,11 +381,11 @@ def _boxes(shapes: np.ndarray, grid: Grid) -> npt.NDArray[np.int64]:
     All are 0 where there is no geometry.
     """
     bounds = shapely.bounds(shapes)
-    placed = np.isfinite(bounds).all(1)
+    placed: np.ndarray = np.isfinite(bounds).all(1)
     west, south, east, north = np.where(placed[:, None], bounds, 0.0).T
     a, _, c, _, e, f = grid.transform[:6]
     corners = [(north - f) / e, (west - c) / a, (south - f) / e, (east - c) / a]
-    boxes = np.floor(np.stack(corners, 1)).astype(np.int64)
+    boxes: npt.NDArray[np.int64] = np.floor(np.stack(corners, 1)).astype(np.int64)
     boxes[:, 2:] += 1
     boxes[~placed] = 0
     return boxes
