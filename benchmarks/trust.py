@@ -139,7 +139,8 @@ def scaled(dtype: str, gain: float, offset: float = 0.0) -> Change:
         del rng
 
         def as_type(shot: Shot) -> Shot:
-            pixels = (shot.pixels * gain + offset).astype(dtype)
+            values = shot.pixels.astype(np.float64) * gain + offset
+            pixels = (np.rint(values) if dtype == "uint16" else values).astype(dtype)
             return Shot(pixels, shot.profile | {"dtype": dtype})
 
         return Case(as_type(pre), as_type(post))

@@ -40,7 +40,9 @@ def main() -> None:
     with Scene.open(options.pre, options.post, gsd=load_model().card.gsd) as scene:
         pixels = scene.read(scene.extent)
         left, bottom, right, top = scene.grid.window_bounds(scene.extent)
-    figure, axes = plt.subplots(1, 2, figsize=(10, 5.2), layout="constrained")
+    # Letters are large, so that a phone of 390 pixels still shows them.
+    plt.rcParams["font.size"] = 15
+    figure, axes = plt.subplots(1, 2, figsize=(9, 5.3), layout="constrained")
     for axis, image, title in zip(
         axes, (pixels.pre, pixels.post), ("before", "after, graded"), strict=True
     ):
@@ -49,8 +51,16 @@ def main() -> None:
         axis.set_axis_off()
     draw_buildings(axes[1], buildings)
     handles = [Patch(facecolor=COLOURS[g], edgecolor="black", label=g.label) for g in DamageGrade]
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
-    figure.savefig(options.output, dpi=110)
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=4,
+        frameon=False,
+        handlelength=1,
+        columnspacing=1,
+        handletextpad=0.4,
+    )
+    figure.savefig(options.output, dpi=110, pil_kwargs={"optimize": True})
 
 
 def draw_buildings(axis: Axes, buildings: gpd.GeoDataFrame) -> None:

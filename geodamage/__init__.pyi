@@ -4,8 +4,8 @@ from .assessment import Summary as Summary
 from .assessment import assess as assess
 from .buildings.finding import BuildingOptions as BuildingOptions
 from .buildings.finding import find_buildings as find_buildings
+from .buildings.footprint_files import read_footprints as read_footprints
 from .buildings.footprints import grade_footprints as grade_footprints
-from .buildings.footprints import read_footprints as read_footprints
 from .damage import DamageGrade as DamageGrade
 from .errors import GeodamageError as GeodamageError
 from .grid import Grid as Grid

@@ -10,10 +10,12 @@ from typing import Any, overload
 import geopandas as gpd
 
 from geodamage.buildings.finding import find_buildings
-from geodamage.buildings.footprints import Footprints, grade_footprints, read_footprints
+from geodamage.buildings.footprint_files import Footprints, read_footprints
+from geodamage.buildings.footprints import grade_footprints, voting_places
 from geodamage.buildings.votes import count_pixels, count_pixels_within, plain
 from geodamage.damage import GRADES
 from geodamage.errors import OptionError
+from geodamage.fields import FIELDS
 from geodamage.job import (
     Coverage,
     Progress,
@@ -73,6 +75,11 @@ class Job(RunOptions):
         Vector file of polygons to grade instead of finding buildings.
     id_field
         Field of the footprints that holds their identity.
+    keep
+        Attributes of the footprints that come with the result: `all`, `none`, or names parted by
+        commas.
+    skip_broken
+        Go on where features of the footprints cannot be read; they are counted.
     raster
         COG of grades: of each pixel where the model has rules for pixels, else of the buildings.
     probabilities
@@ -103,6 +110,8 @@ class Job(RunOptions):
     vote: str = "probabilities"
     footprints: Path | None = None
     id_field: str | None = None
+    keep: str = "all"
+    skip_broken: bool = False
     report: Path | None = None
 
     def __post_init__(self) -> None:
@@ -270,6 +279,10 @@ class _Assessment(Run[Job, Summary]):
         read = self.job.scene
         return (self.job.footprints, read.aoi, read.pre_unusable, read.post_unusable)
 
+    def outputs(self) -> list[Path | None]:
+        """Return all files that are asked for."""
+        return [*super().outputs(), self.job.report]
+
     def check_outputs(self, inputs: Sequence[Path]) -> None:
         """Check that all that is asked for can be written, and replaces no input."""
         super().check_outputs(inputs)
@@ -284,8 +297,16 @@ class _Assessment(Run[Job, Summary]):
         """Read the footprints, if there are any."""
         job, scene = self.job, self.scene
         if job.footprints is not None:
-            self._footprints = read_footprints(job.footprints, scene.grid, id_field=job.id_field)
+            self._footprints = read_footprints(
+                job.footprints,
+                scene.grid,
+                id_field=job.id_field,
+                keep=job.keep,
+                skip_broken=job.skip_broken,
+            )
             self._footprints.require_overlap(scene)
+            self.fields = (*FIELDS, *self._footprints.kept)
+            self.doubts += self._footprints.notes
 
     def counted(self, pixels: int, area: float) -> Summary:
         """Return an empty summary."""
@@ -298,7 +319,7 @@ class _Assessment(Run[Job, Summary]):
         """Predict the scene, and grade its pixels where that is asked for."""
         with_grades = self.by_pixel or self.job.vote == "pixels"
         if self._footprints and self.job.probabilities is None and not self.by_pixel:
-            plan = replace(plan, only=self._footprints.places(self.scene.grid))
+            plan = replace(plan, only=voting_places(self._footprints, self.scene.grid))
         return self._predict(self.scene, self.model, plan, with_grades=with_grades)
 
     def found(self, strips: Iterator[Strip]) -> Iterator[gpd.GeoDataFrame]:
@@ -314,7 +335,7 @@ class _Assessment(Run[Job, Summary]):
                 seen_share=self.job.scene.seen_share,
             )
         return find_buildings(
-            count_pixels(strips) if by_vote else strips,
+            count_pixels(strips, self.model.card.threshold) if by_vote else strips,
             self.scene.grid,
             self.scene.region,
             self.card,
@@ -374,4 +395,6 @@ def _footprint_facts(footprints: Footprints | None) -> dict[str, Any] | None:
         "count": len(footprints.frame),
         "duplicate_ids": footprints.duplicates,
         "repaired": footprints.repaired,
+        "broken": footprints.broken,
+        "kept": [field.name for field in footprints.kept],
     }

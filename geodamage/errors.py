@@ -8,7 +8,8 @@ GeodamageError                                  exit code 1
 │  ├─ FootprintError   (ValueError)                 the footprints cannot be used
 │  ├─ LabelError       (ValueError)                 a label file cannot be used
 │  ├─ ScoringError     (ValueError)                 a prediction or target cannot be scored
-│  └─ ManifestError    (ValueError)                 a list of scenes cannot be used
+│  ├─ ManifestError    (ValueError)                 a list of scenes cannot be used
+│  └─ AnswersError     (ValueError)                 what reviewers said cannot be used
 ├─ ModelError          (ValueError)             5   a model is refused
 │  ├─ ModelNotFoundError (FileNotFoundError)
 │  ├─ ChecksumError
@@ -27,13 +28,44 @@ GeodamageWarning (UserWarning)
 Every message is one line: what, which file, why, what to do.
 """
 
+import re
 from typing import ClassVar
+
+#: A user and a password before a host, and what follows the question mark: keys and signatures.
+_SECRETS = re.compile(
+    r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)(?P<user>[^/\s?#@'\"<>]*@)?(?P<place>[^\s?#'\"<>]*)"
+    r"(?P<query>\?[^\s'\"<>]*?(?=[:;,.)\]}]*(?:[\s'\"<>]|$)))?",
+    re.IGNORECASE,
+)
+
+
+def without_secrets(text: str) -> str:
+    """Return a text whose URLs tell no password, key or signature.
+
+    A signed URL is a key to the file, and results, reports and messages are handed on.
+    """
+    if "://" not in text:
+        return text
+    return _SECRETS.sub(
+        lambda found: "".join(
+            (
+                found["scheme"],
+                "***@" if found["user"] else "",
+                found["place"],
+                "?***" if found["query"] else "",
+            )
+        ),
+        text,
+    )
 
 
 class GeodamageError(Exception):
-    """Any error that geodamage raises on purpose."""
+    """Any error that geodamage raises on purpose; its message tells no secret of a URL."""
 
     exit_code: ClassVar[int] = 1
+
+    def __init__(self, *words: object) -> None:
+        super().__init__(*(without_secrets(w) if isinstance(w, str) else w for w in words))
 
 
 class OptionError(GeodamageError, ValueError):
@@ -70,6 +102,10 @@ class ScoringError(InputError, ValueError):
 
 class ManifestError(InputError, ValueError):
     """A list of scenes cannot be used."""
+
+
+class AnswersError(InputError, ValueError):
+    """What reviewers said of buildings cannot be used."""
 
 
 class ModelError(GeodamageError, ValueError):
@@ -122,6 +158,9 @@ class MissingExtraError(GeodamageError, ImportError):
 
 class GeodamageWarning(UserWarning):
     """Something a user should know about a result."""
+
+    def __init__(self, *words: object) -> None:
+        super().__init__(*(without_secrets(w) if isinstance(w, str) else w for w in words))
 
 
 class GsdWarning(GeodamageWarning):

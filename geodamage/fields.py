@@ -9,12 +9,15 @@ import pandas as pd
 import shapely
 from pyproj import CRS
 
-Kind = Literal["text", "integer", "number", "flag"]
+from geodamage.errors import InputError
+
+Kind = Literal["text", "integer", "long", "number", "flag"]
 
 #: Column type of each kind; all but `number` hold null as `pandas.NA`, `number` holds it as NaN.
 DTYPES: Mapping[Kind, Any] = {
     "text": "string",
     "integer": "Int32",
+    "long": "Int64",
     "number": "float64",
     "flag": "boolean",
 }
@@ -101,13 +104,27 @@ def conform(
         CRS to write in.
     fields
         What is written.
+
+    Raises
+    ------
+    InputError
+        If a field holds what is not of its kind: the file was made by something else.
     """
-    columns = {field.name: _column(frame[field.name], field) for field in fields}
+    columns = {field.name: _checked(frame[field.name], field) for field in fields}
     shapes = frame.geometry if frame.crs is None else frame.geometry.to_crs(crs)
     flat = shapely.force_2d(shapes.to_numpy())
     flat[shapely.is_empty(flat)] = None
     geometry = gpd.GeoSeries(flat, index=frame.index, crs=crs)
     return gpd.GeoDataFrame(columns, geometry=geometry, crs=crs).reset_index(drop=True)
+
+
+def _checked(column: pd.Series, field: Field) -> pd.Series:
+    try:
+        return _column(column, field)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InputError(
+            f"a field {field.name} that is no {field.kind}; give a file that geodamage assess wrote"
+        ) from error
 
 
 def _column(column: pd.Series, field: Field) -> pd.Series:

@@ -139,3 +139,26 @@ def utm_zone(lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
     # the test holds these numbers against what its database says.
     zone = ((np.asarray(lon) + 180) % 360 // 6).astype(np.int64) + 1
     return np.where(np.asarray(lat) < 0, 32700, 32600) + zone
+
+
+def world_width(crs: CRS) -> float | None:
+    """Return how far apart two numbers of one place are, in units of x: 360 of degrees.
+
+    None where x does not go around the Earth, as in all but cylindrical projections.
+    """
+    if crs.is_geographic:
+        return 360.0
+    operation = crs.coordinate_operation
+    method = "" if operation is None else operation.method_name.lower()
+    is_cylinder = "cylindrical" in method or "mercator" in method
+    if not crs.is_projected or not is_cylinder or "transverse" in method or "oblique" in method:
+        return None
+    base = crs.geodetic_crs
+    if base is None or operation is None:
+        return None
+    names = (p for p in operation.params if p.name.startswith("Longitude of "))
+    middle = float(next((p.value for p in names), 0.0))
+    to_crs = Transformer.from_crs(base, crs, always_xy=True)
+    (west, east), _ = to_crs.transform([middle - 90, middle + 90], [0.0, 0.0])
+    width = 2 * (east - west)
+    return width if np.isfinite(width) and width > 0 else None

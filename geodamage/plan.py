@@ -20,8 +20,9 @@ BASE_BYTES = 620_000_000
 BASE_MODEL_BYTES = 10_000_000
 
 
-#: Bytes of one read pixel: six of colour, one of flags, two copies while the next strip is read.
-READ_BYTES = 16
+#: Bytes of one read pixel: six of colour, one of flags, two copies while the next strip is read,
+#: and eight while it is looked at for what hides the ground; measured.
+READ_BYTES = 24
 
 
 #: Bytes of one read pixel of a saved map: one, and two copies while the next strip is read.

@@ -18,7 +18,7 @@ import rasterio
 from geodamage._version import __version__
 from geodamage.ahead import close
 from geodamage.buildings.finding import BuildingCounts, count_hidden, count_seen, pixel_area
-from geodamage.buildings.footprints import read_former
+from geodamage.buildings.footprint_files import read_former
 from geodamage.buildings.identities import Former
 from geodamage.fields import FIELDS, Field
 from geodamage.job import Coverage, Progress, Result, RunOptions, Source
@@ -29,6 +29,7 @@ from geodamage.model.onnx import Model
 from geodamage.output.publication import (
     RASTER_EXTENSIONS,
     Publication,
+    check_distinct,
     check_output,
     json_ready,
 )
@@ -39,6 +40,7 @@ from geodamage.prediction import UNSEEN, Strip
 from geodamage.report.findings import STATEMENT
 from geodamage.scene.scene import Scene
 from geodamage.sources import find
+from geodamage.vector.layer import split_layer
 
 J = TypeVar("J", bound=RunOptions)
 S = TypeVar("S", bound=Coverage)
@@ -59,12 +61,14 @@ class Run(ABC, Generic[J, S]):
         What was loaded and opened; the card is that by which buildings are made.
     summary, counts
         Filled on the way.
+    doubts
+        What a user should know of the other inputs, a line each.
     """
 
     #: What the sidecar calls the result, where it is not damage.
     kind: ClassVar[Mapping[str, str]] = {}
     #: What is written of each building, and the rasters of all of them.
-    fields: ClassVar[tuple[Field, ...]] = FIELDS
+    fields: tuple[Field, ...] = FIELDS
     grades: ClassVar[type[GradeRaster]] = GradeRaster
     probabilities: ClassVar[type[ProbabilityRaster]] = ProbabilityRaster
 
@@ -76,6 +80,7 @@ class Run(ABC, Generic[J, S]):
     def __init__(self, job: J) -> None:
         self.job = job
         self.counts = BuildingCounts()
+        self.doubts: list[str] = []
         self._started = time.monotonic()
 
     # What differs.
@@ -161,6 +166,8 @@ class Run(ABC, Generic[J, S]):
             for remark in self.scene.remarks:
                 yield Progress("open", message=remark)
             self.prepare()
+            for doubt in self.doubts:
+                yield Progress("open", message=doubt, warning=True)
             plan = make_plan(
                 self.scene.region,
                 self.model.card,
@@ -177,7 +184,7 @@ class Run(ABC, Generic[J, S]):
 
     def inputs(self) -> list[Path]:
         """Return all files that are read."""
-        found = [path for path in self.other_inputs() if path is not None]
+        found = [split_layer(path).path for path in self.other_inputs() if path is not None]
         for source in self.images():
             if source is not None:
                 found += map(Path, find(source, allow_remote=self.job.scene.allow_remote))
@@ -186,12 +193,17 @@ class Run(ABC, Generic[J, S]):
     def check_outputs(self, inputs: Sequence[Path]) -> None:
         """Check that all that is asked for can be written, and replaces no input."""
         job = self.job
+        check_distinct(self.outputs())
         check_output(job.output, inputs=inputs, overwrite=job.overwrite)
         for raster in (job.raster, job.probabilities):
             if raster is not None:
                 check_output(
                     raster, inputs=inputs, overwrite=job.overwrite, extensions=RASTER_EXTENSIONS
                 )
+
+    def outputs(self) -> list[Path | None]:
+        """Return all files that are asked for."""
+        return [self.job.output, self.job.raster, self.job.probabilities]
 
     def _written(self, plan: Plan) -> Generator[Progress, None, dict[str, Any]]:
         """Predict, find and write; the results are published at the end."""
@@ -211,6 +223,7 @@ class Run(ABC, Generic[J, S]):
                 yield Progress("predict", rasters.done, region.size, summary.buildings)
             yield Progress("write", region.size, region.size, summary.buildings)
             stack.close()
+            scene.require_unchanged()
             for doubt in summary.doubts():
                 yield Progress("write", message=doubt, warning=True)
             summary.seconds = time.monotonic() - self._started
@@ -249,7 +262,7 @@ class Run(ABC, Generic[J, S]):
             "scene": self.scene.facts(),
             **self.own_facts(),
             "seconds": round(self.summary.seconds, 2),
-            "warnings": [*self.scene.warnings, *self.summary.doubts()],
+            "warnings": [*self.scene.warnings, *self.doubts, *self.summary.doubts()],
         }
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from shapely.errors import ShapelyError
 
-from geodamage.errors import SceneError, SceneReadError
+from geodamage.errors import SceneReadError
 
 Source = str | os.PathLike[str]
 
@@ -57,6 +57,32 @@ def find(source: Source | Sequence[Source], *, allow_remote: bool = False) -> li
     if not names:
         raise SceneReadError("no image given; name a GeoTIFF, a folder, a glob or @list.txt")
     return list(dict.fromkeys(_checked(name, allow_remote) for name in names))
+
+
+def allow_open_files(count: int) -> None:
+    """Raise this process's own limit of open files, so that so many more can be opened.
+
+    Raises
+    ------
+    SceneReadError
+        If the limit of the system is too low.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # A file may have an overview and a mask beside it, and both dates are open at once.
+    wanted = 6 * count + 512
+    if limit == resource.RLIM_INFINITY or limit >= wanted:
+        return
+    granted = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+    if granted < 2 * count + 128:
+        raise SceneReadError(
+            f"{count:,} files make up an image, and only {most:,} may be open at once; raise the "
+            "limit (ulimit -Hn), or join them into one COG"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(granted, limit), most))
 
 
 def _expand(name: str) -> list[str]:
@@ -116,8 +142,15 @@ def _checked(name: str, allow_remote: bool) -> str:
     return prefix + (rest if prefix == "/vsis3/" else name)
 
 
-def check_file(name: str) -> str:
+def check_file(name: str, *, may_be_empty: bool = False) -> str:
     """Return the absolute path of an existing, readable, regular file; never opens it.
+
+    Parameters
+    ----------
+    name
+        Path.
+    may_be_empty
+        Whether a file without a byte is one.
 
     Raises
     ------
@@ -137,24 +170,6 @@ def check_file(name: str) -> str:
             raise SceneReadError(f"{name}: {kind}, not a file; check the path")
     if not os.access(name, os.R_OK):
         raise SceneReadError(f"{name}: permission denied; make the file readable")
-    if not found.st_size:
+    if not found.st_size and not may_be_empty:
         raise SceneReadError(f"{name}: the file is empty; copy or download it again")
     return str(Path(name).absolute())
-
-
-def check_vector_file(path: Path) -> str:
-    """Return the absolute path of a vector file that names no other files; GDAL does not open it.
-
-    Raises
-    ------
-    SceneReadError
-        If it is no readable, regular file.
-    SceneError
-        If it is XML that makes GDAL open other files, whatever its name says.
-    """
-    name = check_file(str(path))
-    with path.open("rb") as file:
-        start = file.read(4096)
-    if b"<OGRVRT" in start:
-        raise SceneError(f"{path}: a virtual file that names others; give the vector file itself")
-    return name

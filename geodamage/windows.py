@@ -5,6 +5,7 @@ overlap; a model sees each core with a *halo* around it, and what it says of the
 away.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -114,3 +115,14 @@ def mirror(start: int, stop: int, size: int) -> npt.NDArray[np.intp]:
     period = max(2 * (size - 1), 1)
     index = np.abs(np.arange(start, stop)) % period
     return np.where(index < size, index, period - index).astype(np.intp)
+
+
+def spread_over(rows: int, columns: int, count: int) -> list[tuple[int, int]]:
+    """Return at most `count` cells of rows x columns, evenly spread: all where there are few."""
+    if rows * columns <= count:
+        return [(row, column) for row in range(rows) for column in range(columns)]
+    golden = (math.sqrt(5) - 1) / 2  # a Fibonacci lattice: even in both directions
+    steps = np.arange(count) + 0.5
+    down, across = steps / count * rows, steps * golden % 1 * columns
+    cells = zip(down.astype(int).tolist(), across.astype(int).tolist(), strict=True)
+    return sorted(set(cells))

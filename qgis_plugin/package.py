@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Pack the plugin into the zip that QGIS and its plugin repository take.
 
-    python qgis_plugin/package.py                  dist/geodamage_qgis-0.1.0.zip
+    python qgis_plugin/package.py                  dist/geodamage_qgis-0.2.0.zip
     python qgis_plugin/package.py --for-upload --email A --repository B [--homepage C --tracker D]
 
 Only who publishes the plugin knows its addresses, so they are given then and written into the zip;

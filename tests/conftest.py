@@ -20,6 +20,9 @@ from geodamage.cli import main
 from geodamage.model import engines
 from geodamage.model.card import Card, with_card
 
+# These run under the Python of QGIS, by their own pytest.ini.
+collect_ignore = ["qgis"]
+
 # A busy machine is no failure: nothing here is timed.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")

@@ -17,7 +17,7 @@ from hypothesis import settings
 from onnx import TensorProto, helper, numpy_helper
 from pyproj import CRS
 
-from geodamage.buildings.footprints import Footprints
+from geodamage.buildings.footprint_files import Footprints
 from geodamage.grid import Grid
 from geodamage.model.card import Card, with_card
 from geodamage.model.heads import Heads

@@ -128,7 +128,7 @@ def test_decibels_are_scaled_by_a_range_of_their_own(radar_model, images, tmp_pa
     assert grades_of(tmp_path / "b.geojson") == sorted(roof.grade for roof in ROOFS)
     scene = json.loads((tmp_path / "b.geojson.json").read_text())["scene"]
     assert scene["pre"]["scaling"] is None
-    assert scene["post"]["scaling"] == {"minimum": [-25.0], "maximum": [5.0]}
+    assert scene["post"]["scaling"] == {"minimum": [-25.0], "maximum": [5.0], "from": "option"}
 
 
 def test_a_dark_pixel_of_a_radar_is_not_a_missing_one(radar_model, images, tmp_path):

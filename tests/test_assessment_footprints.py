@@ -2,6 +2,8 @@ import json
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
+import pytest
 import shapely
 
 from geodamage.fields import NAMES
@@ -11,6 +13,7 @@ from tests.conftest import (
     ROOFS,
     UTM,
     Roof,
+    run_command,
 )
 
 
@@ -81,3 +84,56 @@ def test_an_id_field_is_kept(pair, model, tmp_path):
     assert [f["id"] for f in text["features"]] == [
         f["properties"]["building_id"] for f in text["features"]
     ]
+
+
+@pytest.mark.parametrize("extension", ["geojson", "parquet"])
+def test_attributes_come_with_the_result(pair, model, tmp_path, extension):
+    path = tmp_path / "f.gpkg"
+    columns = {"uid": range(5), "floors": [1, 2, None, 4, 2**53 + 1], "use": list("abcde")}
+    columns["floors"] = pd.array(columns["floors"], "Int64")
+    gpd.GeoDataFrame(columns, geometry=[r.polygon for r in ROOFS], crs=UTM).to_file(path)
+    frame = run(pair, tmp_path / f"b.{extension}", model, "--footprints", path)
+    assert list(frame.columns[-4:]) == ["uid", "floors", "use", "geometry"]
+    frame = frame.set_index("building_id").loc[[str(n) for n in range(5)]]
+    assert frame["use"].to_list() == list("abcde")
+    text = (tmp_path / f"b.{extension}").read_bytes()
+    if extension == "geojson":
+        assert str(2**53 + 1).encode() in text
+        assert frame["floors"].isna().to_list() == [False, False, True, False, False]
+    facts = read_sidecar(tmp_path / f"b.{extension}")
+    assert facts["footprints"]["kept"] == ["uid", "floors", "use"]
+
+
+def test_a_layer_of_several_is_chosen_and_is_no_output(pair, model, tmp_path):
+    path = write_footprints(tmp_path / "f.gpkg", ["a"], [ROOFS[0].polygon])
+    two = gpd.GeoDataFrame({"uid": ["b"]}, geometry=[ROOFS[1].polygon], crs=UTM)
+    two.to_file(path, layer="houses")
+    frame = run(pair, tmp_path / "b.gpkg", model, "--footprints", f"{path}:houses")
+    assert frame["building_id"].to_list() == ["b"]
+    assert frame["source"].to_list() == ["f.gpkg:houses"]
+    for options, code in ((["--footprints", path], 4), (["--footprints", f"{path}:houses"], 2)):
+        output = path if code == 2 else tmp_path / "c.gpkg"
+        result = run_command("assess", *pair, "-o", output, "--model", model, *options)
+        assert result.exit_code == code, result.stderr
+        assert ("f, houses" if code == 4 else "also an input") in result.stderr
+
+
+def test_broken_footprints_are_refused_unless_asked(pair, model, tmp_path):
+    path = tmp_path / "f.geojson"
+    write_footprints(path, ["a", "b"], [ROOFS[0].polygon, ROOFS[1].polygon])
+    text = json.loads(path.read_text())
+    del text["features"][1]["geometry"]["coordinates"][0][-1]
+    path.write_text(json.dumps(text))
+    output = tmp_path / "b.geojson"
+    command = ["assess", *pair, "-o", output, "--model", model, "--footprints", path]
+    result = run_command(*command)
+    assert result.exit_code == 4
+    assert "1 of 2 features" in result.stderr
+    assert "--skip-broken" in result.stderr
+    result = run_command(*command, "--skip-broken")
+    assert result.exit_code == 0, result.stderr
+    assert "warning: " in result.stderr
+    facts = read_sidecar(output)
+    assert facts["footprints"]["broken"] == 1
+    assert any("1 of 2 features" in line for line in facts["warnings"])
+    assert facts["not_assessed_by_reason"] == {"no_geometry": 1}

@@ -193,6 +193,7 @@ def test_two_rasters_of_one_name_are_refused(command, tmp_path):
         (["--tile", "32"], 2, ["--tile 32", "above 32"]),
         (["--device", "tpu"], 5, ["--device tpu", "cuda:N"]),
         (["--model", "unheard"], 5, ["unheard"]),
+        (["--model", "fats"], 5, ["did you mean fast?"]),
         (["--model", "unheard.onnx"], 5, ["unheard.onnx"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
@@ -206,7 +207,8 @@ def test_options_that_make_no_sense(command, tmp_path, options, code, words):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["asess"], ["'asess'"]),
+        (["asess"], ["'asess'", "assess"]),
+        (["assess", "a.tif", "b.tif", "c.tif", "-o", "d.geojson"], ["quote a pattern"]),
         (["assess"], ["'PRE'", "assess --help"]),
         (["assess", "a.tif", "b.tif"], ["--output"]),
         (["assess", "a", "b", "-o", "c", "--tta", "x"], ["--tta", "flips"]),
@@ -218,6 +220,17 @@ def test_usage_errors_are_one_line(arguments, words):
     result = run_command(*arguments)
     fails(result, 2, *words)
     assert len(result.stderr.splitlines()) == 1
+    assert ".;" not in result.stderr
+
+
+@pytest.mark.slow
+def test_a_reader_of_stderr_that_has_left_costs_no_result(command):
+    arguments, output = command
+    words = [sys.executable, "-m", "geodamage", *map(str, arguments), "--progress", "json"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, env=ENVIRONMENT) as process:
+        process.stderr.close()
+        assert process.wait(timeout=300) == 0
+    assert len(json.loads(output.read_text())["features"]) == len(ROOFS)
 
 
 def test_tile_is_refused_for_a_model_of_global_context(command, tmp_path):

@@ -4,7 +4,13 @@ import warnings
 import pytest
 
 from geodamage import errors
-from geodamage.errors import GeodamageError, GeodamageWarning, one_line, without_advice
+from geodamage.errors import (
+    GeodamageError,
+    GeodamageWarning,
+    one_line,
+    without_advice,
+    without_secrets,
+)
 
 CLASSES = {
     name: value
@@ -28,6 +34,7 @@ EXIT_CODES = {
     "CheckpointError": 5,
     "ScoringError": 4,
     "ManifestError": 4,
+    "AnswersError": 4,
     "LedgerError": 6,
     "DeviceError": 5,
     "OutputError": 6,
@@ -115,3 +122,20 @@ def test_the_advice_of_gdal_for_its_own_command_line_is_left_out():
     said = "'a.gpkg' not recognized as being in a supported file format;\nuse ogrinfo --formats"
     reason = without_advice(RuntimeError(said))
     assert reason == "'a.gpkg' not recognized as being in a supported file format"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("https://h/a.tif?X-Amz-Signature=K: damaged", "https://h/a.tif?***: damaged"),
+        ("(/vsicurl/https://h/a.tif?sig=K&e=1)", "(/vsicurl/https://h/a.tif?***)"),
+        ("https://u:K@h:8080/a.tif, rows 0-9", "https://***@h:8080/a.tif, rows 0-9"),
+        ("a 'http://h/a.tif?k=K' and http://h/b.tif?k=K", "a 'http://h/a.tif?***' and http://h/b.tif?***"),
+        ("is it of one place? see s3://bucket/a.tif", "is it of one place? see s3://bucket/a.tif"),
+        ("a@b.tif?", "a@b.tif?"),
+    ],
+)  # fmt: skip
+def test_urls_tell_no_secrets(text, told):
+    assert without_secrets(text) == told
+    assert str(errors.SceneError(text)) == str(errors.GsdWarning(text)) == told
+    assert str(errors.SceneReadError(text)) == str(errors.OutputExistsError(text)) == told

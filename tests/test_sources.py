@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from geodamage.errors import SceneReadError
-from geodamage.sources import find
+from geodamage.sources import allow_open_files, find
 from tests.conftest import make_pixels
 
 
@@ -117,3 +117,20 @@ def test_find_refuses_an_unreadable_file(raster):
     path.chmod(0)
     with pytest.raises(SceneReadError, match="permission denied"):
         find(path)
+
+
+def test_the_limit_of_open_files_is_raised_or_named(monkeypatch):
+    resource = pytest.importorskip("resource")
+    limits = [1024, 4096]
+
+    def set_limits(kind, given):
+        limits[:] = given
+
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: tuple(limits))
+    monkeypatch.setattr(resource, "setrlimit", set_limits)
+    allow_open_files(10)
+    assert limits == [1024, 4096]
+    allow_open_files(500)
+    assert limits == [3512, 4096]
+    with pytest.raises(SceneReadError, match=r"5,000 files .* only 4,096 .*ulimit"):
+        allow_open_files(5_000)

@@ -20,7 +20,7 @@ EXTRAS = {
     "onnx": {"geodamage.optimise.precision"},
     "onnxruntime": {"geodamage.model.session", "geodamage.optimise.precision"},
     "openvino": {"geodamage.model.openvino"},
-    "pyarrow": {"geodamage.output.vectors"},
+    "pyarrow": {"geodamage.output.vectors", "geodamage.vector.parquet"},
     "bokeh": {"geodamage.report.page"},
     "distributed": {"geodamage.batch.cluster"},
     "jinja2": {"geodamage.report.page"},
@@ -44,6 +44,7 @@ ROOMS = {
     "xbd": {"output"},
     "report": {"output", "scene", "model"},
     "event": {"output", "report"},
+    "reviews": {"buildings", "event", "output", "report", "scores"},
     "scores": {"scene", "buildings", "xbd", "model", "output"},
     "optimise": {"scores", "buildings", "xbd", "model", "output"},
     "networks": {"model", "output"},
@@ -51,8 +52,8 @@ ROOMS = {
 
 #: Modules of the root, from the lowest to the highest: the spine.
 FOUNDATIONS = {
-    "_version", "codes", "damage", "errors", "fields", "grid", "options", "schema", "sources",
-    "windows", "work",
+    "_version", "codes", "damage", "datums", "errors", "fields", "grid", "options", "schema",
+    "sources", "vector", "windows", "work",
 }  # fmt: skip
 MIDDLE = {"ahead", "plan", "prediction", "arrays"}
 #: Rooms that stand on predictions.
@@ -86,7 +87,7 @@ def test_there_is_something_to_look_at():
 
 def test_every_folder_is_a_room():
     folders = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()}
-    assert folders == {*ROOMS, "cli", "batch", "options"}
+    assert folders == {*ROOMS, "cli", "batch", "options", "vector"}
 
 
 @pytest.mark.parametrize("name", sorted(set(SOURCES) - {"geodamage", "geodamage.__main__"}))
@@ -99,7 +100,7 @@ def test_nobody_reaches_over_a_wall(name):
 @pytest.mark.parametrize("name", sorted(SOURCES))
 def test_modules_come_from_where_they_are_written(name):
     # A name taken from a room itself would hide which of its modules is needed.
-    rooms = {f"geodamage.{room}" for room in {*ROOMS, "options"} - {"networks"}}
+    rooms = {f"geodamage.{room}" for room in {*ROOMS, "options", "vector"} - {"networks"}}
     taken = {full.rpartition(".")[0] for full in imports(SOURCES[name])}
     assert not taken & rooms - {name}
 

@@ -46,14 +46,21 @@ Table = tuple[np.ndarray, np.ndarray]
 
 def pairs(data: Path, split: Path, part: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the pairs of a part of a split, uint8 (rows, columns, 3), red, green, blue."""
+    for name in names_of(split, part):
+        yield read_pair(data, name)
+
+
+def names_of(split: Path, part: str) -> list[str]:
+    """Return the pairs of a part of a split."""
     with split.open(encoding="utf-8", newline="") as file:
-        names = [row["pair"] for row in csv.DictReader(file) if row["part"] == part]
-    for name in names:
-        paths = [
-            next((data / "images").glob(f"{name}_{date}_disaster.*")) for date in ("pre", "post")
-        ]
-        pre, post = (np.asarray(cv2.imread(str(path)))[..., ::-1] for path in paths)
-        yield pre, post
+        return [row["pair"] for row in csv.DictReader(file) if row["part"] == part]
+
+
+def read_pair(data: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return both images of a pair, uint8 (rows, columns, 3), red, green, blue."""
+    paths = [next((data / "images").glob(f"{name}_{date}_disaster.*")) for date in ("pre", "post")]
+    pre, post = (np.asarray(cv2.imread(str(path)))[..., ::-1] for path in paths)
+    return pre, post
 
 
 def drawn(

@@ -79,7 +79,7 @@ def read_csv(path: Path, *, allow_remote: bool = False) -> list[Entry]:
         if len(cells) != len(keys):
             raise ManifestError(
                 f"{where}: {len(cells)} cells under {len(keys)} columns; mend it "
-                f"(several files in a cell are parted by {SEPARATOR})"
+                f"(several files in a cell are separated by {SEPARATOR})"
             )
         given = {key: cell.strip() for key, cell in zip(keys, cells, strict=True) if cell.strip()}
         entries.append(_entry(given, where, path.parent, allow_remote))
@@ -238,7 +238,7 @@ def _word(value: Any, folder: Path) -> str:
 def _images(value: Any, folder: Path) -> tuple[str, ...]:
     names = value.split(SEPARATOR) if isinstance(value, str) else value
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"give a path, or several parted by {SEPARATOR}")
+        raise ValueError(f"give a path, or several separated by {SEPARATOR}")
     kept = [name.strip() for name in names if name.strip()]
     if not kept or any("\0" in name for name in kept):
         raise ValueError("give the path of an image")

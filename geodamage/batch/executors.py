@@ -426,7 +426,7 @@ _KILL = 9
 
 def _serve(channel: Connection) -> None:
     """Run tasks until told to stop; die with the parent."""
-    # Ctrl-C and a polite kill reach the whole group: the parent decides what they mean.
+    # Ctrl-C and SIGTERM reach the whole group: the parent decides what they mean.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()

@@ -20,9 +20,10 @@ from geodamage.assessment import Job
 from geodamage.errors import InputError, LedgerError, ModelError
 from geodamage.model.loading import find_model
 from geodamage.sources import find, is_remote
+from geodamage.vector.layer import split_layer
 
 #: Facts of a sidecar that differ between two runs with one result.
-VOLATILE_FACTS = ("created", "seconds")
+VOLATILE_FACTS = ("created", "seconds", "result_sha256")
 #: Fields of a job that say where and how fast, not what: the result is the same.
 NEUTRAL_FIELDS = frozenset(
     {"pre", "post", "output", "model", "batch_size", "memory", "overwrite"}
@@ -41,9 +42,14 @@ def input_fingerprint(job: Job) -> str:
     as the file turns up.
     """
     lines = [line for role in ("pre", "post") for line in _images(role, job)]
-    for role, path in (("footprints", job.footprints), ("aoi", job.scene.aoi)):
+    for role, path in (
+        ("footprints", job.footprints),
+        ("aoi", job.scene.aoi),
+        ("pre_unusable", job.scene.pre_unusable),
+        ("post_unusable", job.scene.post_unusable),
+    ):
         if path is not None:
-            lines.append(f"{role} {_state(os.fspath(path))}")
+            lines.append(f"{role} {_state(os.fspath(split_layer(path).path))}")
     return _digest(lines)
 
 

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 from geodamage.assessment import Job
 from geodamage.batch.shard import Shard
 from geodamage.errors import ManifestError, OptionError, OutputExistsError
+from geodamage.event.rollups import read_admin
 from geodamage.model.card import Card
 from geodamage.model.loading import load_model
 from geodamage.options.lookup import check_fields, columns, taken
 from geodamage.output.publication import sidecar_path
 from geodamage.scene.options import with_choices
-from geodamage.sources import is_remote
+from geodamage.sources import check_file, is_remote
+from geodamage.vector.layer import split_layer
+from geodamage.vector.reading import check_vector
 
 if TYPE_CHECKING:
     from geodamage.batch.manifest import BatchScene
@@ -53,6 +56,8 @@ class BatchJob:
         Write the layer of the event at the end.
     admin
         Areas to sum up the event by, besides cells of a grid.
+    admin_name
+        Field with their names; None for `name`.
     workers
         Scenes at a time on this machine; None for as many as fit.
     memory
@@ -79,6 +84,7 @@ class BatchJob:
     report: bool = False
     merge: bool = True
     admin: Path | None = None
+    admin_name: str | None = None
     workers: int | None = None
     memory: float | None = None
     shard: Shard | None = None
@@ -90,6 +96,8 @@ class BatchJob:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.admin_name is not None and self.admin is None:
+            raise OptionError("--admin-name needs --admin")
         if self.dask is not None and self.dask_local is not None:
             raise OptionError("--dask and --dask-local: give one of them")
         if self.split is not None and self.dask is None and self.dask_local is None:
@@ -112,6 +120,27 @@ def check_names(scenes: "Sequence[BatchScene]") -> None:
     for scene in scenes:
         if scene.name in ("", ".", "..") or "/" in scene.name or "\0" in scene.name:
             raise ManifestError(f"scene {scene.name!r}: no name for a folder; choose another")
+
+
+def check_shared(batch: BatchJob) -> None:
+    """Check the files that all scenes share, before the first of them is begun.
+
+    What a scene names for itself fails that scene alone.
+
+    Raises
+    ------
+    InputError, OptionError
+        If one of them cannot be used.
+    """
+    shared, read = batch.defaults, batch.defaults.scene
+    if batch.merge and batch.admin is not None:
+        read_admin(batch.admin, batch.admin_name)
+    for path in (shared.footprints, read.aoi):
+        if path is not None:
+            check_vector(path)
+    for path in (read.pre_unusable, read.post_unusable):
+        if path is not None:
+            check_file(str(split_layer(path).path))
 
 
 def model_name(model: str | os.PathLike[str]) -> str:
@@ -148,7 +177,14 @@ def scene_job(scene: "BatchScene", batch: BatchJob) -> Job:
         raster=folder / GRADES_RASTER if batch.raster else None,
         probabilities=folder / PROBABILITIES if batch.probabilities else None,
         report=folder / REPORT if batch.report else None,
-        scene=replace(reading, aoi=None if reading.aoi is None else reading.aoi.absolute()),
+        scene=replace(
+            reading,
+            **{
+                name: None if path is None else path.absolute()
+                for name in ("aoi", "pre_unusable", "post_unusable")
+                for path in [getattr(reading, name)]
+            },
+        ),
         buildings=replace(defaults.buildings, **taken("BuildingOptions", "batch", scene.options)),
         date=scene.date,
         overwrite=True,  # what the ledger does not know is refused before

@@ -386,16 +386,29 @@ def _packed(owner: Owner) -> str:
     return json.dumps([owner.host, owner.begun])
 
 
+@contextmanager
+def _sound() -> Iterator[None]:
+    """Call a row damaged whose texts are not those that were written."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
+        raise sqlite3.DatabaseError(f"a row of it is not what was written: {error}") from error
+
+
 def _unpacked(text: str, pid: int) -> Owner:
-    host, begun = json.loads(text)
+    with _sound():
+        host, begun = json.loads(text)
     # Earlier ledgers hold a text there, in another unit.
     return Owner(host, pid, begun if isinstance(begun, float) else None)
 
 
 def _record(row: sqlite3.Row) -> SceneRecord:
     values = {name: row[name] for name in SceneRecord.__dataclass_fields__}
-    host = None if row["host"] is None else json.loads(row["host"])[0]
-    outputs, facts = json.loads(row["outputs"]), json.loads(row["facts"])
+    with _sound():
+        host = None if row["host"] is None else json.loads(row["host"])[0]
+        outputs, facts = json.loads(row["outputs"]), json.loads(row["facts"])
+        if not isinstance(facts, dict) or not all(len(v) == 3 for v in outputs.values()):
+            raise ValueError("its facts or outputs")
     return SceneRecord(**(values | {"host": host, "outputs": outputs, "facts": facts}))
 
 

@@ -29,6 +29,7 @@ from geodamage.errors import (
     OptionError,
     SceneError,
     SceneReadError,
+    without_secrets,
 )
 from geodamage.grid import GsdRange, ground_area
 from geodamage.scene.image import Image
@@ -86,7 +87,7 @@ class Manifest(list[BatchScene]):
 
     def __init__(self, scenes: Iterable[BatchScene] = (), notes: Iterable[str] = ()) -> None:
         super().__init__(scenes)
-        self.notes = tuple(notes)
+        self.notes = tuple(map(without_secrets, notes))
 
 
 def read_manifest(

@@ -12,6 +12,7 @@ from geodamage.batch.executors import (
 from geodamage.batch.job import (
     BatchJob,
     check_names,
+    check_shared,
 )
 from geodamage.batch.manifest import PlannedScene, plan_scenes
 from geodamage.model.ensemble import Ensemble
@@ -54,6 +55,7 @@ def plan_batch(job: BatchJob) -> BatchPlan:
         If the list or the default model cannot be used.
     """
     check_names(job.scenes)
+    check_shared(job)
     defaults = job.defaults
     workers = job.dask_local or _workers(job, len(find_devices(defaults.device)))
     workers = min(workers, len(job.scenes))

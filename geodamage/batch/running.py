@@ -41,6 +41,7 @@ from geodamage.batch.job import (
     SCENES,
     BatchJob,
     check_names,
+    check_shared,
     model_name,
     read_card_of,
     refuse_strangers,
@@ -102,6 +103,7 @@ class _Batch:
     def __init__(self, job: BatchJob) -> None:
         self.job = job
         check_names(job.scenes)
+        check_shared(job)
         self.folder = job.output.absolute()
         self._make_folder()
         self.scenes = {
@@ -416,7 +418,7 @@ class _Batch:
             return
         event, report = self.folder / EVENT, self.folder / REPORT
         lines = [f"{record.name} {record.output_hash}" for record in done]
-        lines += [json.dumps([str(self.job.admin), self.job.report])]
+        lines += [json.dumps([str(self.job.admin), self.job.admin_name, self.job.report])]
         state = hashlib.sha256("\n".join(lines).encode()).hexdigest()
         wanted = [event, sidecar_path(event), *([report] if self.job.report else [])]
         if self.ledger.note("merged") != state or not all(path.is_file() for path in wanted):
@@ -437,7 +439,11 @@ class _Batch:
         # A file without its sidecar is what a kill has left: it is no event to go on with.
         is_whole = event.is_file() and sidecar_path(event).is_file()
         for step in merge_event(
-            looks, event, admin=self.job.admin, existing="update" if is_whole else "replace"
+            looks,
+            event,
+            admin=self.job.admin,
+            admin_name=self.job.admin_name,
+            existing="update" if is_whole else "replace",
         ):
             yield self.progress("merge", message=step.message, warning=step.warning)
         yield self.progress("merge", message=f"merged {len(looks):,} scenes into {event}")

@@ -1,15 +1,11 @@
 """Footprints: polygons that a user gives, graded instead of found; every one of them comes out."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
-import pyogrio
 import rasterio.features
 import shapely
 from pyproj import Transformer
@@ -17,8 +13,7 @@ from rasterio.transform import Affine
 
 from geodamage.ahead import close
 from geodamage.buildings.finding import LEAST_SEEN, WELL_SEEN, Grading, hide
-from geodamage.buildings.identities import Former
-from geodamage.errors import FootprintError, without_advice
+from geodamage.buildings.footprint_files import Footprints
 from geodamage.fields import NAMES
 from geodamage.grid import Grid, geodesic_area
 from geodamage.model.card import Card
@@ -31,149 +26,12 @@ from geodamage.scene.pixels import (
     OUTSIDE_AOI,
 )
 from geodamage.scene.scene import Scene
-from geodamage.sources import VECTOR_ERRORS, check_vector_file
 from geodamage.windows import Window
 
 #: Rows and columns of sub-pixels a pixel is cut into to measure how much of it is covered.
 FINENESS = 5
 #: Pixels of area under which a footprint is graded with a ring of one pixel around it.
 SMALL = 4.0
-#: Columns that hold the footprint's own identity, looked for in this order.
-ID_COLUMNS = ("building_id", "id", "uid", "osm_id", "fid")
-
-
-@dataclass(frozen=True)
-class Footprints:
-    """Footprints of a scene.
-
-    Attributes
-    ----------
-    frame
-        `building_id` (unique) and `geometry` (may be null), in the CRS of the scene's grid.
-    source
-        Name of the file.
-    duplicates
-        Number of identities that were given a suffix.
-    repaired
-        Number of geometries that crossed themselves and were made valid.
-    """
-
-    frame: gpd.GeoDataFrame
-    source: str
-    duplicates: int
-    repaired: int
-
-    def places(self, grid: Grid) -> npt.NDArray[np.int64]:
-        """Return row, column, bottom and right of the pixels that vote, int64 (n, 4)."""
-        shapes, _ = _voted(self.frame.geometry.to_numpy(), abs(grid.transform.a))
-        return _boxes(shapes, grid)
-
-    def require_overlap(self, scene: Scene) -> None:
-        """Raise `FootprintError` if no footprint lies in a scene."""
-        region = scene.grid.window_bounds(scene.region)
-        if not shapely.intersects(self.frame.geometry.to_numpy(), shapely.box(*region)).any():
-            own = [round(float(v), 1) for v in self.frame.total_bounds]
-            raise FootprintError(
-                f"{self.source}: no footprint lies in the scene; they cover {own}, the scene "
-                f"{[round(v, 1) for v in region]} in {scene.grid.crs.to_string()}"
-            )
-
-
-def read_footprints(
-    path: str | PathLike[str], grid: Grid, *, id_field: str | None = None
-) -> Footprints:
-    """Read footprints of any vector format that GDAL reads, in any CRS.
-
-    Raises
-    ------
-    FootprintError
-        If the file cannot be read, has no CRS, no polygons or no such identity field.
-    """
-    path = Path(path)
-    # A FileGDB is a folder; nothing else that is no regular file is opened (a FIFO would hang).
-    if not (path.is_dir() and path.suffix.lower() == ".gdb"):
-        check_vector_file(path)
-    try:
-        frame = pyogrio.read_dataframe(path, fid_as_index=True)
-    except VECTOR_ERRORS as error:
-        why = without_advice(error)
-        raise FootprintError(f"{path}: no vector file that GDAL reads ({why})") from error
-    if not isinstance(frame, gpd.GeoDataFrame):
-        raise FootprintError(f"{path}: a table without geometry; give polygons")
-    if frame.crs is None:
-        raise FootprintError(
-            f"{path}: has no CRS, so its place is unknown; assign one (ogr2ogr -a_srs)"
-        )
-    identities, duplicates = _identities(frame, path, id_field)
-    shapes = _in_plane(frame, grid, path)
-    broken = ~shapely.is_valid(shapes) & ~shapely.is_missing(shapes)
-    shapes[broken] = shapely.make_valid(shapes[broken], method="structure", keep_collapsed=False)
-    kinds = set(np.unique(shapely.get_type_id(shapes)).tolist())
-    if not kinds & {3, 6, 7}:
-        raise FootprintError(f"{path}: holds no polygon; give building footprints")
-    geometry = gpd.GeoSeries(shapes, crs=grid.crs)
-    own = gpd.GeoDataFrame({"building_id": identities}, geometry=geometry, crs=grid.crs)
-    return Footprints(own, path.name, duplicates, int(broken.sum()))
-
-
-def read_former(path: str | PathLike[str], scene: Scene) -> Former:
-    """Read the buildings of an earlier result, for their identities.
-
-    Raises
-    ------
-    FootprintError
-        If it is no such result, or of another place.
-    """
-    found = read_footprints(path, scene.grid, id_field="building_id")
-    found.require_overlap(scene)
-    return Former(found.frame["building_id"].tolist(), found.frame.geometry.to_numpy())
-
-
-def _in_plane(frame: gpd.GeoDataFrame, grid: Grid, path: Path) -> np.ndarray:
-    shapes = shapely.force_2d(frame.geometry.to_numpy())
-    finite = np.isfinite(shapely.bounds(shapes)).all(1) | shapely.is_missing(shapes)
-    if not finite[~shapely.is_empty(shapes)].all():
-        raise FootprintError(f"{path}: a coordinate is not a number; mend the file")
-    flat = gpd.GeoSeries(shapes, crs=frame.crs).to_crs(grid.crs).to_numpy().copy()
-    bounds = shapely.bounds(flat)
-    unplaced = ~np.isfinite(bounds).all(1) & ~shapely.is_missing(flat) & ~shapely.is_empty(flat)
-    if unplaced.any():
-        raise FootprintError(
-            f"{path}: {int(unplaced.sum())} footprints have no place in {grid.crs.to_string()}; "
-            f"their CRS ({frame.crs.to_string()}) is probably wrong"
-        )
-    placed: np.ndarray = flat
-    return placed
-
-
-def _identities(frame: gpd.GeoDataFrame, path: Path, id_field: str | None) -> tuple[list[str], int]:
-    if id_field is not None and id_field not in frame.columns:
-        names = ", ".join(str(c) for c in frame.columns if c != frame.geometry.name)
-        raise FootprintError(f"{path}: no field {id_field!r}; it has {names or 'none'}")
-    name = id_field or next((c for c in ID_COLUMNS if c in frame.columns), None)
-    column = frame.index if name is None else frame[name]
-    given = [
-        str(index) if value is None or value != value else _text(value)
-        for index, value in zip(frame.index, column, strict=True)
-    ]
-    taken = set(given)
-    seen: dict[str, int] = {}
-    unique, duplicates = [], 0
-    for identity in given:
-        times = seen[identity] = seen.get(identity, 0) + 1
-        fresh = identity
-        while times > 1 and fresh in taken:
-            fresh = f"{identity}-{times}"
-            times += 1
-        duplicates += fresh != identity
-        taken.add(fresh)
-        unique.append(fresh)
-    return unique, duplicates
-
-
-def _text(value: object) -> str:
-    whole = isinstance(value, float) and value.is_integer()
-    return str(int(value)) if whole and isinstance(value, float) else str(value)
 
 
 class _Grader:
@@ -183,7 +41,7 @@ class _Grader:
         self.scene, self.source = scene, footprints.source
         self.seen_share = seen_share
         self.grading = Grading.of(card)
-        self.frame = footprints.frame
+        self.frame, self.kept = footprints.frame, footprints.kept
         self.pixel = abs(scene.grid.transform.a)
         own = self.frame.geometry.to_numpy()
         self.shapes, self.small = _voted(own, self.pixel)
@@ -255,6 +113,7 @@ class _Grader:
             "source": np.full(len(chosen), self.source, object),
         }
         columns = {name: columns[name] for name in NAMES}
+        columns |= {field.name: frame[field.name].array for field in self.kept}
         return gpd.GeoDataFrame(columns, geometry=own, crs=self.scene.grid.crs)
 
     def _outside(self, chosen: np.ndarray) -> np.ndarray:
@@ -363,6 +222,12 @@ def coverage(
     )
     cover: np.ndarray = burned.reshape(rows, fineness, columns, fineness).mean((1, 3))
     return cover
+
+
+def voting_places(footprints: Footprints, grid: Grid) -> npt.NDArray[np.int64]:
+    """Return row, column, bottom and right of the pixels that vote, int64 (n, 4)."""
+    shapes, _ = _voted(footprints.frame.geometry.to_numpy(), abs(grid.transform.a))
+    return _boxes(shapes, grid)
 
 
 def _voted(own: np.ndarray, pixel: float) -> tuple[np.ndarray, np.ndarray]:

@@ -14,27 +14,40 @@ import numpy as np
 from geodamage.ahead import close
 from geodamage.model.card import Card
 from geodamage.model.rules import one_hot
-from geodamage.prediction import Strip
+from geodamage.prediction import CLOSED, UNSEEN, Strip
 
 VOTES = ("probabilities", "pixels")
 
 
-def count_pixels(strips: Iterable[Strip]) -> Iterator[Strip]:
+#: Flags of pixels that post does not show: pre shows whether a building is there.
+_HIDDEN_AFTER = UNSEEN & ~CLOSED
+
+
+def count_pixels(strips: Iterable[Strip], threshold: float) -> Iterator[Strip]:
     """Write grades over the probabilities, for `find_buildings`.
+
+    Rules give no grade to what post does not show. Such a pixel is of a building as it is without
+    rules, and has no vote.
 
     Parameters
     ----------
     strips
         With grades.
+    threshold
+        Probability of a building above which a pixel that post does not show is one.
 
     Yields
     ------
     Strip
-        Its probabilities are 1 for the grade of each pixel, background included.
+        Its probabilities are 1 for the grade of each pixel, background included; all are 0 of a
+        building that post does not show.
     """
     try:
         for strip in strips:
+            hidden = ((strip.missing & _HIDDEN_AFTER) > 0) & ((strip.missing & CLOSED) == 0)
+            hidden &= strip.probabilities[0] < 1 - threshold
             one_hot(_grades(strip), out=strip.probabilities)
+            strip.probabilities[:, hidden] = 0
             yield strip
     finally:
         close(strips)

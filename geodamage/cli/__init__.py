@@ -3,6 +3,9 @@
 Nothing heavy is imported before a command runs, so `--help` is instant.
 """
 
+import re
+import sys
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -55,13 +58,13 @@ class Program(click.Group):
             return super().invoke(ctx)
         except click.UsageError as error:
             where = "geodamage" if error.ctx is None else error.ctx.command_path
-            _fail(ctx, f"{error.format_message()}; see {where} --help", error.exit_code)
+            _fail(ctx, f"{_said(error)}; see {where} --help", error.exit_code)
         except (click.ClickException, click.exceptions.Exit):
             raise
         except BrokenPipeError:
             raise  # the reader of stdout, such as `head`, has seen enough; click ends quietly
         except (KeyboardInterrupt, click.Abort):
-            _fail(ctx, "interrupted; no result was written", INTERRUPTED)
+            _fail(ctx, f"interrupted; {_published()}", INTERRUPTED)
         except GeodamageError as error:
             if debug:
                 raise
@@ -83,6 +86,27 @@ class Program(click.Group):
             )
 
 
+def _said(error: click.UsageError) -> str:
+    """Return what is wrong with a command line, and what may have been meant."""
+    message = error.format_message().rstrip(".").replace("\n", " ")
+    unknown = re.search(r"No such command '(.+?)'", message)
+    near = get_close_matches(unknown[1], COMMANDS, 1) if unknown else []
+    if near and "Did you mean" not in message:
+        return f"{message}; did you mean {near[0]}?"
+    if "unexpected extra argument" in message:
+        return f"{message}; quote a pattern, as in 'tiles/*.tif', so that it is one argument"
+    return message
+
+
+def _published() -> str:
+    """Say what became of the results; who has not written any has not imported the writer."""
+    writer = sys.modules.get("geodamage.output.publication")
+    paths = [] if writer is None else writer.PUBLISHED
+    if not paths:
+        return "no result was written"
+    return f"{', '.join(str(path) for path in paths[-4:])} had been written completely"
+
+
 def _fail(ctx: click.Context, message: str, code: int) -> None:
     report = ctx.meta.get("geodamage.error")
     if report is None:
@@ -102,3 +126,5 @@ def main(debug: bool) -> None:
     refused; 5 model refused; 6 output failed; 7 resource limit; 130 interrupted.
     """
     catch_signals()
+    if "geodamage.output.publication" in sys.modules:  # of an earlier command in this process
+        sys.modules["geodamage.output.publication"].PUBLISHED.clear()

@@ -20,9 +20,9 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     """Assess many scenes unattended, and go on where it stopped.
 
     MANIFEST is a list of scenes (.csv, .geojson, .toml), a folder with pre/ and post/, or a STAC
-    catalogue. A ledger in the output folder records every scene: after a kill, the same command
-    finishes what is missing; a changed image, model or option redoes the scenes it touches. A
-    scene that fails does not stop the others (exit code 3).
+    catalogue. A ledger in the output folder records every scene. After an interruption, the same
+    command finishes what is missing. A changed image, model or option redoes the scenes that it
+    concerns. A scene that fails does not stop the others (exit code 3).
 
     \u0008
     Example:

@@ -3,13 +3,14 @@
 import json
 import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from geodamage.cli.progress import LINE_EVERY, Reporter
+from geodamage.cli.progress import LINE_EVERY, Reporter, tell
 from geodamage.damage import GRADES
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class BatchReporter(Reporter):
             now = time.monotonic()
             if now - self._last_line >= LINE_EVERY or self._verbose:
                 self._last_line = now
-                click.echo(f"{100 * progress.share:5.1f} %  {_state(progress)}", err=True)
+                tell(f"{100 * progress.share:5.1f} %  {_state(progress)}")
             return
         if self._bar is None:
             self._start_bar(1)
@@ -86,7 +87,8 @@ class BatchReporter(Reporter):
             self._emit({"stage": "result", "output": str(output), **summary.facts()})
             return
         if not self._quiet:
-            _print_summary(summary, output)
+            with suppress(OSError, ValueError):  # its reader may have left
+                _print_summary(summary, output)
         _print_failed(summary)
 
 
@@ -139,10 +141,10 @@ def _print_summary(summary: "BatchSummary", output: Path) -> None:
 def _print_failed(summary: "BatchSummary") -> None:
     if not summary.failed:
         return
-    click.echo(f"geodamage: error: {len(summary.failed):,} scenes failed:", err=True)
+    tell(f"geodamage: error: {len(summary.failed):,} scenes failed:")
     for name, why in summary.failed.items():
-        click.echo(f"  {name}: {why}", err=True)
-    click.echo("mend them and run the same command with --retry-failed", err=True)
+        tell(f"  {name}: {why}")
+    tell("mend them and run the same command with --retry-failed")
 
 
 def print_plan(plan: "BatchPlan", *, as_json: bool) -> None:

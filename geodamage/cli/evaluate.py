@@ -16,9 +16,9 @@ from geodamage.options.lookup import taken
 def command(**options: Any) -> None:
     """Score a model over a folder of labelled pairs.
 
-    XBD_DIR holds images/ and labels/ as xBD is given away: NAME_pre_disaster.* and
-    NAME_post_disaster.*. The scores are the official one of xView2, by pixel; that of the buildings
-    that are found; and that of the label polygons, graded as if they had been given.
+    XBD_DIR holds images/ and labels/ in the layout of xBD: NAME_pre_disaster.* and
+    NAME_post_disaster.*. Three groups of scores come out: the official xView2 score by pixel, the
+    buildings that are found, and the label polygons graded as given footprints.
 
     \u0008
     Example:

@@ -25,11 +25,11 @@ def command(
 ) -> None:
     """Make GeoTIFFs of xBD images from their labels.
 
-    XBD_DIR holds images/ and labels/, or train (or tier1), tier3, test and hold that do. The labels
-    give their vertices in pixels and in degrees; the affine between the two is the georeference
-    (EPSG:4326). Pre and post are placed each by its own labels, and by the other's where it has
-    none. Every image gets a line that says how well the vertices fit. Pairs that nothing places, or
-    that do not fit, are listed at the end: exit code 3, or 4 where no pair is left.
+    XBD_DIR holds images/ and labels/, or train (or tier1), tier3, test and hold with these folders.
+    The labels give their vertices in pixels and in degrees. The affine between the two is the
+    georeference (EPSG:4326). An image without labels uses those of the other date. A line per image
+    says how well the vertices fit. Pairs without a place, or with a bad fit, are listed at the end:
+    exit code 3, or 4 if no pair is left.
 
     \b
     Example:

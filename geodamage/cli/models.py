@@ -28,9 +28,9 @@ def command() -> None:
 @command.command(name="list")
 @takes("models list")
 def list_command(as_json: bool) -> None:
-    r"""List the models that came with the package.
+    """List the models that came with the package.
 
-    \b
+    \u0008
     Example:
       geodamage models list
     """
@@ -50,9 +50,9 @@ def list_command(as_json: bool) -> None:
 @click.argument("model", metavar="NAME|PATH")
 @takes("models show")
 def show_command(model: str, as_json: bool) -> None:
-    r"""Print the card of a model, or what an ensemble is made of.
+    """Print the card of a model, or what an ensemble is made of.
 
-    \b
+    \u0008
     Example:
       geodamage models show fast
     """
@@ -77,11 +77,11 @@ def show_command(model: str, as_json: bool) -> None:
 @command.command(name="networks")
 @takes("models networks")
 def networks_command(as_json: bool) -> None:
-    r"""List the networks whose checkpoints can be imported.
+    """List the networks whose checkpoints can be imported.
 
-    GFLOP: multiplications and additions for 1024 x 1024 pixels, of both dates where it takes both.
+    GFLOP: operations for 1024 x 1024 pixels, of both dates if the network takes both.
 
-    \b
+    \u0008
     Example:
       geodamage models networks
     """
@@ -108,13 +108,13 @@ def networks_command(as_json: bool) -> None:
 @click.argument("files", nargs=-1, required=True, type=FILE)
 @takes("models import")
 def import_command(files: tuple[Path, ...], output: Path, **options: Any) -> None:
-    r"""Make a model of published checkpoints.
+    """Make a model of published checkpoints.
 
     FILES are checkpoints of the xView2 first place, of its distilled students, of MetaDamageNet
-    (folders, too) or of xView2SiameseUNet. Which network each is for is read from its weights. One
-    becomes NAME.onnx; several become the ensemble NAME.toml with its members beside it.
+    (also folders) or of xView2SiameseUNet. The weights tell which network each is for. One file
+    becomes NAME.onnx. Several become the ensemble NAME.toml with its members beside it.
 
-    \b
+    \u0008
     Example:
       geodamage models import weights/*_best -o first-place
     """
@@ -130,14 +130,14 @@ def import_command(files: tuple[Path, ...], output: Path, **options: Any) -> Non
 @click.argument("model", metavar="NAME|PATH")
 @takes("models optimise")
 def optimise_command(as_json: bool, quiet: bool, **options: Any) -> None:
-    r"""Make smaller and faster variants of a model, and keep those that say the same.
+    """Make smaller and faster variants of a model, and keep those that grade alike.
 
-    fp16: weights stored in half precision. half: computed in half, too, for a GPU. int8: integers
-    of 8 bits, for the processor. A variant is kept where it grades at least 99 % of the labelled
-    buildings as the model does and loses at most 0.5 points of each F1: localisation, damage, and
-    the official score. Needs pip install "geodamage[optimise]".
+    fp16 stores weights in half precision. half also computes in it, for a GPU. int8 computes in
+    integers of 8 bits, for the processor. A variant is kept if it grades at least 99 % of the
+    labelled buildings as the model does, and loses at most 0.5 points of each F1: localisation,
+    damage, and the official score. Needs pip install "geodamage[optimise]".
 
-    \b
+    \u0008
     Example:
       geodamage models optimise fast --calibration xbd --split split.csv
     """
@@ -164,12 +164,12 @@ def optimise_command(as_json: bool, quiet: bool, **options: Any) -> None:
 @click.argument("models", nargs=-1, metavar="[NAME|PATH]...")
 @takes("models bench")
 def bench_command(as_json: bool, quiet: bool, **options: Any) -> None:
-    r"""Time models on this machine and name the best.
+    """Time models on this machine and name the best.
 
-    MP/s: pixels of the pair that a scene gets in a second; the time holds the halo, too. Models
-    are asked in turns, so that what else the machine does meets all of them.
+    MP/s: pixels of the pair per second, without the halo; the time includes the halo. Models run in
+    turns, so that other work on the machine slows all of them alike.
 
-    \b
+    \u0008
     Example:
       geodamage models bench fast fast-int8.onnx --threads 2
     """

@@ -14,12 +14,12 @@ from geodamage.options.table import TABLE
 @click.command(name="options")
 @takes("options")
 def command(as_json: bool) -> None:
-    r"""List the options of all commands.
+    """List the options of all commands.
 
-    With --json each command has its options in the order of its help: type, bounds or choices,
-    default, unit and help. `columns` names those that a list of scenes may give for one scene.
+    With --json, each command has its options in the order of its help, with type, bounds or
+    choices, default, unit and help. `columns` names the options that a list of scenes may have.
 
-    \b
+    \u0008
     Example:
       geodamage options --json
     """

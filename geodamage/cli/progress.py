@@ -7,6 +7,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -36,7 +37,7 @@ S = TypeVar("S", bound="Coverage")
 
 
 def catch_signals() -> None:
-    """Let Ctrl-C and a polite kill end a command alike, cleaning up behind it."""
+    """Let Ctrl-C and SIGTERM end a command alike, cleaning up behind it."""
     _interrupted.clear()
     # Other threads may not set handlers; a program that runs commands there has its own.
     if threading.current_thread() is threading.main_thread():
@@ -48,6 +49,12 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     # GDAL swallows what is raised inside its callbacks, so the loop looks here, too.
     _interrupted.set()
     raise KeyboardInterrupt
+
+
+def tell(text: str, *, nl: bool = True) -> None:
+    """Write a line to stderr; who reads it may have left, and that ends no work."""
+    with suppress(OSError, ValueError):  # of a pipe, and of a stream that is closed
+        click.echo(text, nl=nl, err=True)
 
 
 class Reporter:
@@ -77,7 +84,7 @@ class Reporter:
         if self._json:
             self._emit({"stage": "error", "message": message, "code": code})
         else:
-            click.echo(f"geodamage: error: {message}", err=True)
+            tell(f"geodamage: error: {message}")
 
     def follow(
         self,
@@ -121,9 +128,9 @@ class Reporter:
 
     def _say(self, message: str, warning: bool) -> None:
         if warning and not self._quiet:
-            click.echo(f"geodamage: warning: {message}", err=True)
+            tell(f"geodamage: warning: {message}")
         elif not self._quiet:
-            click.echo(message, err=True)
+            tell(message)
 
     def _show(self, progress: "Progress") -> None:
         if not sys.stderr.isatty():
@@ -131,7 +138,7 @@ class Reporter:
             if now - self._last_line >= LINE_EVERY or self._verbose:
                 self._last_line = now
                 share = 100 * progress.done / max(progress.total, 1)
-                click.echo(f"{share:5.1f} %  {progress.buildings:,} buildings", err=True)
+                tell(f"{share:5.1f} %  {progress.buildings:,} buildings")
             return
         if self._bar is None:
             self._start_bar(progress.total)
@@ -159,10 +166,11 @@ class Reporter:
         if self._json:
             self._emit({"stage": "result", "output": str(output), **result.summary.facts()})
         elif not self._quiet:
-            say(result.summary, output)
+            with suppress(OSError, ValueError):
+                say(result.summary, output)
 
     def _emit(self, values: dict[str, Any]) -> None:
-        click.echo(json.dumps(values, ensure_ascii=False), err=True)
+        tell(json.dumps(values, ensure_ascii=False))
 
 
 def follow(work: Work[P, R], line_of: Callable[[P], str], *, quiet: bool) -> R:
@@ -184,14 +192,14 @@ def follow(work: Work[P, R], line_of: Callable[[P], str], *, quiet: bool) -> R:
             if quiet:
                 continue
             if line.startswith("note:"):
-                click.echo(f"geodamage: {line}", err=True)
+                tell(f"geodamage: {line}")
             elif terminal:
-                click.echo(f"\r{line}\x1b[K", nl=False, err=True)
+                tell(f"\r{line}\x1b[K", nl=False)
             elif time.monotonic() - said >= LINE_EVERY:
                 said = time.monotonic()
-                click.echo(line, err=True)
+                tell(line)
     if terminal and not quiet:
-        click.echo("\r\x1b[K", nl=False, err=True)
+        tell("\r\x1b[K", nl=False)
     return work.result()
 
 
@@ -236,6 +244,6 @@ def _print_table(summary: "Summary", output: Path) -> None:
         f"{summary.seconds:.1f} s, {rate:.2f} MP/s"
     )
     if summary.real_share is not None:
-        console.print(f"of such candidates {summary.real_share:.0%} were buildings where tested")
+        console.print(f"in tests, {summary.real_share:.0%} of such candidates were buildings")
     console.print(f"wrote {output} and {output}.json", soft_wrap=True)
     console.print("preliminary, automatic, not validated in the field")

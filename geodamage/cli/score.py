@@ -35,13 +35,13 @@ def command(
 
     PRED_DIR holds {test|hold}_{localization|damage}_ID_prediction.png and TARGET_DIR holds
     ..._target.png: PNGs of one 8-bit channel with the values 0-4. Every target is scored. Where
-    TARGET_DIR/names.csv has the columns id and pair, the events are scored apart, too.
+    TARGET_DIR/names.csv has the columns id and pair, each event is scored as well.
 
-    With --buildings either side is a mask (GeoTIFF or PNG), a raster of probabilities or a layer of
-    polygons. The scores are the Jaccard index by pixel, and F1 by building from an intersection
-    over union of 0.5. They are drawn on the grid of the truth where it is a raster, else on that of
-    the prediction; what the prediction leaves out counts as no building. In folders, a.geojson is
-    the prediction of a.tif, a_mask.png or a_buildings.geojson.
+    With --buildings each side is a mask (GeoTIFF or PNG), a raster of probabilities or a layer of
+    polygons. The scores are the Jaccard index by pixel, and F1 by building from an overlap (IoU)
+    of 0.5. Both sides are drawn on the grid of the truth if it is a raster, and otherwise on that
+    of the prediction. What the prediction leaves out counts as no building. In folders, a.geojson
+    is the prediction of a.tif, a_mask.png or a_buildings.geojson.
 
     \u0008
     Example:

@@ -7,35 +7,35 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date as Date
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
 import numpy as np
-import pyogrio
 import shapely
 from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
 
 from geodamage.errors import (
     ManifestError,
-    MissingExtraError,
     OutputError,
     SceneError,
     SceneReadError,
-    without_advice,
 )
 from geodamage.fields import NAMES, conform, empty_frame
+from geodamage.output.disk import hash_of
 from geodamage.output.publication import VECTOR_EXTENSIONS, read_sidecar, sidecar_path
 from geodamage.output.vectors import to_rfc7946
-from geodamage.sources import VECTOR_ERRORS, check_vector_file
+from geodamage.sources import check_file
+from geodamage.vector.reading import read_vector
 
 LONLAT = CRS.from_user_input("OGC:CRS84")
 
 #: Pieces that an edge of a scene is cut into before it is warped: the edge of a scene of 100 km
 #: then lies within decimetres of where it is.
 PIECES = 64
+#: Bytes of a list of dates.
+LARGEST_LIST = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -210,13 +210,29 @@ def read_dates(path: Path) -> dict[str, str]:
         If the file cannot be read or lacks a column.
     """
     try:
+        check_file(str(path))
+        if path.stat().st_size > LARGEST_LIST:
+            raise ManifestError(f"{path}: too long for a list of dates; is it one?")
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))
+    except SceneReadError as error:
+        raise ManifestError(str(error)) from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ManifestError(f"{path}: cannot be read as CSV ({error}); check the path") from error
     if rows and not {"name", "date"} <= rows[0].keys():
         raise ManifestError(f"{path}: lacks the columns name and date; add them")
     return {row["name"]: row["date"] for row in rows if row["date"]}
+
+
+def is_altered(look: Look, facts: dict[str, Any]) -> bool:
+    """Say whether a result is not the one that its sidecar was written with.
+
+    A GeoPackage is left out: who only looks at it changes its bytes.
+    """
+    told = facts.get("result_sha256")
+    if not isinstance(told, str) or look.buildings.suffix.lower() == ".gpkg":
+        return False
+    return hash_of(look.buildings) != told
 
 
 def read_look(look: Look) -> SceneLooks:
@@ -293,22 +309,10 @@ def _frame(path: Path, facts: dict[str, Any]) -> gpd.GeoDataFrame:
 
 
 def _read(path: Path) -> gpd.GeoDataFrame:
-    name = check_vector_file(path)
-    extension = path.suffix.lower()
-    if extension == ".parquet" and find_spec("pyarrow") is None:
-        raise MissingExtraError(
-            f"{path}: GeoParquet needs pyarrow; install it with pip install 'geodamage[parquet]'"
-        )
-    if extension not in VECTOR_EXTENSIONS:
+    if path.suffix.lower() not in VECTOR_EXTENSIONS:
+        check_file(str(path))
         raise SceneError(f"{path}: no format of geodamage; use {', '.join(VECTOR_EXTENSIONS)}")
-    try:
-        frame = gpd.read_parquet(name) if extension == ".parquet" else pyogrio.read_dataframe(name)
-    except VECTOR_ERRORS as error:
-        why = without_advice(error)
-        raise SceneReadError(f"{path}: not a vector file that can be read ({why})") from error
-    if not isinstance(frame, gpd.GeoDataFrame):
-        raise SceneError(f"{path}: has no geometry; give a file that geodamage assess wrote")
-    return frame
+    return read_vector(path, remedy="give a file that geodamage assess wrote").frame
 
 
 def _in_degrees(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:

@@ -17,6 +17,7 @@ from geodamage.event.looks import (
     SceneLooks,
     check_names,
     fingerprint,
+    is_altered,
     order_key,
     order_looks,
     read_look,
@@ -27,7 +28,9 @@ from geodamage.event.rollups import (
     read_admin,
 )
 from geodamage.options.lookup import check
+from geodamage.output.disk import file_state
 from geodamage.output.publication import Publication, check_output
+from geodamage.vector.layer import split_layer
 from geodamage.work import long_work
 
 Existing = Literal["refuse", "replace", "update"]
@@ -127,11 +130,13 @@ def merge_event(
     check("cell", cell, "event")
     check_names(looks)
     inputs = [path for look in looks for path in (look.buildings, look.sidecar)]
-    inputs += [] if admin is None else [admin]
+    inputs += [] if admin is None else [split_layer(admin).path]
     is_replaced = existing != "refuse"
     check_output(output, inputs=inputs, overwrite=is_replaced, extensions=(".gpkg",))
     rollups = Rollups(cell, None if admin is None else read_admin(admin, admin_name))
-    known = read_record(output) if existing == "update" and output.exists() else no_record()
+    is_read = existing == "update" and output.exists()
+    state = file_state(output)
+    known = read_record(output) if is_read else no_record()
     scenes = yield from _read(looks, known)
     redone = known.names & {scene.look.scene for scene in scenes}
     yield EventProgress("match", len(looks), len(looks))
@@ -140,6 +145,8 @@ def merge_event(
     layers, facts = make_layers(record, rollups)
     with Publication(overwrite=is_replaced) as publication:
         write_layers(layers, publication.partial(output))
+        if is_read:
+            publication.expect(output, state)
         publication.sidecar(output, facts)
     yield EventProgress("done", len(looks), len(looks))
     return EventSummary(
@@ -163,6 +170,12 @@ def _read(looks: Sequence[Look], known: Record) -> Generator[EventProgress, None
         if prints.get(look.scene) == fingerprint(look):
             continue
         scene = read_look(look)
+        if is_altered(look, scene.facts):
+            message = (
+                f"{look.buildings}: is not the file that its sidecar was written with; was it "
+                "edited, or is it of another run?"
+            )
+            yield EventProgress("read", number, len(looks), message, warning=True)
         if scene.outline is None:
             message = f"{look.sidecar}: does not say what was assessed; the assessed area lacks it"
             yield EventProgress("read", number, len(looks), message, warning=True)

@@ -104,7 +104,7 @@ def read_record(path: Path) -> Record:
 
 
 #: Facts of a scene that differ from run to run; without them, equal scenes make equal events.
-VOLATILE = ("created", "seconds")
+VOLATILE = ("created", "seconds", "result_sha256")
 
 
 def scene_row(scene: SceneLooks) -> gpd.GeoDataFrame:

@@ -7,16 +7,17 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-import pyogrio
 import shapely
 from pyproj import CRS, Transformer
 
 from geodamage.damage import GRADES
-from geodamage.errors import OptionError, SceneError, without_advice
+from geodamage.errors import OptionError, SceneError
 from geodamage.event.looks import LONLAT
 from geodamage.grid import utm_zone
 from geodamage.output.vectors import to_rfc7946
-from geodamage.sources import VECTOR_ERRORS, check_vector_file
+from geodamage.vector.layer import plain_column
+from geodamage.vector.placing import densified
+from geodamage.vector.reading import read_vector
 
 #: Field of each grade, as a part of a name.
 GRADE_FIELDS = {grade: grade.label.replace("-", "_") for grade in GRADES}
@@ -168,23 +169,17 @@ def read_admin(path: Path, field: str | None = None) -> Admin:
     OptionError
         If it lacks the field, or the field is called like one of ours.
     """
-    name = check_vector_file(path)
-    try:
-        frame = pyogrio.read_dataframe(name)
-    except VECTOR_ERRORS as error:
-        why = without_advice(error)
-        raise SceneError(f"{path}: not a vector file that can be read ({why})") from error
-    if not isinstance(frame, gpd.GeoDataFrame) or frame.crs is None:
-        raise SceneError(f"{path}: the areas have no CRS; save them with one")
-    frame = frame[frame.geom_type.isin(["Polygon", "MultiPolygon"])]
+    found = read_vector(path)
+    frame = found.frame[found.frame.geom_type.isin(["Polygon", "MultiPolygon"])]
     if frame.empty:
         raise SceneError(f"{path}: no polygon in it; administrative areas are polygons")
     field = _name_field(frame.columns.drop(frame.geometry.name), path, field)
     to_lonlat = Transformer.from_crs(frame.crs, LONLAT, always_xy=True)
-    shapes = shapely.make_valid(shapely.force_2d(frame.geometry.to_numpy()))
-    names = pd.Series(frame[field].to_numpy()).astype("string")
+    valid = shapely.make_valid(shapely.force_2d(frame.geometry.to_numpy()))
+    shapes = densified(valid, CRS.from_user_input(frame.crs))
+    names = plain_column(frame[field].reset_index(drop=True)).astype("string")
     own = gpd.GeoDataFrame({field: names}, geometry=to_rfc7946(shapes, to_lonlat), crs=LONLAT)
-    return Admin(own, field, path.name)
+    return Admin(own, field, found.source)
 
 
 def _name_field(columns: Iterable[str], path: Path, field: str | None) -> str:

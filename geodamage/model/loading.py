@@ -1,5 +1,6 @@
 """Loading a model or an ensemble, by the name of a bundled one or by path."""
 
+from difflib import get_close_matches
 from importlib import resources
 from os import PathLike
 from pathlib import Path
@@ -74,7 +75,9 @@ def find_model(source: str | PathLike[str]) -> Path:
     path = Path(source)
     if path.suffix.lower() not in (".onnx", ".toml"):
         names = ", ".join(bundled) or "none"
+        near = get_close_matches(str(source), bundled, 1)
+        meant = f"; did you mean {near[0]}?" if near else ""
         raise ModelNotFoundError(
-            f"{source}: no bundled model of that name ({names}), and no .onnx or .toml file"
+            f"{source}: no bundled model of that name ({names}), and no .onnx or .toml file{meant}"
         )
     return path

@@ -16,7 +16,7 @@ from geodamage.errors import MissingExtraError, ModelError
 
 #: What of a graph stays in single precision when the rest becomes integers, in the order in which
 #: it is tried: the first and the last layers; all but products with weights, too.
-#: Source: docs/optimise.md, where they are compared.
+#: Source: training/EXPERIMENTS.md, where they are compared.
 KEPT_FLOAT = ("ends", "others")
 #: Operators whose work is a product with weights.
 _PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")

@@ -37,7 +37,7 @@ from geodamage.xbd.folders import Pair, read_image, read_split
 VARIANTS = ("fp16", "half", "int8")
 PARENTS = ("fp32", "fp16")
 #: Rows and columns of a window of calibration, pixels; that of a global model is its tile.
-#: Source: docs/optimise.md, where sizes and numbers are compared.
+#: Source: training/EXPERIMENTS.md, where sizes and numbers are compared.
 WINDOW, WINDOWS = 512, 32
 #: Of these, how many the reach of an integer graph is measured on.
 REACH_WINDOWS = 4

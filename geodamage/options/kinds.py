@@ -206,6 +206,8 @@ class Number(Kind):
             return f"{what} from {self.least or 0:g} to {self.most:,.10g}"
         if self.below is not None:
             return f"{self.least or 0:g} or more, and less than {self.below:g}"
+        if self.least is None:
+            return what
         return f"{what} that is not negative"
 
     def facts(self) -> dict[str, Any]:

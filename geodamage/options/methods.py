@@ -45,10 +45,10 @@ MODELS: tuple[Option, ...] = (
         ),
     ),
     Option(
-        name="per_event", kind=Flag(), default=False, help="Show the scores of each event, too.",
+        name="per_event", kind=Flag(), default=False, help="Also show the scores of each event.",
         commands=(
             "evaluate",
-            at("score", help="Show the scores of each event, too; needs TARGET_DIR/names.csv."),
+            at("score", help="Also show the scores of each event; needs TARGET_DIR/names.csv."),
         ),
     ),
     Option(
@@ -68,16 +68,33 @@ MODELS: tuple[Option, ...] = (
     ),
     Option(
         name="footprints", kind=File(), column=True, takers=("Job",),
-        help="Grade these polygons instead of finding buildings.", commands=("assess", "batch"),
+        help="Grade these polygons instead of finding buildings: a vector file, or FILE:LAYER.",
+        commands=("assess", "batch"),
     ),
     Option(
         name="id_field", kind=Text(), metavar="NAME", column=True, takers=("Job",),
-        help="Field of the footprints with their identity.", commands=("assess", "batch"),
+        help="Field of the footprints that holds their id.", commands=("assess", "batch"),
+    ),
+    Option(
+        name="keep", kind=Text(), default="all", metavar="[all|none|NAMES]",
+        takers=("Job", "OptimisationJob"),
+        help="Attributes of the footprints that come with the result: all that are not called "
+        "like its own fields, none, or their names parted by commas.",
+        commands=(
+            "assess", "batch",
+            at("models optimise", kind=Flag(), default=False, metavar=None,
+                help="Also write a variant that fails; its card says so."),
+        ),
+    ),
+    Option(
+        name="skip_broken", kind=Flag(), default=False, takers=("Job",),
+        help="Go on where features of the footprints cannot be read; they are counted.",
+        commands=("assess", "batch"),
     ),
     Option(
         name="ids_from", kind=File(), metavar="RESULT", takers=("Job", "LocalisationJob"),
-        help="An earlier result: a building that overlaps one of it by more than half takes over "
-        "its building_id.",
+        help="An earlier result. A building that overlaps one of its buildings by more than half "
+        "takes over that building_id.",
         commands=("assess", "buildings"),
     ),
     Option(
@@ -90,12 +107,12 @@ MODELS: tuple[Option, ...] = (
     ),
     Option(
         name="device", kind=Device(), default="auto", error=DeviceError,
-        help="Where it runs: auto, cpu, cuda[:N], tensorrt[:N], openvino.",
+        help="Where the model runs: auto, cpu, cuda[:N], tensorrt[:N], openvino.",
         takers=("Job", "LocalisationJob", "EvaluationJob", "OptimisationJob", "TimingJob"),
         commands=(
             "assess", "buildings",
-            at("batch", help="Where it runs: auto, cpu, cuda[:N], tensorrt[:N], openvino; auto "
-                "and cuda deal the GPUs out."),
+            at("batch", help="Where the model runs: auto, cpu, cuda[:N], tensorrt[:N], "
+                "openvino; auto and cuda share the GPUs among the scenes."),
             "evaluate",
             at("models optimise", default="cpu",
                 help="Where variants are compared: cpu, cuda[:N], tensorrt[:N], openvino."),
@@ -113,7 +130,7 @@ MODELS: tuple[Option, ...] = (
     ),
     Option(
         name="tta", kind=Choice(("none", "flips")), default="none", column=True,
-        help="Average over mirror images; four times the work.",
+        help="Average over mirror images, for four times the work.",
         takers=("Job", "LocalisationJob", "EvaluationJob"),
         commands=(
             "assess",
@@ -126,13 +143,13 @@ MODELS: tuple[Option, ...] = (
     ),
     Option(
         name="tta_scales", kind=Numbers(Number(0.1, 10)), default="1", commands=("buildings",),
-        takers=("LocalisationJob.scales",), help="Average over these sizes of the image, too.",
+        takers=("LocalisationJob.scales",), help="Also average over these sizes of the image.",
     ),
     Option(
         name="vote", kind=Choice(("probabilities", "pixels")), default="probabilities",
         column=True, takers=("Job",), commands=("assess", "batch"),
-        help="What grades a building: the probabilities of its pixels, summed, or the grade that "
-        "most of its pixels have by the rules of the model.",
+        help="How a building gets its grade: by the summed probabilities of its pixels, or by the "
+        "grade that most of its pixels have under the rules of the model.",
     ),
     Option(
         name="threshold", kind=Number(0, below=1), metavar="P",
@@ -159,31 +176,41 @@ SCENES: tuple[Option, ...] = (
     ),
     Option(
         name="scale", kind=Span(), column=True, takers=("SceneOptions", "ReportOptions"),
-        help="Values that become 0 and 255; for imagery that is not 8-bit.",
+        help="Values that become 0 and 255; guessed for imagery of more than 8 bits.",
         commands=(
             "assess", "buildings", "batch",
-            at("report", help="Values shown as black and white; for imagery that is not 8-bit."),
+            at("report", help="Values shown as black and white; guessed for more than 8 bits."),
         ),
     ),
     Option(
         name="post_sensor", kind=Choice(("optical", "sar")), default="optical", column=True,
         takers=("SceneOptions",), commands=("assess", "batch"),
-        help="What took the image after; with sar, --bands and --scale are of the image before "
-        "alone.",
+        help="Sensor of the image after. With sar, --bands and --scale apply to the image before "
+        "only.",
     ),
     Option(
         name="post_bands", kind=Bands(), column=True, takers=("SceneOptions",),
-        help="Channels of the image after, where they are others.", commands=("assess", "batch"),
+        help="Channels of the image after, if they differ.", commands=("assess", "batch"),
     ),
     Option(
         name="post_scale", kind=Span(), column=True, takers=("SceneOptions",),
-        help="Values of the image after that become 0 and 255, where they are others.",
+        help="Values of the image after that become 0 and 255, if they differ.",
         commands=("assess", "batch"),
+    ),
+    Option(
+        name="nodata", kind=Number(), column=True, takers=("SceneOptions",), metavar="VALUE",
+        help="Value of pixels without data, where the image has no tag for it or a wrong one.",
+        commands=("assess", "buildings", "batch"),
+    ),
+    Option(
+        name="post_nodata", kind=Number(), column=True, takers=("SceneOptions",),
+        metavar="VALUE", commands=("assess", "batch"),
+        help="Value of pixels without data of the image after, where it is another.",
     ),
     Option(
         name="registration", kind=Choice(("measure", "apply", "off")), default="measure",
         column=True, takers=("SceneOptions",), commands=("assess", "batch"),
-        help="Measure how far the image after lies off; apply: move it by that, too.",
+        help="Measure the shift of the image after; apply also corrects it.",
     ),
     Option(
         name="obscured", kind=Choice(("on", "off")), default="on", column=True,
@@ -202,7 +229,7 @@ SCENES: tuple[Option, ...] = (
     ),
     Option(
         name="unusable_band", kind=Whole(1), default=1, takers=("SceneOptions",),
-        help="Band of such a raster that is not 0 where it is unusable.",
+        help="Band of that raster; pixels that are not 0 are unusable.",
         commands=("assess", "batch"),
     ),
     Option(

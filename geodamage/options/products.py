@@ -16,9 +16,9 @@ SOURCES: tuple[Option, ...] = (
             at("event", help="Result: a GeoPackage.", takers=()),
             at("report", help="The page: .html.", takers=()),
             at("masks", kind=Folder(), takers=(),
-                help="Folder for NAME_target.png; made where it is not there."),
+                help="Folder for NAME_target.png; made if it does not exist."),
             at("georeference", kind=Folder(), takers=(),
-                help="Folder for the GeoTIFFs; made where it is not there."),
+                help="Folder for the GeoTIFFs; made if it does not exist."),
             at("models import", metavar="NAME", takers=(),
                 help="Name of the model, without extension."),
             at("models optimise", kind=Folder(), default=".", required=False,
@@ -27,7 +27,7 @@ SOURCES: tuple[Option, ...] = (
     ),
     Option(
         name="dry_run", kind=Flag(), default=False,
-        help="Say what would be done, and do nothing.", commands=("batch",),
+        help="Show what would be done, and do nothing.", commands=("batch",),
     ),
     Option(
         name="event_date", kind=Text(), metavar="DATE", commands=("batch",),
@@ -48,11 +48,11 @@ SOURCES: tuple[Option, ...] = (
     Option(name="post", kind=Text(), metavar="IMAGE", commands=("report",), help="Image after."),
     Option(
         name="map", kind=File(), commands=("report",), takers=("ReportOptions",),
-        help="Write a map as .png, too.",
+        help="Also write a map as .png.",
     ),
     Option(
         name="pdf", kind=File(), commands=("report",), takers=("ReportOptions",),
-        help="Write one page as .pdf, too.",
+        help="Also write one page as .pdf.",
     ),
     Option(name="title", kind=Text(), commands=("report",), takers=("Words",), help="Heading."),
     Option(
@@ -65,7 +65,7 @@ SOURCES: tuple[Option, ...] = (
     ),
     Option(
         name="safe_colours", kind=Flag(), default=False, commands=("report",), takers=("Words",),
-        help="Colours that are told apart without red and green.",
+        help="Colours that people tell apart without red and green.",
     ),
     Option(
         name="licence", kind=Text(), commands=("models import",),
@@ -87,32 +87,32 @@ SOURCES: tuple[Option, ...] = (
 PRODUCTS: tuple[Option, ...] = (
     Option(
         name="raster", kind=File(), takers=("Job", "LocalisationJob"),
-        help="Write the grades as a COG, too: of the buildings, or of each pixel where the model "
+        help="Also write the grades as a COG: of the buildings, or of each pixel if the model "
         "has rules for pixels.",
         commands=(
             "assess",
-            at("buildings", help="Write the buildings as a COG, too: 1 where there is one."),
+            at("buildings", help="Also write the buildings as a COG: 1 where there is one."),
             at("batch", kind=Flag(), default=False, takers=("BatchJob",),
-                help="Write the grades of each scene as a COG, too."),
+                help="Also write the grades of each scene as a COG."),
         ),
     ),
     Option(
         name="probabilities", kind=File(), takers=("Job", "LocalisationJob"),
-        help="Write the probabilities as a COG of five channels, too.",
+        help="Also write the probabilities as a COG of five channels.",
         commands=(
             "assess",
-            at("buildings", help="Write the probability of a building as a COG, too."),
+            at("buildings", help="Also write the probability of a building as a COG."),
             at("batch", kind=Flag(), default=False, takers=("BatchJob",),
-                help="Write the probabilities of each scene as a COG, too."),
+                help="Also write the probabilities of each scene as a COG."),
         ),
     ),
     Option(
         name="report", kind=File(), takers=("Job",),
-        help="Write a page for people, too: .html, opens offline.",
+        help="Also write a page that opens offline: .html.",
         commands=(
             "assess",
             at("batch", kind=Flag(), default=False, takers=("BatchJob",),
-                help="Write a page for each scene and one for the event, too."),
+                help="Also write a page for each scene and one for the event."),
         ),
     ),
     Option(
@@ -125,14 +125,15 @@ PRODUCTS: tuple[Option, ...] = (
     ),
     Option(
         name="admin", kind=File(), takers=("BatchJob",),
-        help="Count by these administrative areas, too.",
+        help="Also count by these administrative areas.",
         commands=(
-            at("batch", help="Areas to sum up the event by, besides cells of a grid."), "event",
+            at("batch", help="Areas to count by, besides the cells of a grid."), "event",
         ),
     ),
     Option(
-        name="admin_name", kind=Text(), metavar="FIELD", commands=("event",),
-        help="Field with their names; else `name`.",
+        name="admin_name", kind=Text(), metavar="FIELD", commands=("batch", "event"),
+        takers=("BatchJob",),
+        help="Field with their names; `name` unless given.",
     ),
     # Larger and smaller cells are a slip of the keyboard.
     Option(
@@ -141,7 +142,7 @@ PRODUCTS: tuple[Option, ...] = (
     ),
     Option(
         name="update", kind=Flag(), default=False, commands=("event",),
-        help="Add to the event that is there; its identities stay.",
+        help="Add to the existing event; its identities stay.",
     ),
     Option(
         name="predictions", kind=Folder(), commands=("evaluate",), takers=("EvaluationJob",),

@@ -24,7 +24,7 @@ WORK: tuple[Option, ...] = (
     ),
     Option(
         name="rounds", kind=Whole(), default=5, commands=("models bench",),
-        takers=("TimingJob",), help="How often each is asked.",
+        takers=("TimingJob",), help="How often each model runs.",
     ),
     Option(
         name="workers", kind=Whole(), commands=("batch",), takers=("BatchJob",),
@@ -38,7 +38,7 @@ WORK: tuple[Option, ...] = (
             "assess", "buildings",
             at("batch", default=None, takers=("BatchJob",),
                 help="Memory of all workers; most of what is free unless given."),
-            at("evaluate", help="Memory that images above the model's tile are cut up for."),
+            at("evaluate", help="Memory to plan for; images above the tile are cut up to fit."),
         ),
     ),
     Option(
@@ -51,7 +51,7 @@ WORK: tuple[Option, ...] = (
         help="CPU threads for inference; 0 takes every processor.",
         commands=(
             "assess", "buildings",
-            at("batch", help="CPU threads for each scene; 0 deals the processors out."),
+            at("batch", help="CPU threads for each scene; 0 shares the processors out."),
             "evaluate", "models optimise", "models bench",
         ),
     ),
@@ -81,28 +81,24 @@ WORK: tuple[Option, ...] = (
 #: What may be replaced, and what is said.
 WORDS: tuple[Option, ...] = (
     Option(
-        name="keep", kind=Flag(), default=False, commands=("models optimise",),
-        takers=("OptimisationJob",), help="Write what fails, too; its card says so.",
-    ),
-    Option(
         name="allow_remote", kind=Flag(), default=False,
         takers=("SceneOptions", "ReportOptions"), help="Read http(s) and s3 URLs.",
         commands=("assess", "buildings", "batch", "report"),
     ),
     Option(
-        name="overwrite", kind=Flag(), default=False, help="Replace results that are there.",
+        name="overwrite", kind=Flag(), default=False, help="Replace existing results.",
         takers=("Job", "LocalisationJob", "EvaluationJob", "OptimisationJob"),
         commands=(
             "assess", "buildings",
             at("batch", takers=("BatchJob",),
                 help="Replace results that the ledger does not know."),
-            at("event", help="Replace the event that is there."),
+            at("event", help="Replace the existing event."),
             "report",
-            at("evaluate", help="Replace masks that are there."),
-            at("masks", help="Replace masks that are there."),
-            at("georeference", help="Replace GeoTIFFs that are there."),
+            at("evaluate", help="Replace existing masks."),
+            at("masks", help="Replace existing masks."),
+            at("georeference", help="Replace existing GeoTIFFs."),
             "models import",
-            at("models optimise", help="Replace variants that are there."),
+            at("models optimise", help="Replace existing variants."),
         ),
     ),
     Option(
@@ -119,20 +115,20 @@ WORDS: tuple[Option, ...] = (
     ),
     Option(
         name="progress", kind=Choice(("auto", "json")), default="auto",
-        help="json: one object a line on stderr, for programs.",
+        help="json: one object per line on stderr, for programs.",
         commands=("assess", "buildings", "batch"),
     ),
     Option(
-        name="quiet", kind=Flag(), default=False, short="-q", help="Say nothing but errors.",
+        name="quiet", kind=Flag(), default=False, short="-q", help="Print errors only.",
         commands=(
             "assess", "buildings", "batch", "report", "masks",
-            *(at(name, help="Say nothing on stderr but errors.")
+            *(at(name, help="Print errors only on stderr.")
               for name in ("event", "evaluate", "score", "georeference", "models optimise",
                            "models bench")),
         ),
     ),
     Option(
-        name="verbose", kind=Flag(), default=False, short="-v", help="Say more.",
+        name="verbose", kind=Flag(), default=False, short="-v", help="Print more.",
         commands=("assess", "buildings", "batch"),
     ),
 )  # fmt: skip

@@ -32,7 +32,10 @@ from geodamage.errors import (
     OutputError,
     OutputExistsError,
     one_line,
+    without_secrets,
 )
+from geodamage.output.disk import file_state, hash_of, remove, remove_all, sync
+from geodamage.output.locks import Lock, refuse_locked, signals_held
 
 VECTOR_EXTENSIONS = (".geojson", ".geojsonl", ".ndjson", ".gpkg", ".fgb", ".parquet")
 RASTER_EXTENSIONS = (".tif", ".tiff")
@@ -42,6 +45,12 @@ SIBLINGS = ("-journal", "-wal", "-shm", ".aux.xml", ".msk", ".ovr")
 
 #: Longest file name in bytes; 255 is the limit of file systems, and a partial name adds to it.
 LONGEST_NAME = 200
+
+#: Bytes of a sidecar: of an event it lists every scene.
+LARGEST_SIDECAR = 512 * 2**20
+
+#: What this process has published, for what is said of it at the end.
+PUBLISHED: list[Path] = []
 
 PARTIAL_NAME = re.compile(r"\.(?P<name>.+)\.\d+-[0-9a-f]{6}\.partial")
 
@@ -112,7 +121,7 @@ def check_output(
         If the extension is unknown, the name is too long, or the path is an input, a folder or
         a device.
     OutputError
-        If the folder is not there or cannot be written to.
+        If the folder is not there or cannot be written to, or another run writes the output.
     OutputExistsError
         If the output or its sidecar exists and `overwrite` is false.
     MissingExtraError
@@ -125,9 +134,28 @@ def check_output(
         if any(_is_same_file(target, Path(source)) for target in _targets(path)):
             raise OptionError(f"output {path} is also an input; choose another name")
     _check_folder(path)
-    if not overwrite:
+    refuse_locked(path)
+    if not overwrite and not is_incomplete(path):
         _refuse_existing(path)
     return path
+
+
+def check_distinct(paths: Iterable[Path | None]) -> None:
+    """Check that the outputs of a run are different files, links followed.
+
+    Raises
+    ------
+    OptionError
+        If two of them are one.
+    """
+    known: dict[str, Path] = {}
+    for path in paths:
+        if path is None:
+            continue
+        for target in (path, sidecar_path(path)):
+            other = known.setdefault(os.path.realpath(target), path)
+            if other is not path:
+                raise OptionError(f"outputs {other} and {path} are one file; give two names")
 
 
 def _check_name(path: Path, extensions: tuple[str, ...]) -> None:
@@ -179,6 +207,30 @@ def _refuse_existing(path: Path) -> None:
             raise OutputExistsError(
                 f"output {target} exists; choose another name or give --overwrite"
             )
+
+
+def is_incomplete(path: Path) -> bool:
+    """Say whether a file is what a run that was killed while it published left without a sidecar.
+
+    A file of somebody else has no sidecar either; so the sidecar that was to come has to lie there.
+    """
+    return _has_lost_its_sidecar(path) and bool(_leftovers(sidecar_path(path)))
+
+
+def _has_lost_its_sidecar(path: Path) -> bool:
+    return os.path.lexists(path) and not os.path.lexists(sidecar_path(path))
+
+
+def _leftovers(*paths: Path) -> list[Path]:
+    """Return the partial files of outputs of one folder, and the working files named after them."""
+    names, found = {path.name for path in paths}, []
+    with suppress(OSError), os.scandir(paths[0].parent) as entries:
+        for entry in entries:
+            if ".partial" in entry.name:
+                match = PARTIAL_NAME.fullmatch(entry.name.partition(".partial")[0] + ".partial")
+                if match is not None and match["name"] in names:
+                    found.append(paths[0].with_name(entry.name))
+    return found
 
 
 def check_free_space(folder: str | os.PathLike[str], bytes_needed: int) -> None:
@@ -242,12 +294,15 @@ def read_sidecar(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     sidecar = sidecar_path(path)
     try:
+        found = sidecar.stat()
+        if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST_SIDECAR:
+            raise ValueError("it is no file of facts")
         facts = json.loads(sidecar.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise OutputError(
             f"{path} has no sidecar {sidecar.name}, so it is not a complete result; run again"
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise OutputError(f"cannot read {sidecar}: {error}; run again") from error
     if not isinstance(facts, dict):
         raise OutputError(f"cannot read {sidecar}: it holds no JSON object; run again")
@@ -269,8 +324,11 @@ class Publication:
     def __init__(self, *, overwrite: bool = False) -> None:
         self._overwrite = overwrite
         self._partials: dict[Path, Path] = {}
-        self._sidecars: dict[Path, str] = {}
+        self._sidecars: dict[Path, tuple[Path, Any]] = {}
         self._bytes_needed: dict[Path, int] = {}
+        self._locks: dict[Path, Lock] = {}
+        self._incomplete: set[Path] = set()
+        self._expected: dict[Path, tuple[int, int]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -283,10 +341,15 @@ class Publication:
     ) -> None:
         try:
             if error_type is None:
-                self._publish()
+                sidecars = self._complete()
+                with signals_held():
+                    self._publish(sidecars)
         finally:
-            for partial in self._partials.values():
-                _remove_all(partial)
+            with signals_held():
+                for partial in self._partials.values():
+                    remove_all(partial)
+                for lock in self._locks.values():
+                    lock.release()
 
     def partial(self, path: str | os.PathLike[str], *, bytes_needed: int = 0) -> Path:
         """Create the partial file of an output, so that a folder that refuses it shows at once.
@@ -304,15 +367,44 @@ class Publication:
         its format. Working files are named after it.
         """
         path = Path(path)
-        token = f"{os.getpid()}-{secrets.token_hex(3)}"
-        partial = path.with_name(f".{path.name}.{token}.partial")
+        with output_errors(path):
+            self._take(path)
         needed = self._bytes_needed.get(path.parent, 0) + bytes_needed
         check_free_space(path.parent, needed)
         self._bytes_needed[path.parent] = needed
+        return self._named_partial(path)
+
+    def _named_partial(self, path: Path) -> Path:
+        token = f"{os.getpid()}-{secrets.token_hex(3)}"
+        partial = path.with_name(f".{path.name}.{token}.partial")
         self._partials[path] = partial
         with output_errors(path):
             partial.touch(exist_ok=False)
         return partial
+
+    def _take(self, path: Path) -> None:
+        """Lock an output; what another run has left half written is dead then, and is removed."""
+        if path in self._locks:
+            return
+        self._locks[path] = Lock(path)
+        sidecar = sidecar_path(path)
+        left = _leftovers(path, sidecar)
+        if _has_lost_its_sidecar(path) and any(sidecar.name in file.name for file in left):
+            self._incomplete.add(path)
+        for file in left:
+            remove(file)
+
+    def expect(self, path: Path, state: tuple[int, int]) -> None:
+        """Refuse to replace an output that is not as it was when it was read.
+
+        Parameters
+        ----------
+        path
+            The output.
+        state
+            What `file_state` said of it.
+        """
+        self._expected[path] = state
 
     def sidecar(self, path: str | os.PathLike[str], facts: Mapping[str, Any]) -> Path:
         """Give the facts about an output; they are written after everything else.
@@ -324,31 +416,43 @@ class Publication:
         Final path of the sidecar.
         """
         sidecar = sidecar_path(path)
-        self._sidecars[sidecar] = json.dumps(json_ready(facts), indent=2, allow_nan=False) + "\n"
+        self._sidecars[sidecar] = Path(path), json_ready(facts)
         return sidecar
 
-    def _publish(self) -> None:
-        outputs = dict(self._partials)
-        for path, partial in outputs.items():
+    def _complete(self) -> dict[Path, Path]:
+        """Bring all files to the disk; return the partial files of the sidecars."""
+        for path, partial in self._partials.items():
             with output_errors(path):
-                _sync(partial)
-        sidecars = {path: self._write_sidecar(path) for path in self._sidecars}
+                sync(partial)
+        return {path: self._write_sidecar(path) for path in self._sidecars}
+
+    def _publish(self, sidecars: Mapping[Path, Path]) -> None:
+        outputs = {path: file for path, file in self._partials.items() if path not in sidecars}
         for path in outputs:
             self._make_way(path)
         _sync_folders(outputs)
         _move(outputs)
         _move(sidecars)
+        PUBLISHED.extend(outputs)
 
     def _write_sidecar(self, path: Path) -> Path:
-        partial = self.partial(path)
+        result, facts = self._sidecars[path]
+        # Of the file when it was written: a pair of two runs does not go unnoticed.
+        if result in self._partials:
+            with output_errors(path):
+                facts = {**facts, "result_sha256": hash_of(self._partials[result])}
+        partial = self._named_partial(path)
         with output_errors(path):
-            partial.write_text(self._sidecars[path], encoding="utf-8")
-            _sync(partial)
+            text = json.dumps(facts, indent=2, allow_nan=False)
+            partial.write_text(f"{text}\n", encoding="utf-8")
+            sync(partial)
         return partial
 
     def _make_way(self, path: Path) -> None:
         """Remove the old sidecar first, so that it never stands beside a new file."""
-        if not self._overwrite:
+        if path in self._expected and file_state(path) != self._expected[path]:
+            raise OutputError(f"{path}: was changed while it was read; close it and run again")
+        if not self._overwrite and path not in self._incomplete:
             _refuse_existing(path)
             return
         with output_errors(path):
@@ -361,12 +465,6 @@ def _move(partials: Mapping[Path, Path]) -> None:
         with output_errors(path):
             partial.replace(path)
     _sync_folders(partials)
-
-
-def _sync(path: Path) -> None:
-    """Make the bytes of a file survive a power failure."""
-    with path.open("r+b") as file:
-        os.fsync(file.fileno())
 
 
 def _sync_folders(paths: Iterable[Path]) -> None:
@@ -382,24 +480,8 @@ def _sync_folders(paths: Iterable[Path]) -> None:
                 os.close(descriptor)
 
 
-def _remove_all(partial: Path) -> None:
-    """Remove a partial file and the working files named after it, as far as possible."""
-    with suppress(OSError):
-        for path in list(partial.parent.iterdir()):
-            if path.name.startswith(partial.name):
-                _remove(path)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-        return
-    with suppress(OSError):
-        path.unlink()
-
-
 def json_ready(value: Any) -> Any:
-    """Return what JSON can hold of a value."""
+    """Return what JSON can hold of a value, and anybody may read: URLs tell no secrets."""
     if isinstance(value, Mapping):
         return {str(key): json_ready(item) for key, item in value.items()}
     if isinstance(value, np.generic | np.ndarray):
@@ -408,4 +490,6 @@ def json_ready(value: Any) -> Any:
         return [json_ready(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    return value if isinstance(value, str | int | None) else str(value)
+    if isinstance(value, int | None):
+        return value
+    return without_secrets(str(value))

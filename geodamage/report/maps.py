@@ -24,9 +24,12 @@ from geodamage.report.view import (
     assessed_km2,
     day,
     ground,
+    hidden_ground,
     image_name,
     model_rows,
+    noun,
     place_name,
+    real_share,
     statement,
     warnings_of,
 )
@@ -286,7 +289,8 @@ def _totals(figure: "Figure", view: View) -> None:
         rows.append(("outside the area", f"{found.outside:,}", "", ""))
     columns = (0.035, 0.19, 0.25, 0.33)
     top, step = 0.185, 0.0195
-    for x, name in zip(columns, ("Grade", "Buildings", "Share", "Area, m²"), strict=True):
+    heads = ("Grade", noun(view.facts).capitalize(), "Share", "Area, m²")
+    for x, name in zip(columns, heads, strict=True):
         _write(figure, x, top, name, fontsize=8.5, weight="bold", ha=_side(x, columns))
     for n, row in enumerate(rows, 1):
         for x, text in zip(columns, row, strict=True):
@@ -306,6 +310,8 @@ def _sources(figure: "Figure", view: View) -> None:
     area = assessed_km2(facts)
     lines = [
         ("Assessed", f"{area:,.3g} km² that both images show" if area is not None else ""),
+        ("Hidden", _hidden(facts)),
+        ("Candidates", real_share(facts) or ""),
         ("Scenes", _scenes(facts)),
         ("Before", _source(facts, "pre", view.words.pre_date)),
         ("After", _source(facts, "post", view.words.post_date)),
@@ -315,10 +321,17 @@ def _sources(figure: "Figure", view: View) -> None:
         ("Note", "; ".join(warnings_of(view))),
     ]
     shown = [(name, text) for name, text in lines if text]
+    step = min(0.0195, 0.14 / len(shown))
     for n, (name, text) in enumerate(shown):
-        y = 0.185 - n * 0.0195
+        y = 0.185 - n * step
         _write(figure, 0.39, y, name, fontsize=8.5, weight="bold")
         _write(figure, 0.455, y, shorten(text, 96), fontsize=8.5)
+
+
+def _hidden(facts: Mapping[str, Any]) -> str:
+    """Return what hides the ground; nothing where nobody looked."""
+    told = hidden_ground(facts)
+    return f"cloud, smoke or fill over {told}" if told else ""
 
 
 def _scenes(facts: Mapping[str, Any]) -> str:

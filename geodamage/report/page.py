@@ -38,6 +38,7 @@ from geodamage.report.view import (
     image_name,
     image_rows,
     model_rows,
+    noun,
     place_name,
     run_rows,
     statement,
@@ -199,7 +200,7 @@ def _cards(view: View) -> list[dict[str, str]]:
     damaged = found.at_least(DamageGrade.MINOR)
     severe = found.at_least(DamageGrade.MAJOR)
     cards = [
-        _card(found.graded, f"{_noun(view)} assessed", _with_parts(view)),
+        _card(found.graded, f"{noun(view.facts)} assessed", _with_parts(view)),
         _card(damaged, "damaged", f"{_share(damaged, found.graded)}; minor, major or destroyed"),
         _card(severe, "major damage or destroyed", _share(severe, found.graded)),
         _card(f"{found.area:,.0f} m²", "under roofs with a grade", ""),
@@ -208,11 +209,6 @@ def _cards(view: View) -> list[dict[str, str]]:
     if area is not None:
         cards.append(_card(f"{area:,.3g} km²", "of ground assessed", "where both images show it"))
     return cards
-
-
-def _noun(view: View) -> str:
-    """Return what the buildings are: those that a model found are candidates."""
-    return "candidates" if view.facts.get("candidates") is True else "buildings"
 
 
 def _card(value: int | str, label: str, note: str) -> dict[str, str]:

@@ -333,6 +333,24 @@ def statement(facts: Mapping[str, Any]) -> str:
     return text if isinstance(text, str) and STATEMENT in text else STATEMENT
 
 
+def noun(facts: Mapping[str, Any]) -> str:
+    """Return what the buildings are: those that a model found are candidates."""
+    return "candidates" if facts.get("candidates") is True else "buildings"
+
+
+def real_share(facts: Mapping[str, Any]) -> str | None:
+    """Return which share of the candidates are buildings, by the tests of the model."""
+    share = _percent(facts.get("candidates_real"))
+    return f"{share} of such were buildings where the model was tested" if share else None
+
+
+def hidden_ground(facts: Mapping[str, Any]) -> str | None:
+    """Return how much of the ground was hidden at each date; None where nobody looked."""
+    shares = _part(facts, "obscured")
+    told = [_percent(shares.get(f"ground_{role}")) for role in ("pre", "post")]
+    return f"{told[0]} of the ground before, {told[1]} after" if all(told) else None
+
+
 def image_name(facts: Mapping[str, Any], role: str) -> str:
     """Return the name of an image's file, without its folder."""
     files = _part(_part(facts, "scene"), role).get("files")
@@ -419,14 +437,10 @@ def run_rows(facts: Mapping[str, Any]) -> list[Row]:
         "A building is damaged from": thresholds.get("damaged"),
         "Smallest building": _with_unit(thresholds.get("min_area"), "m²"),
         "Grade decided by": facts.get("vote"),
-        "Hidden by cloud, smoke or fill": _hidden(_part(facts, "obscured")),
+        "Hidden by cloud, smoke or fill": hidden_ground(facts),
+        "Candidates": real_share(facts),
     }
     return [(name, str(value)) for name, value in names.items() if value]
-
-
-def _hidden(shares: Mapping[str, Any]) -> str | None:
-    told = [_percent(shares.get(f"ground_{role}")) for role in ("pre", "post")]
-    return f"{told[0]} of the ground before, {told[1]} after" if all(told) else None
 
 
 def warnings_of(view: View) -> list[str]:
@@ -449,7 +463,17 @@ def _grid(scene: Mapping[str, Any]) -> str | None:
 
 def _scaling(value: Any) -> str | None:
     low, high = _part(value, "").get("minimum"), _part(value, "").get("maximum")
-    return f"{_listed(low)} (black) to {_listed(high)} (white)" if low and high else None
+    guessed = ", a guess" if _part(value, "").get("from") == "guess" else ""
+    if not low or not high:
+        return None
+    return f"{_values(low)} (black) to {_values(high)} (white){guessed}"
+
+
+def _values(values: Any) -> str:
+    """Return numbers in short; once, where all are the same."""
+    listed = values if isinstance(values, list) else []
+    told = [f"{value:.4g}" for value in listed if isinstance(value, int | float)]
+    return ", ".join(told[:1] if len(set(told)) == 1 else told)
 
 
 def _with_unit(value: Any, unit: str) -> str | None:

@@ -37,7 +37,7 @@ class ReportOptions:
     pdf: Path | None = None
     """One-page PDF to write, too."""
     scale: tuple[float, float] | None = None
-    """What becomes black and white in images that are not 8-bit; None for percentiles."""
+    """What becomes black and white in the images; None where they are as assess takes them."""
     allow_remote: bool = False
     """Whether the images may be URLs."""
 

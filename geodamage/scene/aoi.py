@@ -2,40 +2,35 @@
 
 from pathlib import Path
 
-import geopandas as gpd
-import shapely
 from pyproj import CRS
 from shapely.geometry.base import BaseGeometry
 
-from geodamage.errors import SceneError, without_advice
-from geodamage.sources import VECTOR_ERRORS, check_vector_file
+from geodamage.errors import SceneError
+from geodamage.vector.placing import area_near
+from geodamage.vector.reading import read_vector
 
 
-def read_aoi(path: Path, crs: CRS) -> BaseGeometry:
-    """Read an area of interest: the union of the polygons of a vector file.
+def read_aoi(path: Path, crs: CRS, bounds: tuple[float, float, float, float]) -> BaseGeometry:
+    """Read an area of interest: the union of the polygons of a vector file, near a scene.
+
+    Their edges are straight in the CRS of the file, whatever they are in that of the scene.
 
     Parameters
     ----------
     path
-        The file; it must have a CRS.
+        The file, or `file:layer`; it must have a CRS.
     crs
         CRS of the result.
+    bounds
+        Left, bottom, right, top of the scene in it; what is far from there is cut off.
 
     Raises
     ------
-    SceneError
+    SceneReadError, SceneError
         If it has no CRS or no polygon, or cannot be read.
     """
-    name = check_vector_file(path)
-    try:
-        frame = gpd.read_file(name)
-    except VECTOR_ERRORS as error:
-        why = without_advice(error)
-        raise SceneError(f"{path}: not a vector file that can be read ({why})") from error
-    if not isinstance(frame, gpd.GeoDataFrame) or frame.crs is None:
-        raise SceneError(f"{path}: the area of interest has no CRS; save it with one")
+    frame = read_vector(path).frame
     shapes = frame.geometry[frame.geom_type.isin(["Polygon", "MultiPolygon"])]
     if shapes.empty:
         raise SceneError(f"{path}: no polygon in it; an area of interest is made of polygons")
-    area = shapely.union_all(shapely.make_valid(shapes.to_crs(crs).to_numpy()))
-    return shapely.force_2d(area)
+    return area_near(shapes.to_numpy(), CRS.from_user_input(frame.crs), crs, bounds)

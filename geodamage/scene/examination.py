@@ -10,14 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from geodamage.grid import Grid
 from geodamage.scene.acquisition import doubts, read_acquisition
 from geodamage.scene.image import Image, Shift
-from geodamage.scene.lattice import Lattice
 from geodamage.scene.options import SceneOptions
 from geodamage.scene.pair import image_oddities, oddities, require_two_images, short
 from geodamage.scene.registration import Registration, Sight, affine_field, measure
-from geodamage.scene.survey import Bools, Bytes, shares, spread, take
+from geodamage.scene.survey import Block, Ground, look, shares, spread
 from geodamage.scene.tiles import environment
 from geodamage.windows import Window
 
@@ -49,26 +47,6 @@ class Examination:
     remarks: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Ground:
-    """Where the blocks of a scene lie: its lattice, the grid laid on it and their overlap.
-
-    Attributes
-    ----------
-    lattice
-        All pixels.
-    origin
-        Where the grid begins on it.
-    grid, extent
-        Working grid of the scene, and its window on it.
-    """
-
-    lattice: Lattice
-    origin: Window
-    grid: Grid
-    extent: Window
-
-
 def examine(images: Sequence[Image], ground: Ground, options: SceneOptions) -> Examination:
     """Look at the images of a scene.
 
@@ -82,7 +60,7 @@ def examine(images: Sequence[Image], ground: Ground, options: SceneOptions) -> E
     names = tuple(short(image.first.name) for image in images)
     windows = spread(ground.extent)
     alike = options.post_sensor == "optical"
-    blocks = take(windows, lambda window: _read(images, ground, window))
+    blocks = look(images, ground, windows)
     roles = ("pre", "post") if len(images) > 1 else ("image",)
     facts: dict[str, Any] = {
         "looked_at": {
@@ -102,7 +80,7 @@ def examine(images: Sequence[Image], ground: Ground, options: SceneOptions) -> E
         found += oddities(blocks, both)
     else:
         found += image_oddities(blocks, "pre", names[0])
-    registration, shift = _registration(images, ground, windows, options, found)
+    registration, shift = _registration(images, ground, blocks, options, found)
     return Examination(found, facts | {"registration": registration}, shift, _remarks(registration))
 
 
@@ -120,15 +98,6 @@ def _remarks(registration: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _read(
-    images: Sequence[Image], ground: Ground, window: Window
-) -> tuple[Bytes, Bytes, Bools, Bools]:
-    place = window.shift(ground.origin.row, ground.origin.column)
-    pre = images[0].read(ground.lattice, place)
-    post = images[-1].read(ground.lattice, place) if len(images) > 1 else pre
-    return pre.values, post.values, pre.valid, post.valid
-
-
 def _acquisition(image: Image) -> Any:
     tile = image.first
     with environment(tile.name):
@@ -139,12 +108,13 @@ def _acquisition(image: Image) -> Any:
 def _registration(
     images: Sequence[Image],
     ground: Ground,
-    windows: Sequence[Window],
+    blocks: Sequence[Block],
     options: SceneOptions,
     found: list[str],
 ) -> tuple[dict[str, Any], Shift | None]:
     """Return what the sidecar says of the registration, and the shift that is to be applied."""
     facts: dict[str, Any] = {"asked": options.registration}
+    windows = [block.window for block in blocks]
     if options.registration == "off":
         return facts | {"verdict": "off"}, None
     if options.post_sensor != "optical":
@@ -153,7 +123,7 @@ def _registration(
     else:
         measured = measure(
             np.array([(window.row, window.column) for window in windows], np.float64),
-            _Sights(images, ground, windows),
+            _Sights(images[1], ground, blocks),
         )
     across, down = ground.grid.gsd
     facts |= {"blocks": measured.blocks, "blocks_agree": round(measured.agree, 3)}
@@ -196,19 +166,20 @@ def _directed(east: float, north: float) -> str:
 
 @dataclass
 class _Sights:
-    """Reads blocks as registration wants them: grey, the image after further on."""
+    """Gives blocks as registration wants them: grey, the image after further on."""
 
-    images: Sequence[Image]
+    post: Image
     ground: Ground
-    windows: Sequence[Window]
+    blocks: Sequence[Block]
 
     def __call__(self, number: int, away: tuple[int, int]) -> Sight | None:
-        origin = self.ground.origin
-        place = self.windows[number].shift(origin.row, origin.column)
-        pre = self.images[0].read(self.ground.lattice, place)
-        post = self.images[1].read(self.ground.lattice, place.shift(*away))
-        grey = [image.mean(0, dtype=np.float32) for image in (pre.values, post.values)]
-        return Sight(grey[0], grey[1], pre.valid & post.valid)
+        block, origin = self.blocks[number], self.ground.origin
+        post, valid = block.post, block.post_valid
+        if any(away):
+            place = block.window.shift(origin.row + away[0], origin.column + away[1])
+            post, valid = self.post.read(self.ground.lattice, place)
+        grey = [image.mean(0, dtype=np.float32) for image in (block.pre, post)]
+        return Sight(grey[0], grey[1], block.pre_valid & valid)
 
 
 def _field(measured: Registration, ground: Ground, windows: Sequence[Window]) -> tuple[Shift, bool]:

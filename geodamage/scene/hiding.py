@@ -46,8 +46,15 @@ class Hiding:
         """Pixels around a window that `mark` has to see."""
         return MARGIN + CELL if self._options.obscured == "on" else 0
 
-    def open(self, lattice: Lattice) -> None:
+    def open(self, lattice: Lattice, bounds: tuple[float, float, float, float]) -> None:
         """Open what the user calls unusable.
+
+        Parameters
+        ----------
+        lattice
+            Lattice of the scene.
+        bounds
+            Left, bottom, right, top of the scene in its CRS.
 
         Raises
         ------
@@ -58,7 +65,7 @@ class Hiding:
         paths = (options.pre_unusable, options.post_unusable)
         for flags, path in zip(self._dates, paths, strict=False):
             if path is not None:
-                unusable = open_unusable(path, lattice, options.unusable_band)
+                unusable = open_unusable(path, lattice, options.unusable_band, bounds)
                 self._unusable.append((*flags, unusable))
 
     def close(self) -> None:

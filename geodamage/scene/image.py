@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +11,9 @@ import shapely
 from pyproj import CRS, Transformer
 from shapely.geometry.base import BaseGeometry
 
-from geodamage.errors import SceneError
+from geodamage.errors import OptionError, SceneError
+from geodamage.grid import world_width
+from geodamage.scene.beside import require_unchanged
 from geodamage.scene.lattice import Lattice
 from geodamage.scene.scaling import Scaling, from_samples
 from geodamage.scene.sheets import (
@@ -22,6 +24,7 @@ from geodamage.scene.sheets import (
     nothing,
     pixel_coordinates,
 )
+from geodamage.scene.stretch import guess
 from geodamage.scene.tiles import Tile, open_tile
 from geodamage.scene.warp import (
     Bools,
@@ -33,7 +36,7 @@ from geodamage.scene.warp import (
     reduction,
     resample,
 )
-from geodamage.sources import Source, find, is_remote
+from geodamage.sources import Source, allow_open_files, find, is_remote
 from geodamage.windows import Window, round_up, split
 
 #: Source pixels in memory at once.
@@ -42,6 +45,9 @@ MOST_PIXELS = 8_000_000
 #: Parts that stand for an image without overviews, and pixels of it that are kept.
 SAMPLE_BLOCKS = 64
 SAMPLE_PIXELS = 4_000_000
+
+#: What else to give where a scale is of the other date, by role.
+OTHER_DATE = {"pre": ", and --post-scale for the image after"}
 
 #: How many times more parts are looked at where those show nothing.
 CLOSE = 4
@@ -88,6 +94,11 @@ class Image:
         """Close the files."""
         for tile in self.tiles:
             tile.dataset.close()
+
+    def require_unchanged(self) -> None:
+        """Raise `SceneReadError` if a file was written to since it was opened."""
+        for tile in self.tiles:
+            require_unchanged(tile.name, tile.seen)
 
     def outline(self, crs: CRS) -> BaseGeometry:
         """Return the union of the tiles' outlines in a CRS."""
@@ -206,7 +217,8 @@ def _path(
     crs, transform = sheet.grid.crs, sheet.grid.transform
     same = crs == lattice.crs
     transformer = None if same else Transformer.from_crs(lattice.crs, crs, always_xy=True)
-    turn = _middle(sheet) if crs.is_geographic else None
+    width = world_width(crs)
+    turn = None if width is None else _middle(sheet)
 
     def to_image(columns: Floats, rows: Floats) -> tuple[Floats, Floats]:
         x, y = lattice.x + lattice.pixel * columns, lattice.y - lattice.pixel * rows
@@ -215,8 +227,8 @@ def _path(
             x, y = x + east, y + north
         if transformer is not None:
             x, y = transformer.transform(x, y)
-        if turn is not None:  # an image across the antimeridian goes on beyond 180 degrees
-            x = turn + (x - turn + 180) % 360 - 180
+        if turn is not None and width is not None:  # an image may go on beyond 180 degrees
+            x = turn + (x - turn + width / 2) % width - width / 2
         across, down = pixel_coordinates(transform, x, y)
         return across / factors[1], down / factors[0]
 
@@ -261,6 +273,7 @@ def open_image(
     allow_remote: bool,
     option: str = "--bands",
     speckled: bool = False,
+    nodata: float | None = None,
 ) -> Image:
     """Open the files of an image.
 
@@ -275,13 +288,15 @@ def open_image(
     channels
         How many the model takes.
     scale
-        What becomes 0 and 255; None for percentiles.
+        What becomes 0 and 255; None for a guess, which `geodamage.scene.exposure` mends.
     allow_remote
         Whether URLs are let through.
     option
         Option by which the user gives the channels, for messages.
     speckled
         Whether it is of a radar; see `geodamage.scene.tiles.open_tile`.
+    nodata
+        Value of pixels without data, in place of the tag of the files; None for the tag.
 
     Raises
     ------
@@ -290,18 +305,39 @@ def open_image(
     """
     tiles: list[Tile] = []
     try:
-        for name in find(source, allow_remote=allow_remote):
+        names = find(source, allow_remote=allow_remote)
+        allow_open_files(len(names))
+        for name in names:
             tiles.append(open_tile(name, bands, channels, option=option, speckled=speckled))
             _check_alike(tiles[0], tiles[-1])
-        scaling, notes = _scaling(tiles, scale)
+            if nodata is not None:
+                tiles[-1] = _filled(role, tiles[-1], nodata)
+        if scale is not None and tiles[0].dtype == "uint8":
+            scale = _byte_scale(role, tiles[0], scale)
+        sample = _sample(tiles)
+        notes = _check_contrast(tiles, sample)
+        if nodata is not None and not sample.has_missing:
+            notes.append(
+                f"{_option(role, 'nodata')} {nodata:g}: no pixel of a sample of {_named(tiles)} "
+                "has that value; is it the right one?"
+            )
+        scaling = _scaling(tiles, sample, scale, speckled=speckled)
         gsd = math.prod(tiles[0].grid.gsd) ** 0.5
         if not math.isfinite(gsd) or gsd <= 0:
             raise SceneError(f"{tiles[0].name}: lies off the Earth; its CRS or transform is wrong")
+        notes = [*_few([note for tile in tiles for note in tile.notes]), *notes]
         return Image(role, tuple(lay_out(tiles)), scaling, gsd, tuple(notes))
     except BaseException:
         for tile in tiles:
             tile.dataset.close()
         raise
+
+
+def _few(notes: list[str], most: int = 3) -> list[str]:
+    """Return the first of many notes, and how many there are."""
+    if len(notes) <= most:
+        return notes
+    return [*notes[:most], f"{len(notes) - most:,} more of the tiles are odd in these ways"]
 
 
 def _check_alike(first: Tile, other: Tile) -> None:
@@ -325,12 +361,15 @@ class Sample(NamedTuple):
         Smallest and largest value of each channel before thinning; None without a valid pixel.
     is_whole
         Whether nothing of the image was left out.
+    has_missing
+        Whether a pixel without data was seen.
     """
 
     pixels: npt.NDArray[Any]
     low: npt.NDArray[Any] | None
     high: npt.NDArray[Any] | None
     is_whole: bool
+    has_missing: bool
 
     @property
     def flat(self) -> Bools:
@@ -340,28 +379,73 @@ class Sample(NamedTuple):
         return np.asarray(self.low == self.high)
 
 
-def _scaling(
-    tiles: Sequence[Tile], scale: tuple[float, float] | None
-) -> tuple[Scaling | None, list[str]]:
-    """Return how an image becomes 8 bits, and what is odd about its pixels."""
-    is_scaled, is_far = tiles[0].dtype != "uint8", is_remote(tiles[0].name)
-    sample = sample_tiles(tiles, SAMPLE_BLOCKS, overviews=is_scaled or is_far)
+def _filled(role: str, tile: Tile, value: float) -> Tile:
+    """Return a tile whose pixels of a value have no data."""
+    is_whole = tile.dtype.startswith("uint")
+    if is_whole and not (value % 1 == 0 and 0 <= value <= np.iinfo(tile.dtype).max):
+        raise OptionError(
+            f"{_option(role, 'nodata')} {value:g}: {tile.name} holds {tile.dtype}, and no pixel of "
+            "it can have that value; give the value that its fill has"
+        )
+    return replace(tile, nodata=(value,) * len(tile.channels.indexes))
+
+
+def _option(role: str, name: str) -> str:
+    """Return the option of an image alone."""
+    return f"--post-{name}" if role == "post" else f"--{name}"
+
+
+def _byte_scale(role: str, tile: Tile, scale: tuple[float, float]) -> tuple[float, float] | None:
+    """Return what becomes 0 and 255 in an image of 8 bits; None where nothing changes."""
+    low, high = scale
+    if low < 0 or high > 255:
+        option = _option(role, "scale")
+        raise OptionError(
+            f"{option} {low:g},{high:g}: {tile.name} has 8 bits, values 0 to 255; give "
+            f"{option} 0,255 to take it as it is" + OTHER_DATE.get(role, "")
+        )
+    return None if scale == (0, 255) else scale
+
+
+def _sample(tiles: list[Tile]) -> Sample:
+    """Look at an image; tiles whose nodata fits no pixel are marked, in place."""
+    sample = _looked_at(tiles)
+    if not sample.has_missing and any(tiles[0].nodata or ()):  # black is fill, where 0 is not
+        tiles[:] = [replace(tile, is_idle=True) for tile in tiles]
+        sample = _looked_at(tiles)
+        return sample._replace(has_missing=False)
+    return sample
+
+
+def _looked_at(tiles: Sequence[Tile]) -> Sample:
+    is_far = is_remote(tiles[0].name)
+    sample = sample_tiles(tiles, SAMPLE_BLOCKS, overviews=is_far)
     if sample.flat.any() and not (sample.is_whole or is_far):  # an odd image is looked at closely
         close = sample_tiles(tiles, CLOSE * SAMPLE_BLOCKS, overviews=False)
         if close.is_whole or close.flat.sum() < sample.flat.sum():
             sample = close
-    notes = _check_contrast(tiles, sample)
-    if not is_scaled:
-        return None, notes
+    return sample
+
+
+def _scaling(
+    tiles: Sequence[Tile],
+    sample: Sample,
+    scale: tuple[float, float] | None,
+    *,
+    speckled: bool,
+) -> Scaling | None:
+    """Return how an image becomes 8 bits."""
     if scale is not None:
         channels = len(tiles[0].channels.indexes)
-        return Scaling((scale[0],) * channels, (scale[1],) * channels), notes
+        return Scaling((scale[0],) * channels, (scale[1],) * channels)
+    if tiles[0].dtype == "uint8":
+        return None
     if not sample.pixels.shape[1]:
         raise SceneError(
             f"{_named(tiles)}: nothing to scale {tiles[0].dtype} by was found in a sample of it; "
             "give --scale MIN,MAX"
         )
-    return from_samples([sample.pixels]), notes
+    return from_samples([sample.pixels]) if speckled else guess(sample.pixels)
 
 
 def sample_tiles(tiles: Sequence[Tile], count: int, *, overviews: bool) -> Sample:
@@ -369,7 +453,7 @@ def sample_tiles(tiles: Sequence[Tile], count: int, *, overviews: bool) -> Sampl
     spread = np.unique(np.linspace(0, len(tiles) - 1, min(len(tiles), count)).round())
     chosen = [tiles[int(index)] for index in spread]
     each = -(-count // len(chosen))
-    is_whole = len(chosen) == len(tiles)
+    is_whole, has_missing = len(chosen) == len(tiles), False
     found, ends = [np.zeros((len(tiles[0].channels.indexes), 0), tiles[0].dtype)], []
     for tile in chosen:
         most = SAMPLE_PIXELS // len(chosen)
@@ -379,12 +463,13 @@ def sample_tiles(tiles: Sequence[Tile], count: int, *, overviews: bool) -> Sampl
         parts = [overview] if overview else map(tile.read, windows)
         for pixels, valid in parts:
             kept = pixels[:, valid]
+            has_missing |= kept.shape[1] < valid.size
             if kept.size:
                 ends += [kept.min(axis=1), kept.max(axis=1)]
                 step = -(-kept.shape[1] // max(most // max(len(windows), 1), 1))
                 found.append(kept[:, ::step].copy())
     low, high = (np.min(ends, axis=0), np.max(ends, axis=0)) if ends else (None, None)
-    return Sample(np.concatenate(found, axis=1), low, high, is_whole)
+    return Sample(np.concatenate(found, axis=1), low, high, is_whole, has_missing)
 
 
 def _named(tiles: Sequence[Tile]) -> str:

@@ -12,9 +12,9 @@ from geodamage.windows import Window
 #: Ground metres differ from those of a projection by up to this much, and no rule minds.
 SLACK = 1.01
 
-#: Pixels up to so many times a model's own are kept; coarser ones are drawn out to its own.
+#: Pixels up to so many times a model's own are kept; coarser ones are upsampled to its own.
 #: Source: training/EXPERIMENTS.md: of both bundled models, made at 0.47 m, xBD at 0.8 m is graded
-#: worse as it is than drawn out, and at 0.6 m it is not.
+#: worse as it is than upsampled, and at 0.6 m it is not.
 KEPT = 1.3
 
 # What is between two lattices of one image may be this part of a pixel.

@@ -27,8 +27,8 @@ FILL_LONG, FILL_WIDE = 12, 2
 #: Pixels around a window that must be read for its cells to be right.
 MARGIN = CELL * (FAR + SQUARE + 1)
 
-#: Rows of cells that are worked on at once.
-_CHUNK = 16
+#: Rows of cells, and cells, that are worked on at once.
+_CHUNK, _CELLS = 16, 2048
 
 #: Features of a date of its own, and of both together.
 OWN, SHARED = 10, 2
@@ -66,11 +66,20 @@ class Classifier:
         features
             float32 (cells, features).
         """
-        values = np.clip((features - self.mean) / self.scale, -6, 6)
+        found = np.empty(len(features), np.float32)
+        for first in range(0, len(features), _CELLS):  # few at a time: they stay in the cache
+            found[first : first + _CELLS] = self._asked(features[first : first + _CELLS])
+        return found
+
+    def _asked(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        values = features - self.mean
+        values /= self.scale
+        np.clip(values, -6, 6, out=values)
         for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            values = values @ weight + bias
+            values = values @ weight
+            values += bias
             if number + 1 < len(self.weights):
-                values = np.maximum(values, 0)
+                np.maximum(values, 0, out=values)
         return np.asarray(1 / (1 + np.exp(-np.clip(values[:, 0], -30, 30))), np.float32)
 
 
@@ -236,14 +245,21 @@ def hidden(
         seen = whole[0] & whole[1] & ~dates[0].constant & ~dates[1].constant
         for result, features in zip(found, features_of(dates, seen), strict=True):
             obscured = _classified(features, seen, classifier or bundled())
-            size = result.shape[::-1]
-            drawn = cv2.resize(obscured.view(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-            result |= drawn > 0
+            if obscured.any():
+                result |= _spread(obscured.view(np.uint8), result.shape)
     return [result & ~absent for result, absent in zip(found, missing, strict=True)]
+
+
+def _spread(cells: Bytes, shape: tuple[int, ...]) -> Bools:
+    """Return the pixels of cells that are not 0."""
+    drawn = cv2.resize(cells, shape[::-1], interpolation=cv2.INTER_NEAREST)
+    return np.asarray(drawn > 0)
 
 
 def _any(mask: Bools) -> Bools:
     rows, columns = mask.shape
+    if not mask.any():
+        return np.zeros((rows // CELL, columns // CELL), bool)
     return np.asarray(mask.reshape(rows // CELL, CELL, columns // CELL, CELL).any((1, 3)))
 
 
@@ -271,12 +287,10 @@ def _fill(image: Bytes, cells: Cells, whole: Bools) -> Bools:
         core |= _opened(constant, shape)
     if not core.any():
         return result
-    near = cv2.dilate(core, np.ones((3, 3), np.uint8)) > 0
-    for row, column in zip(*np.nonzero(near), strict=True):
+    result |= _spread(core, result.shape)
+    beside = (cv2.dilate(core, np.ones((3, 3), np.uint8)) > 0) & (core == 0)
+    for row, column in zip(*np.nonzero(beside), strict=True):
         box = slice(row * CELL, (row + 1) * CELL), slice(column * CELL, (column + 1) * CELL)
-        if core[row, column]:
-            result[box] = True
-            continue
         around = slice(max(row - 1, 0), row + 2), slice(max(column - 1, 0), column + 2)
         values = cells.means[:, *around][:, core[around] > 0]
         same = image[:, *box, None] == values[:, None, None, :]

@@ -25,8 +25,8 @@ class SceneOptions:
     pre_channels, post_channels
         How many channels the model takes.
     scale
-        What becomes 0 and 255 in images of more than 8 bits; None for percentiles of each. Of two
-        sensors it is that of the pre image.
+        What becomes 0 and 255; None takes 8 bits as they are, and stretches what has more as their
+        common ground asks for. Of two sensors it is that of the pre image.
     post_scale
         The same of the post image, where it is another.
     post_sensor
@@ -35,6 +35,11 @@ class SceneOptions:
         Vector file of the area to report on.
     allow_remote
         Whether URLs are read.
+    nodata
+        Value of pixels without data, in place of the tag of the file; None for the tag. Of two
+        sensors it is that of the pre image.
+    post_nodata
+        The same of the post image, where it is another.
     snap
         The grid begins at a multiple of this many pixels.
     maps
@@ -72,6 +77,8 @@ class SceneOptions:
     post_unusable: Path | None = None
     unusable_band: int = 1
     seen_share: float = 0.5
+    nodata: float | None = None
+    post_nodata: float | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -88,6 +95,12 @@ class SceneOptions:
         """What becomes 0 and 255 in the pre and in the post image."""
         shared = self.scale if self.post_sensor == "optical" else None
         return self.scale, shared if self.post_scale is None else self.post_scale
+
+    @property
+    def fills(self) -> tuple[float | None, float | None]:
+        """Value of pixels without data in the pre and in the post image."""
+        shared = self.nodata if self.post_sensor == "optical" else None
+        return self.nodata, shared if self.post_nodata is None else self.post_nodata
 
 
 def choose_bands(

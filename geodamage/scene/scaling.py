@@ -1,4 +1,4 @@
-"""Scaling of 16-bit and float imagery to 8 bits."""
+"""Scaling of imagery to 8 bits, where it has more or the user says so."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,10 +22,14 @@ class Scaling:
     ----------
     low, high
         One number per channel, in units of the image; each `low` below its `high`.
+    source
+        Where they are from: `option`, `8 bits` (the image holds no more, in a wider type), or
+        `guess`.
     """
 
     low: tuple[float, ...]
     high: tuple[float, ...]
+    source: str = "option"
 
     def apply(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         """Scale pixels to 8 bits.
@@ -33,7 +37,7 @@ class Scaling:
         Parameters
         ----------
         pixels
-            uint16, float32 or float64 (channels, rows, columns); finite.
+            uint8, uint16, float32 or float64 (channels, rows, columns); finite.
 
         Returns
         -------
@@ -41,16 +45,21 @@ class Scaling:
         """
         result = np.empty(pixels.shape, np.uint8)
         for source, target, low, high in zip(pixels, result, self.low, self.high, strict=True):
-            if source.dtype == np.uint16:
-                table = _to_bytes(np.arange(65536, dtype=np.float64), low, high)
+            if source.dtype.kind == "u":
+                table = _to_bytes(np.arange(np.iinfo(source.dtype).max + 1.0), low, high)
                 np.take(table, source, out=target)
             else:
                 target[:] = _to_bytes(source, low, high)
         return result
 
-    def facts(self) -> dict[str, list[float]]:
+    def undo(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Return what 8-bit values were before, (channels, pixels)."""
+        low, high = (np.array(ends)[:, None] for ends in (self.low, self.high))
+        return np.asarray(low + values * ((high - low) / 255))
+
+    def facts(self) -> dict[str, Any]:
         """Return the scaling for a sidecar."""
-        return {"minimum": list(self.low), "maximum": list(self.high)}
+        return {"minimum": list(self.low), "maximum": list(self.high), "from": self.source}
 
 
 def _to_bytes(values: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.uint8]:
@@ -77,4 +86,4 @@ def from_samples(samples: Sequence[npt.NDArray[Any]]) -> Scaling:
     low = ends[0].astype(np.float64)
     high = np.where(ends[1] > low, ends[1], pixels.max(axis=1)).astype(np.float64)
     high = np.where(high > low, high, low + 1)
-    return Scaling(tuple(low.tolist()), tuple(high.tolist()))
+    return Scaling(tuple(low.tolist()), tuple(high.tolist()), "guess")

@@ -24,17 +24,26 @@ from pyproj import CRS, Transformer
 from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 
-from geodamage.errors import GeodamageWarning, GsdWarning, SceneError, SceneWarning
+from geodamage.datums import datum_doubt
+from geodamage.errors import (
+    GeodamageWarning,
+    GsdWarning,
+    SceneError,
+    SceneWarning,
+    without_secrets,
+)
 from geodamage.grid import Grid, GsdRange, ground_area
 from geodamage.scene.aoi import read_aoi
-from geodamage.scene.examination import Examination, Ground, examine
+from geodamage.scene.examination import Examination, examine
+from geodamage.scene.exposure import exposed, remarks
 from geodamage.scene.hiding import Hiding
 from geodamage.scene.image import Image, Shift, crs_name, open_image
-from geodamage.scene.lattice import SLACK, working_lattice
+from geodamage.scene.lattice import SLACK, coarsest_kept, working_lattice
 from geodamage.scene.options import SceneOptions, check_sensors, scene_options
 from geodamage.scene.pair import require_two_files
 from geodamage.scene.pixels import MISSING_POST, MISSING_PRE, OUTSIDE, OUTSIDE_AOI, Pixels
 from geodamage.scene.probability_maps import ProbabilityMap, open_map
+from geodamage.scene.survey import Ground
 from geodamage.sources import Source
 from geodamage.windows import Window, mirror, round_down, round_up
 
@@ -44,8 +53,9 @@ if TYPE_CHECKING:
 #: How many times coarser than the model's coarsest an image may be.
 COARSEST = 1.5
 
-#: Ratio of the two images' GSD above which there is a warning, and above which they are refused.
-RATIO_ODD, RATIO_REFUSED = 1.5, 4.0
+#: Ratio of the two images' GSD above which there is a warning, and above which they are refused:
+#: once what is finer than the pixels worked on is averaged, and as they are.
+RATIO_ODD, RATIO_REFUSED, RATIO_AVERAGED = 1.5, 4.0, 32.0
 
 #: Shortest side of an overlap, and largest region, in pixels.
 SHORTEST_SIDE = 8
@@ -88,7 +98,7 @@ class Scene:
         options: SceneOptions = SceneOptions(),
         maps: Sequence[ProbabilityMap] = (),
     ) -> None:
-        self._images = (pre,) if post is None else (pre, post)
+        self._images: tuple[Image, ...] = (pre,) if post is None else (pre, post)
         self._maps = tuple(maps)
         self._reading = threading.Lock()  # GDAL crashes where a file is closed under a reader
         self._is_closed = False
@@ -105,6 +115,10 @@ class Scene:
         self.pre_outline = pre.outline(self._lattice.crs)
         self.post_outline = last.outline(self._lattice.crs)
         self._place(options.snap)
+        for image in self._images:
+            bounds = self.grid.window_bounds(self.extent)
+            doubt = datum_doubt(image.first.name, image.first.grid.crs, self.grid.crs, bounds)
+            self._notes += [] if doubt is None else [(doubt, SceneWarning)]
         self.aoi = None
         self._aoi_path = options.aoi
         self.region = self.extent
@@ -174,10 +188,12 @@ class Scene:
             raise TypeError("Scene.open: give model=, which says what the images must be, or gsd=")
         with ExitStack() as opened:
             images: list[Image] = []
-            for role, source, bands, channels, scale in (
-                ("pre", pre, options.pre_bands, options.pre_channels, options.scales[0]),
-                ("post", post, options.post_bands, options.post_channels, options.scales[1]),
-            ):
+            kinds = (
+                ("pre", pre, options.pre_bands, options.pre_channels),
+                ("post", post, options.post_bands, options.post_channels),
+            )
+            values = zip(options.scales, options.fills, strict=True)
+            for (role, source, bands, channels), (scale, nodata) in zip(kinds, values, strict=True):
                 if source is None:
                     continue
                 image = open_image(
@@ -186,6 +202,7 @@ class Scene:
                     bands=bands,
                     channels=channels,
                     scale=scale,
+                    nodata=nodata,
                     allow_remote=options.allow_remote,
                     option=options.bands_option if role == "post" else "--bands",
                     speckled=role == "post" and options.post_sensor == "sar",
@@ -200,8 +217,9 @@ class Scene:
             if second is not None and examined:
                 require_two_files(*([tile.name for tile in image.tiles] for image in images))
             scene = cls(first, second, gsd=gsd, options=options, maps=maps)
-            scene._hiding.open(scene._lattice)
+            scene._hiding.open(scene._lattice, scene.grid.window_bounds(scene.extent))
             opened.callback(scene._hiding.close)
+            scene._images = exposed(scene._images, scene._ground, options)
             if examined:
                 scene._examine(options)
             for text, category in scene._notes:
@@ -217,12 +235,13 @@ class Scene:
     @property
     def warnings(self) -> list[str]:
         """What a user should know of the pair."""
-        return [text for text, _ in self._notes]
+        return [without_secrets(text) for text, _ in self._notes]
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What is worth a line, and is no doubt: how the images lie to each other."""
-        return self._examined.remarks
+        """What is worth a line, and is no doubt: how the images lie, and are stretched."""
+        found = (*self._examined.remarks, *remarks(self._images))
+        return tuple(map(without_secrets, found))
 
     def __enter__(self) -> Self:
         return self
@@ -239,8 +258,11 @@ class Scene:
         """Close the files, when a read in progress is done; what was read stays."""
         with self._reading:
             self._is_closed = True
-            for opened in (*self._images, *self._maps, self._hiding):
-                opened.close()
+            for image in self._images:
+                image.close()
+            for saved in self._maps:
+                saved.close()
+            self._hiding.close()
 
     def read(self, window: Window) -> Pixels:
         """Read a window of the grid; it may reach beyond the images, and is mirrored there.
@@ -352,10 +374,18 @@ class Scene:
             **self._examined.facts,
         }
 
+    def require_unchanged(self) -> None:
+        """Raise `SceneReadError` if an image was written to since it was opened."""
+        for image in self._images:
+            image.require_unchanged()
+
+    @property
+    def _ground(self) -> Ground:
+        return Ground(self._lattice, self._origin, self.grid, self.extent)
+
     def _examine(self, options: SceneOptions) -> None:
         """Look at blocks of the images, and note what is doubtful."""
-        ground = Ground(self._lattice, self._origin, self.grid, self.extent)
-        self._examined = examine(self._images, ground, options)
+        self._examined = examine(self._images, self._ground, options)
         self._notes += [(text, SceneWarning) for text in self._examined.doubts]
         self.post_shift = self._examined.shift
 
@@ -376,15 +406,21 @@ class Scene:
                 )
                 self._notes.append((text, GsdWarning))
         if len(self._images) > 1:
-            self._check_ratio(*self._images)
+            self._check_ratio(*self._images, gsd)
 
-    def _check_ratio(self, pre: Image, post: Image) -> None:
+    def _check_ratio(self, pre: Image, post: Image, gsd: GsdRange) -> None:
+        # What is finer than the pixels that are worked on is averaged anyway.
+        is_kept = gsd.minimum / SLACK <= pre.gsd <= coarsest_kept(gsd) * SLACK
+        worked_on = pre.gsd if is_kept else gsd.native
+        first, second = max(pre.gsd, worked_on), max(post.gsd, worked_on)
         ratio = max(pre.gsd / post.gsd, post.gsd / pre.gsd)
         both = f"pre has {pre.gsd:.3g} m per pixel and post {post.gsd:.3g} m"
-        if ratio > RATIO_REFUSED * SLACK:
-            raise SceneError(
-                f"{both}, more than {RATIO_REFUSED:g} times apart; use images that are more alike"
-            )
+        averaged = max(first / second, second / first)
+        for found, most in ((averaged, RATIO_REFUSED), (ratio, RATIO_AVERAGED)):
+            if found > most * SLACK:
+                raise SceneError(
+                    f"{both}, more than {most:g} times apart; use images that are more alike"
+                )
         if ratio > RATIO_ODD * SLACK:
             self._notes.append((f"{both}; the finer image loses detail", SceneWarning))
 
@@ -413,8 +449,9 @@ class Scene:
 
     def _narrow(self, path: Path) -> None:
         """Limit what is reported to an area of interest."""
-        self.aoi = read_aoi(path, self.grid.crs)
-        part = shapely.intersection(self.aoi, shapely.box(*self.grid.window_bounds(self.extent)))
+        bounds = self.grid.window_bounds(self.extent)
+        self.aoi = read_aoi(path, self.grid.crs, bounds)
+        part = shapely.intersection(self.aoi, shapely.box(*bounds))
         covered = Window(0, 0, 0, 0) if part.is_empty else self._lattice.covered(part.bounds)
         self.region = covered.shift(-self._origin.row, -self._origin.column) & self.extent
         if not self.region.size:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from affine import Affine
 
-from geodamage.grid import Grid
+from geodamage.grid import Grid, world_width
 from geodamage.scene.scaling import Scaling
 from geodamage.scene.tiles import Tile
 from geodamage.scene.warp import Bools, Bytes, Floats
@@ -59,12 +59,21 @@ class Sheet:
         rows, columns = grid.shape
         x, y = grid.xy(np.array([0, columns, 0, columns]), np.array([0, 0, rows, rows]))
         across, down = pixel_coordinates(self.grid.transform, x, y)
+        across = across + self._turn(float(across[0]))
         column, row = round(across[0]), round(down[0])
         off_across = across - column - [0, columns, 0, columns]
         off_down = down - row - [0, 0, rows, rows]
         if max(np.abs(off_across).max(), np.abs(off_down).max()) > 0.01:
             return None
         return Window(row, column, rows, columns)
+
+    def _turn(self, column: float) -> float:
+        """Return columns around the Earth that bring a tile next to the first one."""
+        width = world_width(self.grid.crs) if self.tiles else None
+        if width is None:
+            return 0.0
+        around = width / abs(self.grid.transform.a)
+        return float(round((self.tiles[0][1].column - column) / around) * around)
 
     def read(self, window: Window, scaling: Scaling | None) -> MaskedPixels:
         """Read a window of the lattice; pixels outside all tiles are not valid."""

@@ -5,11 +5,15 @@ area of interest.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from geodamage.grid import Grid
+from geodamage.scene.image import Image
+from geodamage.scene.lattice import Lattice
 from geodamage.windows import Window, round_down
 
 #: Rows and columns of a block, working pixels.
@@ -21,6 +25,26 @@ STEP = 64
 
 Bools = npt.NDArray[np.bool_]
 Bytes = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Where the blocks of a scene lie: its lattice, the grid laid on it and their overlap.
+
+    Attributes
+    ----------
+    lattice
+        All pixels.
+    origin
+        Where the grid begins on it.
+    grid, extent
+        Working grid of the scene, and its window on it.
+    """
+
+    lattice: Lattice
+    origin: Window
+    grid: Grid
+    extent: Window
 
 
 class Block(NamedTuple):
@@ -81,6 +105,24 @@ def take(
         Returns the fields of a `Block` after its window.
     """
     return [Block(window, *read(window)) for window in windows]
+
+
+def look(images: Sequence[Image], ground: Ground, windows: Sequence[Window]) -> list[Block]:
+    """Read some windows of the images of a scene.
+
+    Raises
+    ------
+    SceneReadError
+        If a file is damaged there.
+    """
+
+    def read(window: Window) -> tuple[Bytes, Bytes, Bools, Bools]:
+        place = window.shift(ground.origin.row, ground.origin.column)
+        pre = images[0].read(ground.lattice, place)
+        post = images[-1].read(ground.lattice, place) if len(images) > 1 else pre
+        return pre.values, post.values, pre.valid, post.valid
+
+    return take(windows, read)
 
 
 def shares(blocks: Sequence[Block], role: str) -> dict[str, float]:

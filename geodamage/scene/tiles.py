@@ -4,14 +4,13 @@ GDAL is given one driver: a file that is no GeoTIFF, whatever its name, is refus
 everything that would make GDAL open another file.
 """
 
-import math
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,16 +20,19 @@ import rasterio.windows
 from affine import Affine
 from pyproj import CRS
 from pyproj.exceptions import CRSError
-from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.enums import MaskFlags
 from rasterio.errors import CRSError as RasterioCRSError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 
-from geodamage.errors import OptionError, SceneError, SceneReadError, one_line
+from geodamage.errors import SceneError, SceneReadError, one_line
 from geodamage.grid import Grid
+from geodamage.scene.beside import contradictions, file_print, hint_of, notes_beside, where_crs
+from geodamage.scene.beside import require_plain_siblings as require_plain
+from geodamage.scene.channels import Channels, choose_channels, without_false_alpha
 from geodamage.scene.jpeg import JpegBlocks, decoder, gdal_decodes_alike, is_ycbcr_jpeg
 from geodamage.scene.scaling import SCALED_TYPES
 from geodamage.sources import is_remote
-from geodamage.windows import Window
+from geodamage.windows import Window, spread_over
 
 #: GDAL keeps at most this many bytes of blocks; its own default is a share of the memory.
 CACHE_BYTES = 128 * 2**20
@@ -76,87 +78,6 @@ def environment(name: str) -> rasterio.Env:
     return rasterio.Env(**_REMOTE, **patience)
 
 
-class Channels(NamedTuple):
-    """Which channels of a file are used.
-
-    Attributes
-    ----------
-    indexes
-        1-based numbers of the channels, in the model's order.
-    alpha
-        1-based number of the channel that says where pixels are valid, or None.
-    """
-
-    indexes: tuple[int, ...]
-    alpha: int | None
-
-
-def choose_channels(
-    name: str,
-    tags: Sequence[ColorInterp],
-    asked: tuple[int, ...] | None,
-    wanted: int,
-    *,
-    option: str = "--bands",
-) -> Channels:
-    """Choose the channels of a file.
-
-    Parameters
-    ----------
-    name
-        The file, for messages.
-    tags
-        What the file says of each of its channels.
-    asked
-        1-based numbers that the user gave, or None.
-    wanted
-        How many the model takes.
-    option
-        Option by which the user gives them, for messages.
-
-    Raises
-    ------
-    OptionError
-        If the user's numbers do not fit the file or the model.
-    SceneError
-        If it takes the user to say which channels to use.
-    """
-    count = len(tags)
-    alpha = tags.index(ColorInterp.alpha) + 1 if ColorInterp.alpha in tags else None
-    if asked is not None:
-        return Channels(
-            _asked_channels(name, count, asked, wanted, option), None if alpha in asked else alpha
-        )
-    rest = [index for index in range(1, count + 1) if index != alpha]
-    if ColorInterp.palette in tags:
-        raise SceneError(f"{name}: colours by palette; convert it with gdal_translate -expand rgb")
-    if len(rest) != wanted:
-        example = ",".join(str(min(i, count)) for i in range(1, wanted + 1))
-        raise SceneError(
-            f"{name}: {count} channel(s){' with alpha' if alpha else ''}, and the model takes "
-            f"{wanted}; say which with {option}, for example {option} {example}"
-        )
-    rgb = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
-    found = [tags[index - 1] for index in rest]
-    if set(found) == set(rgb) and tuple(found) != rgb:
-        order = ",".join(str(rest[found.index(colour)]) for colour in rgb)
-        raise SceneError(
-            f"{name}: channels are {', '.join(c.name for c in found)}; give {option} {order}"
-        )
-    return Channels(tuple(rest), alpha)
-
-
-def _asked_channels(
-    name: str, count: int, asked: tuple[int, ...], wanted: int, option: str
-) -> tuple[int, ...]:
-    text = ",".join(map(str, asked))
-    if len(asked) != wanted:
-        raise OptionError(f"{option} {text}: {len(asked)} channel(s), and the model takes {wanted}")
-    if not all(1 <= index <= count for index in asked):
-        raise OptionError(f"{option} {text}: {name} has channels 1 to {count}")
-    return asked
-
-
 @dataclass(frozen=True, slots=True)
 class Tile:
     """One open GeoTIFF: an image, or a tile of it.
@@ -181,6 +102,14 @@ class Tile:
         What a sidecar says of the file: path, shape, size, time, files beside it that count.
     jpeg
         Its blocks, where OpenCV decodes them; else None.
+    mask_channels
+        Channels whose masks say where it is valid; one where the mask is that of all.
+    notes
+        What is odd about it, and about what stands beside it.
+    seen
+        What tells whether the file has changed; None of a remote one.
+    is_idle
+        Whether `nodata` seems to fit no pixel, so that black around an image has no data, too.
     """
 
     name: str
@@ -192,6 +121,10 @@ class Tile:
     dtype: str
     facts: dict[str, Any]
     jpeg: JpegBlocks | None = None
+    mask_channels: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+    seen: tuple[int, int, str] | None = None
+    is_idle: bool = False
 
     @property
     def window(self) -> Window:
@@ -200,8 +133,9 @@ class Tile:
 
     @property
     def is_untagged(self) -> bool:
-        """Whether the file says nothing of where its pixels are valid."""
-        return not self.masked and self.nodata is None and self.channels.alpha is None
+        """Whether nothing tells where the pixels of the file are valid."""
+        says_nothing = self.nodata is None or self.is_idle
+        return says_nothing and not self.masked and self.channels.alpha is None
 
     def read(self, window: Window) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
         """Read pixels as they are in the file.
@@ -246,8 +180,10 @@ class Tile:
                 self.jpeg.replace(pixels, planes, window)
             mask = None
             if self.masked:
-                mask = self.dataset.read_masks(indexes[0], window=box, out_shape=size)
-        valid = np.ones(size, bool) if mask is None else mask != 0
+                each = (len(self.mask_channels), *size)
+                masks = self.dataset.read_masks(self.mask_channels, window=box, out_shape=each)
+                mask = masks.all(axis=0)
+        valid = np.ones(size, bool) if mask is None else mask
         if alpha is not None:
             valid &= pixels[planes.index(alpha)] != 0
         if planes != list(indexes):
@@ -303,7 +239,7 @@ class Tile:
         """
         (rows, columns), (height, width) = self.window.shape, self._part()
         down, across = -(-rows // height), -(-columns // width)
-        chosen = _spread(down, across, count)
+        chosen = spread_over(down, across, count)
         windows = [
             Window(row * height, column * width, height, width) & self.window
             for row, column in chosen
@@ -335,17 +271,6 @@ class Tile:
             for column in range(window.column // width, -(-window.right // width))
             for index in {*indexes, *([] if alpha is None else [alpha])}
         )
-
-
-def _spread(rows: int, columns: int, count: int) -> list[tuple[int, int]]:
-    """Return at most `count` cells of rows x columns, evenly spread: all where there are few."""
-    if rows * columns <= count:
-        return [(row, column) for row in range(rows) for column in range(columns)]
-    golden = (math.sqrt(5) - 1) / 2  # a Fibonacci lattice: even in both directions
-    steps = np.arange(count) + 0.5
-    down, across = steps / count * rows, steps * golden % 1 * columns
-    cells = zip(down.astype(int).tolist(), across.astype(int).tolist(), strict=True)
-    return sorted(set(cells))
 
 
 def _collar(pixels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
@@ -390,6 +315,7 @@ def open_tile(
     OptionError
         If the user's channels do not fit it.
     """
+    require_plain(name)
     with environment(name), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
@@ -397,11 +323,12 @@ def open_tile(
         except (RasterioError, RasterioCRSError) as error:
             where = "out of reach, " if is_remote(name) else ""
             raise SceneReadError(
-                f"{name}: {where}not a GeoTIFF, or damaged ({_reason(error)})"
+                f"{name}: {where}not a GeoTIFF, or damaged ({_reason(error)}){hint_of(name, error)}"
             ) from error
         try:
             channels = choose_channels(name, dataset.colorinterp, asked, wanted, option=option)
-            tile = _checked_tile(name, dataset, channels)
+            channels, odd = without_false_alpha(name, dataset, channels, asked)
+            tile = _checked_tile(name, dataset, channels, tuple(odd))
             if speckled and tile.dtype == "uint8" and tile.nodata and not any(tile.nodata):
                 tile = replace(tile, nodata=None)
             return tile
@@ -410,7 +337,7 @@ def open_tile(
             raise
 
 
-def _checked_tile(name: str, dataset: Any, channels: Channels) -> Tile:
+def _checked_tile(name: str, dataset: Any, channels: Channels, odd: tuple[str, ...]) -> Tile:
     _check_structure(name, dataset)
     grid = Grid(_checked_crs(name, dataset), _checked_transform(name, dataset), dataset.shape)
     _check_dtype(name, {dataset.dtypes[index - 1] for index in channels.indexes})
@@ -419,11 +346,18 @@ def _checked_tile(name: str, dataset: Any, channels: Channels) -> Tile:
     if any(value is not None for value in values):
         nodata = tuple(np.nan if value is None else float(value) for value in values)
     flags = dataset.mask_flag_enums[channels.indexes[0] - 1]
-    masked = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
+    is_shared = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
+    masked = is_shared or not flags  # no flag at all is a mask for each channel
+    mask_channels = channels.indexes[:1] if is_shared else tuple(dict.fromkeys(channels.indexes))
     dtype = str(dataset.dtypes[channels.indexes[0] - 1])
     facts = _facts(name, dataset)
     jpeg = JpegBlocks(name, dataset) if "jpeg" in facts and not gdal_decodes_alike() else None
-    return Tile(name, dataset, grid, channels, nodata, masked, dtype, facts, jpeg)
+    odd += notes_beside(name, nodata is not None)
+    odd += contradictions(name, masked, nodata is not None, channels.alpha)
+    seen = file_print(name)
+    return Tile(
+        name, dataset, grid, channels, nodata, masked, dtype, facts, jpeg, mask_channels, odd, seen
+    )
 
 
 def _facts(name: str, dataset: Any) -> dict[str, Any]:
@@ -466,7 +400,7 @@ def _checked_crs(name: str, dataset: Any) -> CRS:
         if gcps or rpcs:
             what = "ground control points" if gcps else "RPCs"
             raise SceneError(f"{name}: placed by {what} only; warp it first with gdalwarp")
-        raise SceneError(f"{name}: has no CRS; {hint}")
+        raise SceneError(f"{name}: has no CRS; {where_crs(name) or hint}")
     if crs.type_name == "Engineering CRS":  # what GDAL makes of a code that is not in PROJ
         raise SceneError(
             f"{name}: PROJ does not know its CRS, {crs.name!r}: an unknown EPSG code, or local "

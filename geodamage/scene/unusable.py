@@ -20,6 +20,7 @@ from geodamage.scene.sheets import pixel_coordinates
 from geodamage.scene.tiles import Tile, environment, open_tile
 from geodamage.scene.warp import Floats, locate
 from geodamage.sources import check_file
+from geodamage.vector.layer import split_layer
 from geodamage.windows import Window
 
 Bools = npt.NDArray[np.bool_]
@@ -81,13 +82,17 @@ class UnusablePolygons:
 Unusable = UnusableRaster | UnusablePolygons
 
 
-def open_unusable(path: Path, lattice: Lattice, band: int) -> Unusable:
+def open_unusable(
+    path: Path, lattice: Lattice, band: int, bounds: tuple[float, float, float, float]
+) -> Unusable:
     """Open what a user calls unusable: a GeoTIFF, or a vector file of polygons.
 
     Parameters
     ----------
     band
         1-based, of a raster.
+    bounds
+        Left, bottom, right, top of the scene in the CRS of the lattice.
 
     Raises
     ------
@@ -96,11 +101,12 @@ def open_unusable(path: Path, lattice: Lattice, band: int) -> Unusable:
     SceneError, SceneReadError
         If the file cannot be used.
     """
-    name = check_file(str(path))
-    with path.open("rb") as file:
-        start = file.read(4)
+    file = split_layer(path).path
+    name = check_file(str(file))
+    with file.open("rb") as opened:
+        start = opened.read(4)
     if start[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return UnusablePolygons(read_aoi(path, lattice.crs))
+        return UnusablePolygons(read_aoi(path, lattice.crs, bounds))
     return UnusableRaster(open_tile(name, (band,), 1, option="--unusable-band"))
 
 

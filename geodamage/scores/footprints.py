@@ -14,7 +14,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import pyogrio
 import rasterio
 import rasterio.warp
 import shapely
@@ -24,14 +23,15 @@ from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.features import rasterize
 
-from geodamage.buildings.footprints import read_footprints
+from geodamage.buildings.footprint_files import read_footprints
 from geodamage.errors import OptionError, ScoringError
 from geodamage.grid import Grid, utm_zone
 from geodamage.options.lookup import check_fields
+from geodamage.output.layers import is_empty_sequence, read_facts
 from geodamage.scene.aoi import read_aoi
 from geodamage.scores.buildings import MATCH_IOU, match
 from geodamage.scores.pixels import Counts, pixel_counts
-from geodamage.sources import check_file, check_vector_file
+from geodamage.sources import check_file
 
 #: Extensions of rasters; anything else is read as polygons.
 RASTERS = (".tif", ".tiff", ".png")
@@ -323,19 +323,10 @@ def draw(path: Path, grid: Grid | None, *, threshold: float | None = None) -> Dr
 
 def _polygons(path: Path, grid: Grid) -> np.ndarray:
     """Return the polygons of a vector file in the CRS of a grid; there may be none."""
-    if _is_empty(path):
+    if is_empty_sequence(path) and read_facts(path).get("buildings") == 0:
         return np.zeros(0, object)
-    shapes = read_footprints(path, grid).frame.geometry.to_numpy()
+    shapes = read_footprints(path, grid, may_be_empty=True).frame.geometry.to_numpy()
     return np.asarray(shapes[~(shapely.is_missing(shapes) | shapely.is_empty(shapes))])
-
-
-def _is_empty(path: Path) -> bool:
-    """Say whether a vector file holds nothing: a scene without a building is a good result."""
-    check_vector_file(path)
-    try:
-        return int(pyogrio.read_info(path, force_feature_count=True)["features"]) == 0
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError):
-        return False  # whoever reads it says what is wrong
 
 
 def _read_raster(path: Path, threshold: float | None) -> _Raster:
@@ -408,7 +399,7 @@ def _warped(path: Path, raster: _Raster, grid: Grid | None) -> _Raster:
 def _inside(aoi: Path, grid: Grid | None) -> np.ndarray:
     if grid is None:
         raise OptionError(f"--aoi {aoi}: the rasters have no place on the ground; leave it out")
-    shape = read_aoi(aoi, grid.crs)
+    shape = read_aoi(aoi, grid.crs, grid.bounds)
     inside: np.ndarray = rasterize(
         [(shape, 1)], out_shape=grid.shape, transform=grid.transform, dtype=np.uint8
     )

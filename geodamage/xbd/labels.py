@@ -13,6 +13,7 @@ from shapely import MultiPolygon, Polygon
 
 from geodamage.damage import UNCLASSIFIED, DamageGrade
 from geodamage.errors import LabelError
+from geodamage.vector.wkt import from_wkt
 
 #: Folders of an xBD download that hold `images/` and `labels/`; the same data carry two names.
 TIERS = ("train", "tier1", "tier3", "test", "hold")
@@ -100,8 +101,10 @@ def read_label_file(path: str | PathLike[str], *, to_pixels: ToPixels | None = N
         document = _read_document(path)
         features = document["features"]
         degrees = features.get("lng_lat", [])
+        degrees = [feature for feature in degrees if _is_building(feature)]
         lonlat = {_uid(feature): feature for feature in degrees}
-        pixels = [(_uid(feature), feature) for feature in _pixels(features, lonlat)]
+        found = _pixels(features, lonlat)
+        pixels = [(_uid(feature), feature) for feature in found if _is_building(feature)]
         shape = _shape(document.get("metadata"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise LabelError(
@@ -140,14 +143,31 @@ def _shape(metadata: dict[str, Any] | None) -> tuple[int, int] | None:
     sides = [(metadata or {}).get(name) for name in ("height", "width")]
     if sides == [None, None]:
         return None
-    for side in sides:
-        if not isinstance(side, int) or isinstance(side, bool) or not 1 <= side <= LARGEST_IMAGE:
-            raise ValueError(f"metadata.height and metadata.width are {sides[0]} and {sides[1]}")
-    return int(str(sides[0])), int(str(sides[1]))
+    rows, columns = (_side(side) for side in sides)
+    if rows is None or columns is None:
+        raise ValueError(f"metadata.height and metadata.width are {sides[0]} and {sides[1]}")
+    return rows, columns
+
+
+def _side(value: Any) -> int | None:
+    """Return a side of an image; other tools write 1024 as a text or with a decimal point."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return int(number) if number.is_integer() and 1 <= number <= LARGEST_IMAGE else None
 
 
 def _uid(feature: dict[str, Any]) -> str:
     return str(feature.get("properties", {}).get("uid", ""))
+
+
+def _is_building(feature: dict[str, Any]) -> bool:
+    """Say whether a feature is a building; xBD says so of each, and others label roads, too."""
+    kind = feature.get("properties", {}).get("feature_type", "building")
+    return bool(kind == "building" or kind is None)
 
 
 def _grade(feature: dict[str, Any]) -> DamageGrade | None:
@@ -191,7 +211,7 @@ def _placed(path: Path, uid: str, feature: dict[str, Any], to_pixels: ToPixels) 
 
 def _polygons(wkt: str) -> list[Polygon]:
     with np.errstate(invalid="ignore"):  # NaN is refused with a word, by `check_reach`
-        geometry = shapely.from_wkt(wkt)
+        geometry = from_wkt(wkt)
     if not isinstance(geometry, Polygon | MultiPolygon):
         raise ValueError(f"a polygon is needed, not {geometry.geom_type}")
     if geometry.is_empty:

@@ -21,7 +21,8 @@ def test_channels_that_are_not_rgb_need_bands(attempts, channels):
     if channels > 1:
         return
     post = make_raster(attempts.folder / "post.tif", np.roll(make_arrays()[1], -1, 0))
-    frame = attempts.read("--bands", "1,1,1", pre=path, post=post)
+    # What the detector of hidden ground says of such grey patterns differs between processors.
+    frame = attempts.read("--bands", "1,1,1", "--obscured", "off", pre=path, post=post)
     assert grades(frame) == TRUTH
 
 

@@ -28,6 +28,8 @@ ALL = {
     "pre_unusable": ("u.tif", "u.tif"),
     "post_unusable": ("v.gpkg", "v.gpkg"),
     "seen_share": ("0.25", 0.25),
+    "nodata": ("-9999", -9999),
+    "post_nodata": ("0", 0),
 }
 
 
@@ -52,6 +54,8 @@ def expected(folder: Path) -> dict[str, object]:
         "pre_unusable": folder / "u.tif",
         "post_unusable": folder / "v.gpkg",
         "seen_share": 0.25,
+        "nodata": -9999.0,
+        "post_nodata": 0.0,
     }
 
 
@@ -160,7 +164,7 @@ def test_urls_are_let_through_when_asked(tmp_path):
         ("pre,name\na,b\n", "no 'post' in it"),
         ("pre,post,Pre\na,b,c\n", "'pre' twice"),
         ("pre,post\na.tif\n", "line 2: 1 cells under 2 columns"),
-        ("pre,post\na.tif,b.tif,c.tif\n", "line 2: 3 cells under 2 columns.*parted by |"),
+        ("pre,post\na.tif,b.tif,c.tif\n", "line 2: 3 cells under 2 columns.*separated by |"),
         ("pre,post\na.tif,\n", "line 2: post is empty"),
         ("pre,post\na.tif, | \n", "line 2: post is '|'; give the path of an image"),
         ('pre,post\n"a.tif,b.tif\n', "not a CSV"),

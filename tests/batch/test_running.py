@@ -7,6 +7,7 @@ from pathlib import Path
 
 import geopandas as gpd
 import pytest
+import shapely
 
 from geodamage.assessment import Job
 from geodamage.batch.job import BatchJob, scene_job
@@ -15,7 +16,13 @@ from geodamage.batch.plan import plan_batch
 from geodamage.batch.running import run_batch
 from geodamage.batch.shard import Shard
 from geodamage.batch.story import read_history, read_story
-from geodamage.errors import ManifestError, ModelNotFoundError, OptionError, OutputError
+from geodamage.errors import (
+    ManifestError,
+    ModelNotFoundError,
+    OptionError,
+    OutputError,
+    SceneReadError,
+)
 from geodamage.output.publication import read_sidecar
 from tests.batches import (
     batch_of,
@@ -211,6 +218,34 @@ def test_a_batch_that_makes_no_sense_is_refused_before_any_work(tmp_path, model)
         batch_of(scenes, tmp_path / "out", model, split=0)
     with pytest.raises(OptionError, match="give one of them"):
         batch_of(scenes, tmp_path / "out", model, dask="a", dask_local=2)
+
+
+def test_files_that_all_scenes_share_are_checked_before_the_first(tmp_path, model):
+    scenes = make_scenes(tmp_path / "in", 1)
+    areas = tmp_path / "areas.gpkg"
+    shapes = [shapely.box(0, 0, 1, 1)]
+    gpd.GeoDataFrame({"label": ["a"]}, geometry=shapes, crs=4326).to_file(areas)
+    gone = tmp_path / "gone.geojson"
+    job = batch_of(scenes, tmp_path / "out", model)
+    for bad, error, words in (
+        (replace(job, admin=areas), OptionError, "--admin-name: label"),
+        (replace(job, admin=areas, admin_name="x"), OptionError, "no such field"),
+        (replace(job, admin=gone), SceneReadError, "gone.geojson"),
+        (_with(job, aoi=gone), SceneReadError, "gone.geojson"),
+        (_with(job, post_unusable=gone), SceneReadError, "gone.geojson"),
+        (replace(job, defaults=replace(job.defaults, footprints=gone)), SceneReadError, "gone"),
+    ):
+        for begin in (lambda job=bad: next(run_batch(job)), lambda job=bad: plan_batch(job)):
+            with pytest.raises(error, match=words):
+                begin()
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(OptionError, match="--admin-name needs --admin"):
+        batch_of(scenes, tmp_path / "out", model, admin_name="label")
+
+
+def _with(job, **reading):
+    defaults = job.defaults
+    return replace(job, defaults=replace(defaults, scene=replace(defaults.scene, **reading)))
 
 
 def test_options_of_a_scene_go_where_they_belong(tmp_path):

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely import MultiPolygon, Point, Polygon
 
-from geodamage.buildings.footprints import coverage, grade_footprints, read_footprints
+from geodamage.buildings.footprint_files import _identities, read_footprints
+from geodamage.buildings.footprints import coverage, grade_footprints
 from geodamage.errors import FootprintError, GeodamageError
 from geodamage.fields import NAMES, conform
 from geodamage.grid import WGS84, Grid
@@ -23,6 +24,7 @@ from geodamage.scene.pixels import (
     OBSCURED_PRE,
     OUTSIDE_AOI,
 )
+from geodamage.vector.layer import VectorLayer
 from geodamage.windows import Window
 from tests.fakes import (
     SMALL,
@@ -299,10 +301,8 @@ def test_duplicates_are_suffixed_and_counted(tmp_path):
 @SMALL
 @given(st.lists(st.sampled_from(["a", "b", "a-2", "a-3", "a-2-2", "1", "2", None]), max_size=9))
 def test_identities_are_unique_and_the_first_keeps_its_own(values):
-    from geodamage.buildings.footprints import _identities
-
     frame = gpd.GeoDataFrame({"id": pd.Series(values, dtype=object)}, geometry=[None] * len(values))
-    found, duplicates = _identities(frame, "f.gpkg", None)
+    found, duplicates = _identities(VectorLayer(frame, "f.gpkg"), "f.gpkg", None)
     assert len(set(found)) == len(values)
     own = [str(n) if value is None else value for n, value in enumerate(values)]
     assert duplicates == sum(a != b for a, b in zip(found, own, strict=True))

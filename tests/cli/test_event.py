@@ -75,7 +75,7 @@ def test_an_event_grows_only_when_asked(batches, tmp_path):
         (["--update", "--overwrite"], 2, "give one"),
         (["--admin-name", "x"], 2, "--admin-name needs --admin"),
         (["--cell", "1"], 2, "--cell 1: give a number from 10 to 100,000"),
-        (["--dates", "none.csv"], 4, "none.csv: cannot be read as CSV"),
+        (["--dates", "none.csv"], 4, "none.csv: no such file"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(batches, tmp_path, arguments, code, words):

@@ -190,4 +190,5 @@ def test_a_checkpoint_says_the_same_after_saving_loading_and_export(tmp_path, na
         expected = Logits(network, convention)(*map(torch.from_numpy, inputs.values()))[0].numpy()
     assert expected.shape == (1, {"localisation": 1, "damage": 5, "assess": 8}[task], 128, 96)
     assert 0.01 < expected.std() < 100
-    assert np.abs(found - expected).max() < 1e-4 * max(1, np.abs(expected).max())
+    # Processors with other instructions differ by 1.3e-4 of the largest logit.
+    assert np.abs(found - expected).max() < 1e-3 * max(1, np.abs(expected).max())

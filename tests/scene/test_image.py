@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import CRS, Transformer
 
-from geodamage.errors import SceneError
+from geodamage.errors import OptionError, SceneError
 from geodamage.scene.image import open_image
 from geodamage.scene.lattice import Lattice
+from geodamage.scene.stretch import ALONE
 from geodamage.windows import Window
 from tests.conftest import CORNER, UTM, make_pixels, make_raster
 
@@ -190,7 +191,7 @@ def test_shift_moves_what_is_read(raster):
     assert not patch.valid[62:].any()
 
 
-def test_16_bits_are_scaled_by_percentiles_of_all_tiles(raster):
+def test_16_bits_are_first_scaled_by_all_tiles(raster):
     generator = np.random.default_rng(0)
     pixels = generator.integers(100, 1100, (3, 64, 64)).astype(np.uint16)
     pixels[:, :8] = 0
@@ -199,28 +200,53 @@ def test_16_bits_are_scaled_by_percentiles_of_all_tiles(raster):
         raster("b.tif", pixels[:, :, 32:], nodata=0, transform=placed(32, 0)),
     ]
     image = open_plain(paths)
-    low, high = np.percentile(pixels[:, 8:].reshape(3, -1), (2, 98), axis=1)
-    assert image.scaling.low == pytest.approx(low)
-    assert image.scaling.high == pytest.approx(high)
     patch = image.read(HALF_METRE, PLACE)
     image.close()
-    expected = ((pixels - low[:, None, None]) / (high - low)[:, None, None] * 255).clip(0, 255)
-    assert np.abs(patch.values - expected)[:, 8:].max() <= 0.51
+    ends = np.percentile(patch.values[:, 8:], (0.5, 99.5))
+    assert ends == pytest.approx(ALONE.ends, abs=1)
     assert not patch.values[:, :8].any()
-    assert image.facts()["scaling"]["minimum"] == list(image.scaling.low)
+    scaling = image.facts()["scaling"]
+    assert scaling["minimum"] == list(image.scaling.low)
+    assert scaling["from"] == "guess"
 
 
-def test_16_bits_are_scaled_from_overviews(raster):
+def test_no_scaling_trusts_overviews(raster):
     pixels = np.random.default_rng(0).integers(100, 1100, (3, 256, 256)).astype(np.uint16)
-    path = raster("a.tif", pixels, nodata=0)
+    path = raster("a.tif", pixels)
     with rasterio.open(path, "r+") as dataset:
         dataset.build_overviews([4], rasterio.enums.Resampling.nearest)
-        small = dataset.read(out_shape=(3, 64, 64))
-    image = open_plain(path)
+        dataset.write(pixels * 8)  # the overviews stay as they were
+        assert dataset.read(out_shape=(3, 64, 64)).max() < 1100
+    image, whole = open_plain(path), open_plain(raster("b.tif", pixels * 8))
     image.close()
-    low, high = np.percentile(small.reshape(3, -1), (2, 98), axis=1)
-    assert image.scaling.low == pytest.approx(low)
-    assert image.scaling.high == pytest.approx(high)
+    whole.close()
+    assert image.scaling == whole.scaling
+
+
+def test_a_radar_is_scaled_by_percentiles(raster):
+    pixels = np.random.default_rng(0).integers(100, 1100, (1, 64, 64)).astype(np.uint16)
+    image = open_plain(raster("a.tif", pixels), channels=1, speckled=True)
+    image.close()
+    low, high = np.percentile(pixels, (2, 98))
+    assert (image.scaling.low, image.scaling.high) == ((low,), (high,))
+
+
+def test_a_scale_counts_for_8_bits_too(raster):
+    pixels = make_pixels(64, 64)
+    image = open_plain(raster("a.tif", pixels), scale=(0.0, 127.5))
+    patch = image.read(HALF_METRE, PLACE)
+    image.close()
+    assert np.array_equal(patch.values, np.minimum(pixels.astype(int) * 2, 255))
+    plain = open_plain(raster("b.tif", pixels), scale=(0, 255))
+    plain.close()
+    assert plain.scaling is None
+
+
+@pytest.mark.parametrize(("role", "option"), [("pre", "--scale"), ("post", "--post-scale")])
+def test_a_scale_beyond_8_bits_is_refused_of_them(raster, role, option):
+    path = raster("a.tif", make_pixels(64, 64))
+    with pytest.raises(OptionError, match=rf"{option} 0,2047: .*a\.tif has 8 bits"):
+        open_image(role, path, bands=None, channels=3, scale=(0, 2047), allow_remote=False)
 
 
 def test_scale_is_taken_as_given(raster):
@@ -264,7 +290,8 @@ def test_a_strip_is_looked_at_over_its_whole_width(raster):
     scaled[:, :, :300], scaled[:, :, -300:] = 100, 900
     image = open_plain(raster("b.tif", scaled, blockysize=1))
     image.close()
-    assert (image.scaling.low, image.scaling.high) == ((100.0,) * 3, (900.0,) * 3)
+    ends = image.scaling.apply(np.array([100, 900], np.uint16).reshape(1, 1, 2).repeat(3, 0))
+    assert ends.tolist() == [[[24, 198]]] * 3
 
 
 @pytest.fixture
@@ -339,3 +366,60 @@ def test_facts_can_be_json(raster):
     assert facts["nodata"] == [0, 0, 0]
     assert facts["files"][0]["shape"] == [64, 64]
     assert facts["files"][0]["size"] > 0
+
+
+def collared(value, dtype="uint8"):
+    pixels = make_pixels(64, 64).astype(dtype)
+    pixels[:, :, :20] = value
+    return pixels
+
+
+@pytest.mark.parametrize(("value", "dtype"), [(255, "uint8"), (7, "uint16"), (-9999, "float32")])
+def test_a_value_that_the_user_calls_nodata_is(raster, value, dtype):
+    path = raster("a.tif", collared(value, dtype))
+    image = open_plain(path, nodata=value, scale=(0, 255))
+    patch = image.read(HALF_METRE, PLACE)
+    image.close()
+    assert not patch.valid[:, :20].any()
+    assert patch.valid[:, 20:].all()
+    assert image.notes == ()
+    assert image.facts()["nodata"] == [value] * 3
+
+
+def test_the_users_nodata_goes_before_the_tag(raster):
+    pixels = collared(255)
+    pixels[:, 40, 40] = 9
+    path = raster("a.tif", pixels, nodata=9)
+    image = open_plain(path, nodata=255)
+    patch = image.read(HALF_METRE, PLACE)
+    image.close()
+    assert patch.valid.sum() == 44 * 64
+
+
+@pytest.mark.parametrize(("value", "dtype"), [(-9999, "uint8"), (256, "uint8"), (0.5, "uint16")])
+def test_nodata_that_no_pixel_can_have_is_refused(raster, value, dtype):
+    path = raster("a.tif", make_pixels(64, 64).astype(dtype))
+    with pytest.raises(OptionError, match=rf"--nodata {value:g}: .*a\.tif holds {dtype}"):
+        open_plain(path, nodata=value)
+
+
+def test_nodata_that_no_pixel_has_is_noted(raster):
+    pixels = make_pixels(64, 64, high=200)
+    image = open_plain(raster("a.tif", pixels), nodata=222)
+    image.close()
+    assert image.notes == (
+        f"--nodata 222: no pixel of a sample of {image.first.name} has that value; is it the right "
+        "one?",
+    )
+
+
+@pytest.mark.parametrize(("tag", "is_fill"), [(None, True), (99, True), (0, True), (210, False)])
+def test_black_around_an_image_is_fill_where_the_tag_fits_no_pixel(raster, tag, is_fill):
+    pixels = collared(0)
+    pixels[:, :, 20:] = make_pixels(64, 44, low=100, high=200)
+    pixels[:, 5, 60] = 210
+    image = open_plain(raster("a.tif", pixels, nodata=tag))
+    patch = image.read(HALF_METRE, PLACE)
+    image.close()
+    assert patch.valid[:, :20].any() != is_fill
+    assert patch.valid[:, 20:].sum() == 44 * 64 - (tag == 210)

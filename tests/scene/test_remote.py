@@ -92,6 +92,30 @@ def test_images_are_read_from_a_web_server(server, pair, model, tmp_path):
     assert gpd.read_file(output).equals(gpd.read_file(local))
 
 
+def test_a_key_in_a_url_is_told_to_nobody(server, pair, model, tmp_path):
+    urls = [f"http://user:SECRET@{server.address}/{path.name}?Signature=SECRET" for path in pair]
+    page = tmp_path / "b.html"
+    output, result = assess(tmp_path, model, *urls, "--allow-remote", "--report", page)
+    assert result.exit_code == 0, result.stderr
+    assert any("Signature=SECRET" in line for line in server.asked)
+    event = tmp_path / "event.gpkg"
+    merged = run_command("event", output, "-o", event, "--quiet")
+    assert merged.exit_code == 0, merged.stderr
+    said = result.stderr.encode() + merged.stderr.encode()
+    for written in (said, *(path.read_bytes() for path in tmp_path.iterdir())):
+        assert b"SECRET" not in written
+    assert f"{server.address}/{pair.pre.name}?***" in (tmp_path / "b.geojson.json").read_text()
+
+
+@pytest.mark.parametrize("place", ["nothing.tif", "pre.tif"])
+def test_no_message_tells_a_key(server, pair, model, tmp_path, place):
+    url = f"http://{server.address}/{place}?Signature=SECRET"
+    _, result = assess(tmp_path, model, url, url, "--allow-remote", "--bands", "7,8,9")
+    assert result.exit_code in (2, 4)
+    assert place in result.stderr
+    assert "SECRET" not in result.stderr
+
+
 def test_images_are_read_from_an_object_store(server, pair, model, tmp_path, monkeypatch):
     settings = {
         "AWS_S3_ENDPOINT": server.address,

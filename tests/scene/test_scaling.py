@@ -15,8 +15,8 @@ def test_apply(dtype):
 def test_percentiles_are_of_all_samples():
     samples = [np.arange(0, 500)[None], np.arange(500, 1001)[None]]
     scaling = from_samples([sample.astype(np.uint16) for sample in samples])
-    assert scaling == Scaling((20.0,), (980.0,))
-    assert scaling.facts() == {"minimum": [20.0], "maximum": [980.0]}
+    assert scaling == Scaling((20.0,), (980.0,), "guess")
+    assert scaling.facts() == {"minimum": [20.0], "maximum": [980.0], "from": "guess"}
 
 
 def test_a_channel_of_one_value_becomes_0():
@@ -27,4 +27,14 @@ def test_a_channel_of_one_value_becomes_0():
 def test_a_few_bright_pixels_keep_their_contrast():
     pixels = np.zeros((1, 1000), np.float32)
     pixels[0, 0] = 10
-    assert from_samples([pixels]) == Scaling((0.0,), (10.0,))
+    assert from_samples([pixels]) == Scaling((0.0,), (10.0,), "guess")
+
+
+def test_8_bits_are_scaled_where_that_is_asked_for():
+    pixels = np.array([[[10, 20, 60, 110, 255]]], np.uint8)
+    assert Scaling((10.0,), (110.0,)).apply(pixels).tolist() == [[[0, 26, 128, 255, 255]]]
+
+
+def test_undone_is_what_was():
+    scaling = Scaling((100.0, -4.0), (355.0, 251.0))
+    assert scaling.undo(np.array([[0, 255], [4, 5]])).tolist() == [[100, 355], [0, 1]]

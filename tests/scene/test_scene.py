@@ -222,8 +222,7 @@ def test_a_small_overlap_warns(raster, pair):
     assert caught[0].filename == __file__
 
 
-def with_gsd(raster, pre, post):
-    size = 60  # metres
+def with_gsd(raster, pre, post, size=60):  # metres
     paths = []
     for name, gsd in (("pre", pre), ("post", post)):
         side = round(size / gsd)
@@ -260,8 +259,11 @@ def test_gsd_much_too_coarse_is_refused(raster, pre, post):
 def test_gsd_of_the_two_images(raster):
     with pytest.warns(SceneWarning, match=r"pre has 0\.5 m per pixel and post 1 m"):
         open_pair(*with_gsd(raster, 0.5, 1.0)).close()
-    with pytest.raises(SceneError, match="more than 4 times apart"):
-        open_pair(*with_gsd(raster, 0.2, 1.0))
+    for pre, post in ((0.2, 1.0), (0.5, 0.1)):  # finer pixels are averaged
+        with pytest.warns(SceneWarning, match="the finer image loses detail"):
+            open_pair(*with_gsd(raster, pre, post)).close()
+    with pytest.raises(SceneError, match="more than 32 times apart"):
+        open_pair(*with_gsd(raster, 0.5, 0.01, size=10))
 
 
 def test_a_pre_image_in_degrees_is_worked_on_in_utm(warped, tmp_path):

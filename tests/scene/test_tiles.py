@@ -8,7 +8,8 @@ from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
 
 from geodamage.errors import OptionError, SceneError, SceneReadError
-from geodamage.scene.tiles import choose_channels, open_tile
+from geodamage.scene.channels import choose_channels
+from geodamage.scene.tiles import open_tile
 from geodamage.windows import Window
 from tests.conftest import UTM, make_pixels
 

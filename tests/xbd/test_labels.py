@@ -205,3 +205,20 @@ def test_vertices_are_paired_where_their_number_agrees(write):
     assert xy.shape == lonlat.shape == (5, 2)
     assert (xy == lonlat).all()
     assert paired_vertices([])[0].shape == (0, 2)
+
+
+@pytest.mark.parametrize("sides", [("1024", "512"), (1024.0, 512.0), (1024, 512)])
+def test_a_size_may_be_written_as_a_text_or_with_a_point(write, sides):
+    document = xbd(feature()) | {"metadata": {"width": sides[0], "height": sides[1]}}
+    assert read_label_file(write(document)).shape == (512, 1024)
+
+
+def test_what_is_no_building_is_no_label(write):
+    road = feature("b", "LINESTRING (0 0, 1 1)", feature_type="road")
+    assert [label.uid for label in read_xbd(write(xbd(feature("a"), road)))] == ["a"]
+
+
+def test_well_known_text_that_nests_is_refused_by_us(write):
+    nested = "GEOMETRYCOLLECTION(" * 9 + "POINT(1 2)" + ")" * 9
+    with pytest.raises(LabelError, match="label a: nested 10 deep"):
+        read_xbd(write(xbd(feature("a", nested))))

@@ -23,6 +23,7 @@ from rasterio.io import DatasetReader
 from geodamage.errors import LabelError, OptionError, SceneReadError
 from geodamage.grid import Grid
 from geodamage.scene.scaling import SCALED_TYPES, Scaling, from_samples
+from geodamage.vector.wkt import from_wkt
 from geodamage.windows import Window
 
 FOOTPRINTS = (".geojson", ".json")
@@ -277,8 +278,8 @@ def _of_table(image: Path, table: Path) -> Iterator[shapely.Geometry]:
     for row in read_table(table):
         if row["ImageId"] in ends:
             try:
-                yield shapely.from_wkt(row["PolygonWKT_Pix"])
-            except shapely.errors.GEOSException as error:
+                yield from_wkt(row["PolygonWKT_Pix"])
+            except ValueError as error:
                 raise LabelError(f"{table}: {row['ImageId']}: not a polygon ({error})") from error
 
 

@@ -15,7 +15,7 @@ from qgis.core import (
 )
 
 from geodamage_qgis.errors import PluginError
-from geodamage_qgis.processing import parameters, sources
+from geodamage_qgis.processing import given, parameters, sources
 from geodamage_qgis.processing.scene import GradingAlgorithm, result_outputs
 from geodamage_qgis.processing.tool import Dresser, Values, scratch_folder
 from geodamage_qgis.program.commands import AssessParameters, assess_command
@@ -45,6 +45,7 @@ class Assess(GradingAlgorithm):
             *parameters.footprints(),
             *parameters.areas(),
             *parameters.scene_options(),
+            parameters.former(),
             parameters.memory(),
             parameters.overwrite(),
             parameters.result(),
@@ -69,6 +70,12 @@ class Assess(GradingAlgorithm):
         super().check(values, context)
         self.check_output(values, context)
         self._check_dates(values, context)
+        former = self.string(values, parameters.IDS_FROM, context)
+        given.check_file(former)
+        if former and self._is_given(values, parameters.FOOTPRINTS):
+            raise PluginError(
+                "an earlier result and footprints, which have ids of their own: give one of the two"
+            )
 
     def _check_dates(self, values: Values, context: QgsProcessingContext) -> None:
         """Refuse an image that is of both dates: it would show no damage."""
@@ -113,6 +120,7 @@ class Assess(GradingAlgorithm):
             raster=self.layer_file(values, parameters.RASTER, context),
             probabilities=self.layer_file(values, parameters.PROBABILITIES, context),
             report=self.parameterAsFileOutput(values, parameters.REPORT, context) or None,
+            ids_from=self.string(values, parameters.IDS_FROM, context),
             memory=self.string(values, parameters.MEMORY, context),
             **options,
         )

@@ -42,11 +42,11 @@ class Batch(GradingAlgorithm):
         "Give a folder with pre/ and post/, whose images are paired by where they lie, or a list "
         "of scenes: a table (.csv), features (.geojson), a .toml, or a STAC catalogue.\n\n"
         "A list has the columns pre and post: the images, as a file, a folder of tiles, a pattern "
-        "as post/*.tif, or @tiles.txt; several are parted by |. It may have name, date "
+        "as post/*.tif, or @tiles.txt; several are separated by |. It may have name, date "
         "(2026-02-07), and options of a scene alone: model, footprints, id_field, aoi, tta, vote, "
         "tile, bands, scale, post_sensor, post_bands, post_scale, min_area, simplify, "
-        "registration, obscured, pre_unusable, post_unusable, seen_share. Paths are "
-        "relative to the list. Other columns are an error."
+        "registration, obscured, pre_unusable, post_unusable, seen_share, nodata, "
+        "post_nodata. Paths are relative to the list. Other columns are an error."
     )
 
     def initAlgorithm(self, configuration: Values | None = None) -> None:

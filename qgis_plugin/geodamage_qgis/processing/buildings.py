@@ -13,7 +13,7 @@ from qgis.core import (
 )
 
 from geodamage_qgis.errors import PluginError
-from geodamage_qgis.processing import parameters
+from geodamage_qgis.processing import given, parameters
 from geodamage_qgis.processing.scene import SceneAlgorithm, result_outputs
 from geodamage_qgis.processing.tool import Values, scratch_folder
 from geodamage_qgis.program.commands import BuildingsParameters, buildings_command
@@ -46,6 +46,7 @@ class Buildings(SceneAlgorithm):
                 "Give buildings right angles along their main direction, where these fit.",
             ),
             *parameters.building_options(),
+            parameters.former(),
             parameters.memory(),
             parameters.overwrite(),
             parameters.result(),
@@ -70,6 +71,7 @@ class Buildings(SceneAlgorithm):
             values, parameters.SIMPLIFY, context
         ):
             raise PluginError("right-angled outlines and simplified polygons: give one of the two")
+        given.check_file(self.string(values, parameters.IDS_FROM, context))
         self.check_output(values, context)
 
     def work(
@@ -98,6 +100,7 @@ class Buildings(SceneAlgorithm):
             raster=self.layer_file(values, parameters.RASTER, context),
             probabilities=self.layer_file(values, parameters.PROBABILITIES, context),
             regularise=self.switch(values, parameters.REGULARISE, context),
+            ids_from=self.string(values, parameters.IDS_FROM, context),
             memory=self.string(values, parameters.MEMORY, context),
             **options,
         )

@@ -53,7 +53,7 @@ def follow(run: Run, feedback: QgsProcessingFeedback) -> Outcome:
 
 @contextmanager
 def _heeding_signals(run: Run) -> Iterator[None]:
-    """End a program by Ctrl-C and a polite kill where its thread hears them: in `qgis_process`."""
+    """End a program by Ctrl-C and SIGTERM where its thread hears them: in `qgis_process`."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -42,6 +42,12 @@ def check_vector(given: Any) -> None:
         _check_readable(given, gdal.OF_VECTOR, "a file of polygons")
 
 
+def check_file(given: str | None) -> None:
+    """Refuse a file that is not there."""
+    if given and not Path(given).is_file():
+        raise PluginError(f"{given}: no such file; check the path")
+
+
 def _is_file_name(given: Any) -> bool:
     """Say whether a text names a file, and nothing that only QGIS or GDAL understand."""
     if not isinstance(given, str) or given.startswith(("/vsi", "@")):

@@ -26,6 +26,8 @@ from geodamage_qgis import settings
 from geodamage_qgis.errors import PluginError
 from geodamage_qgis.program.commands import (
     BUILDINGS_TTA_CHOICES,
+    OBSCURED_CHOICES,
+    REGISTRATION_CHOICES,
     SENSOR_CHOICES,
     TTA_CHOICES,
     VECTOR_EXTENSIONS,
@@ -50,6 +52,15 @@ DEVICE = "DEVICE"
 TTA = "TTA"
 VOTE = "VOTE"
 POST_SENSOR = "POST_SENSOR"
+REGISTRATION = "REGISTRATION"
+OBSCURED = "OBSCURED"
+PRE_UNUSABLE = "PRE_UNUSABLE"
+POST_UNUSABLE = "POST_UNUSABLE"
+UNUSABLE_BAND = "UNUSABLE_BAND"
+SEEN_SHARE = "SEEN_SHARE"
+NODATA = "NODATA"
+POST_NODATA = "POST_NODATA"
+IDS_FROM = "IDS_FROM"
 THRESHOLD = "THRESHOLD"
 REGULARISE = "REGULARISE"
 BANDS = "BANDS"
@@ -88,7 +99,7 @@ def number(
     help_text: str,
     *,
     whole: bool = False,
-    least: float = 0.0,
+    least: float | None = 0.0,
     most: float | None = None,
 ) -> Parameter:
     """Make a parameter that takes a number and may be left empty."""
@@ -97,8 +108,11 @@ def number(
         if whole
         else QgsProcessingParameterNumber.Type.Double
     )
-    limits = (least,) if most is None else (least, most)
-    parameter = QgsProcessingParameterNumber(name, title, kind, None, True, *limits)
+    parameter = QgsProcessingParameterNumber(name, title, kind, None, True)
+    if least is not None:
+        parameter.setMinimum(least)
+    if most is not None:
+        parameter.setMaximum(most)
     return explained(parameter, help_text)
 
 
@@ -214,9 +228,58 @@ def scene_options() -> list[Parameter]:
             "optical or sar: a radar image needs a model that takes one; bands and value range are "
             "then of the images before alone.", SENSOR_CHOICES,
         ),
+        *_examination(),
+        number(
+            POST_NODATA, "Fill value of the images after",
+            "Value of their pixels without data, where it is another.", least=None,
+        ),
         *_image_options("both images"),
     ]  # fmt: skip
     return [advanced(parameter) for parameter in plain]
+
+
+def _examination() -> list[Parameter]:
+    """Return the parameters of what is looked at before anything is graded."""
+    return [
+        choice(
+            REGISTRATION, "Registration",
+            "measure: say how far the images after lie off; apply: move them by that, too; off: "
+            "look at nothing.", REGISTRATION_CHOICES,
+        ),
+        choice(
+            OBSCURED, "Cloud, smoke and fill",
+            "on: find them, and grade nothing under them; off: do not.", OBSCURED_CHOICES,
+        ),
+        _unusable(PRE_UNUSABLE, "Unusable ground before"),
+        _unusable(POST_UNUSABLE, "Unusable ground after"),
+        number(
+            UNUSABLE_BAND, "Band of unusable ground", "Of such rasters; 1 unless given.",
+            whole=True, least=1,
+        ),
+        number(
+            SEEN_SHARE, "Share that must be seen",
+            "A building of which either image shows less is not graded; 0.5 unless given.", most=1,
+        ),
+    ]  # fmt: skip
+
+
+def _unusable(name: str, title: str) -> Parameter:
+    return explained(
+        QgsProcessingParameterFile(name, title, optional=True),
+        "A raster that is not 0 where the image is unusable, as a band of a UDM2 file, or "
+        "polygons.",
+    )
+
+
+def former() -> Parameter:
+    """Return the parameter of an earlier result."""
+    parameter = QgsProcessingParameterFile(IDS_FROM, "Earlier result", optional=True)
+    return advanced(
+        explained(
+            parameter,
+            "A building that overlaps one of it by more than half takes over its building_id.",
+        )
+    )
 
 
 def building_options() -> list[Parameter]:
@@ -251,7 +314,12 @@ def _image_options(whose: str) -> list[Parameter]:
         text(BANDS, "Bands", f"As 3,2,1: red, green and blue of {whose}, counted from 1."),
         text(
             SCALE, "Value range",
-            "As 0,3000: values that become 0 and 255; for imagery that is not 8-bit.",
+            "As 0,3000: values that become 0 and 255; guessed for more than 8 bits.",
+        ),
+        number(
+            NODATA, "Fill value",
+            "Value of pixels without data, where no tag of the file says it, or a wrong one does.",
+            least=None,
         ),
         number(MIN_AREA, "Smallest building, m²", "20 m² unless given."),
         number(SIMPLIFY, "Simplify outlines by, metres", "No simplification unless given."),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from geodamage_qgis.errors import PluginError
 from geodamage_qgis.processing import given, parameters, sources
 from geodamage_qgis.processing.tool import ToolAlgorithm, Values, write_page
 from geodamage_qgis.program.commands import (
+    OBSCURED_CHOICES,
+    REGISTRATION_CHOICES,
     SENSOR_CHOICES,
     VECTOR_EXTENSIONS,
     AssessParameters,
@@ -60,6 +63,7 @@ class SceneAlgorithm(ToolAlgorithm):
             "tta": self.parameterAsEnumString(values, parameters.TTA, context),
             "bands": parameters.read_bands(self.string(values, parameters.BANDS, context) or ""),
             "scale": parameters.read_scale(self.string(values, parameters.SCALE, context) or ""),
+            "nodata": self.decimal(values, parameters.NODATA, context),
             "min_area": self.decimal(values, parameters.MIN_AREA, context),
             "simplify": self.decimal(values, parameters.SIMPLIFY, context),
             "tile": self.whole(values, parameters.TILE, context),
@@ -204,11 +208,21 @@ class GradingAlgorithm(SceneAlgorithm):
     ) -> Values:
         """Return the options of grading, too."""
         named = super().scene_options(values, context, folder, feedback)
-        sensor = self.parameterAsEnumString(values, parameters.POST_SENSOR, context)
+        sensor, registration, obscured = (
+            self.parameterAsEnumString(values, name, context)
+            for name in (parameters.POST_SENSOR, parameters.REGISTRATION, parameters.OBSCURED)
+        )
         return {
             **named,
             "vote": self.parameterAsEnumString(values, parameters.VOTE, context),
-            "post_sensor": None if sensor == SENSOR_CHOICES[0] else sensor,
+            "post_sensor": _chosen(sensor, SENSOR_CHOICES),
+            "registration": _chosen(registration, REGISTRATION_CHOICES),
+            "obscured": _chosen(obscured, OBSCURED_CHOICES),
+            "pre_unusable": self.string(values, parameters.PRE_UNUSABLE, context),
+            "post_unusable": self.string(values, parameters.POST_UNUSABLE, context),
+            "unusable_band": self.whole(values, parameters.UNUSABLE_BAND, context),
+            "seen_share": self.decimal(values, parameters.SEEN_SHARE, context),
+            "post_nodata": self.decimal(values, parameters.POST_NODATA, context),
             "footprints": self._polygons(values, parameters.FOOTPRINTS, context, folder, feedback),
             "id_field": self.string(values, parameters.ID_FIELD, context),
         }
@@ -219,6 +233,8 @@ class GradingAlgorithm(SceneAlgorithm):
         named = self._is_given(values, parameters.ID_FIELD)
         if named and not self._is_given(values, parameters.FOOTPRINTS):
             raise PluginError("a building ID field, but no footprints: give both")
+        for name in (parameters.PRE_UNUSABLE, parameters.POST_UNUSABLE):
+            given.check_file(self.string(values, name, context))
 
     def prepare_layers(self, values: Values, context: QgsProcessingContext) -> None:
         """Note which file is behind the footprints, too."""
@@ -241,6 +257,11 @@ def result_outputs(asked: AssessParameters | BuildingsParameters, facts: Facts) 
         parameters.SUMMARY: write_page(summary_html(facts)),
         "BUILDINGS": sum(facts.statuses.values()),
     }
+
+
+def _chosen(word: str, choices: Sequence[str]) -> str | None:
+    """Return a word, or None for the default, which is left to the tool."""
+    return None if word == choices[0] else word
 
 
 def _items_of(value: Any) -> list[Any]:

@@ -18,6 +18,8 @@ TTA_CHOICES = ("none", "flips")
 BUILDINGS_TTA_CHOICES = ("none", "flips", "full")
 VOTE_CHOICES = ("probabilities", "pixels")
 SENSOR_CHOICES = ("optical", "sar")
+REGISTRATION_CHOICES = ("measure", "apply", "off")
+OBSCURED_CHOICES = ("on", "off")
 UNCLASSIFIED_CHOICES = ("undrawn", "no-damage", "own", "ignore")
 
 
@@ -44,6 +46,16 @@ class AssessParameters:
     post_sensor
         What took the image after, one of `SENSOR_CHOICES`; with `sar`, bands and scale are of the
         image before alone.
+    registration, obscured
+        One of `REGISTRATION_CHOICES` and `OBSCURED_CHOICES`.
+    pre_unusable, post_unusable, unusable_band
+        Rasters or polygons of what is unusable in each image, and the band of such rasters.
+    seen_share
+        Share of a building that both images must show for a grade.
+    nodata, post_nodata
+        Value of pixels without data, of both images or of the one after alone.
+    ids_from
+        Earlier result, whose identities are taken over.
     raster, probabilities, report
         Files to be written, too: grades (.tif), probabilities (.tif), a page (.html).
     bands
@@ -57,7 +69,7 @@ class AssessParameters:
     tile
         Window size, pixels.
     batch_size
-        Windows a call of the model.
+        Windows per model call.
     threads
         Of inference; 0 for all processors.
     memory
@@ -79,6 +91,15 @@ class AssessParameters:
     tta: str | None = None
     vote: str | None = None
     post_sensor: str | None = None
+    registration: str | None = None
+    obscured: str | None = None
+    pre_unusable: str | None = None
+    post_unusable: str | None = None
+    unusable_band: int | None = None
+    seen_share: float | None = None
+    nodata: float | None = None
+    post_nodata: float | None = None
+    ids_from: str | None = None
     raster: str | None = None
     probabilities: str | None = None
     report: str | None = None
@@ -117,8 +138,8 @@ class BuildingsParameters:
         Files to be written, too: buildings (.tif), probability of a building (.tif).
     regularise
         Give buildings right-angled outlines, where these fit.
-    output, model, aoi, device, bands, scale, min_area, simplify, tile, batch_size, threads, \
-memory, allow_remote, overwrite
+    output, model, aoi, device, nodata, ids_from, bands, scale, min_area, simplify, tile, \
+batch_size, threads, memory, allow_remote, overwrite
         As for `AssessParameters`.
     """
 
@@ -132,6 +153,8 @@ memory, allow_remote, overwrite
     raster: str | None = None
     probabilities: str | None = None
     regularise: bool = False
+    nodata: float | None = None
+    ids_from: str | None = None
     bands: Sequence[int] | None = None
     scale: tuple[float, float] | None = None
     min_area: float | None = None
@@ -173,8 +196,9 @@ class BatchParameters:
         Of all workers, and what each scene is planned for; as `1.5GB`.
     retry_failed
         Try the scenes again that failed.
-    model, footprints, id_field, aoi, device, tta, vote, post_sensor, bands, scale, min_area, \
-simplify, tile, batch_size, threads, allow_remote, overwrite
+    model, footprints, id_field, aoi, device, tta, vote, post_sensor, registration, obscured, \
+pre_unusable, post_unusable, unusable_band, seen_share, nodata, post_nodata, bands, scale, \
+min_area, simplify, tile, batch_size, threads, allow_remote, overwrite
         As for `AssessParameters`.
     """
 
@@ -199,6 +223,14 @@ simplify, tile, batch_size, threads, allow_remote, overwrite
     tta: str | None = None
     vote: str | None = None
     post_sensor: str | None = None
+    registration: str | None = None
+    obscured: str | None = None
+    pre_unusable: str | None = None
+    post_unusable: str | None = None
+    unusable_band: int | None = None
+    seen_share: float | None = None
+    nodata: float | None = None
+    post_nodata: float | None = None
     bands: Sequence[int] | None = None
     scale: tuple[float, float] | None = None
     min_area: float | None = None
@@ -254,11 +286,14 @@ class MasksParameters:
 
 #: Options that `assess`, `buildings` and `batch` have in common, as the parameters call them.
 _OF_IMAGES = (
-    "model", "device", "tta", "aoi", "bands", "scale", "min_area", "simplify", "tile",
+    "model", "device", "tta", "aoi", "nodata", "bands", "scale", "min_area", "simplify", "tile",
     "batch_size", "threads", "allow_remote", "overwrite",
 )  # fmt: skip
 #: Those of `assess` and `batch`.
-_OF_SCENES = ("vote", "post_sensor", "footprints", "id_field", *_OF_IMAGES)
+_OF_SCENES = (
+    "vote", "post_sensor", "footprints", "id_field", "registration", "obscured", "pre_unusable",
+    "post_unusable", "unusable_band", "seen_share", "post_nodata", *_OF_IMAGES,
+)  # fmt: skip
 
 
 def assess_command(executable: str | Path, parameters: AssessParameters) -> list[str]:
@@ -276,7 +311,9 @@ def assess_command(executable: str | Path, parameters: AssessParameters) -> list
     PluginError
         If an image has several tiles: they are named in a list, see `write_list`.
     """
-    options = ("output", "raster", "probabilities", "report", "memory", *_OF_SCENES)
+    options = (
+        "output", "raster", "probabilities", "report", "memory", "ids_from", *_OF_SCENES,
+    )  # fmt: skip
     images = [_image(name, getattr(parameters, name)) for name in ("pre", "post")]
     return _command(executable, "assess", images, parameters, options)
 
@@ -284,7 +321,8 @@ def assess_command(executable: str | Path, parameters: AssessParameters) -> list
 def buildings_command(executable: str | Path, parameters: BuildingsParameters) -> list[str]:
     """Return the command line that finds buildings; see `assess_command`."""
     options = (
-        "output", "threshold", "raster", "probabilities", "regularise", "memory", *_OF_IMAGES,
+        "output", "threshold", "raster", "probabilities", "regularise", "memory", "ids_from",
+        *_OF_IMAGES,
     )  # fmt: skip
     image = _image("input", parameters.image)
     return _command(executable, "buildings", [image], parameters, options)

@@ -39,7 +39,7 @@ def test_options_reach_the_tool(assess, run, tmp_path):
     assess(
         OUTPUT=str(tmp_path / "b.gpkg"), MODEL="fast", TTA="flips", VOTE="pixels", BANDS="3,2,1",
         MIN_AREA=60, SIMPLIFY=0.5, TILE=512, BATCH_SIZE=2, THREADS=1, MEMORY="800MB", DEVICE="cpu",
-        POST_SENSOR="optical",
+        POST_SENSOR="optical", OBSCURED="on", REGISTRATION="off", SEEN_SHARE=0.25, POST_NODATA=7,
     )  # fmt: skip
     command = next(
         line for line in run.feedback.textLog().splitlines() if " assess --progress json" in line
@@ -47,10 +47,45 @@ def test_options_reach_the_tool(assess, run, tmp_path):
     for word in (
         "--model=fast", "--tta=flips", "--vote=pixels", "--bands=3,2,1", "--min-area=60.0",
         "--simplify=0.5", "--tile=512", "--batch-size=2", "--threads=1", "--memory=800MB",
-        "--device=cpu",
+        "--device=cpu", "--registration=off", "--seen-share=0.25", "--post-nodata=7.0",
     ):  # fmt: skip
         assert word in command.split(), command
     assert "--post-sensor" not in command
+    assert "--obscured" not in command
+    assert "--nodata" not in command
+
+
+def test_unusable_ground_is_not_graded(assess, layers, footprints, tmp_path):
+    box = layers[0].extent()
+    left, right, bottom, top = box.xMinimum(), box.xMaximum(), box.yMinimum(), box.yMaximum()
+    ring = [[left, bottom], [right, bottom], [right, top], [left, top], [left, bottom]]
+    unusable = tmp_path / "cloud.geojson"
+    unusable.write_text(json.dumps({
+        "type": "FeatureCollection",
+        "crs": {"type": "name", "properties": {"name": layers[0].crs().authid()}},
+        "features": [{"type": "Feature", "properties": {},
+                      "geometry": {"type": "Polygon", "coordinates": [ring]}}],
+    }))  # fmt: skip
+    found = assess(OUTPUT=str(tmp_path / "b.gpkg"), FOOTPRINTS=footprints,
+                   POST_UNUSABLE=str(unusable))  # fmt: skip
+    assert facts_of(found["OUTPUT"])["not_assessed_by_reason"]["obscured_post"] > 0
+
+
+@pytest.mark.parametrize("name", ["PRE_UNUSABLE", "POST_UNUSABLE", "IDS_FROM"])
+def test_a_file_that_is_not_there_is_refused(assess, tmp_path, name):
+    from qgis.core import QgsProcessingException
+
+    with pytest.raises(QgsProcessingException, match="no such file"):
+        assess(OUTPUT=str(tmp_path / "b.gpkg"), **{name: str(tmp_path / "none.gpkg")})
+
+
+def test_an_earlier_result_names_buildings_again(assess, tmp_path):
+    first = assess(OUTPUT=str(tmp_path / "a.gpkg"))
+    again = assess(OUTPUT=str(tmp_path / "b.gpkg"), IDS_FROM=first["OUTPUT"])
+    names = [{feature[0] for feature in read_features(found["OUTPUT"])}
+             for found in (first, again)]  # fmt: skip
+    assert names[0] == names[1]
+    assert facts_of(again["OUTPUT"])["ids_from"]["file"] == "a.gpkg"
 
 
 def test_a_radar_image_needs_a_model_that_takes_one(assess, run, tmp_path):

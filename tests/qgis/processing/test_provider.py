@@ -49,14 +49,18 @@ def test_the_contract_of_names_holds(provider):
     names = {p.name() for p in provider.algorithm("assess").parameterDefinitions()}
     assert names >= {"PRE", "POST", "MODEL", "FOOTPRINTS", "ID_FIELD", "AOI", "OUTPUT", "RASTER"}
     assert names >= {"PROBABILITIES", "REPORT", "DEVICE", "TTA", "VOTE", "BANDS", "SCALE", "TILE"}
-    assert "POST_SENSOR" in names & {
-        p.name() for p in provider.algorithm("batch").parameterDefinitions()
-    }
+    both = names & {p.name() for p in provider.algorithm("batch").parameterDefinitions()}
+    assert both >= {
+        "POST_SENSOR", "REGISTRATION", "OBSCURED", "PRE_UNUSABLE", "POST_UNUSABLE",
+        "UNUSABLE_BAND", "SEEN_SHARE", "NODATA", "POST_NODATA",
+    }  # fmt: skip
+    assert "IDS_FROM" in names
     names = {p.name() for p in provider.algorithm("buildings").parameterDefinitions()}
     assert names == {
         "IMAGE", "MODEL", "MODEL_FILE", "AOI", "AOI_EXTENT", "DEVICE", "TTA", "THRESHOLD",
-        "REGULARISE", "BANDS", "SCALE", "MIN_AREA", "SIMPLIFY", "TILE", "BATCH_SIZE", "THREADS",
-        "MEMORY", "ALLOW_REMOTE", "OVERWRITE", "OUTPUT", "RASTER", "PROBABILITIES",
+        "REGULARISE", "BANDS", "SCALE", "NODATA", "IDS_FROM", "MIN_AREA", "SIMPLIFY", "TILE",
+        "BATCH_SIZE", "THREADS", "MEMORY", "ALLOW_REMOTE", "OVERWRITE", "OUTPUT", "RASTER",
+        "PROBABILITIES",
     }  # fmt: skip
 
 

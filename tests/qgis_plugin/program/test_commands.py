@@ -28,6 +28,7 @@ OF_IMAGES = {
     "tta": "flips",
     "bands": (3, 2, 1),
     "scale": (-5.5, 2000.0),
+    "nodata": -9999.0,
     "min_area": 12.5,
     "simplify": 0.3,
     "tile": 512,
@@ -43,6 +44,13 @@ OF_SCENES = {
     "id_field": "key",
     "vote": "pixels",
     "post_sensor": "sar",
+    "registration": "apply",
+    "obscured": "off",
+    "pre_unusable": "udm2.tif",
+    "post_unusable": "cloud.gpkg",
+    "unusable_band": 6,
+    "seen_share": 0.25,
+    "post_nodata": -32768.0,
 }
 EVERYTHING = AssessParameters(
     "pre.tif",
@@ -52,6 +60,7 @@ EVERYTHING = AssessParameters(
     probabilities="p.tif",
     report="p.html",
     memory="3GB",
+    ids_from="before.gpkg",
     **OF_SCENES,
 )
 
@@ -64,6 +73,7 @@ FOUND = BuildingsParameters(
     probabilities="p.tif",
     regularise=True,
     memory="3GB",
+    ids_from="before.gpkg",
     **OF_IMAGES,
 )
 
@@ -90,6 +100,7 @@ def test_the_tool_understands_every_option_of_an_assessment():
         "out.gpkg", "r.tif", "p.tif", "p.html",
     ]  # fmt: skip
     assert (given["memory"], given["progress"]) == (3e9, "json")
+    assert str(given["ids_from"]) == "before.gpkg"
 
 
 def test_the_tool_understands_every_option_of_finding_buildings():
@@ -100,6 +111,7 @@ def test_the_tool_understands_every_option_of_finding_buildings():
         "out.gpkg", "r.tif", "p.tif",
     ]  # fmt: skip
     assert (given["threshold"], given["regularise"]) == (0.25, True)
+    assert str(given["ids_from"]) == "before.gpkg"
     assert (given["memory"], given["progress"]) == (3e9, "json")
 
 

@@ -15,28 +15,24 @@ OPTIONS = {
         "commands"
     ].items()
 }
-#: How a scene is examined: the plugin does not offer these yet.
-TRUST = {
-    "obscured", "post_unusable", "pre_unusable", "registration", "seen_share", "unusable_band",
-}  # fmt: skip
 #: Of each command: its parameters here, those of them that are no options, and options that the
 #: plugin gives itself or leaves out.
 OFFERED = {
     "assess": (
         commands.AssessParameters,
         {"pre", "post"},
-        {"ids_from", "post_bands", "post_scale", "progress", "quiet", "verbose"} | TRUST,
+        {"keep", "post_bands", "post_scale", "progress", "quiet", "skip_broken", "verbose"},
     ),
     "buildings": (
         commands.BuildingsParameters,
         {"image"},
-        {"ids_from", "tta_scales", "progress", "quiet", "verbose"},
+        {"tta_scales", "progress", "quiet", "verbose"},
     ),
     "batch": (
         commands.BatchParameters,
         {"manifest"},
-        {"dry_run", "post_bands", "post_scale", "shard", "dask", "dask_local", "split_scenes",
-         "progress", "quiet", "verbose"} | TRUST,
+        {"admin_name", "dask", "dask_local", "dry_run", "keep", "post_bands", "post_scale",
+         "progress", "quiet", "shard", "skip_broken", "split_scenes", "verbose"},
     ),
     "score": (
         commands.ScoreParameters,
@@ -63,6 +59,8 @@ def test_the_plugin_offers_the_options_of_the_tool(command):
         ("buildings", "tta", commands.BUILDINGS_TTA_CHOICES),
         ("assess", "vote", commands.VOTE_CHOICES),
         ("assess", "post_sensor", commands.SENSOR_CHOICES),
+        ("assess", "registration", commands.REGISTRATION_CHOICES),
+        ("batch", "obscured", commands.OBSCURED_CHOICES),
         ("masks", "unclassified", commands.UNCLASSIFIED_CHOICES),
     ],
 )

@@ -1,0 +1,41 @@
+# The commands of .ci/run, one by one. They use the Python environment that is active.
+.PHONY: help fast test lint format types coverage prose docs package plugin
+
+help: ## List the commands
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+fast: ## Tests that take seconds
+	python -m pytest -m "not slow" -n auto --ignore=tests/qgis
+
+test: ## All tests that this machine can run
+	python -m pytest -n auto
+
+lint: ## Rules and format
+	ruff check .
+	ruff format --check .
+
+format: ## Format the code
+	ruff check --fix .
+	ruff format .
+
+types: ## Types, strict
+	mypy
+
+coverage: ## Branch coverage of the fast tests, printed
+	coverage erase
+	coverage run -m pytest -m "not slow" -n 0 -q --ignore=tests/qgis
+	coverage report
+
+prose: ## Sentences of the docs, and the ten longest
+	python -m benchmarks.readability
+
+docs: prose ## The site, strictly
+	python -m mkdocs build --strict
+
+package: ## Wheel and sdist, checked
+	rm -rf dist
+	python -m build
+	python -m twine check --strict dist/*
+
+plugin: ## The plugin as a ZIP for QGIS
+	python qgis_plugin/package.py

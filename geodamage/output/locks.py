@@ -1,0 +1,125 @@
+"""One run per output, and no signal in the middle of a publication."""
+
+import errno
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from geodamage.errors import OutputError
+
+#: What says that a file is locked; any other error says that this file system has no locks.
+_HELD = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
+#: Signals that ask a program to end.
+_POLITE = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+
+
+class Lock:
+    """A lock on an output, held by one process at a time; the kernel lets go of it at its death.
+
+    Parameters
+    ----------
+    path
+        The output; the lock is a hidden file beside it, which is gone when the lock is.
+
+    Raises
+    ------
+    OutputError
+        If another run holds it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.with_name(f".{path.name}.lock")
+        self._descriptor: int | None = None
+        while self._descriptor is None:
+            descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                _lock(descriptor)
+            except OSError as error:
+                os.close(descriptor)
+                if error.errno not in _HELD:  # no locks here, as on some network drives
+                    with suppress(OSError):
+                        self._file.unlink()
+                    return
+                raise OutputError(
+                    f"{path}: another run is writing it; wait for its end or choose another name"
+                ) from error
+            if self._is_of(descriptor):
+                self._descriptor = descriptor
+            else:  # whoever held it has just removed it
+                os.close(descriptor)
+
+    def _is_of(self, descriptor: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(descriptor), self._file.stat())
+        except OSError:
+            return False
+
+    def release(self) -> None:
+        """Let go of it; may be called twice."""
+        if self._descriptor is None:
+            return
+        with suppress(OSError):  # Windows removes no open file
+            self._file.unlink()
+        os.close(self._descriptor)
+        self._descriptor = None
+        with suppress(OSError):
+            if os.name == "nt":
+                self._file.unlink(missing_ok=True)
+
+
+def refuse_locked(path: Path) -> None:
+    """Check that no run is writing an output.
+
+    Raises
+    ------
+    OutputError
+        If one is.
+    """
+    if path.with_name(f".{path.name}.lock").exists():
+        Lock(path).release()
+
+
+def _lock(descriptor: int) -> None:
+    if os.name == "nt":
+        import msvcrt
+
+        getattr(msvcrt, "locking")(descriptor, getattr(msvcrt, "LK_NBLCK"), 1)  # noqa: B009
+        return
+    import fcntl
+
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Let signals that ask for the end wait until what is inside is done.
+
+    They arrive afterwards, as if they had come then. Python runs handlers in the main thread only,
+    so elsewhere there is nothing to hold.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    waiting: list[int] = []
+    former: dict[int, Any] = {}
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        waiting.append(number)
+
+    try:
+        for name in _POLITE:
+            number = getattr(signal, name, None)
+            # None is a handler of another language, which is not ours to put back.
+            if number is not None and signal.getsignal(number) not in (None, signal.SIG_IGN):
+                former[number] = signal.signal(number, remember)
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+        if waiting:
+            signal.raise_signal(waiting[0])

@@ -1,0 +1,183 @@
+"""What stands beside a GeoTIFF: what is not looked at there, and what may be at all.
+
+GDAL opens overviews and masks beside a file by whatever driver claims them, so that they could
+name other files or servers; only what is a TIFF itself is let near it. PAM files (.aux.xml) can do
+the same and are not read; what they say is named, with the command that brings it into the file.
+"""
+
+import hashlib
+import os
+import re
+from functools import lru_cache
+from pathlib import Path
+
+from geodamage.errors import SceneReadError
+from geodamage.sources import is_remote
+
+#: First bytes of TIFF and BigTIFF, in either order of bytes.
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+#: Endings of what GDAL opens beside a file as an image.
+_IMAGES = (".ovr", ".msk", ".aux")
+#: Bytes that are read of a sidecar, and of a file to tell whether it has changed.
+_MOST, _HEAD = 2**20, 2**16
+#: First bytes of other formats, what they are called, and what to do.
+_OTHERS = (
+    (b"\x89PNG", "a PNG; place it with gdal_translate -a_srs EPSG:nnnn -of COG"),
+    (b"\xff\xd8\xff", "a JPEG; place it with gdal_translate -a_srs EPSG:nnnn -of COG"),
+    (b"\0\0\0\x0cjP", "a JPEG 2000; convert it with gdal_translate -of COG"),
+    (b"\xff\x4f\xff\x51", "a JPEG 2000; convert it with gdal_translate -of COG"),
+    (b"NITF", "an NITF; convert it with gdal_translate -of COG"),
+    (b"<VRT", "a virtual file; write it out with gdal_translate -of COG, or name its files"),
+    (b"\x89HDF", "an HDF5; convert it with gdal_translate -of COG"),
+    (b"PK\3\4", "a ZIP archive; unpack it first"),
+    (b"\x1f\x8b", "a gzip archive; unpack it first"),
+    (b"<", "a page or XML; was an error saved instead of the image?"),
+)
+
+
+def require_plain_siblings(name: str) -> None:
+    """Check that what GDAL would open beside a local file is a TIFF.
+
+    Raises
+    ------
+    SceneReadError
+        If anything else is called so.
+    """
+    if is_remote(name):
+        return  # there, nothing beside is looked for
+    for other in _siblings(Path(name)):
+        start = _start(other, 16)
+        is_raster = other.suffix.lower() != ".aux" or start.startswith(b"EHFA_HEADER_TAG")
+        if is_raster and start[:4] not in TIFF:
+            raise SceneReadError(
+                f"{name}: {other.name} beside it would be read with it, and is no TIFF; "
+                "move it away"
+            )
+
+
+def _siblings(path: Path) -> list[Path]:
+    """Return the files that are called like overviews or masks of an image."""
+    try:
+        names = _names(str(path.parent), path.parent.stat().st_mtime_ns)
+    except OSError:
+        return []
+    own = (path.name.lower(), path.stem.lower())
+    found = []
+    for name in names:
+        base = name.lower()
+        while base.endswith(_IMAGES):
+            base = base.rpartition(".")[0]
+            if base in own:
+                found.append(path.with_name(name))
+                break
+    return found
+
+
+@lru_cache(maxsize=4)
+def _names(folder: str, changed: int) -> tuple[str, ...]:
+    return tuple(sorted(entry.name for entry in os.scandir(folder) if not entry.is_dir()))
+
+
+def _start(path: Path, size: int) -> bytes:
+    try:
+        if not path.is_file():
+            return b""
+        with path.open("rb") as file:
+            return file.read(size)
+    except OSError:
+        return b""
+
+
+def notes_beside(name: str, has_nodata: bool) -> tuple[str, ...]:
+    """Return what a PAM file says of where an image is valid, which is not read.
+
+    Parameters
+    ----------
+    name
+        The image.
+    has_nodata
+        Whether the file itself says so.
+    """
+    if is_remote(name) or has_nodata:
+        return ()
+    found = re.search(rb"<NoDataValue>\s*([^<\s]{1,40})\s*</NoDataValue>", _pam(name))
+    if found is None:
+        return ()
+    value = found[1].decode("latin1")
+    return (
+        f"{name}: {Path(name).name}.aux.xml says that {value} is no data, and is not read; "
+        f"bring it into the file with gdal_edit.py -a_nodata {value}",
+    )
+
+
+def _pam(name: str) -> bytes:
+    return _start(Path(f"{name}.aux.xml"), _MOST)
+
+
+def where_crs(name: str) -> str | None:
+    """Say where beside an image without a CRS one stands, and how it comes into the file."""
+    path = Path(name)
+    if is_remote(name):
+        return None
+    bring = f"bring it into the file with gdal_translate -a_srs CRS {path.name} new.tif"
+    if b"<SRS" in _pam(name):
+        return f"{path.name}.aux.xml has one, and is not read; {bring}"
+    for other in (path.with_suffix(".prj"), Path(f"{name}.xml"), path.with_suffix(".xml")):
+        text = _start(other, _MOST)
+        if (
+            text.lstrip()[:8] in (b'PROJCS["', b'GEOGCS["')
+            or b"peXml" in text
+            or b"PROJCS[" in text
+        ):
+            return f"{other.name} has one, and is not read; {bring}"
+    return None
+
+
+def contradictions(name: str, masked: bool, has_nodata: bool, alpha: int | None) -> tuple[str, ...]:
+    """Return a line where several things say where an image is valid."""
+    say = [
+        what
+        for what, there in (
+            ("a mask", masked),
+            ("a nodata value", has_nodata),
+            ("an alpha channel", alpha is not None),
+        )
+        if there
+    ]
+    if len(say) < 2:
+        return ()
+    return (f"{name}: has {' and '.join(say)}; a pixel is valid where none of them objects",)
+
+
+def hint_of(name: str, error: BaseException) -> str:
+    """Return what a file is that is no GeoTIFF, and what to do; nothing where that is not known."""
+    if is_remote(name):
+        said = f"{error} {error.__cause__}"
+        is_whole = "ange downloading not supported" in said
+        return "; the server sends no parts of files: download the image" if is_whole else ""
+    start = _start(Path(name), 64).lstrip()
+    return next((f"; it is {told}" for head, told in _OTHERS if start.startswith(head)), "")
+
+
+def file_print(name: str) -> tuple[int, int, str] | None:
+    """Return size, time of change and a hash of the first bytes of a local file."""
+    if is_remote(name):
+        return None
+    try:
+        found = Path(name).stat()
+    except OSError:
+        return None
+    head = hashlib.sha256(_start(Path(name), _HEAD)).hexdigest()
+    return found.st_size, found.st_mtime_ns, head
+
+
+def require_unchanged(name: str, seen: tuple[int, int, str] | None) -> None:
+    """Check that a file is as it was when it was opened.
+
+    Raises
+    ------
+    SceneReadError
+        If it was written to since: then pixels of both may be in the result.
+    """
+    if seen is not None and file_print(name) != seen:
+        raise SceneReadError(f"{name}: was changed while it was read; run again")

@@ -1,0 +1,157 @@
+"""The exposure of a scene: how imagery of more than 8 bits is stretched, by its common ground.
+
+Blocks of both images are read with a first guess, what hides the ground is left out, and the guess
+is mended by what is left, until it stands.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from geodamage.scene.image import Image
+from geodamage.scene.obscured import CELL, hidden
+from geodamage.scene.options import SceneOptions
+from geodamage.scene.scaling import Scaling
+from geodamage.scene.stretch import Ends, ends_of, fit
+from geodamage.scene.survey import Block, Bools, Bytes, Ground, look, spread
+
+#: Rounds of reading, at most, and 8-bit values by which ends that stand may still move.
+ROUNDS, STANDS = 6, 2.0
+#: Ranges by which a guess grows on a side where it cuts values off.
+WIDENED = 3.0
+#: Pixels of clear ground that are enough to judge by.
+ENOUGH = 4096
+#: Of so many pixels along a side one is looked at.
+STEP = 2
+
+
+def exposed(images: Sequence[Image], ground: Ground, options: SceneOptions) -> tuple[Image, ...]:
+    """Return the images of a scene, stretched as their common ground asks for.
+
+    Images of 8 bits, of a radar, and those whose scaling is known, stay as they are.
+
+    Raises
+    ------
+    SceneReadError
+        If a file is damaged where it was looked at.
+    """
+    optical = images if options.post_sensor == "optical" else images[:1]
+    guessed = [number for number, image in enumerate(optical) if is_guessed(image)]
+    if not guessed:
+        return tuple(images)
+    windows, found = spread(ground.extent), list(images)
+    for _ in range(ROUNDS):
+        samples = _clear(look(found, ground, windows), len(optical), options)
+        if samples is None:
+            break
+        mended = _mended([(found[number], samples[number]) for number in guessed])
+        moved = 0.0
+        for number, scaling in zip(guessed, mended, strict=True):
+            moved = max(moved, _difference(found[number].scaling, scaling))
+            found[number] = replace(found[number], scaling=scaling)
+        if moved <= STANDS:
+            break
+    return tuple(found)
+
+
+def is_guessed(image: Image) -> bool:
+    """Say whether nobody told how an image becomes 8 bits."""
+    return image.scaling is not None and image.scaling.source == "guess"
+
+
+def remarks(images: Sequence[Image]) -> list[str]:
+    """Return a line for each image whose scaling was not told."""
+    found = []
+    for image in images:
+        scaling, tile = image.scaling, image.first
+        if scaling is None or scaling.source == "option":
+            continue
+        option = "--post-scale or --scale" if image.role == "post" else "--scale"
+        said = f"{_listed(scaling.low)} to {_listed(scaling.high)} become 0 to 255"
+        if scaling.source == "guess":
+            why = f"guessed from its pixels; give {option} where you know better"
+        else:
+            why = "since it holds 8 bits, in a wider type"
+        found.append(f"{tile.name}: of its {tile.dtype} values, {said}, {why}")
+    return found
+
+
+def _listed(values: Sequence[float]) -> str:
+    return "/".join(dict.fromkeys(f"{value:.4g}" for value in values))
+
+
+def _clear(blocks: Sequence[Block], dates: int, options: SceneOptions) -> list[Bytes] | None:
+    """Return the pixels of each date on ground that all show, (channels, pixels)."""
+    clear = [_clear_of(block, dates, options) for block in blocks]
+    if sum(int(found.sum()) for found in clear) < ENOUGH:  # all cloud: then by what there is
+        clear = [_cut(block.both) for block in blocks]
+    if not any(found.any() for found in clear):
+        return None
+    return [
+        np.concatenate(
+            [_cut(image)[:, found] for image, found in zip(date, clear, strict=True)], axis=1
+        )
+        for date in ([block.pre for block in blocks], [block.post for block in blocks])[:dates]
+    ]
+
+
+def _clear_of(block: Block, dates: int, options: SceneOptions) -> Bools:
+    """Return where nothing hides the ground of a block."""
+    rows, columns = (side // CELL * CELL for side in block.both.shape)
+    cut = slice(0, rows), slice(0, columns)
+    images = [image[:, *cut] for image in (block.pre, block.post)[:dates]]
+    missing = [~valid[cut] for valid in (block.pre_valid, block.post_valid)[:dates]]
+    clear = block.both.copy()
+    if not rows or not columns:
+        return _cut(clear)
+    together = options.obscured == "on"
+    groups = [range(dates)] if together else [range(number, number + 1) for number in range(dates)]
+    for group in groups:  # of one date alone, constant fill is all that is found
+        for obscured in hidden([images[n] for n in group], [missing[n] for n in group]):
+            clear[cut] &= ~obscured
+    return _cut(clear)
+
+
+def _cut(plane: np.ndarray) -> np.ndarray:
+    return plane[..., ::STEP, ::STEP]
+
+
+def _mended(dates: Sequence[tuple[Image, Bytes]]) -> list[Scaling]:
+    """Return better scalings: wider where one cuts its ground off, else by the ends of it."""
+    scalings = [_scaling_of(image) for image, _ in dates]
+    ends = [ends_of(sample) for _, sample in dates]
+    if any(end.low.min() <= 0 or end.high.max() >= 255 for end in ends):
+        return [_widened(scaling, end) for scaling, end in zip(scalings, ends, strict=True)]
+    return fit([_undone(scaling, end) for scaling, end in zip(scalings, ends, strict=True)])
+
+
+def _scaling_of(image: Image) -> Scaling:
+    if image.scaling is None:
+        raise ValueError("an image of 8 bits has no scaling")
+    return image.scaling
+
+
+def _undone(scaling: Scaling, ends: Ends) -> Ends:
+    """Return ends in units of the image."""
+    low, high = scaling.undo(np.stack([ends.low, ends.high], 1)).T
+    shared = scaling.undo(np.full((len(low), 2), ends.shared)).mean(0)
+    return Ends(low, high, (float(shared[0]), float(shared[1])))
+
+
+def _widened(scaling: Scaling, ends: Ends) -> Scaling:
+    low, high = np.array(scaling.low), np.array(scaling.high)
+    spread = (high - low) * WIDENED
+    if ends.low.min() <= 0:
+        low = low - spread
+    if ends.high.max() >= 255:
+        high = high + spread
+    return Scaling(tuple(low.tolist()), tuple(high.tolist()), scaling.source)
+
+
+def _difference(before: Scaling | None, after: Scaling) -> float:
+    """Return by how many 8-bit values ends have moved."""
+    if before is None:
+        return np.inf
+    ends = [np.array([one.low, one.high]) for one in (before, after)]
+    return float((np.abs(ends[0] - ends[1]) / (ends[1][1] - ends[1][0])).max() * 255)

@@ -1,0 +1,138 @@
+"""Layers that GDAL reads: with the one driver that the content of the file calls for."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyogrio
+from pyogrio import raw
+from pyproj import CRS
+from pyproj.exceptions import CRSError
+
+from geodamage.errors import InputError, SceneError, SceneReadError, without_advice
+from geodamage.sources import VECTOR_ERRORS
+from geodamage.vector.formats import KNOWN, Format
+from geodamage.vector.layer import Content
+from geodamage.vector.surfaces import read_geometries
+
+#: Whole numbers up to this one survive in a column of floats.
+_EXACT = 2**53
+
+#: Warnings of pyogrio of what is no loss here: measures, and names of files.
+_NO_LOSS = ("Measured (M)", "extension")
+
+
+def read_driver(path: Path, form: Format, layer: str | None) -> Content:
+    """Read a layer by its driver of GDAL.
+
+    Raises
+    ------
+    SceneReadError
+        If it cannot be read.
+    SceneError
+        If the layer is not there, or several are and none is chosen.
+    """
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        try:
+            chosen = _chosen(path, form, layer)
+            meta, fids, wkb, columns = raw.read(
+                form.path,
+                layer=chosen,
+                return_fids=True,
+                datetime_as_string=True,
+                **dict(form.options),
+            )
+            values = _columns(form, chosen, meta, fids, columns)
+        except InputError:
+            raise
+        except VECTOR_ERRORS as error:
+            why = without_advice(error)
+            raise SceneReadError(f"{path}: no vector file that can be read ({why})") from error
+    notes = {str(w.message) for w in said if not any(n in str(w.message) for n in _NO_LOSS)}
+    if wkb is None:
+        raise SceneError(f"{path}: a table without geometry; give polygons")
+    shapes, broken = read_geometries(wkb)
+    numbers = None if fids is None else [int(fid) for fid in fids]
+    crs = _crs(path, meta["crs"])
+    told = tuple(f"{path}: {note}" for note in sorted(notes))
+    return Content(values, shapes, crs, None, numbers, broken, notes=told)
+
+
+def check_layer(path: Path, form: Format, layer: str | None) -> None:
+    """Check that a file has a layer to read.
+
+    Raises
+    ------
+    SceneReadError, SceneError
+        If it cannot be opened, has none, or several and none is chosen.
+    """
+    try:
+        _chosen(path, form, layer)
+    except InputError:
+        raise
+    except VECTOR_ERRORS as error:
+        why = without_advice(error)
+        raise SceneReadError(f"{path}: no vector file that can be read ({why})") from error
+
+
+def _chosen(path: Path, form: Format, layer: str | None) -> str:
+    """Return the layer to read, and check that the driver is the one it should be."""
+    layers = form.layers
+    if layers is None:
+        layers = tuple(str(name) for name, kind in pyogrio.list_layers(form.path) if kind)
+    listed = ", ".join(layers) or "none"
+    if layer is not None and layer not in layers:
+        raise SceneError(f"{path}: no layer {layer!r}; it has {listed}")
+    if not layers:
+        raise SceneError(f"{path}: a table without geometry; give polygons")
+    if layer is None and len(layers) > 1:
+        raise SceneError(f"{path}: several layers ({listed}); choose one as {path.name}:LAYER")
+    chosen = layer or layers[0]
+    found = pyogrio.read_info(form.path, layer=chosen, **dict(form.options))["driver"]
+    if found != form.name:
+        raise SceneError(f"{path}: opened as {found} instead of {form.name}; give {KNOWN}")
+    return chosen
+
+
+def _crs(path: Path, told: str | None) -> CRS | None:
+    if not told:
+        return None
+    try:
+        return CRS.from_user_input(told)
+    except CRSError as error:
+        raise SceneError(f"{path}: its CRS is not known; assign one (ogr2ogr -a_srs)") from error
+
+
+def _columns(
+    form: Format, layer: str | None, meta: dict[str, Any], fids: Any, columns: Any
+) -> pd.DataFrame:
+    """Return attributes; whole numbers beside a null are read anew, as floats round them."""
+    names = [str(name) for name in meta["fields"]]
+    found: dict[str, Any] = {}
+    for name, values in zip(names, columns, strict=True):
+        found[name] = values
+        if values.dtype.kind == "f" and (np.abs(values[np.isfinite(values)]) >= _EXACT).any():
+            found[name] = _exact(form, layer, name, fids, values)
+    return pd.DataFrame(found, index=range(len(fids)))
+
+
+def _exact(form: Format, layer: str | None, name: str, fids: Any, values: Any) -> Any:
+    quoted = name.replace('"', '""')
+    _, own, _, (column,) = raw.read(
+        form.path,
+        layer=layer,
+        columns=[name],
+        read_geometry=False,
+        return_fids=True,
+        where=f'"{quoted}" IS NOT NULL',
+        **dict(form.options),
+    )
+    if column.dtype.kind not in "iu":
+        return values
+    known = dict(zip(own.tolist(), column.tolist(), strict=True))
+    exact = np.empty(len(values), object)
+    exact[:] = [known.get(fid) for fid in fids.tolist()]
+    return exact

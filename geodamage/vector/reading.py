@@ -1,0 +1,125 @@
+"""Reading a vector file: the right reader, and nothing lost without a word."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import geopandas as gpd
+import pandas as pd
+
+from geodamage.errors import InputError, SceneError
+from geodamage.vector.drivers import check_layer, read_driver
+from geodamage.vector.formats import Format, format_of
+from geodamage.vector.geojson import read_geojson
+from geodamage.vector.layer import Content, VectorLayer, split_layer, table_of
+from geodamage.vector.parquet import read_parquet
+from geodamage.vector.surfaces import without_numbers
+from geodamage.vector.tables import read_csv
+
+#: How many of the features that are broken a message names.
+NAMED = 3
+
+
+def read_vector(
+    name: Path | str,
+    *,
+    layer: str | None = None,
+    skip_broken: bool = False,
+    remedy: str = "mend them",
+    refusal: type[InputError] = SceneError,
+) -> VectorLayer:
+    """Read a layer of a vector file.
+
+    Parameters
+    ----------
+    name
+        A file, or `file:layer`.
+    layer
+        The layer, where the name does not say it.
+    skip_broken
+        Go on where features are broken: those that have attributes come without geometry, what
+        cannot be read at all is left out, and a note counts both.
+    remedy
+        What a user can do about broken features, for the message.
+    refusal
+        What is raised for a file that cannot be used.
+
+    Raises
+    ------
+    SceneReadError
+        If it is no file that can be read.
+    InputError
+        What `refusal` says, if it is of no format that is read, if a layer has to be chosen, if it
+        has no CRS, or if features are broken.
+    """
+    path, named = split_layer(name)
+    layer = layer or named
+    try:
+        content = _content(path, format_of(path), layer)
+    except SceneError as error:
+        raise refusal(str(error)) from error
+    if content.crs is None:
+        raise refusal(f"{path}: has no CRS, so its place is unknown; assign one (ogr2ogr -a_srs)")
+    shapes, broken = content.shapes, dict(content.broken)
+    for n in without_numbers(shapes).nonzero()[0].tolist():
+        broken.setdefault(n, "a coordinate is not a number")
+        shapes[n] = None
+    notes = list(content.notes)
+    if broken or content.lost:
+        told = _told(broken, content)
+        if not skip_broken:
+            raise refusal(f"{path}: {told}; {remedy}")
+        notes.append(f"{path}: {told}; they are left out")
+    rows = content.rows
+    table = rows if isinstance(rows, pd.DataFrame) else table_of(rows)
+    taken = "geometry" if "geometry" not in table.columns else "_geometry"
+    frame = gpd.GeoDataFrame(
+        table.assign(**{taken: gpd.GeoSeries(shapes, index=table.index)}),
+        geometry=taken,
+        crs=content.crs,
+    )
+    return VectorLayer(
+        frame,
+        path.name if layer is None else f"{path.name}:{layer}",
+        None if content.identities is None else list(content.identities),
+        None if content.numbers is None else list(content.numbers),
+        len(broken) + len(content.lost),
+        tuple(notes),
+    )
+
+
+def check_vector(name: Path | str) -> None:
+    """Check that a vector file is there, of a format that is read, and has the layer.
+
+    Raises
+    ------
+    SceneReadError, SceneError
+        If not.
+    """
+    path, layer = split_layer(name)
+    form = format_of(path)
+    if form.name not in READERS:
+        check_layer(path, form, layer)
+
+
+#: Formats that are read without GDAL.
+READERS = {"GeoJSON": read_geojson, "CSV": read_csv, "Parquet": read_parquet}
+
+
+def _content(path: Path, form: Format, layer: str | None) -> Content:
+    if form.name not in READERS:
+        return read_driver(path, form, layer)
+    if layer is not None:
+        raise SceneError(f"{path}: has a single layer, none called {layer!r}; leave it out")
+    return READERS[form.name](path)
+
+
+def _told(broken: Mapping[int, str], content: Content) -> str:
+    """Return how many features are broken, and why some of them are."""
+    reasons = dict(content.lost)
+    for n, why in sorted(broken.items()):
+        identity = None if content.identities is None else content.identities[n]
+        reasons[f"feature {n + 1}" + ("" if identity is None else f" (id {identity})")] = why
+    named = [f"{place}: {why}" for place, why in list(reasons.items())[:NAMED]]
+    more = ", and so on" if len(reasons) > NAMED else ""
+    total = len(content.shapes) + len(content.lost)
+    return f"{len(reasons):,} of {total:,} features cannot be read ({'; '.join(named)}{more})"

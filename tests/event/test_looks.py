@@ -1,0 +1,17 @@
+"""Results as an event reads them."""
+
+from geodamage.event.looks import Look, is_altered
+from geodamage.output.publication import read_sidecar, sidecar_path
+from geodamage.output.vectors import write_buildings
+from tests.conftest import UTM
+
+
+def test_a_result_that_is_not_that_of_its_sidecar_is_noticed(tmp_path):
+    for extension, expected in (("geojson", True), ("gpkg", False)):
+        path = write_buildings([], tmp_path / f"b.{extension}", UTM)
+        look = Look("b", None, path, sidecar_path(path))
+        facts = read_sidecar(path)
+        assert not is_altered(look, facts)
+        path.write_bytes(path.read_bytes() + b"\n")
+        assert is_altered(look, facts) is expected
+        assert not is_altered(look, {})  # of an earlier version

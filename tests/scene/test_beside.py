@@ -1,0 +1,111 @@
+"""What stands beside an image: what is let near it, and what is named instead of read."""
+
+import numpy as np
+import pytest
+import rasterio
+
+from geodamage.errors import SceneError, SceneReadError
+from geodamage.scene.tiles import open_tile
+from geodamage.windows import Window
+from tests.conftest import UTM, make_pixels
+
+WHOLE = Window(0, 0, 40, 50)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.tif.ovr", b"<VRTDataset/>"),
+        ("a.TIF.MSK", b"hello"),
+        ("a.tif.msk.ovr", b""),
+        ("a.aux", b"EHFA_HEADER_TAG\0"),
+    ],
+)
+def test_only_a_tiff_is_let_near_an_image(raster, tmp_path, name, content):
+    path = raster("a.tif", make_pixels(40, 50))
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(SceneReadError, match=f"{name} beside it .* no TIFF; move it away"):
+        open_tile(str(path), None, 3)
+
+
+@pytest.mark.parametrize("name", ["b.tif.ovr", "a.tif.txt", "a.aux", "a.tif.ovr.txt"])
+def test_what_is_called_otherwise_does_not_matter(raster, tmp_path, name):
+    path = raster("a.tif", make_pixels(40, 50))
+    (tmp_path / name).write_text("hello")
+    assert open_tile(str(path), None, 3).notes == ()
+
+
+def test_overviews_beside_an_image_are_used(raster):
+    path = raster("a.tif", make_pixels(600, 600))
+    raster("half.tif", make_pixels(300, 300)).rename(path.with_name("a.tif.ovr"))
+    pixels, _ = open_tile(str(path), None, 3).overview(300 * 300)
+    assert pixels.shape == (3, 300, 300)
+
+
+def test_nodata_that_a_pam_file_tells_is_named(raster, tmp_path):
+    path = raster("a.tif", make_pixels(40, 50))
+    band = '<PAMRasterBand band="1"><NoDataValue>255</NoDataValue></PAMRasterBand>'
+    (tmp_path / "a.tif.aux.xml").write_text(f"<PAMDataset>{band}</PAMDataset>")
+    (note,) = open_tile(str(path), None, 3).notes
+    assert "a.tif.aux.xml says that 255 is no data" in note
+    assert "gdal_edit.py -a_nodata 255" in note
+    own = raster("b.tif", make_pixels(40, 50), nodata=7)
+    (tmp_path / "b.tif.aux.xml").write_text(f"<PAMDataset>{band}</PAMDataset>")
+    assert open_tile(str(own), None, 3).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.tif.aux.xml", "<PAMDataset><SRS>EPSG:32616</SRS></PAMDataset>"),
+        ("a.prj", 'PROJCS["WGS 84 / UTM zone 16N"]'),
+        ("a.tif.xml", '<metadata><wkt>PROJCS["x"]</wkt></metadata>'),
+    ],
+)
+def test_a_crs_that_stands_elsewhere_only_is_named(raster, tmp_path, name, text):
+    path = raster("a.tif", make_pixels(40, 50), crs=None)
+    (tmp_path / name).write_text(text)
+    with pytest.raises(SceneError, match=f"{name} has one, and is not read; .*-a_srs"):
+        open_tile(str(path), None, 3)
+
+
+def test_a_mask_for_each_channel_counts(raster, tmp_path):
+    path = raster("a.tif", make_pixels(40, 50))
+    masks = np.full((3, 40, 50), 255, np.uint8)
+    masks[0, :, 40:], masks[2, :5] = 0, 0
+    with rasterio.open(
+        tmp_path / "a.tif.msk", "w", driver="GTiff", count=3, height=40, width=50, dtype="uint8",
+        crs=UTM,
+    ) as dataset:  # fmt: skip
+        dataset.write(masks)
+        dataset.update_tags(**{f"INTERNAL_MASK_FLAGS_{index}": 0 for index in (1, 2, 3)})
+    tile = open_tile(str(path), None, 3)
+    _, valid = tile.read(WHOLE)
+    assert np.array_equal(valid, masks.all(axis=0))
+    green, _ = open_tile(str(path), (2, 2, 2), 3).read(WHOLE)
+    assert green.any(axis=0).all()
+
+
+def test_several_that_say_where_an_image_is_valid_are_named(raster):
+    mask = np.full((40, 50), 255, np.uint8)
+    path = raster("a.tif", make_pixels(40, 50), nodata=0, mask=mask)
+    (note,) = open_tile(str(path), None, 3).notes
+    assert "a mask and a nodata value" in note
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"\x89PNG\r\n\x1a\n", "a PNG"),
+        (b"\xff\xd8\xff\xe0", "a JPEG;"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000"),
+        (b"<VRTDataset/>", "a virtual file"),
+        (b"PK\3\4", "a ZIP"),
+        (b"<html></html>", "an error saved"),
+    ],
+)
+def test_what_is_no_geotiff_is_called_by_its_name(tmp_path, content, told):
+    path = tmp_path / "a.tif"
+    path.write_bytes(content)
+    with pytest.raises(SceneReadError, match=f"not a GeoTIFF.*it is .*{told}|{told}"):
+        open_tile(str(path), None, 3)

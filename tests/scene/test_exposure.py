@@ -1,0 +1,96 @@
+"""Imagery of more than 8 bits is stretched by the ground that both dates show."""
+
+import numpy as np
+import pytest
+
+from geodamage import Scene, SceneOptions
+from geodamage.grid import GsdRange
+from geodamage.scene.stretch import PAIR
+from geodamage.windows import Window
+from tests.landscapes import landscape, later
+
+GSD = GsdRange(0.5, 0.3, 1.0)
+PLACE = np.clip(landscape(256, 256) * 1.7 - 80, 1, 254).astype(np.uint8)
+AFTER = np.clip((later(PLACE) - 35.0) / 0.8, 1, 254).astype(np.uint8)
+ALL = Window(0, 0, 256, 256)
+
+
+def opened(pre, post, **options):
+    read = {"registration": "off"} | options
+    return Scene.open(pre, post, gsd=GSD, options=SceneOptions(**read))
+
+
+def of_16_bits(image, gain=20.0, offset=300.0):
+    return (image * gain + offset).astype(np.uint16)
+
+
+def ends(scene, place=ALL):
+    pixels = scene.read(place)
+    clear = pixels.missing == 0
+    return [np.percentile(image[:, clear], (0.5, 99.5)) for image in (pixels.pre, pixels.post)]
+
+
+def test_both_dates_lie_where_the_models_learnt(raster):
+    with opened(raster("a.tif", of_16_bits(PLACE)), raster("b.tif", of_16_bits(AFTER))) as scene:
+        pre, post = ends(scene)
+        facts, said = scene.facts(), scene.remarks
+        assert scene.warnings == []
+    assert min(pre[0], post[0]) == pytest.approx(PAIR.ends[0], abs=5)
+    assert max(pre[1], post[1]) == pytest.approx(
+        PAIR.ends[1], abs=5
+    )  # the colours of this place are at a bound
+    one, two = facts["pre"]["scaling"], facts["post"]["scaling"]
+    assert one["maximum"] == pytest.approx(two["maximum"], rel=0.02)
+    assert facts["pre"]["scaling"]["from"] == "guess"
+    assert [line.split("; ")[1] for line in said] == [
+        "give --scale where you know better", "give --post-scale or --scale where you know better",
+    ]  # fmt: skip
+
+
+def test_a_scale_that_is_given_is_taken_and_not_spoken_of(raster):
+    paths = raster("a.tif", of_16_bits(PLACE)), raster("b.tif", of_16_bits(AFTER))
+    with opened(*paths, scale=(300, 5400)) as scene:
+        assert scene.facts()["post"]["scaling"]["maximum"] == [5400.0] * 3
+        assert scene.remarks == ()
+        assert np.array_equal(scene.read(ALL).pre, PLACE)
+
+
+def test_8_bits_in_a_wider_type_stay_as_they_are(raster):
+    with opened(raster("a.tif", PLACE / np.float32(255)), raster("b.tif", AFTER)) as scene:
+        assert np.array_equal(scene.read(ALL).pre, PLACE)
+        assert "holds 8 bits" in scene.remarks[0]
+
+
+def scalings(scene):
+    facts = scene.facts()
+    return [facts[role]["scaling"][end][0] for role in ("pre", "post") for end in ("minimum",
+            "maximum")]  # fmt: skip
+
+
+@pytest.mark.parametrize("fill", [0, 65535, 12_000])
+@pytest.mark.parametrize("obscured", ["on", "off"])
+def test_fill_without_a_tag_has_no_say(raster, fill, obscured):
+    plain = raster("a.tif", of_16_bits(PLACE)), raster("b.tif", of_16_bits(AFTER))
+    with opened(*plain) as scene:
+        expected = scalings(scene)
+    filled = of_16_bits(AFTER)
+    filled[:, 200:] = fill
+    with opened(plain[0], raster("c.tif", filled), obscured=obscured) as scene:
+        assert scalings(scene) == pytest.approx(expected, rel=0.12, abs=300)
+
+
+def test_what_only_one_date_shows_has_no_say(raster):
+    pre = of_16_bits(PLACE)
+    bright = np.concatenate([pre, np.minimum(pre.astype(int) * 9, 65535).astype(np.uint16)], axis=2)
+    paths = raster("a.tif", pre), raster("b.tif", of_16_bits(AFTER))
+    with opened(*paths) as scene:
+        expected = scalings(scene)
+    with opened(raster("c.tif", bright), paths[1]) as scene:
+        assert scalings(scene) == pytest.approx(expected, rel=0.02, abs=20)
+
+
+def test_an_image_alone_is_stretched_too(raster):
+    with Scene.open(raster("a.tif", of_16_bits(PLACE)), None, gsd=GSD) as scene:
+        found = np.percentile(scene.read(ALL).pre, (0.5, 99.5))
+        assert scene.facts()["image"]["scaling"]["from"] == "guess"
+    assert found == pytest.approx((24, 198), abs=3)
