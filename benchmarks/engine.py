@@ -181,13 +181,13 @@ def _turns(
         ratios.append(np.divide(spent[0], spent[1]))
         print(f"{output.name}: {ratios[-1][0]:.2f} of processor, {ratios[-1][1]:.2f} of clock time")
     written = [output.with_name(f"{output.name}.{n}.geojson").read_bytes() for n in (0, 1)]
-    processor, clock = (
+    of_processor, of_clock = (
         f"{np.median(column):.2f} ({min(column):.2f} to {max(column):.2f})"
         for column in np.transpose(ratios)
     )
     same = "the same" if written[0] == written[1] else "OTHER"
     print(
-        f"{output.name}: median {processor} of processor, {clock} of clock time; {same} bytes",
+        f"{output.name}: median {of_processor} of processor, {of_clock} of clock time; {same} bytes",
         flush=True,
     )
 

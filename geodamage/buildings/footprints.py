@@ -246,7 +246,7 @@ def _boxes(shapes: np.ndarray, grid: Grid) -> npt.NDArray[np.int64]:
     All are 0 where there is no geometry.
     """
     bounds = shapely.bounds(shapes)
-    placed: np.ndarray = np.isfinite(bounds).all(1)
+    placed = np.asarray(np.isfinite(bounds).all(1), bool)
     west, south, east, north = np.where(placed[:, None], bounds, 0.0).T
     a, _, c, _, e, f = grid.transform[:6]
     corners = [(north - f) / e, (west - c) / a, (south - f) / e, (east - c) / a]
