@@ -187,7 +187,8 @@ def _turns(
     )
     same = "the same" if written[0] == written[1] else "OTHER"
     print(
-        f"{output.name}: median {of_processor} of processor, {of_clock} of clock time; {same} bytes",
+        f"{output.name}: median {of_processor} of processor, {of_clock} of clock time; "
+        f"{same} bytes",
         flush=True,
     )
 
