@@ -1,10 +1,14 @@
 """Measure the engine: speed against bare ONNX Runtime, memory against the size of the scene.
 
-    python benchmarks/engine.py speed
-    python benchmarks/engine.py memory
+    python -m benchmarks.engine speed
+    python -m benchmarks.engine speed --against COMMIT
+    python -m benchmarks.engine memory
 
 `speed` runs the whole `assess` command and, in the same minute, the same windows through a bare
 ONNX Runtime session with the same options; the figure is the ratio of core pixels per second.
+With `--against` the command of another commit, checked out beside this one, takes turns with that
+of this checkout, on the whole pair and with footprints on a twentieth of it; the figures are ratios
+of processor time and of the time on the clock, and whether both wrote the same bytes.
 `memory` runs `assess` on pairs of 4k, 16k and 40k pixels square, made by repeating the sample pair,
 and prints the peak of each; the largest is stopped after a few strips, which is enough to show
 whether memory grows.
@@ -20,6 +24,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import geopandas as gpd
 import numpy as np
 import rasterio
 from affine import Affine
@@ -121,6 +126,73 @@ def speed(size: int, repeats: int) -> None:
         print(f"median ratio {statistics.median(ratios):.3f}")
 
 
+def against(commit: str, size: int, repeats: int, model: str) -> None:
+    """Print how many times as fast this checkout is as another commit."""
+    root = Path(__file__).parents[1]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        pair = make_pair(folder, size)
+        other = folder / "other"
+        subprocess.run(
+            ["git", "-C", root, "worktree", "add", "-q", "-d", other, commit], check=True
+        )
+        try:
+            more = ["-q", "--threads", str(default_threads()), "--model", model]
+            _turns((other, root), pair, folder / "whole", repeats, more)
+            given = _some_of(folder / "whole.0.geojson", folder / "given.geojson")
+            more += ["--footprints", str(given)]
+            _turns((other, root), pair, folder / "footprints", repeats, more)
+        finally:
+            subprocess.run(["git", "-C", root, "worktree", "remove", "-f", other], check=True)
+
+
+def _some_of(result: Path, target: Path) -> Path:
+    """Write the buildings of a corner with a twentieth of the ground."""
+    frame = gpd.read_file(result)
+    west, south, east, north = frame.total_bounds
+    side = 0.05**0.5
+    corner = frame.cx[west : west + side * (east - west), south : south + side * (north - south)]
+    corner[["building_id", "geometry"]].to_file(target)
+    return target
+
+
+def _turns(
+    checkouts: tuple[Path, Path],
+    pair: tuple[Path, Path],
+    output: Path,
+    repeats: int,
+    more: list[str],
+) -> None:
+    """Run both checkouts in turn and print the ratios of each pair of runs."""
+    ratios = []
+    for _ in range(repeats):
+        spent = []
+        for number, checkout in enumerate(checkouts):
+            target = output.with_name(f"{output.name}.{number}.geojson")
+            environment = {**os.environ, "PYTHONPATH": str(checkout)}
+            before, started = os.times(), time.perf_counter()
+            subprocess.run(
+                assess_command(pair, target, *more), check=True, env=environment, cwd=checkout
+            )
+            after = os.times()
+            processor = after.children_user + after.children_system
+            processor -= before.children_user + before.children_system
+            spent.append((processor, time.perf_counter() - started))
+        ratios.append(np.divide(spent[0], spent[1]))
+        print(f"{output.name}: {ratios[-1][0]:.2f} of processor, {ratios[-1][1]:.2f} of clock time")
+    written = [output.with_name(f"{output.name}.{n}.geojson").read_bytes() for n in (0, 1)]
+    of_processor, of_clock = (
+        f"{np.median(column):.2f} ({min(column):.2f} to {max(column):.2f})"
+        for column in np.transpose(ratios)
+    )
+    same = "the same" if written[0] == written[1] else "OTHER"
+    print(
+        f"{output.name}: median {of_processor} of processor, {of_clock} of clock time; "
+        f"{same} bytes",
+        flush=True,
+    )
+
+
 def memory(sizes: list[int], seconds: float) -> None:
     """Print the peak memory of `assess` for growing scenes."""
     with tempfile.TemporaryDirectory() as name:
@@ -167,11 +239,15 @@ def main() -> None:
     parser.add_argument("what", choices=["speed", "memory"])
     parser.add_argument("--size", type=int, default=4096, help="of the speed pair")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--against", metavar="COMMIT", help="compare the speed with a commit")
+    parser.add_argument("--model", default="fast", help="for --against")
     parser.add_argument("--seconds", type=float, default=240, help="longest memory run")
     parser.add_argument("--sizes", type=int, nargs="+", default=[4096, 16384, 40960])
     options = parser.parse_args()
     print(f"{os.cpu_count()} processors, {default_threads()} usable")
-    if options.what == "speed":
+    if options.what == "speed" and options.against:
+        against(options.against, options.size, options.repeats, options.model)
+    elif options.what == "speed":
         speed(options.size, options.repeats)
     else:
         memory(options.sizes, options.seconds)

@@ -11,7 +11,7 @@ import geopandas as gpd
 
 from geodamage.buildings.finding import find_buildings
 from geodamage.buildings.footprint_files import Footprints, read_footprints
-from geodamage.buildings.footprints import grade_footprints
+from geodamage.buildings.footprints import grade_footprints, voting_places
 from geodamage.buildings.placement import (
     Placement,
     placement_doubts,
@@ -73,6 +73,9 @@ class Job(RunOptions):
         `auto`, `cpu`, `cuda`, `cuda:N`, `tensorrt`, `tensorrt:N` or `openvino`.
     threads
         CPU threads for inference; 0 takes every processor.
+    engine
+        What computes on the processor: `onnxruntime`, `openvino`, or `auto`, which is OpenVINO
+        where `geodamage models bench` has found it right and faster on this machine.
     tta
         `none`, or `flips` to average over four mirror images.
     vote
@@ -337,6 +340,10 @@ class _Assessment(Run[Job, Summary]):
     def predicted(self, plan: Plan) -> Iterator[Strip]:
         """Predict the scene, and grade its pixels where that is asked for."""
         with_grades = self.by_pixel or self.job.vote == "pixels"
+        # Footprints that may be moved need what the model says beside them.
+        stay = self.job.scene.registration != "apply"
+        if self._footprints and stay and self.job.probabilities is None and not self.by_pixel:
+            plan = replace(plan, only=voting_places(self._footprints, self.scene.grid))
         return self._predict(self.scene, self.model, plan, with_grades=with_grades)
 
     def found(self, strips: Iterator[Strip]) -> Iterator[gpd.GeoDataFrame]:

@@ -40,6 +40,7 @@ class RunOptions:
     model: str | PathLike[str] = DEFAULT_MODEL
     device: str = "auto"
     threads: int = 0
+    engine: str = "auto"
     tta: str = "none"
     raster: Path | None = None
     probabilities: Path | None = None

@@ -56,6 +56,8 @@ class LocalisationJob(RunOptions):
         `auto`, `cpu`, `cuda`, `cuda:N`, `tensorrt`, `tensorrt:N` or `openvino`.
     threads
         CPU threads for inference; 0 takes every processor.
+    engine
+        What computes on the processor: `onnxruntime`, `openvino` or `auto`.
     tta
         `none`; `flips` to average over four mirror images; `full` over these and the same
         transposed.
@@ -216,7 +218,12 @@ class _Localisation(Run[LocalisationJob, FootprintSummary]):
         """Load the model, to be asked at all sizes."""
         job = self.job
         return load_model(
-            job.model, device=job.device, threads=job.threads, tta=job.tta, scales=job.scales
+            job.model,
+            device=job.device,
+            threads=job.threads,
+            engine=job.engine,
+            tta=job.tta,
+            scales=job.scales,
         )
 
     def card_for(self, card: Card) -> Card:

@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from geodamage.errors import OptionError, ResourceError
 from geodamage.model.card import Card
@@ -50,6 +51,9 @@ class Plan:
         Cores side by side in one column block.
     batch
         Windows per model call.
+    only
+        int64 (n, 4): row, column, bottom and right of the places that matter. No model is asked of
+        a core that none of them meets. None where all matters.
     """
 
     region: Window
@@ -58,6 +62,7 @@ class Plan:
     halo: int
     columns: int
     batch: int
+    only: npt.NDArray[np.int64] | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         rows, columns = self.window
@@ -85,6 +90,14 @@ class Plan:
         """Return the cores of a strip, left to right."""
         for left in range(strip.column, strip.right, self.core[1]):
             yield Window(strip.row, left, *self.core)
+
+    def matters(self, core: Window) -> bool:
+        """Say whether a core is worth asking for."""
+        if self.only is None:
+            return True
+        row, column, bottom, right = self.only.T
+        meets = (row < core.bottom) & (bottom > core.row)
+        return bool((meets & (column < core.right) & (right > core.column)).any())
 
     @property
     def window(self) -> tuple[int, int]:

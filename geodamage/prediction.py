@@ -72,6 +72,10 @@ class Strip:
     grades: np.ndarray | None = None
 
 
+#: What makes probabilities of heads, and where to.
+_Joining = Callable[[Heads, np.ndarray | None], np.ndarray]
+
+
 class _Answers(NamedTuple):
     """What the model said of the cores of a strip, before it is joined.
 
@@ -216,7 +220,11 @@ def _infer(
             missing[near[inner] > 0] |= np.uint8(NEAR_MISSING)
             around = pixels.missing[_inside(pixels.missing.shape, plan.halo - reach)].copy()
             seen = ~closed[inner]
-            cores = [core for core in plan.cores(strip) if seen[_within(core, strip)].any()]
+            cores = [
+                core
+                for core in plan.cores(strip)
+                if plan.matters(core) and seen[_within(core, strip)].any()
+            ]
             groups = [cores[n : n + plan.batch] for n in range(0, len(cores), plan.batch)]
             heads = [_ask(model, plan, strip, pixels, group, reach) for group in groups]
             yield _Answers(strip, missing, around, groups, heads)
@@ -226,7 +234,7 @@ def _assemble(
     plan: Plan,
     rules: PixelRules | None,
     asked: Generator[_Answers, None, None],
-    join: Callable[[Heads], np.ndarray],
+    join: _Joining,
 ) -> Iterator[Strip]:
     """Join both heads of every core and lay the cores side by side."""
     with contextlib.closing(asked):
@@ -244,7 +252,7 @@ def _assemble(
             )
 
 
-def _join(answers: _Answers, reach: int, join: Callable[[Heads], np.ndarray]) -> np.ndarray:
+def _join(answers: _Answers, reach: int, join: _Joining) -> np.ndarray:
     """Return the probabilities of a strip, float32 (channels, rows, columns)."""
     strip = answers.strip
     channels = 5 if join is probabilities else 2
@@ -253,11 +261,17 @@ def _join(answers: _Answers, reach: int, join: Callable[[Heads], np.ndarray]) ->
     seen = (answers.missing & _NOT_LOOKED) == 0
     for group, said in zip(answers.groups, answers.heads, strict=True):
         inner = _cropped(said, reach)
-        for core, found in zip(group, join(inner), strict=True):
+        for n, core in enumerate(group):
             index = _within(core, strip)
-            np.copyto(result[(slice(None), *index)], found, where=seen[index])
-    if channels == 5:
-        result[1:, (answers.missing & UNSEEN) > 0] = 0
+            place, shown = result[(None, slice(None), *index)], seen[index]
+            one = Heads(*(None if head is None else head[n : n + 1] for head in inner))
+            if shown.all():
+                join(one, place)
+            else:
+                np.copyto(place, join(one, None), where=shown)
+    unseen = (answers.missing & UNSEEN) > 0
+    if channels == 5 and unseen.any():
+        result[1:, unseen] = 0
     return result
 
 

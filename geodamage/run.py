@@ -101,7 +101,9 @@ class Run(ABC, Generic[J, S]):
     def load(self) -> Model | Ensemble:
         """Load the model."""
         job = self.job
-        return load_model(job.model, device=job.device, threads=job.threads, tta=job.tta)
+        return load_model(
+            job.model, device=job.device, threads=job.threads, engine=job.engine, tta=job.tta
+        )
 
     @abstractmethod
     def card_for(self, card: Card) -> Card:
@@ -133,6 +135,7 @@ class Run(ABC, Generic[J, S]):
             "licence": card.licence,
             "training_data": card.training_data,
             "provider": self.model.provider,
+            "precision": card.precision,
             "tta": self.job.tta,
         }
 

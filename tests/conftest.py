@@ -17,6 +17,7 @@ from hypothesis import settings
 from onnx import TensorProto, helper, numpy_helper
 
 from geodamage.cli import main
+from geodamage.model import engines
 from geodamage.model.card import Card, with_card
 
 # These run under the Python of QGIS, by their own pytest.ini.
@@ -25,6 +26,16 @@ collect_ignore = ["qgis"]
 # A busy machine is no failure: nothing here is timed.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_kept_verdicts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let no test go by what is known of this machine, nor add to it."""
+    folder = tmp_path_factory.mktemp("engines")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engines, "cache_folder", lambda: folder)
+        yield
+
 
 UTM = "EPSG:32616"
 CORNER = 629_600.0, 3_330_560.0  # multiples of 64 pixels of 0.5 m

@@ -62,6 +62,16 @@ def test_a_footprint_of_a_pixel_is_graded_with_its_ring(pair, model, tmp_path):
     assert set(frame["status_reason"]) == {"too_small"}
 
 
+def test_what_is_computed_beside_footprints_changes_nothing(pair, model, tmp_path):
+    footprints = write_footprints(tmp_path / "f.gpkg", range(2), [r.polygon for r in ROOFS[:2]])
+    given = ["--footprints", footprints, "--tile", 48]
+    alone = run(pair, tmp_path / "a.gpkg", model, *given)
+    beside = run(pair, tmp_path / "b.gpkg", model, *given, "--probabilities", tmp_path / "p.tif")
+    assert comparable(alone).equals(comparable(beside))
+    facts = [read_sidecar(tmp_path / name) for name in ("a.gpkg", "b.gpkg")]
+    assert facts[0]["assessed_km2"] == facts[1]["assessed_km2"]
+
+
 def test_an_id_field_is_kept(pair, model, tmp_path):
     frame = gpd.GeoDataFrame(
         {"uid": ["x", "y"], "ref": [7, 9]}, geometry=[r.polygon for r in ROOFS[:2]], crs=UTM

@@ -1,4 +1,5 @@
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -43,14 +44,14 @@ def closed_to(missing, reach):
 def direct(scene, model):
     """Ask the model once for the whole extent; what is not seen has no grade.
 
-    It is background, too, but for what post alone lacks within the halo of what it has.
+    It is background, too, but for what post alone lacks within the margin of what it has.
     """
     expected = np.full((5, *scene.grid.shape), np.nan, np.float32)
     part = probabilities(model(scene.pre[None], scene.post[None]))[0].copy()
-    around = scene.extent.buffer(model.card.halo)
-    closed = closed_to(scene.read(around).missing, model.card.halo - 1)
+    margin = model.card.margin
+    closed = closed_to(scene.read(scene.extent.buffer(margin)).missing, margin - 1)
     rows, columns = scene.extent.shape
-    inner = slice(model.card.halo, None), slice(model.card.halo, None)
+    inner = slice(margin, None), slice(margin, None)
     part[0, closed[inner][:rows, :columns]] = 1
     part[1:, (scene.read(scene.extent).missing & UNSEEN) > 0] = 0
     expected[:, *scene.extent.slices] = part
@@ -117,12 +118,35 @@ def test_every_pixel_comes_once_whatever_the_cut(case):
         assert np.array_equal(found[:, inside], expected[:, inside])
         flags.append(missing)
     assert np.array_equal(*flags)
-    halo = model.card.halo
-    closed = closed_to(scene.read(scene.grid.window.buffer(halo + 1)).missing, halo - 1)
+    margin = model.card.margin
+    closed = closed_to(scene.read(scene.grid.window.buffer(margin + 1)).missing, margin - 1)
     near = ndimage.binary_dilation(closed, np.ones((3, 3)))
     rows, columns = scene.grid.shape
-    near = near[halo + 1 :, halo + 1 :][:rows, :columns]
+    near = near[margin + 1 :, margin + 1 :][:rows, :columns]
     assert np.array_equal((flags[0][inside] & NEAR_MISSING) > 0, near[inside])
+
+
+def test_where_nothing_matters_no_model_is_asked():
+    pre, post = random_images(60, 60, 1)
+    scene, model = FakeScene(pre, post), BoxModel(2, stride=4, halo=2, tile=20)
+    plan = make_plan(scene.region, model.card, memory=1e12)
+    whole, missing, _ = assemble(run_plan(scene, model, plan), scene.grid.shape)
+    calls = len(model.asked)
+    rows, columns = plan.core
+    # One place within a core, one that reaches into the next, one beside the scene, one without.
+    only = [(1, 1, 3, 3), (rows + 1, columns - 1, rows + 2, columns + 1), (70, 0, 80, 9), (0,) * 4]
+    part, flags, _ = assemble(
+        run_plan(scene, model, replace(plan, only=np.array(only))), scene.grid.shape
+    )
+    assert calls > 3
+    assert len(model.asked) == calls + 3
+    assert np.array_equal(flags, missing)
+    asked = [np.s_[:rows, :columns], np.s_[rows : 2 * rows, : 2 * columns]]
+    for index in asked:
+        assert np.array_equal(part[:, *index], whole[:, *index])
+        part[:, *index] = 0
+    assert (part[0] == 1).sum() == 60 * 60 - 3 * rows * columns
+    assert not part[1:].any()
 
 
 class GradedModel(BoxModel):

@@ -19,6 +19,7 @@ MODULES = {"lazy-loader": "lazy_loader", "opencv-python-headless": "cv2"}
 EXTRAS = {
     "onnx": {"geodamage.optimise.precision"},
     "onnxruntime": {"geodamage.model.session", "geodamage.optimise.precision"},
+    "openvino": {"geodamage.model.openvino"},
     "pyarrow": {"geodamage.output.vectors", "geodamage.vector.parquet"},
     "bokeh": {"geodamage.report.page"},
     "distributed": {"geodamage.batch.cluster"},

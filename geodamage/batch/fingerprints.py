@@ -26,7 +26,8 @@ from geodamage.vector.layer import split_layer
 VOLATILE_FACTS = ("created", "seconds", "result_sha256")
 #: Fields of a job that say where and how fast, not what: the result is the same.
 NEUTRAL_FIELDS = frozenset(
-    {"pre", "post", "output", "model", "device", "threads", "batch_size", "memory", "overwrite"}
+    {"pre", "post", "output", "model", "batch_size", "memory", "overwrite"}
+    | {"device", "engine", "threads"}
 )
 #: Of these it matters only whether they are asked for.
 PATH_FIELDS = frozenset({"raster", "probabilities", "report"})

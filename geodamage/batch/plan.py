@@ -60,7 +60,13 @@ def plan_batch(job: BatchJob) -> BatchPlan:
     workers = job.dask_local or _workers(job, len(find_devices(defaults.device)))
     workers = min(workers, len(job.scenes))
     threads = defaults.threads or max(1, default_threads() // workers)
-    model = load_model(defaults.model, device=defaults.device, threads=threads, tta=defaults.tta)
+    model = load_model(
+        defaults.model,
+        device=defaults.device,
+        threads=threads,
+        engine=defaults.engine,
+        tta=defaults.tta,
+    )
     # Workers of one machine share its memory and its caches, so this is a bound, not a promise.
     speed = _measure(model)
     options = scene_options(defaults.scene, model.card)

@@ -7,4 +7,4 @@ from .finding import count_seen as count_seen
 from .finding import find_buildings as find_buildings
 from .finding import find_footprints as find_footprints
 from .finding import pixel_area as pixel_area
-from .finding import polygonise as polygonise
+from .outlines import polygonise as polygonise

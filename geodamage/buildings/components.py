@@ -90,20 +90,28 @@ class Components:
         if window.row == self._region.row:
             self._above = np.zeros(window.width, np.int64)
         mask = (strip.probabilities[0] < 1 - self._threshold) & ((strip.missing & CLOSED) == 0)
-        count, labels, stats, _ = cv2.connectedComponentsWithStats(
+        count, labels = cv2.connectedComponents(
             mask.view(np.uint8), connectivity=4, ltype=cv2.CV_32S
         )
-        waiting = self._reach_open_side(labels, window)
-        waiting |= _too_large(stats)
+        places = np.flatnonzero(mask)
+        numbers = labels.ravel()[places]
+        waiting = self._reach_open_side(labels, count, window)
+        if window.size > LARGEST_COMPONENT:
+            waiting |= _too_large(places, numbers, count, window.width)
         waiting[0] = False
-        ids = self._keep(strip, labels, stats, np.flatnonzero(waiting))
+        waits = waiting[numbers]
+        ids = self._keep(strip, places[waits], numbers[waits], count)
         self._join(ids, labels, window)
-        yield _finished_patch(strip, labels, waiting, count)
+        # Counted anew without those that wait; label 0 never does.
+        new = np.where(waiting, 0, np.cumsum(~waiting) - 1).astype(np.int32)
+        labels.ravel()[places] = new[numbers]
+        left = int(count - 1 - waiting.sum())
+        yield Patch(window, labels, left, strip.probabilities, strip.missing)
         yield from self._release(window)
 
-    def _reach_open_side(self, labels: np.ndarray, window: Window) -> np.ndarray:
+    def _reach_open_side(self, labels: np.ndarray, count: int, window: Window) -> np.ndarray:
         """Say of each label whether it may go on beyond its strip, bool (count,)."""
-        reach = np.zeros(int(labels.max(initial=0)) + 1, bool)
+        reach = np.zeros(count, bool)
         region = self._region
         if window.row > region.row:
             reach[labels[0]] = True
@@ -116,25 +124,36 @@ class Components:
         return reach
 
     def _keep(
-        self, strip: Strip, labels: np.ndarray, stats: np.ndarray, numbers: np.ndarray
+        self, strip: Strip, places: np.ndarray, numbers: np.ndarray, count: int
     ) -> np.ndarray:
-        """Keep the pixels of waiting labels; return the identity of each label, int64 (count,)."""
-        ids = np.zeros(len(stats), np.int64)
-        for number in numbers:
-            left, top, width, height = stats[number, :4]
-            box = slice(top, top + height), slice(left, left + width)
-            rows, columns = np.nonzero(labels[box] == number)
-            rows, columns = rows + top, columns + left
-            piece = _Piece(
-                (rows + strip.window.row).astype(np.int32),
-                (columns + strip.window.column).astype(np.int32),
-                strip.probabilities[:, rows, columns],
-                strip.missing[rows, columns],
-            )
-            ids[number] = self._next
-            self._parent[self._next] = self._next
-            self._pieces[self._next] = [piece]
-            self._next += 1
+        """Keep the pixels of waiting labels; return the identity of each label, int64 (count,).
+
+        Parameters
+        ----------
+        places, numbers
+            Where these pixels are in the strip, as indices, and their labels.
+        """
+        ids = np.zeros(count, np.int64)
+        order = np.argsort(numbers, kind="stable")
+        rows, columns = np.divmod(places[order], strip.window.width)
+        probabilities, missing = strip.probabilities[:, rows, columns], strip.missing[rows, columns]
+        rows, columns = rows + strip.window.row, columns + strip.window.column
+        found, starts = np.unique(numbers[order], return_index=True)
+        ids[found] = range(self._next, self._next + len(found))
+        stops = np.append(starts, len(order))[1:]
+        for own, start, stop in zip(ids[found].tolist(), starts, stops, strict=True):
+            part = slice(start, stop)
+            self._parent[own] = own
+            # Copies: a view would keep the pixels of all others in memory.
+            self._pieces[own] = [
+                _Piece(
+                    rows[part].astype(np.int32),
+                    columns[part].astype(np.int32),
+                    probabilities[:, part].copy(),
+                    missing[part].copy(),
+                )
+            ]
+        self._next += len(found)
         return ids
 
     def _join(self, ids: np.ndarray, labels: np.ndarray, window: Window) -> None:
@@ -228,22 +247,28 @@ class Components:
             yield _patch(_select(piece, (row == cell[0]) & (column == cell[1])))
 
 
-def _too_large(stats: np.ndarray) -> np.ndarray:
-    """Say of each label of a strip whether it must be cut, bool (count,)."""
-    box = stats[:, cv2.CC_STAT_WIDTH].astype(np.int64) * stats[:, cv2.CC_STAT_HEIGHT]
-    large: np.ndarray = (stats[:, cv2.CC_STAT_AREA] > LARGEST_COMPONENT) | (
+def _too_large(places: np.ndarray, numbers: np.ndarray, count: int, width: int) -> np.ndarray:
+    """Say of each label of a strip whether it must be cut, bool (count,).
+
+    Parameters
+    ----------
+    places, numbers
+        Where the labelled pixels are in the strip, as indices, and their labels.
+    count
+        Number of labels, with 0.
+    width
+        Columns of the strip.
+    """
+    box = np.ones(count, np.int64)
+    for along in np.divmod(places, width):
+        first, last = np.full(count, np.iinfo(np.int64).max), np.full(count, -1)
+        np.minimum.at(first, numbers, along)
+        np.maximum.at(last, numbers, along)
+        box *= np.where(last < 0, 0, last - first + 1)
+    large: np.ndarray = (np.bincount(numbers, minlength=count) > LARGEST_COMPONENT) | (
         box > LARGEST_BOX * LARGEST_COMPONENT
     )
     return large
-
-
-def _finished_patch(strip: Strip, labels: np.ndarray, waiting: np.ndarray, count: int) -> Patch:
-    """Return the components that lie inside their strip, numbered anew."""
-    numbers = np.cumsum(~waiting, dtype=np.int32) - 1  # label 0 never waits and stays 0
-    numbers[waiting] = 0
-    left = int(count - 1 - waiting.sum())
-    labels = numbers[labels] if waiting.any() else labels
-    return Patch(strip.window, labels, left, strip.probabilities, strip.missing)
 
 
 def _merge(pieces: list[_Piece]) -> _Piece:

@@ -7,15 +7,14 @@ from typing import Any
 import cv2
 import geopandas as gpd
 import numpy as np
-import rasterio
-import rasterio.features
 import shapely
 from pyproj import Proj, Transformer
-from rasterio.transform import Affine
 
 from geodamage.ahead import close
 from geodamage.buildings.components import Components, Patch
 from geodamage.buildings.identities import Former, Identities
+from geodamage.buildings.outlines import polygonise
+from geodamage.buildings.packing import Packed, pack
 from geodamage.buildings.regularisation import regularise
 from geodamage.buildings.splitting import split_touching
 from geodamage.damage import GRADES, LABELS
@@ -157,8 +156,7 @@ class _Finder:
 
     def frame(self, patches: list[Patch]) -> gpd.GeoDataFrame:
         """Return the buildings of some patches."""
-        with rasterio.Env():  # one for all: entering it costs more than drawing a building
-            drawn = [self._draw(patch) for patch in patches if patch.count]
+        drawn = [self._draw(packed) for packed in pack([patch for patch in patches if patch.count])]
         if not drawn or not sum(len(polygons) for polygons, *_ in drawn):
             return empty_frame(self.grid.crs, self.fields)
         polygons, *counted = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
@@ -222,41 +220,46 @@ class _Finder:
             )
         return polygons
 
-    def _draw(self, patch: Patch) -> tuple[np.ndarray, ...]:
+    def _draw(self, packed: Packed) -> tuple[np.ndarray, ...]:
         """Return polygons (n,), votes (n, channels), share beside missing and pixels (n,).
 
         At last, the pixels that post does not show, (n, `_CAUSES`).
         """
         labels, count = split_touching(
-            patch.labels,
-            patch.count,
-            patch.probabilities[0],
+            packed.labels,
+            packed.count,
+            packed.probabilities[0],
             self.card.seed_threshold,
             self.card.seed_depth,
         )
-        pixels = np.bincount(labels.ravel(), minlength=count + 1)
+        inside = np.flatnonzero(labels != 0)
+        numbers = labels.ravel()[inside]
+        owner = np.zeros(count + 1, np.int64)
+        owner[numbers] = packed.labels.ravel()[inside]
+        pixels = np.bincount(numbers, minlength=count + 1)
         # Most components are specks: they go before anything is drawn. The margin leaves what is
         # near the limit to the exact area.
         speck = pixels * abs(self.grid.transform.a) ** 2 < 0.9 * self.options.min_area
         speck[0] = False
         self.counts.too_small += int((speck & (pixels > 0)).sum())
-        labels = np.where(speck[labels], 0, labels) if speck.any() else labels
-        inside = labels > 0
-        numbers = labels[inside]
-        votes = np.stack(
-            [
-                np.bincount(numbers, channel[inside], count + 1)
-                for channel in patch.probabilities[1:]
-            ],
-            1,
-        )
-        edge = (patch.missing[inside] & NEAR_MISSING) > 0
-        near = np.bincount(numbers, edge, count + 1) / np.maximum(pixels, 1)
-        flags = patch.missing[inside]
-        hidden = [np.bincount(numbers, (flags & f) > 0, count + 1) for f, _ in _CAUSES]
-        corner = patch.window.row, patch.window.column
-        order, polygons = polygonise(labels, self.grid.transform, corner)
-        return polygons, votes[order], near[order], pixels[order], np.stack(hidden, 1)[order]
+        if speck.any():
+            dropped = speck[numbers]
+            labels = labels.copy()
+            labels.ravel()[inside[dropped]] = 0
+            inside, numbers = inside[~dropped], numbers[~dropped]
+
+        def total(values: np.ndarray) -> np.ndarray:
+            return np.bincount(numbers, values, count + 1)
+
+        votes = [total(channel.ravel()[inside]) for channel in packed.probabilities[1:]]
+        flags = packed.missing.ravel()[inside]
+        near = total((flags & NEAR_MISSING) > 0) / np.maximum(pixels, 1)
+        hidden = [total((flags & flag) > 0) for flag, _ in _CAUSES]
+        drawn, polygons = polygonise(labels, self.grid.transform, packed.corner[owner])
+        order = np.lexsort((drawn, packed.patch[owner[drawn]]))
+        drawn = drawn[order]
+        counted = np.stack(votes, 1), near, pixels, np.stack(hidden, 1)
+        return polygons[order], *(values[drawn] for values in counted)
 
     def _measure(self, polygons: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return geodesic area in m², and longitude and latitude of a point inside each."""
@@ -373,50 +376,6 @@ def find_footprints(
         grid, region, card, options, counts, former=former, right_angled=right_angled
     )
     yield from _found(finder, strips)
-
-
-def polygonise(
-    labels: np.ndarray, transform: Affine, corner: tuple[int, int] = (0, 0)
-) -> tuple[np.ndarray, np.ndarray]:
-    """Draw one polygon around each label, exactly along pixel edges, holes kept.
-
-    Parameters
-    ----------
-    labels
-        int32 (rows, columns): 0 nothing; each label connected by its sides.
-    transform
-        Transform of the grid.
-    corner
-        Row and column on the grid of the first label. Vertices are whole pixels of the grid until
-        the end, so that they do not depend on the raster that a building was drawn on.
-
-    Returns
-    -------
-    numbers
-        int64 (n,): the label of each polygon, ascending.
-    polygons
-        object (n,): in a canonical order of vertices, so that equal shapes are equal.
-    """
-    numbers: list[int] = []
-    vertices: list[tuple[float, float]] = []
-    ring_of: list[int] = []  # of each vertex
-    owner: list[int] = []  # of each ring
-    shapes = rasterio.features.shapes(labels, mask=labels > 0, connectivity=4)
-    for shape, number in shapes:
-        for ring in shape["coordinates"]:
-            vertices += ring
-            ring_of += [len(owner)] * len(ring)
-            owner.append(len(numbers))
-        numbers.append(int(number))
-    if not numbers:
-        return np.zeros(0, np.int64), np.zeros(0, object)
-    columns, rows = (np.array(vertices) + corner[::-1]).T
-    a, b, c, d, e, f = transform[:6]
-    places = np.stack([a * columns + b * rows + c, d * columns + e * rows + f], 1)
-    rings: Any = shapely.linearrings(places, indices=ring_of)
-    order = np.argsort(numbers, kind="stable")
-    polygons: Any = shapely.polygons(rings, indices=owner)
-    return np.array(numbers, np.int64)[order], shapely.normalize(polygons[order])
 
 
 def pixel_area(grid: Grid) -> float:

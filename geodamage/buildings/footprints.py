@@ -5,6 +5,7 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import numpy.typing as npt
 import rasterio.features
 import shapely
 from pyproj import Transformer
@@ -44,13 +45,11 @@ class _Grader:
         self.pixel = abs(scene.grid.transform.a)
         own, moved = footprints.placed()
         self.moved = moved * scene.grid.gsd[0] / self.pixel
-        area, length = shapely.area(own), shapely.length(own)
-        # A sliver may lie between the centres of sub-pixels, and would seem to cover nothing.
-        sliver = 2 * area < length * self.pixel / FINENESS
-        self.small = (area < SMALL * self.pixel**2) | sliver
-        # A small footprint is voted on with a ring of one pixel around it.
-        self.shapes = np.where(self.small, shapely.buffer(own, self.pixel), own)
-        self.boxes = [_box(bounds, scene.grid) for bounds in shapely.bounds(self.shapes)]
+        self.shapes, self.small = _voted(own, self.pixel)
+        self.boxes = [
+            Window(top, left, bottom - top, right - left)
+            for top, left, bottom, right in _boxes(self.shapes, scene.grid).tolist()
+        ]
         self.remaining = np.array([(box & scene.region).size for box in self.boxes], np.int64)
         count = len(own)
         self.votes = np.zeros((count, 4))
@@ -226,14 +225,36 @@ def coverage(
     return cover
 
 
-def _box(bounds: np.ndarray, grid: Grid) -> Window:
-    """Return the pixels that a footprint may touch; empty where it has no geometry."""
-    if not np.isfinite(bounds).all():
-        return Window(0, 0, 0, 0)
+def voting_places(footprints: Footprints, grid: Grid) -> npt.NDArray[np.int64]:
+    """Return row, column, bottom and right of the pixels that vote, int64 (n, 4)."""
+    shapes, _ = _voted(footprints.frame.geometry.to_numpy(), abs(grid.transform.a))
+    return _boxes(shapes, grid)
+
+
+def _voted(own: np.ndarray, pixel: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the shapes whose pixels vote on footprints, and which footprints are small."""
+    area, length = shapely.area(own), shapely.length(own)
+    # A sliver may lie between the centres of sub-pixels, and would seem to cover nothing.
+    sliver = 2 * area < length * pixel / FINENESS
+    small = (area < SMALL * pixel**2) | sliver
+    # A small footprint is voted on with a ring of one pixel around it.
+    return np.where(small, shapely.buffer(own, pixel), own), small
+
+
+def _boxes(shapes: np.ndarray, grid: Grid) -> npt.NDArray[np.int64]:
+    """Return the pixels that shapes may touch: row, column, bottom and right, int64 (n, 4).
+
+    All are 0 where there is no geometry.
+    """
+    bounds = shapely.bounds(shapes)
+    placed = np.asarray(np.isfinite(bounds).all(1), bool)
+    west, south, east, north = np.where(placed[:, None], bounds, 0.0).T
     a, _, c, _, e, f = grid.transform[:6]
-    left, right = (int(np.floor((x - c) / a)) for x in (bounds[0], bounds[2]))
-    top, bottom = (int(np.floor((y - f) / e)) for y in (bounds[3], bounds[1]))
-    return Window(top, left, bottom - top + 1, right - left + 1)
+    corners = [(north - f) / e, (west - c) / a, (south - f) / e, (east - c) / a]
+    boxes: npt.NDArray[np.int64] = np.floor(np.stack(corners, 1)).astype(np.int64)
+    boxes[:, 2:] += 1
+    boxes[~placed] = 0
+    return boxes
 
 
 def _place(shapes: np.ndarray, grid: Grid) -> dict[str, np.ndarray]:

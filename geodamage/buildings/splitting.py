@@ -2,7 +2,6 @@
 
 import cv2
 import numpy as np
-from scipy import ndimage
 
 #: Fewest pixels of a seed; smaller ones are ripples of the probability, not buildings.
 MIN_SEED = 4
@@ -18,13 +17,13 @@ def split_touching(
     """Split components that hold more than one seed of high probability.
 
     A seed is where localisation is above the seed threshold, and stays so `seed_depth` pixels in
-    every direction; each pixel of a component goes to
-    the nearest of its seeds. Whatever raster a component lies on, it is split the same way.
+    every direction; each pixel of a component goes to the nearest of its seeds. Whatever raster a
+    component lies on, it is split the same way.
 
     Parameters
     ----------
     labels
-        int32 (rows, columns): 0 nothing, 1-count components.
+        int32 (rows, columns): 0 nothing, 1-count components; two never touch by their sides.
     count
         Number of components.
     background
@@ -43,77 +42,106 @@ def split_touching(
     """
     if seed_threshold <= 0 or count == 0:
         return labels, count
-    core = (labels > 0) & (background < 1 - seed_threshold)
-    core = _deep(np.where(core, labels, 0), seed_depth)
-    n_seeds, seeds, stats, _ = cv2.connectedComponentsWithStats(
-        core.view(np.uint8), connectivity=4, ltype=cv2.CV_32S
-    )
-    large = stats[:, cv2.CC_STAT_AREA] >= MIN_SEED
-    large[0] = False
+    core = (background < 1 - seed_threshold) & (labels > 0)
+    deep = _deep(core, seed_depth)
+    n_seeds, seeds = cv2.connectedComponents(deep, connectivity=4, ltype=cv2.CV_32S)
+    places = np.flatnonzero(deep)
+    numbers = seeds.ravel()[places]
     owner = np.zeros(n_seeds, np.int64)
-    owner[seeds[core]] = labels[core]
-    seeds_of = np.bincount(owner[large], minlength=count + 1)
-    result = labels
-    for number, box in _boxes(labels, seeds_of):
-        if result is labels:
-            result = labels.copy()
-        inside = labels[box] == number
-        parts = _grow(_in_order(np.where(inside & large[seeds[box]], seeds[box], 0)), inside)
-        numbers = np.unique(parts[inside])
-        new = np.zeros(int(numbers[-1]) + 1, np.int32)
-        new[numbers] = [number, *range(count + 1, count + len(numbers))]
-        result[box][inside] = new[parts[inside]]
-        count += len(numbers) - 1
-    return result, count
+    owner[numbers] = labels.ravel()[places]
+    large = np.bincount(numbers, minlength=n_seeds) >= MIN_SEED
+    is_split = np.bincount(owner[large], minlength=count + 1) >= 2
+    kept = large & is_split[owner]
+    if not kept.any():
+        return labels, count
+    is_seed = kept[numbers]
+    places, numbers = places[is_seed], numbers[is_seed]
+    part, owners = _in_order(numbers, owner)
+    within = np.flatnonzero(labels > 0)
+    within = within[is_split[labels.ravel()[within]]]
+    parts = _grow(within, places, part[numbers], labels.shape)
+    # The first part of a component keeps its number; the others come after all components.
+    order = np.argsort(owners, kind="stable")
+    is_first = np.diff(owners[order], prepend=-1) > 0
+    new = np.zeros(len(owners) + 1, np.int32)
+    new[1 + order[is_first]] = owners[order[is_first]]
+    others = order[~is_first]
+    new[1 + others] = np.arange(count + 1, count + 1 + len(others))
+    result = labels.copy()
+    result.ravel()[within] = new[parts]
+    return result, count + len(others)
 
 
-def _boxes(labels: np.ndarray, seeds_of: np.ndarray) -> list[tuple[int, tuple[slice, slice]]]:
-    numbers = np.flatnonzero(seeds_of >= 2)
-    if not len(numbers):
-        return []
-    boxes = ndimage.find_objects(labels)
-    return [(int(n), (boxes[n - 1][0], boxes[n - 1][1])) for n in numbers]
+def _deep(core: np.ndarray, depth: int) -> np.ndarray:
+    """Return where all pixels within a square of `depth` pixels are set, uint8.
 
-
-def _deep(labels: np.ndarray, depth: int) -> np.ndarray:
-    """Return where all pixels within a square of `depth` pixels have the same label, bool.
-
-    Other components count as outside, so that a component does not depend on its neighbours.
+    A full square is in one piece, so all of it is of one component.
     """
     square = np.ones((2 * depth + 1, 2 * depth + 1), np.uint8)
-    exact = labels.astype(np.float32)  # labels of a strip stay far below 2**24
-    lowest, highest = (
-        operation(exact, square, borderType=cv2.BORDER_CONSTANT, borderValue=0.0)
-        for operation in (cv2.erode, cv2.dilate)
+    return np.asarray(
+        cv2.erode(core.view(np.uint8), square, borderType=cv2.BORDER_CONSTANT, borderValue=0.0)
     )
-    return np.asarray((lowest > 0) & (lowest == highest))
 
 
-def _in_order(seeds: np.ndarray) -> np.ndarray:
-    """Count seeds anew by their first pixel: the labelling's own order depends on its raster."""
-    numbers, first = np.unique(seeds, return_index=True)
-    order = np.zeros(int(numbers[-1]) + 1, np.int32)
-    seen = numbers[np.argsort(first, kind="stable")]
-    seen = seen[seen > 0]
-    order[seen] = np.arange(1, len(seen) + 1)
-    ordered: np.ndarray = order[seeds]
-    return ordered
+def _in_order(numbers: np.ndarray, owner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Count seeds anew by their first pixel: the labelling's own order depends on its raster.
+
+    Returns
+    -------
+    part
+        New number of each old one, from 1; 0 where there is no such seed.
+    owners
+        Component of each new one, in their order.
+    """
+    seeds, first = np.unique(numbers, return_index=True)
+    seeds = seeds[np.argsort(first, kind="stable")]
+    part = np.zeros(len(owner), np.int32)
+    part[seeds] = np.arange(1, len(seeds) + 1)
+    return part, owner[seeds]
 
 
-def _grow(seeds: np.ndarray, inside: np.ndarray) -> np.ndarray:
+def _grow(
+    within: np.ndarray, places: np.ndarray, numbers: np.ndarray, shape: tuple[int, ...]
+) -> np.ndarray:
     """Give each pixel to the seed that reaches it first from pixel to pixel, by its sides.
 
     Growing inside the component keeps every part in one piece; of two seeds that arrive together
     the one numbered lower, which is the upper or left one, wins.
+
+    Parameters
+    ----------
+    within
+        (n,): the pixels of all components, as indices; each component holds a seed.
+    places, numbers
+        The pixels of the seeds among them, and the number of the seed there, from 1.
+    shape
+        Rows and columns.
+
+    Returns
+    -------
+    int32 (n,): the number of the seed that each pixel went to.
     """
-    parts = seeds.astype(np.float32)
-    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
-    limit = np.float32(seeds.max() + 1)
-    while True:
-        empty = inside & (parts == 0)
-        if not empty.any():
-            return parts.astype(np.int32)
-        # The least seed among the neighbours: nothing counts as a number above all others.
-        lowest = cv2.erode(np.where(parts > 0, parts, limit), cross, borderValue=float(limit))
-        reached = empty & (lowest < limit)
-        parts[reached] = lowest[reached]
+    columns = shape[1] + 2  # with a margin of nothing
+    parts = np.zeros((shape[0] + 2) * columns, np.int32)
+    visit = np.empty_like(parts)
+    empty = np.iinfo(parts.dtype).max
+    parts[_padded(within, shape)] = empty
+    reached = _padded(places, shape)
+    parts[reached] = numbers
+    sides = np.array([-columns, -1, 1, columns])
+    while len(reached):
+        beside = (reached[:, None] + sides).ravel()
+        is_empty = parts[beside] == empty
+        fresh = beside[is_empty]
+        np.minimum.at(parts, fresh, np.repeat(parts[reached], 4)[is_empty])
+        visits = np.arange(len(fresh), dtype=np.int32)
+        visit[fresh] = visits
+        reached = fresh[visit[fresh] == visits]  # each once
+    found: np.ndarray = parts[_padded(within, shape)]
+    return found
+
+
+def _padded(places: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return indices of pixels as those of a raster with a margin of one pixel."""
+    result: np.ndarray = places + shape[1] + 3 + 2 * (places // shape[1])
+    return result

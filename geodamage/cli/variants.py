@@ -60,7 +60,11 @@ def timings_as_dict(timings: "Sequence[Timing]") -> dict[str, Any]:
         "timings": [timing.as_dict() for timing in timings],
         "best": None
         if chosen is None
-        else {"path": str(chosen.file.path), "device": chosen.device},
+        else {
+            "path": str(chosen.file.path),
+            "device": chosen.device,
+            "engine": chosen.engine,
+        },
     }
 
 
@@ -72,6 +76,7 @@ def print_timings(timings: "Sequence[Timing]") -> None:
         "model",
         "precision",
         "device",
+        "engine",
         "window",
         "MP/s",
         "x fp32",
@@ -88,6 +93,7 @@ def print_timings(timings: "Sequence[Timing]") -> None:
             timing.file.path.name,
             timing.card.precision,
             timing.device,
+            timing.engine,
             f"{timing.tile}",
             f"{timing.rate:.2f}",
             "n/a" if timing.ratio is None else f"{timing.ratio:.2f}",
@@ -97,7 +103,10 @@ def print_timings(timings: "Sequence[Timing]") -> None:
     _print_table(heads, rows)
     chosen = best(timings)
     if chosen is not None:
-        click.echo(f"best here: --model {chosen.file.path} --device {chosen.device}")
+        click.echo(
+            f"best here: --model {chosen.file.path} --device {chosen.device} "
+            f"--engine {chosen.engine}"
+        )
 
 
 def _print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

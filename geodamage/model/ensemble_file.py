@@ -30,7 +30,7 @@ from geodamage.model.onnx import Model
 from geodamage.model.rules import PixelRules
 
 
-def load_ensemble(path: Path, device: str, threads: int) -> Ensemble:
+def load_ensemble(path: Path, device: str, threads: int, engine: str = "auto") -> Ensemble:
     """Load an ensemble and its members from the table at `path`.
 
     Raises
@@ -40,19 +40,23 @@ def load_ensemble(path: Path, device: str, threads: int) -> Ensemble:
     """
     table = read_ensemble(path)
     maps = [SavedMap(map_path(path, entry.file), entry.weight) for entry in table.maps]
-    members = _load_members(table, device, threads)
+    members = _load_members(table, device, threads, engine)
     card = ensemble_card(table, members)
     return Ensemble(
         card, members, rules=table.rules, maps=maps, drops_outliers=table.drops_outliers
     )
 
 
-def _load_members(table: EnsembleTable, device: str, threads: int) -> list[Member]:
+def _load_members(table: EnsembleTable, device: str, threads: int, engine: str) -> list[Member]:
     """Load each file once."""
     names = dict.fromkeys(member.file for member in table.members)
     models = {
         name: Model(
-            table.path.with_name(name), device=device, threads=threads, keeps_memory=len(names) == 1
+            table.path.with_name(name),
+            device=device,
+            threads=threads,
+            engine=engine,
+            keeps_memory=len(names) == 1,
         )
         for name in names
     }

@@ -51,8 +51,15 @@ class Predictor(Protocol):
         ...
 
 
-def probabilities(heads: Heads) -> np.ndarray:
+def probabilities(heads: Heads, out: np.ndarray | None = None) -> np.ndarray:
     """Join both heads: background, then the four grades.
+
+    Parameters
+    ----------
+    heads
+        Both.
+    out
+        float32 (n, 5, rows, columns): where to write; None for a new array.
 
     Returns
     -------
@@ -69,15 +76,23 @@ def probabilities(heads: Heads) -> np.ndarray:
         lacking = "localisation" if localisation is None else "damage"
         raise ModelError(f"the model has no {lacking} head; give one with both, or an ensemble")
     total = damage.sum(1, keepdims=True)
-    joined = np.empty((len(damage), 5, *damage.shape[2:]), np.float32)
-    joined[:, :1] = 1 - localisation
+    if out is None:
+        out = np.empty((len(damage), 5, *damage.shape[2:]), np.float32)
+    np.subtract(1, localisation, out=out[:, :1])
     share = np.maximum(localisation, np.float32(LEAST_LOCALISATION)) / np.maximum(total, 1e-12)
-    np.multiply(damage, share, out=joined[:, 1:])
-    return joined
+    np.multiply(damage, share, out=out[:, 1:])
+    return out
 
 
-def building_probabilities(heads: Heads) -> np.ndarray:
+def building_probabilities(heads: Heads, out: np.ndarray | None = None) -> np.ndarray:
     """Return the localisation as two channels: background and building.
+
+    Parameters
+    ----------
+    heads
+        Localisation at least.
+    out
+        float32 (n, 2, rows, columns): where to write; None for a new array.
 
     Returns
     -------
@@ -93,7 +108,7 @@ def building_probabilities(heads: Heads) -> np.ndarray:
         raise ModelError(
             "the model has no localisation head; give one of the task assess or localisation"
         )
-    return np.concatenate([1 - localisation, localisation], 1)
+    return np.concatenate([1 - localisation, localisation], 1, out=out)
 
 
 def heads_of(card: Card) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ def load_model(
     *,
     device: str = "auto",
     threads: int = 0,
+    engine: str = "auto",
     tta: str = "none",
     scales: tuple[float, ...] = (1.0,),
 ) -> Model | Ensemble:
@@ -32,6 +33,9 @@ def load_model(
         where ONNX Runtime has it, else the processor.
     threads
         CPU threads for inference; 0 lets ONNX Runtime choose.
+    engine
+        `onnxruntime`; `openvino`, on the processor; or `auto`, which with device `cpu` is OpenVINO
+        where `geodamage models bench` has found it right and faster on this machine.
     tta
         `none`, `flips` to average over four mirror images, or `full` to average over these and
         the same transposed.
@@ -49,9 +53,9 @@ def load_model(
     """
     path = find_model(source)
     if path.suffix.lower() == ".toml":
-        model: Model | Ensemble = load_ensemble(path, device, threads)
+        model: Model | Ensemble = load_ensemble(path, device, threads, engine)
     else:
-        model = Model(path, device=device, threads=threads)
+        model = Model(path, device=device, threads=threads, engine=engine)
     return model if tta == "none" and scales == (1.0,) else with_ways(model, tta, scales)
 
 

@@ -1,5 +1,6 @@
-"""Models: arrays in, arrays out, by ONNX Runtime; and ensembles of them."""
+"""Models: arrays in, arrays out, by ONNX Runtime or OpenVINO; and ensembles of them."""
 
+import dataclasses
 import stat
 from pathlib import Path
 from typing import Any
@@ -8,17 +9,19 @@ import numpy as np
 
 from geodamage.errors import ModelError, ModelNotFoundError
 from geodamage.model.card import Card, read_card
+from geodamage.model.engines import LIBRARY_BYTES, MORE_MEMORY, open_session
 from geodamage.model.ensemble import SavedMap
 from geodamage.model.heads import Heads, heads_of
+from geodamage.model.openvino import OpenVinoSession
 from geodamage.model.rules import PixelRules
-from geodamage.model.session import first_line, return_memory, session_options, start
+from geodamage.model.session import first_line, return_memory, session_options
 
 #: Larger files are refused before they are read.
 LARGEST_MODEL = 2**31
 
 
 class Model:
-    """One model file, run by ONNX Runtime.
+    """One model file, run by ONNX Runtime or OpenVINO.
 
     Attributes
     ----------
@@ -27,7 +30,7 @@ class Model:
     path
         Where it was read from.
     provider
-        The execution provider in use, one line.
+        The execution provider and the runtime in use, one line.
     fixed_size
         Rows and columns of the only window that the graph takes; None where it takes any.
     resident_bytes
@@ -40,7 +43,13 @@ class Model:
     maps: "tuple[SavedMap, ...]" = ()
 
     def __init__(
-        self, path: Path, *, device: str = "auto", threads: int = 0, keeps_memory: bool = True
+        self,
+        path: Path,
+        *,
+        device: str = "auto",
+        threads: int = 0,
+        engine: str = "auto",
+        keeps_memory: bool = True,
     ) -> None:
         """Load a model.
 
@@ -48,7 +57,7 @@ class Model:
         ----------
         path
             Path of a `.onnx`.
-        device, threads
+        device, threads, engine
             The same as of `load_model`.
         keeps_memory
             Keep the working memory of a call for the next one. Of several sessions each would
@@ -64,7 +73,13 @@ class Model:
         self._card = read_card(blob, str(path))
         self.resident_bytes = len(blob)
         options = session_options(threads, keeps_memory)
-        self._session, self.provider = start(blob, self._card, path, device, options)
+        self._session, self.provider = open_session(
+            blob, self._card, path, device=device, engine=engine, options=options
+        )
+        if isinstance(self._session, OpenVinoSession):
+            need = self._card.bytes_per_pixel * MORE_MEMORY
+            self._card = dataclasses.replace(self._card, bytes_per_pixel=need)
+            self.resident_bytes += LIBRARY_BYTES
         del blob
         return_memory()
         self._inputs = [node.name for node in self._session.get_inputs()]
@@ -92,7 +107,7 @@ class Model:
         self._check_images(images)
         try:
             found = self._session.run(self._outputs, images)
-        except Exception as error:  # ONNX Runtime's errors share no public root
+        except Exception as error:  # errors of the runtimes share no public root
             remedy = "try a smaller --tile or --batch-size"
             if any(side % self._card.stride for side in pre.shape[2:]):
                 remedy = f"give rows and columns that are multiples of {self._card.stride}"
@@ -103,7 +118,7 @@ class Model:
         return Heads(named.get("localisation"), named.get("damage"))
 
     def _check_images(self, images: dict[str, np.ndarray]) -> None:
-        """Refuse what is no batch of windows, before ONNX Runtime says so in its own words."""
+        """Refuse what is no batch of windows, before a runtime says so in its own words."""
         wanted = {"pre": self._card.pre_channels, "post": self._card.post_channels}
         for name, image in images.items():
             channels, sides = len(wanted[name]), self.fixed_size or image.shape[2:]

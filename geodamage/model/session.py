@@ -10,6 +10,10 @@ from geodamage.errors import DeviceError, MissingExtraError, ModelError
 from geodamage.model.card import Card
 from geodamage.options.lookup import check
 
+# Left alone, ONNX Runtime 1.32 writes a number of the machine into the user's cache and holds the
+# address of a server for what it does. `disable_telemetry_events` is too late: the number is there.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 #: Of ONNX Runtime, by the kind of device that a user asks for.
 PROVIDERS = {"cpu": "CPU", "cuda": "CUDA", "tensorrt": "Tensorrt", "openvino": "OpenVINO"}
 
@@ -78,6 +82,11 @@ def _runtime() -> Any:
             'or, with an NVIDIA GPU, pip install "geodamage[gpu]"'
         ) from error
     return onnxruntime
+
+
+def runtime_version() -> str:
+    """Return the version of ONNX Runtime."""
+    return str(_runtime().__version__)
 
 
 def available_devices() -> tuple[str, ...]:

@@ -13,9 +13,11 @@ import numpy as np
 from geodamage.errors import DeviceError, ModelError, OptionError
 from geodamage.model.card import Card
 from geodamage.model.catalogue import ModelFile, read_model
+from geodamage.model.engines import Verdict, keep, kept_verdict
 from geodamage.model.ensemble import Ensemble
 from geodamage.model.loading import bundled_models, load_model
 from geodamage.model.onnx import Model
+from geodamage.model.openvino import openvino_version
 from geodamage.model.session import available_devices
 from geodamage.options.lookup import check_fields
 from geodamage.work import long_work
@@ -29,6 +31,7 @@ from pathlib import Path
 import numpy as np
 from geodamage.model.loading import load_model
 path, size, device, threads = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+engine = sys.argv[5]
 import onnxruntime
 def kilobytes(name):
     return int(Path("/proc/self/status").read_text().split(name)[1].split()[0])
@@ -37,7 +40,7 @@ def trim():
     if give is not None:
         give(0)
 empty = kilobytes("VmRSS:")
-model = load_model(path, device=device, threads=threads)
+model = load_model(path, device=device, threads=threads, engine=engine)
 trim()
 try:
     Path("/proc/self/clear_refs").write_text("5")
@@ -69,7 +72,12 @@ class Memory(NamedTuple):
 
 
 def measure_memory(
-    path: str | PathLike[str], size: int, *, device: str = "cpu", threads: int = 0
+    path: str | PathLike[str],
+    size: int,
+    *,
+    device: str = "cpu",
+    threads: int = 0,
+    engine: str = "onnxruntime",
 ) -> Memory | None:
     """Measure in a process of its own what a model takes; None where the system does not say.
 
@@ -79,7 +87,7 @@ def measure_memory(
         Path of a model or an ensemble.
     size
         Rows and columns of the window, pixels.
-    device, threads
+    device, threads, engine
         The same as of `load_model`.
 
     Raises
@@ -89,7 +97,7 @@ def measure_memory(
     """
     if sys.platform != "linux":
         return None
-    words = [sys.executable, "-c", _MEASURE, str(path), str(size), device, str(threads)]
+    words = [sys.executable, "-c", _MEASURE, str(path), str(size), device, str(threads), engine]
     done = subprocess.run(words, capture_output=True, check=False, text=True)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
@@ -121,7 +129,7 @@ class TimingJob:
 
 @dataclass
 class Timing:
-    """One model on one device.
+    """One model on one device, by one engine.
 
     Attributes
     ----------
@@ -129,7 +137,7 @@ class Timing:
         The model.
     card
         Its card; of an ensemble the joined one.
-    device, provider
+    device, engine, provider
         What was asked for, and what answers.
     tile
         Rows and columns of the window, pixels.
@@ -144,6 +152,7 @@ class Timing:
     file: ModelFile
     card: Card
     device: str
+    engine: str
     provider: str
     tile: int
     seconds: list[float] = field(default_factory=list)
@@ -173,6 +182,7 @@ class Timing:
             "path": str(self.file.path),
             "precision": self.card.precision,
             "device": self.device,
+            "engine": self.engine,
             "provider": self.provider,
             "tile": self.tile,
             "halo": self.card.margin,
@@ -226,26 +236,54 @@ def time_models(job: TimingJob) -> Generator[TimingProgress, None, list[Timing]]
         timing.ratio = _ratio(timing, timings)
         if job.with_memory:
             timing.memory = measure_memory(
-                timing.file.path, timing.tile, device=timing.device, threads=job.threads
+                timing.file.path,
+                timing.tile,
+                device=timing.device,
+                threads=job.threads,
+                engine=timing.engine,
             )
+    _keep_speeds(timings)
     return timings
+
+
+def _keep_speeds(timings: Sequence[Timing]) -> None:
+    """Keep how fast OpenVINO is with each model: `--engine auto` goes by it."""
+    for timing in timings:
+        card = timing.file.card
+        verdict = kept_verdict(card) if card and timing.engine == "openvino" else None
+        if card is None or verdict is None:
+            continue
+        for other in timings:
+            if (other.file, other.tile, other.engine) == (timing.file, timing.tile, "onnxruntime"):
+                speed = float(np.median(np.divide(other.seconds, timing.seconds)))
+                keep(card, Verdict(verdict.difference, speed))
 
 
 def _load(job: TimingJob) -> Generator[TimingProgress, None, list[tuple[Timing, Model | Ensemble]]]:
     """Load every model on every device; one that nobody asked for may be left out."""
     loaded: list[tuple[Timing, Model | Ensemble]] = []
     for file in [read_model(source) for source in job.models or bundled_models()]:
-        for device in job.devices or available_devices():
+        for device, engine in _places(job):
             try:
-                model = load_model(file.path, device=device, threads=job.threads)
-            except DeviceError as error:
-                if job.devices:
+                model = load_model(file.path, device=device, threads=job.threads, engine=engine)
+            except ModelError as error:
+                is_absent = isinstance(error, DeviceError) and not job.devices
+                if engine == "onnxruntime" and not is_absent:
                     raise
                 yield TimingProgress(0, 0, f"{file.name}: {error}")
                 continue
             tile = _checked_tile(model.card, job.tile)
-            loaded.append((Timing(file, model.card, device, model.provider, tile), model))
+            timing = Timing(file, model.card, device, engine, model.provider, tile)
+            loaded.append((timing, model))
     return loaded
+
+
+def _places(job: TimingJob) -> Iterator[tuple[str, str]]:
+    """Yield every device, and on the processor every engine that is installed."""
+    for device in job.devices or available_devices():
+        yield device, "onnxruntime"
+        if device == "cpu" and openvino_version() is not None:
+            yield device, "openvino"
 
 
 def _checked_tile(card: Card, tile: int | None) -> int:

@@ -24,6 +24,7 @@ from geodamage.model.loading import DEFAULT_MODEL, load_model
 from geodamage.model.onnx import Model
 from geodamage.optimise.parity import Parity, compare
 from geodamage.optimise.precision import KEPT_FLOAT, Window, compute_half, quantise, store_half
+from geodamage.optimise.reach import measure_reach
 from geodamage.optimise.timings import measure_memory
 from geodamage.options.lookup import check_fields
 from geodamage.output.publication import Publication, check_output, output_errors
@@ -38,6 +39,8 @@ PARENTS = ("fp32", "fp16")
 #: Rows and columns of a window of calibration, pixels; that of a global model is its tile.
 #: Source: training/EXPERIMENTS.md, where sizes and numbers are compared.
 WINDOW, WINDOWS = 512, 32
+#: Of these, how many the reach of an integer graph is measured on.
+REACH_WINDOWS = 4
 #: Parts of a split that are never calibrated on.
 HELD_OUT = ("test",)
 
@@ -324,10 +327,15 @@ def _rewrite(work: _Work, blob: bytes, card: Card, how: tuple[str, str]) -> byte
         return store_half(blob, card.name)
     if precision == "half":
         return compute_half(blob, card.name)
+    return quantise(blob, _windows(work, card), kept, card.name)
+
+
+def _windows(work: _Work, card: Card) -> list[Window]:
+    """Return the windows of calibration that a model takes, cut once."""
     key = json.dumps([card.pre_channels, card.post_channels, card.task, _side(card)])
     if key not in work.windows:
         work.windows[key] = [*calibration_windows(work.calibration, card, work.job)]
-    return quantise(blob, work.windows[key], kept, card.name)
+    return work.windows[key]
 
 
 def _side(card: Card) -> int:
@@ -462,7 +470,12 @@ def _finished(work: _Work, source: Path, precision: str, facts: dict[str, Any]) 
     # Never below the parent's: where memory cannot be measured, that one holds.
     need = 0.0 if memory is None else memory.working / side**2
     changed = max(card.bytes_per_pixel, round(need, 1))
-    return with_card(blob, replace(card, parity=facts, bytes_per_pixel=changed))
+    halo = card.halo
+    if precision == "int8" and card.context == "local":
+        # Rounding makes steps of what was too little to count: an integer graph looks further.
+        model = load_model(source, device="cpu", threads=work.job.threads)
+        halo = measure_reach(model, _windows(work, card)[:REACH_WINDOWS], halo)
+    return with_card(blob, replace(card, parity=facts, bytes_per_pixel=changed, halo=halo))
 
 
 def _facts(work: _Work, candidate: _Candidate, parity: Parity) -> dict[str, Any]:

@@ -122,6 +122,13 @@ MODELS: tuple[Option, ...] = (
         ),
     ),
     Option(
+        name="engine", kind=Choice(("auto", "onnxruntime", "openvino")), default="auto",
+        help="What computes on the processor: onnxruntime, openvino, or auto: openvino where "
+        "geodamage models bench has found it right and faster on this machine.",
+        takers=("Job", "LocalisationJob", "EvaluationJob"),
+        commands=("assess", "buildings", "batch", "evaluate"),
+    ),
+    Option(
         name="tta", kind=Choice(("none", "flips")), default="none", column=True,
         help="Average over mirror images, for four times the work.",
         takers=("Job", "LocalisationJob", "EvaluationJob"),

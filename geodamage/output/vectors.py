@@ -255,11 +255,10 @@ def _features(frame: gpd.GeoDataFrame, to_wgs84: Transformer) -> Iterator[str]:
     shapes = shapely.to_geojson(to_rfc7946(frame.geometry.to_numpy(), to_wgs84))
     names = [str(name) for name in frame.columns if name != "geometry"]
     values = [_plain_values(frame[name]) for name in names]
+    write = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
     for shape, *row in zip(shapes, *values, strict=True):
-        identifier = json.dumps(row[0])
-        properties = json.dumps(
-            dict(zip(names, row, strict=True)), separators=(",", ":"), allow_nan=False
-        )
+        identifier = write(row[0])
+        properties = write(dict(zip(names, row, strict=True)))
         yield (
             f'{{"type":"Feature","id":{identifier},"geometry":{shape or "null"},'
             f'"properties":{properties}}}'
@@ -304,8 +303,10 @@ def to_rfc7946(shapes: np.ndarray, to_wgs84: Transformer) -> np.ndarray:
     is_valid = shapely.is_valid(rounded)
     # Rings that have collapsed cannot lose points.
     rounded[is_valid] = shapely.remove_repeated_points(rounded[is_valid])
-    is_broken = shapely.is_valid(exact) & ~is_valid
-    return np.asarray(shapely.orient_polygons(np.where(is_broken, exact, rounded)), dtype=object)
+    broken = np.flatnonzero(~is_valid)
+    broken = broken[shapely.is_valid(exact[broken])]
+    rounded[broken] = exact[broken]
+    return np.asarray(shapely.orient_polygons(rounded), dtype=object)
 
 
 def _cut_at_antimeridian(shape: shapely.Geometry | None) -> shapely.Geometry | None:

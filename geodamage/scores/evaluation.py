@@ -59,6 +59,8 @@ class EvaluationJob:
         `auto`, `cpu`, `cuda` or `cuda:N`.
     threads
         CPU threads for inference; 0 takes every processor.
+    engine
+        What computes on the processor: `onnxruntime`, `openvino` or `auto`.
     tta
         `none` or `flips`.
     min_area
@@ -79,6 +81,7 @@ class EvaluationJob:
     part: str | None = None
     device: str = "auto"
     threads: int = 0
+    engine: str = "auto"
     tta: str = "none"
     min_area: float = DEFAULT_MIN_AREA
     memory: float = 1.5e9
@@ -247,7 +250,9 @@ def evaluate(job: EvaluationJob) -> Generator[EvaluationProgress, None, Evaluati
         if job.predictions is not None:
             folder = SubmissionFolder(job.predictions, overwrite=job.overwrite)
             stack.enter_context(folder)
-        model = load_model(job.model, device=job.device, threads=job.threads, tta=job.tta)
+        model = load_model(
+            job.model, device=job.device, threads=job.threads, engine=job.engine, tta=job.tta
+        )
         result = yield from evaluate_model(job, model, pairs, folder)
     return result
 

@@ -5,7 +5,6 @@ import pytest
 import shapely
 from hypothesis import given
 from hypothesis import strategies as st
-from rasterio.features import rasterize
 from scipy import ndimage
 
 from geodamage.buildings.finding import (
@@ -16,7 +15,6 @@ from geodamage.buildings.finding import (
     count_seen,
     find_buildings,
     pixel_area,
-    polygonise,
 )
 from geodamage.errors import OptionError
 from geodamage.fields import NAMES, conform
@@ -120,34 +118,6 @@ def test_buildings_are_the_same_however_the_scene_is_cut(seed, rows, columns):
     )
     same = ["building_id", "damage", "damage_class", "damaged", "status", "status_reason"]
     assert plain[same].equals(cut[same])
-
-
-@SMALL
-@given(st.integers(0, 10**6), st.floats(0.2, 0.8))
-def test_polygons_drawn_and_burnt_again_are_the_labels(seed, share):
-    mask = np.random.default_rng(seed).random((12, 15)) < share
-    labels, count = ndimage.label(mask)
-    numbers, polygons = polygonise(labels.astype(np.int32), TRANSFORM)
-    assert numbers.tolist() == list(range(1, count + 1))
-    assert shapely.is_valid(polygons).all()
-    assert (shapely.area(polygons) * 4 == np.bincount(labels.ravel())[1:]).all()
-    if count:
-        shapes = zip(polygons, numbers.tolist(), strict=True)
-        assert np.array_equal(rasterize(shapes, labels.shape, transform=TRANSFORM), labels)
-
-
-def test_equal_shapes_are_drawn_equally_on_any_raster():
-    labels = np.zeros((9, 9), np.int32)
-    labels[2:7, 2:7] = 1
-    labels[4, 4] = 0
-    (one,) = polygonise(labels, TRANSFORM)[1]
-    (other,) = polygonise(labels[1:8, 2:7].copy(), TRANSFORM @ TRANSFORM.translation(2, 1))[1]
-    assert one.wkb == other.wkb
-
-
-def test_nothing_is_drawn_of_nothing():
-    numbers, polygons = polygonise(np.zeros((4, 4), np.int32), TRANSFORM)
-    assert len(numbers) == len(polygons) == 0
 
 
 def test_simplified_polygons_stay_near_and_grades_do_not_change():

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from pyproj import Transformer
 from scipy import ndimage
 
-from geodamage.buildings.finding import polygonise
 from geodamage.buildings.identities import COARSEST, Former, Identities
+from geodamage.buildings.outlines import polygonise
 from tests.fakes import SMALL, TRANSFORM, UTM
 
 EAST, NORTH = TRANSFORM.c, TRANSFORM.f

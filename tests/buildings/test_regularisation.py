@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rasterio.features import rasterize
 from rasterio.transform import Affine
+from scipy import ndimage
 
-from geodamage.buildings.finding import polygonise
+from geodamage.buildings.outlines import polygonise
 from geodamage.buildings.regularisation import LEAST_IOU, regularise
 from tests.fakes import SMALL
 
@@ -17,7 +18,8 @@ TRANSFORM = Affine(PIXEL, 0, 0, 0, -PIXEL, 60)
 
 def drawn(shape):
     """Return the outline of a shape along the edges of its pixels."""
-    labels = rasterize([(shape, 1)], out_shape=(120, 120), transform=TRANSFORM, dtype="int32")
+    burnt = rasterize([(shape, 1)], out_shape=(120, 120), transform=TRANSFORM)
+    labels, _ = ndimage.label(burnt)
     _, polygons = polygonise(labels, TRANSFORM)
     return max(polygons, key=lambda polygon: polygon.area)
 

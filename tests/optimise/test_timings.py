@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 
 from geodamage.errors import DeviceError, ModelNotFoundError, OptionError
+from geodamage.model import engines
 from geodamage.optimise import timings
 from geodamage.optimise.timings import Memory, TimingJob, best, measure_memory, time_models
 from tests.conftest import make_model
@@ -10,8 +11,14 @@ from tests.convolutions import write_convolutions
 
 
 @pytest.fixture
-def no_process(monkeypatch):
+def no_process(monkeypatch, tmp_path):
     monkeypatch.setattr(timings, "measure_memory", lambda *args, **options: Memory(1, 2))
+    monkeypatch.setattr(engines, "cache_folder", lambda: tmp_path / "engines")
+
+
+@pytest.fixture(autouse=True)
+def without_openvino(monkeypatch):
+    monkeypatch.setattr(timings, "openvino_version", lambda: None)
 
 
 def run(*models, **options):
@@ -66,6 +73,28 @@ def test_the_best_is_the_fastest_that_can_be_trusted(family, no_process):
     child.card = dataclasses.replace(child.card, parity={"passed": False})
     assert best([parent, child]) is parent
     assert best([]) is None
+
+
+@pytest.mark.skipif(engines.openvino_version() is None, reason="openvino is not installed")
+def test_openvino_takes_its_turns_and_its_speed_is_kept(family, no_process, monkeypatch):
+    monkeypatch.setattr(timings, "openvino_version", engines.openvino_version)
+    _, (plain, ours) = run(family[0], devices=("cpu",))
+    assert [plain.engine, ours.engine] == ["onnxruntime", "openvino"]
+    ratios = [a / b for a, b in zip(plain.seconds, ours.seconds, strict=True)]
+    verdict = engines.kept_verdict(plain.file.card)
+    assert verdict.is_right
+    assert verdict.speed == ours.ratio == pytest.approx(sum(ratios) / 2)
+
+
+@pytest.mark.skipif(engines.openvino_version() is None, reason="openvino is not installed")
+def test_a_model_that_openvino_gets_wrong_is_timed_without_it(family, no_process, monkeypatch):
+    monkeypatch.setattr(timings, "openvino_version", engines.openvino_version)
+    card = timings.read_model(family[0]).card
+    engines.keep(card, engines.Verdict(0.5))
+    steps, (plain,) = run(family[0], devices=("cpu",))
+    assert plain.engine == "onnxruntime"
+    assert "leave --engine out" in steps[0].note
+    assert engines.kept_verdict(card).speed is None
 
 
 def test_a_device_that_was_asked_for_must_be_there(family):

@@ -1,0 +1,161 @@
+"""OpenVINO's own runtime on the processor: a session that is asked as one of ONNX Runtime is."""
+
+import contextlib
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from geodamage.errors import MissingExtraError
+
+#: Names of inputs and outputs that a model may have. A graph may give one port several names.
+_KNOWN = frozenset({"pre", "post", "localisation", "damage"})
+
+
+class Port(NamedTuple):
+    """An input or output of a graph.
+
+    Attributes
+    ----------
+    name
+        Its name.
+    shape
+        Its sizes; None where any size will do.
+    """
+
+    name: str
+    shape: tuple[int | None, ...]
+
+
+class OpenVinoSession:
+    """A model that OpenVINO runs on the processor, in single precision.
+
+    Whatever is handed over is copied, both ways: OpenVINO writes the next answer where the last
+    one was.
+
+    Parameters
+    ----------
+    blob
+        An ONNX file. It is compiled from memory: OpenVINO's cache of files knows a file by its
+        path, size and time to two seconds, and has given the answers of another one.
+    threads
+        Threads for one call, 1 or more.
+
+    Raises
+    ------
+    MissingExtraError
+        If openvino is not installed.
+    RuntimeError
+        If OpenVINO refuses the graph, or would compute in another precision.
+    """
+
+    def __init__(self, blob: bytes, threads: int) -> None:
+        openvino = _runtime()
+        core = openvino.Core()
+        self._model = core.compile_model(core.read_model(blob), "CPU", _settings(threads))
+        precision = self._model.get_property("INFERENCE_PRECISION_HINT")
+        if precision != openvino.Type.f32:
+            raise RuntimeError(f"OpenVINO would compute in {precision}")
+        self._inputs = {_name(port): port for port in self._model.inputs}
+        self._outputs = {_name(port): port for port in self._model.outputs}
+        self._request: Any = None
+        self._lock = threading.Lock()
+
+    def get_inputs(self) -> list[Port]:
+        """Return the inputs."""
+        return [Port(name, _sizes(port)) for name, port in self._inputs.items()]
+
+    def get_outputs(self) -> list[Port]:
+        """Return the outputs."""
+        return [Port(name, _sizes(port)) for name, port in self._outputs.items()]
+
+    def run(self, names: Sequence[str], images: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """Return the outputs of these names.
+
+        Raises
+        ------
+        ValueError
+            If the images are not those that the graph takes.
+        RuntimeError
+            If OpenVINO cannot compute it.
+        """
+        self._check(images)
+        with self._lock:
+            request, self._request = self._request or self._model.create_infer_request(), None
+            request.infer(dict(images), share_inputs=False, share_outputs=False)
+            found = [request.get_tensor(self._outputs[name]).data.copy() for name in names]
+            # After a failed call a request may fail again: only one that has answered is kept.
+            self._request = request
+        return found
+
+    def _check(self, images: Mapping[str, np.ndarray]) -> None:
+        """Refuse what OpenVINO would complete, repeat or convert without a word."""
+        if set(images) != set(self._inputs):
+            raise ValueError(f"takes {sorted(self._inputs)}, and not {sorted(images)}")
+        if {image.dtype for image in images.values()} != {np.dtype(np.uint8)}:
+            raise ValueError("takes uint8 alone")
+        if len({len(image) for image in images.values()}) > 1:
+            raise ValueError("takes as many windows of each date")
+
+
+def openvino_version() -> str | None:
+    """Return the version of OpenVINO; None where it is not installed."""
+    try:
+        return metadata.version("openvino")
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _settings(threads: int) -> dict[str, Any]:
+    return {
+        # Left alone, a processor that has bfloat16 computes in it: 257 becomes 256.
+        "INFERENCE_PRECISION_HINT": "f32",
+        "NUM_STREAMS": 1,
+        # OMP_NUM_THREADS is not heeded.
+        "INFERENCE_NUM_THREADS": threads,
+        # Other threads read and vectorise meanwhile.
+        "ENABLE_CPU_PINNING": False,
+    }
+
+
+def _name(port: Any) -> str:
+    names = port.get_names()
+    return str(min(names & _KNOWN, default=min(names)))
+
+
+def _sizes(port: Any) -> tuple[int | None, ...]:
+    return tuple(
+        int(size.get_length()) if size.is_static else None for size in port.get_partial_shape()
+    )
+
+
+def _runtime() -> Any:
+    """Import OpenVINO without its telemetry.
+
+    OpenVINO 2026.4 tells a server of every import and writes a number into the home folder, unless
+    its package for that cannot be imported.
+    """
+    with _hidden("openvino_telemetry"):
+        try:
+            import openvino
+        except ImportError as error:
+            raise MissingExtraError(
+                'openvino is not installed; run pip install "geodamage[cpu]", or leave --engine out'
+            ) from error
+    return openvino
+
+
+@contextlib.contextmanager
+def _hidden(package: str) -> Iterator[None]:
+    """Let a package that is not imported yet look as if it was not installed."""
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment]  # documented: the import then fails
+    try:
+        yield
+    finally:
+        del sys.modules[package]
