@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
 from pathlib import Path
@@ -9,19 +10,21 @@ from typing import Any, overload
 
 import geopandas as gpd
 
+from geodamage.adaptation.event_model import EventModel
+from geodamage.adaptation.extraction import Extraction
+from geodamage.adaptation.feature_file import EXTENSIONS as FEATURE_EXTENSIONS
+from geodamage.adaptation.following import FOLLOWING_BYTES, Following
+from geodamage.adaptation.loading import adapted_facts, find_event_model, load_base, model_source
+from geodamage.adaptation.network import FeatureNetwork
 from geodamage.buildings.finding import find_buildings
 from geodamage.buildings.footprint_files import Footprints, read_footprints
-from geodamage.buildings.footprints import grade_footprints, voting_places
-from geodamage.buildings.placement import (
-    Placement,
-    placement_doubts,
-    placement_facts,
-    placement_remarks,
-)
-from geodamage.buildings.votes import count_pixels, count_pixels_within, plain
+from geodamage.buildings.footprints import voting_places
+from geodamage.buildings.placement import placement_doubts, placement_remarks
+from geodamage.buildings.votes import count_pixels, plain
 from geodamage.damage import GRADES
 from geodamage.errors import OptionError
 from geodamage.fields import GIVEN_FIELDS, empty_frame
+from geodamage.given import GivenFootprints
 from geodamage.job import (
     Coverage,
     Progress,
@@ -35,9 +38,11 @@ from geodamage.job import (
     with_options,
 )
 from geodamage.model.card import Card
+from geodamage.model.ensemble import Ensemble
+from geodamage.model.onnx import Model
 from geodamage.output.layers import read_layer
-from geodamage.output.publication import Publication
-from geodamage.plan import Plan, make_plan
+from geodamage.output.publication import Publication, check_output
+from geodamage.plan import Plan
 from geodamage.prediction import Strip, run_plan
 from geodamage.report.findings import STATEMENT
 from geodamage.report.pictures import imagery_of
@@ -45,10 +50,6 @@ from geodamage.report.view import make_view
 from geodamage.report.writing import add_page, check_page
 from geodamage.run import Run
 from geodamage.work import Work, long_work
-
-#: Pixels of a region that are kept until the placement of footprints is known; of a larger one
-#: blocks are predicted first, and then all of it.
-KEPT = 2_000_000
 
 __all__ = ["STATEMENT", "Job", "Progress", "Source", "Summary", "assess"]
 
@@ -96,6 +97,8 @@ class Job(RunOptions):
         COG of probabilities, five channels.
     report
         Page for people, complete in itself.
+    features
+        File of the features of each building, `.npz`; `geodamage.adaptation` learns from them.
     scene
         How the images are read, `SceneOptions`.
     buildings
@@ -123,6 +126,7 @@ class Job(RunOptions):
     keep: str = "all"
     skip_broken: bool = False
     report: Path | None = None
+    features: Path | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -286,6 +290,8 @@ class _Assessment(Run[Job, Summary]):
         super().__init__(job)
         self._predict = predict
         self._footprints: Footprints | None = None
+        self._event: EventModel | None = None
+        self._following: Following | None = None
 
     @property
     def by_pixel(self) -> bool:
@@ -310,14 +316,57 @@ class _Assessment(Run[Job, Summary]):
         super().check_outputs(inputs)
         if self.job.report is not None:
             check_page(self.job.report, inputs=inputs, overwrite=self.job.overwrite)
+        if self.job.features is not None:
+            check_output(
+                self.job.features,
+                inputs=inputs,
+                overwrite=self.job.overwrite,
+                extensions=FEATURE_EXTENSIONS,
+            )
+
+    def load(self) -> Model | Ensemble:
+        """Load the model; of an event model the one that it starts from."""
+        self._event = find_event_model(self.job.model)
+        if self._event is None:
+            return super().load()
+        job = self.job
+        return load_base(self._event, device=job.device, threads=job.threads, tta=job.tta)
 
     def card_for(self, card: Card) -> Card:
         """Return the card by which buildings are graded."""
         return plain(card) if self.job.vote == "pixels" else card
 
+    @property
+    def resident_bytes(self) -> int:
+        """Memory that stays taken while the scene is predicted."""
+        return super().resident_bytes + (FOLLOWING_BYTES if self._follows else 0)
+
+    @property
+    def _follows(self) -> bool:
+        """Whether features are taken of the buildings."""
+        return self._event is not None or self.job.features is not None
+
+    def open_products(self, publication: Publication, stack: ExitStack) -> None:
+        """Open the file of features."""
+        path = self.job.features
+        if path is None or self._following is None:
+            return
+        source = model_source(self.job.model, self._event)
+        about = {"model": source, "model_sha256": self.card.sha256}
+        stack.enter_context(self._following.kept(publication.partial(path), about))
+
+    def model_facts(self) -> dict[str, Any]:
+        """Return what the sidecar says of the model; of an event model what it starts from."""
+        facts = super().model_facts()
+        return facts if self._event is None else adapted_facts(facts, self._event)
+
     def prepare(self) -> None:
-        """Read the footprints, if there are any."""
+        """Read the footprints, if there are any, and load what makes features."""
         job, scene = self.job, self.scene
+        if self._follows:
+            network = FeatureNetwork(device=job.device, threads=job.threads)
+            extraction = Extraction(scene, network, self.card)
+            self._following = Following(network, extraction, self._event)
         if job.footprints is not None:
             self._footprints = read_footprints(
                 job.footprints,
@@ -348,9 +397,25 @@ class _Assessment(Run[Job, Summary]):
 
     def found(self, strips: Iterator[Strip]) -> Iterator[gpd.GeoDataFrame]:
         """Return the graded buildings of the strips, in the way that the job asks for."""
+        frames = self._graded(strips)
+        return frames if self._following is None else self._following.followed(frames)
+
+    def _graded(self, strips: Iterator[Strip]) -> Iterator[gpd.GeoDataFrame]:
+        """Return the buildings with the grades of the model."""
         by_vote = self.job.vote == "pixels"
         if self._footprints is not None:
-            return self._graded(strips, self._footprints)
+            self.summary.placement = {}
+            given = GivenFootprints(
+                scene=self.scene,
+                footprints=self._footprints,
+                card=self.card,
+                registration=self.job.scene.registration,
+                by_vote=by_vote,
+                seen_share=self.job.scene.seen_share,
+                predict=lambda window: self._predict(self.scene, self.model, self.plan_of(window)),
+                said=self.summary.placement,
+            )
+            return given.graded(strips, empty_frame(self.scene.grid.crs, self.fields))
         return find_buildings(
             count_pixels(strips, self.model.card.threshold) if by_vote else strips,
             self.scene.grid,
@@ -362,63 +427,6 @@ class _Assessment(Run[Job, Summary]):
             former=self.former(),
         )
 
-    def _graded(
-        self, strips: Iterator[Strip], footprints: Footprints
-    ) -> Iterator[gpd.GeoDataFrame]:
-        """Grade footprints where they lie or, if that is asked for, where the buildings lie."""
-        asked = self.job.scene.registration
-        self.summary.placement = {"asked": "off", "verdict": "off", "applied": False}
-        placement = Placement(self.scene, footprints.shapes)
-        if asked == "apply":
-            strips = yield from self._looked_ahead(strips, placement)
-            footprints = self._placed(footprints, placement)
-        elif asked == "measure":
-            strips = placement.watch(strips)
-        voting = count_pixels_within(strips) if self.job.vote == "pixels" else strips
-        yield from grade_footprints(
-            voting, self.scene, footprints, self.card, seen_share=self.job.scene.seen_share
-        )
-        if asked == "measure":
-            self._placed(footprints, placement)
-
-    def _looked_ahead(
-        self, strips: Iterator[Strip], placement: Placement
-    ) -> Generator[gpd.GeoDataFrame, None, Iterator[Strip]]:
-        """Show a placement what the model says, before any footprint is graded."""
-        none, job = empty_frame(self.scene.grid.crs, self.fields), self.job
-        kept = []
-        if self.scene.region.size <= KEPT:
-            for strip in placement.watch(strips):
-                kept.append(strip)
-                yield none
-            return iter(kept)
-        for window in placement.windows:
-            plan = make_plan(
-                window,
-                self.model.card,
-                tile=job.tile,
-                batch=job.batch_size,
-                memory=float(job.memory),
-                resident=self.model.resident_bytes,
-                maps=len(self.model.maps),
-            )
-            for strip in self._predict(self.scene, self.model, plan):
-                placement.add(strip)
-            yield none
-        return strips
-
-    def _placed(self, footprints: Footprints, placement: Placement) -> Footprints:
-        """Say how footprints lie; return them with what is to be done about it."""
-        asked, measured = self.job.scene.registration, placement.measured()
-        facts = placement_facts(measured, self.scene.grid.gsd) | {"asked": asked}
-        applied = measured.is_known and asked == "apply"
-        self.summary.placement = facts | {"applied": applied}
-        if not applied:
-            return footprints
-        shift, is_uneven = placement.field(measured)
-        self.summary.placement["field"] = "linear" if is_uneven else "one shift"
-        return replace(footprints, shift=shift)
-
     def own_facts(self) -> dict[str, Any]:
         """Return what the sidecar says of the options and the figures."""
         job, card, model = self.job, self.card, self.model
@@ -429,12 +437,15 @@ class _Assessment(Run[Job, Summary]):
                 "localisation": None if job.vote == "pixels" else card.threshold,
                 "seeds": card.seed_threshold,
                 "seed_depth": card.seed_depth,
-                "damaged": card.damaged_threshold,
+                "damaged": card.damaged_threshold
+                if self._event is None
+                else self._event.damaged_threshold,
                 "temperature": card.temperature,
                 "grade_weights": list(card.grade_weights),
                 **asdict(job.buildings),
             },
             "footprints": _footprint_facts(self._footprints, self.summary.placement),
+            "features": None if job.features is None else {"file": job.features.name},
             **self.count_facts(),
         }
 

@@ -9,7 +9,8 @@ GeodamageError                                  exit code 1
 │  ├─ LabelError       (ValueError)                 a label file cannot be used
 │  ├─ ScoringError     (ValueError)                 a prediction or target cannot be scored
 │  ├─ ManifestError    (ValueError)                 a list of scenes cannot be used
-│  └─ AnswersError     (ValueError)                 what reviewers said cannot be used
+│  ├─ AnswersError     (ValueError)                 what reviewers said cannot be used
+│  └─ AdaptationError  (ValueError)                 a result cannot be adapted
 ├─ ModelError          (ValueError)             5   a model is refused
 │  ├─ ModelNotFoundError (FileNotFoundError)
 │  ├─ ChecksumError
@@ -106,6 +107,10 @@ class ManifestError(InputError, ValueError):
 
 class AnswersError(InputError, ValueError):
     """What reviewers said of buildings cannot be used."""
+
+
+class AdaptationError(InputError, ValueError):
+    """A result cannot be adapted."""
 
 
 class ModelError(GeodamageError, ValueError):

@@ -144,3 +144,6 @@ def _column(column: pd.Series, field: Field) -> pd.Series:
 
 
 STATUSES = ("assessed", "partial", "not_assessed")
+
+#: What follows on `source` where a person said what became of the building.
+REVIEWED = ", reviewed"

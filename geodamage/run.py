@@ -41,6 +41,7 @@ from geodamage.report.findings import STATEMENT
 from geodamage.scene.scene import Scene
 from geodamage.sources import find
 from geodamage.vector.layer import split_layer
+from geodamage.windows import Window
 
 J = TypeVar("J", bound=RunOptions)
 S = TypeVar("S", bound=Coverage)
@@ -113,6 +114,15 @@ class Run(ABC, Generic[J, S]):
         """Do what needs the open scene, before anything is predicted."""
         return
 
+    def open_products(self, publication: Publication, stack: ExitStack) -> None:
+        """Open what is written beside vectors and rasters; the stack closes it."""
+        return
+
+    @property
+    def resident_bytes(self) -> int:
+        """Memory that stays taken while the scene is predicted."""
+        return self.model.resident_bytes
+
     @abstractmethod
     def counted(self, pixels: int, area: float) -> S:
         """Return an empty summary of so many pixels, each of so many m²."""
@@ -168,19 +178,22 @@ class Run(ABC, Generic[J, S]):
             self.prepare()
             for doubt in self.doubts:
                 yield Progress("open", message=doubt, warning=True)
-            plan = make_plan(
-                self.scene.region,
-                self.model.card,
-                tile=job.tile,
-                batch=job.batch_size,
-                memory=float(job.memory),
-                resident=self.model.resident_bytes,
-                maps=len(self.model.maps),
-            )
-            facts = yield from self._written(plan)
+            facts = yield from self._written(self.plan_of(self.scene.region))
         summary = self.summary
         yield Progress("done", summary.pixels, summary.pixels, summary.buildings)
         return Result(summary, facts, job.output, self.scene.grid.crs, self.fields)
+
+    def plan_of(self, window: Window) -> Plan:
+        """Return how a window of the scene is predicted."""
+        return make_plan(
+            window,
+            self.model.card,
+            tile=self.job.tile,
+            batch=self.job.batch_size,
+            memory=float(self.job.memory),
+            resident=self.resident_bytes,
+            maps=len(self.model.maps),
+        )
 
     def inputs(self) -> list[Path]:
         """Return all files that are read."""
@@ -213,6 +226,7 @@ class Run(ABC, Generic[J, S]):
             partial = publication.partial(job.output)
             vector = stack.enter_context(vector_writer(partial, scene.grid.crs, fields=self.fields))
             rasters = Rasters(self, publication, stack)
+            self.open_products(publication, stack)
             strips = rasters.recorded(self.predicted(plan))
             stack.callback(close, strips)
             for frame in self.found(strips):

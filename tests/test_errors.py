@@ -35,6 +35,7 @@ EXIT_CODES = {
     "ScoringError": 4,
     "ManifestError": 4,
     "AnswersError": 4,
+    "AdaptationError": 4,
     "LedgerError": 6,
     "DeviceError": 5,
     "OutputError": 6,

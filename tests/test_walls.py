@@ -41,6 +41,7 @@ ROOMS = {
     "model": set[str](),
     "output": set[str](),
     "buildings": {"scene", "model", "output"},
+    "adaptation": {"scene", "model", "output", "buildings", "reviews"},
     "xbd": {"output"},
     "report": {"output", "scene", "model"},
     "event": {"output", "report"},

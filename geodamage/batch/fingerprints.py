@@ -30,7 +30,7 @@ NEUTRAL_FIELDS = frozenset(
     | {"device", "engine", "threads"}
 )
 #: Of these it matters only whether they are asked for.
-PATH_FIELDS = frozenset({"raster", "probabilities", "report"})
+PATH_FIELDS = frozenset({"raster", "probabilities", "report", "features"})
 
 _CHUNK = 2**20
 

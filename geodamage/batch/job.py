@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 #: Names in the folder of a scene, and of the batch.
 BUILDINGS, GRADES_RASTER, PROBABILITIES = "buildings.gpkg", "grades.tif", "probabilities.tif"
+FEATURES = "features.npz"
 SCENES, EVENT, REPORT = "scenes", "event.gpkg", "report.html"
 
 
@@ -52,6 +53,8 @@ class BatchJob:
         Write the probabilities of each scene as a COG, too.
     report
         Write a page for each scene and one for the event, too.
+    features
+        Keep the features of the buildings of each scene, too.
     merge
         Write the layer of the event at the end.
     admin
@@ -82,6 +85,7 @@ class BatchJob:
     raster: bool = False
     probabilities: bool = False
     report: bool = False
+    features: bool = False
     merge: bool = True
     admin: Path | None = None
     admin_name: str | None = None
@@ -177,6 +181,7 @@ def scene_job(scene: "BatchScene", batch: BatchJob) -> Job:
         raster=folder / GRADES_RASTER if batch.raster else None,
         probabilities=folder / PROBABILITIES if batch.probabilities else None,
         report=folder / REPORT if batch.report else None,
+        features=folder / FEATURES if batch.features else None,
         scene=replace(
             reading,
             aoi=_from_root(reading.aoi),
@@ -209,7 +214,8 @@ def _absolute(names: Sequence[str]) -> tuple[str, ...]:
 def results_of(job: Job) -> list[Path]:
     """Return all files that a job makes."""
     wanted = [job.output, job.raster, job.probabilities, job.report]
-    return [path for name in wanted if name is not None for path in (name, sidecar_path(name))]
+    paths = [path for name in wanted if name is not None for path in (name, sidecar_path(name))]
+    return paths if job.features is None else [*paths, job.features]
 
 
 def refuse_strangers(job: Job) -> None:

@@ -19,6 +19,8 @@ COMMANDS = {
     "assess": "Grade the damage of every building between two images.",
     "buildings": "Find the buildings of one image.",
     "batch": "Assess many scenes unattended, and go on where it stopped.",
+    "adapt": "Learn from answers what damage looks like in an event.",
+    "regrade": "Grade a result anew by what was learnt, without the imagery.",
     "event": "Merge the results of many scenes into one layer of the event.",
     "sample": "Draw the buildings that a person should look at.",
     "estimate": "Estimate totals with intervals, from what people saw.",

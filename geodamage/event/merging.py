@@ -27,6 +27,7 @@ from geodamage.event.record import LOOK_KEYS, Record, no_record, read_record, sc
 from geodamage.event.rollups import (
     read_admin,
 )
+from geodamage.fields import REVIEWED
 from geodamage.options.lookup import check
 from geodamage.output.disk import file_state
 from geodamage.output.publication import Publication, check_output
@@ -270,7 +271,7 @@ def _event_identities(
         shapes=looks.geometry.to_numpy(),
         scene=scene,
         identity=looks["building_id"].astype(object).to_numpy(),
-        given=(looks["source"] != "model").to_numpy(dtype=bool),
+        given=(looks["source"].str.removesuffix(REVIEWED) != "model").to_numpy(dtype=bool),
         unseen=_is_unseen(looks),
         area=looks["area_m2"].to_numpy(),
         place=np.where(old.notna(), known, UNKNOWN),
@@ -292,7 +293,7 @@ def _named(first: pd.DataFrame, names: Iterable[str]) -> list[str]:
     for lon, lat, area, source, building in zip(*columns, strict=True):
         # What a user calls a footprint is unique in one file only.
         place = f"{lon:.6f},{lat:.6f},{area:.1f}" if np.isfinite(lon) else f"{source},{building}"
-        plain = building if source == "model" else _hash(place)
+        plain = building if source.removesuffix(REVIEWED) == "model" else _hash(place)
         name, times = plain, 1
         while name in taken:
             times += 1

@@ -107,6 +107,8 @@ def read_ensemble(path: Path) -> EnsembleTable:
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{path}: not TOML ({error}); mend the ensemble") from error
     _check_plain(path, written)
+    if written.get("kind") == "event-model":
+        raise ModelError(f"{path}: an event model; `geodamage assess` and `regrade` take it")
     entries = written.get("member")
     if not isinstance(entries, list) or not entries:
         raise ModelError(f"{path}: an ensemble needs at least one [[member]]")

@@ -4,10 +4,9 @@ import ctypes
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from geodamage.errors import DeviceError, MissingExtraError, ModelError
-from geodamage.model.card import Card
 from geodamage.options.lookup import check
 
 # Left alone, ONNX Runtime 1.32 writes a number of the machine into the user's cache and holds the
@@ -20,6 +19,15 @@ PROVIDERS = {"cpu": "CPU", "cuda": "CUDA", "tensorrt": "Tensorrt", "openvino": "
 
 #: What brings each of them; the wheels own the same module, so there is room for one.
 _EXTRAS = {"cpu": "cpu", "cuda": "gpu", "tensorrt": "gpu", "openvino": "openvino"}
+
+
+class Computed(Protocol):
+    """What starting a session asks of a card."""
+
+    @property
+    def precision(self) -> str:
+        """How the numbers of the graph are computed."""
+        ...
 
 
 def return_memory() -> None:
@@ -53,7 +61,7 @@ def session_options(threads: int, keeps_memory: bool) -> Any:
     return options
 
 
-def start(blob: bytes, card: Card, path: Path, device: str, options: Any) -> tuple[Any, str]:
+def start(blob: bytes, card: Computed, path: Path, device: str, options: Any) -> tuple[Any, str]:
     """Start a session on the device asked for; return it and its provider in one line."""
     runtime = _runtime()
     providers = _providers(runtime, device, card, options.intra_op_num_threads)
@@ -98,7 +106,7 @@ def available_devices() -> tuple[str, ...]:
     return tuple(kind for kind, name in PROVIDERS.items() if f"{name}ExecutionProvider" in there)
 
 
-def _providers(runtime: Any, device: str, card: Card, threads: int) -> list[Any]:
+def _providers(runtime: Any, device: str, card: Computed, threads: int) -> list[Any]:
     there = runtime.get_available_providers()
     kind, _, number = check("device", device).partition(":")
     if kind == "auto":
@@ -115,7 +123,7 @@ def _providers(runtime: Any, device: str, card: Card, threads: int) -> list[Any]
     return [*_accelerators(kind, int(number or 0), card, threads), "CPUExecutionProvider"]
 
 
-def _accelerators(kind: str, number: int, card: Card, threads: int) -> list[Any]:
+def _accelerators(kind: str, number: int, card: Computed, threads: int) -> list[Any]:
     """Return the providers of a device with their options, first the one that is asked first."""
     if kind == "openvino":
         # Where the processor has bfloat16, OpenVINO would round to it unasked.

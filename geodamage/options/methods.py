@@ -23,7 +23,10 @@ MODELS: tuple[Option, ...] = (
         help="A bundled model, a .onnx file or an ensemble's .toml.",
         takers=("Job", "LocalisationJob", "EvaluationJob"),
         commands=(
-            "assess",
+            at("assess", help="A bundled model, a .onnx file, an ensemble's .toml, or an event "
+                "model's .toml of adapt."),
+            at("regrade", kind=File(), default=None, required=True, column=False, takers=(),
+                help="Event model of adapt: .toml."),
             at("buildings", help="A bundled model, a .onnx file or an ensemble's .toml; its "
                 "localisation is used."),
             "batch",

@@ -15,6 +15,8 @@ SOURCES: tuple[Option, ...] = (
             at("batch", kind=Folder(), help="Folder of the results.", takers=("BatchJob",)),
             at("event", help="Result: a GeoPackage.", takers=()),
             at("report", help="The page: .html.", takers=()),
+            at("adapt", help="The event model: .toml.", takers=()),
+            at("regrade", takers=()),
             at("sample", help="Sample: .geojson, .gpkg, .fgb or .parquet.", takers=()),
             at("estimate", required=False, takers=(),
                 help="Write the estimate, too: .json, for --estimate of other commands."),
@@ -27,6 +29,10 @@ SOURCES: tuple[Option, ...] = (
             at("models optimise", kind=Folder(), default=".", required=False,
                 takers=("OptimisationJob",), help="Folder of the variants."),
         ),
+    ),
+    Option(
+        name="force", kind=Flag(), default=False, commands=("adapt",),
+        help="Write it even where it is not shown to help.",
     ),
     Option(
         name="dry_run", kind=Flag(), default=False,
@@ -116,6 +122,17 @@ PRODUCTS: tuple[Option, ...] = (
             "assess",
             at("batch", kind=Flag(), default=False, takers=("BatchJob",),
                 help="Also write a page for each scene and one for the event."),
+        ),
+    ),
+    Option(
+        name="features", kind=File(), takers=("Job",),
+        help="Keep the features of each building, too, .npz: adapt and regrade need them.",
+        commands=(
+            "assess",
+            at("batch", kind=Flag(), default=False, takers=("BatchJob",),
+                help="Keep the features of each building, too: adapt and regrade need them."),
+            *(at(name, takers=(), help="Features of the result; those beside it unless given.")
+              for name in ("adapt", "regrade")),
         ),
     ),
     Option(

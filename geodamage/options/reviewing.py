@@ -29,9 +29,15 @@ REVIEWS: tuple[Option, ...] = (
         help="Share of a sample for adapt that is drawn by chance, for an estimate, too.",
     ),
     Option(
-        name="reviewed", kind=File(), required=True, metavar="SAMPLE", commands=("estimate",),
+        name="reviewed", kind=File(), required=True, metavar="SAMPLE",
         takers=("EstimateOptions",),
         help="The sample; its answers stand in the field reviewed_damage, or in --answers.",
+        commands=(
+            "estimate",
+            at("adapt", metavar="FILE", takers=(),
+                help="Answers: a sample or another layer with the field reviewed_damage, a table "
+                "of building_id and damage, or a journal."),
+        ),
     ),
     Option(
         name="answers", kind=File(), multiple=True, commands=("estimate",),

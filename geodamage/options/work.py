@@ -94,6 +94,8 @@ WORDS: tuple[Option, ...] = (
                 help="Replace results that the ledger does not know."),
             at("event", help="Replace the existing event."),
             "report",
+            at("adapt", takers=(), help="Replace an existing event model."),
+            at("regrade", takers=()),
             at("sample", help="Replace an existing sample, and the answers in it."),
             at("estimate", help="Replace an existing estimate."),
             at("evaluate", help="Replace existing masks."),
@@ -107,6 +109,7 @@ WORDS: tuple[Option, ...] = (
         name="json", kind=Flag(), default=False, dest="as_json", help="Write JSON.",
         commands=(
             at("event", help="One JSON object on stdout."),
+            at("adapt", help="One JSON object on stdout: the card of the event model."),
             at("estimate", help="One JSON object on stdout, with every figure."),
             at("evaluate", help="One JSON object on stdout, with every figure and event."),
             at("score", help="One JSON object on stdout, the official keys first."),
@@ -124,7 +127,7 @@ WORDS: tuple[Option, ...] = (
     Option(
         name="quiet", kind=Flag(), default=False, short="-q", help="Print errors only.",
         commands=(
-            "assess", "buildings", "batch", "report", "masks",
+            "assess", "buildings", "batch", "report", "adapt", "regrade", "masks",
             *(at(name, help="Print errors only on stderr.")
               for name in ("event", "sample", "estimate", "evaluate", "score", "georeference",
                            "models optimise", "models bench")),

@@ -412,7 +412,7 @@ class Scene:
                 )
                 self._notes.append((text, GsdWarning))
         if len(self._images) > 1:
-            self._check_ratio(*self._images, gsd)
+            self._check_ratio(self._images[0], self._images[1], gsd)
 
     def _check_ratio(self, pre: Image, post: Image, gsd: GsdRange) -> None:
         # What is finer than the pixels that are worked on is averaged anyway.

@@ -1,0 +1,329 @@
+r"""Measure what a few answers are worth: a head on the features of an event, tile by tile unseen.
+
+    python -m benchmarks.adapt features --data ../shared/data/xbd -o runs/adapt.npz
+    python -m benchmarks.adapt table runs/adapt.npz --repeats 8
+
+`features` keeps, for the label polygons of every pair, what `geodamage assess --features` would
+keep, and what a model says of them. `table` plays events through: half of the tiles of an event are
+answered from, by their labels, and the other half is scored. As many answers come from each of four
+strata of the model's probability of damage, cut at its 50th, 80th and 95th percentile.
+
+Each event is played with two models. `at home` is the model of `features`, which has learnt from
+the event. `stand-in` stands for one that has never seen it: a linear model of the same features,
+learnt from the other events. `gain` is that of every play; `if taken` counts what was refused as no
+gain. Intervals are of the mean, 95 %.
+"""
+
+import argparse
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from affine import Affine
+from pyproj import CRS
+from scipy.optimize import minimize
+
+from benchmarks.distillation import say
+from geodamage.adaptation.extraction import Extraction
+from geodamage.adaptation.head import Floats, softmax
+from geodamage.adaptation.learning import Learnt, learn
+from geodamage.adaptation.network import FeatureNetwork
+from geodamage.adaptation.validation import areas_under_curve
+from geodamage.arrays import predict_pair
+from geodamage.buildings.finding import Grading
+from geodamage.errors import GeodamageError
+from geodamage.grid import Grid
+from geodamage.model.heads import Predictor
+from geodamage.model.loading import load_model
+from geodamage.scene.pixels import Pixels
+from geodamage.scores.buildings import quadratic_kappa
+from geodamage.scores.evaluation import EvaluationJob, choose_pairs, read_truth
+from geodamage.scores.tallies import Truth, grade_probabilities, sum_votes
+from geodamage.windows import Window, mirror
+from geodamage.xbd.folders import Pair
+
+ANSWERS = (20, 50, 60, 100, 200)
+#: Percentiles of the probability of damage that part the strata.
+CUTS = (50.0, 80.0, 95.0)
+#: Degrees between the corners of two tiles: far enough that no block holds parts of two by chance.
+APART = 0.01
+#: How much the weights of a stand-in are held back.
+_HELD = 0.3
+#: Fewest damaged and undamaged buildings on the scored tiles that give a figure.
+FEWEST = 5
+COLUMNS = (
+    "event", "model", "answers", "plays", "AUC before", "after", "gain", "if taken", "F1 before",
+    "after", "kappa before", "after", "taken", "worst loss where taken",
+)  # fmt: skip
+
+
+class _ArrayScene:
+    """Two images on the grid of their own pixels, mirrored beyond their sides."""
+
+    def __init__(self, truth: Truth) -> None:
+        self._images = [image.transpose(2, 0, 1) for image in (truth.pre, truth.post)]
+        rows, columns = truth.index.shape
+        # Pixels are metres here; nobody asks where on earth they are.
+        self.grid = Grid(CRS.from_epsg(32616), Affine(1, 0, 0, 0, -1, 0), (rows, columns))
+
+    @property
+    def extent(self) -> Window:
+        """The whole of them."""
+        return self.grid.window
+
+    def read(self, window: Window) -> Pixels:
+        """Read a window; it may reach beyond the images."""
+        rows, columns = (
+            mirror(first, last, size)
+            for first, last, size in zip(
+                (window.row, window.column), (window.bottom, window.right), self.grid.shape,
+                strict=True,
+            )
+        )  # fmt: skip
+        pre, post = (image[:, rows[:, None], columns] for image in self._images)
+        return Pixels(pre, post, np.zeros(window.shape, np.uint8))
+
+
+def polygons(truth: Truth) -> tuple[list[int], Floats]:
+    """Return the numbers of the graded polygons, and left, bottom, right, top of each."""
+    rows, columns = np.nonzero(truth.index)
+    numbers = truth.index[rows, columns]
+    found, boxes = [], []
+    for number in sorted(truth.grades):
+        own = numbers == number
+        if own.any():
+            r, c = rows[own], columns[own]
+            found.append(number)
+            boxes.append((c.min(), -(r.max() + 1.0), c.max() + 1, -r.min()))
+    return found, np.array(boxes, float).reshape(-1, 4)
+
+
+def write_table(options: argparse.Namespace) -> Iterator[str]:
+    """Write features, labels and what the model says of every pair."""
+    network, model = FeatureNetwork(threads=1), load_model(options.model, threads=1)
+    columns: dict[str, list[Any]] = defaultdict(list)
+    for tile, pair in enumerate(chosen(options)):
+        say(pair.name)
+        truth = read_truth(pair)
+        numbers, boxes = polygons(truth)
+        if numbers:
+            reader = Extraction(_ArrayScene(truth), network, model.card)
+            columns["features"].append(reader.features(boxes))
+            columns["said"].append(said_of(model, truth, numbers))
+            columns["grades"].append([truth.grades[number] for number in numbers])
+            columns["place"].append(APART * tile + boxes[:, :2] / 1e6)
+            columns["tile"].append([tile] * len(numbers))
+            columns["event"].append([pair.event] * len(numbers))
+    whole = {name: np.concatenate(parts) for name, parts in columns.items()}
+    whole["threshold"] = np.array(model.card.damaged_threshold)
+    np.savez(options.output, allow_pickle=False, **whole)
+    yield f"{options.output}: {len(whole['tile'])} buildings"
+
+
+def chosen(options: argparse.Namespace) -> list[Pair]:
+    """Return the pairs of each event, spread over those that there are."""
+    events: dict[str, list[Pair]] = defaultdict(list)
+    for pair in choose_pairs(EvaluationJob(folder=options.data)):
+        events[pair.event].append(pair)
+    most = options.pairs or sys.maxsize
+    return [pair for pairs in events.values() for pair in pairs[:: -(-len(pairs) // most)]]
+
+
+def said_of(model: Predictor, truth: Truth, numbers: Sequence[int]) -> Floats:
+    """Return what a model says of the grades of polygons, float64 (n, 4)."""
+    damage = predict_pair(model, truth.pre, truth.post).damage
+    votes = sum_votes(truth.index, damage / np.maximum(damage.sum(0), 1e-30))
+    return grade_probabilities(Grading.of(model.card), votes[[*numbers]])
+
+
+class Play(NamedTuple):
+    """Figures of one play: before and after, whether it was taken."""
+
+    auc: tuple[float, float]
+    f1: tuple[float, float]
+    kappa: tuple[float, float]
+    taken: bool
+
+
+@dataclass(frozen=True)
+class Event:
+    """The buildings of one event, with what one model says of them."""
+
+    features: npt.NDArray[np.float16]
+    said: Floats
+    grades: npt.NDArray[np.int64]
+    place: Floats
+    tile: npt.NDArray[np.int64]
+    threshold: float
+
+    def play(self, answers: int, seed: int) -> Play | None:
+        """Answer on half of the tiles, and score the other; None where a class is too rare."""
+        rng = np.random.default_rng(seed)
+        tiles = rng.permutation(np.unique(self.tile))
+        answered = np.isin(self.tile, tiles[: len(tiles) // 2])
+        rows = drawn(rng, np.flatnonzero(answered), self.said, answers)
+        scored = np.flatnonzero(~answered)
+        damaged = self.grades[scored] > 1
+        if min(damaged.sum(), (~damaged).sum()) < FEWEST or len(set(self.grades[rows])) == 1:
+            return None
+        learnt = learn(
+            self.said, self.features, self.place, self.said.argmax(1) + 1, self.threshold, rows,
+            self.grades[rows],
+        )  # fmt: skip
+        return self._scored(learnt, scored)
+
+    def _scored(self, learnt: Learnt, rows: npt.NDArray[np.int64]) -> Play:
+        before = self.said[rows]
+        after = learnt.head.probabilities(before, learnt.basis.components(self.features[rows]))
+        truth = self.grades[rows]
+        told = ((before, self.threshold), (after, learnt.threshold))
+        auc, f1, kappa = (
+            (float(of(*told[0], truth)), float(of(*told[1], truth))) for of in (_auc, _f1, _kappa)
+        )
+        return Play(auc, f1, kappa, learnt.helps)
+
+
+def drawn(
+    rng: np.random.Generator, rows: npt.NDArray[np.int64], said: Floats, count: int
+) -> npt.NDArray[np.int64]:
+    """Draw as many buildings from each stratum, and the rest from all."""
+    damage = said[rows, 1:].sum(1)
+    strata = np.digitize(damage, np.percentile(damage, CUTS))
+    taken = [
+        row
+        for stratum in range(len(CUTS) + 1)
+        for row in rng.permutation(rows[strata == stratum])[: count // (len(CUTS) + 1)]
+    ]
+    rest = rng.permutation(np.setdiff1d(rows, taken))
+    return np.concatenate([taken, rest[: max(count - len(taken), 0)]]).astype(np.int64)
+
+
+def _auc(said: Floats, threshold: float, truth: npt.NDArray[np.int64]) -> float:
+    del threshold
+    return float(areas_under_curve(said[:, 1:].sum(1), truth > 1, np.ones((1, len(truth))))[0])
+
+
+def _f1(said: Floats, threshold: float, truth: npt.NDArray[np.int64]) -> float:
+    called, damaged = said[:, 1:].sum(1) >= threshold, truth > 1
+    return float(2 * (called & damaged).sum() / max(called.sum() + damaged.sum(), 1))
+
+
+def _kappa(said: Floats, threshold: float, truth: npt.NDArray[np.int64]) -> float:
+    del threshold
+    return quadratic_kappa(truth.tolist(), (said.argmax(1) + 1).tolist())
+
+
+def stand_in(table: Mapping[str, npt.NDArray[Any]], event: str) -> Floats:
+    """Return what a linear model of the other events says of one, float64 (n, 4)."""
+    features = table["features"].astype(np.float64)
+    mean, spread = features.mean(0), features.std(0)
+    scaled = (features - mean) / np.where(spread > 0, spread, 1) / np.sqrt(features.shape[1])
+    design = np.column_stack([np.ones(len(scaled)), scaled])
+    own = table["event"] == event
+    known, wanted = design[~own], np.eye(4)[table["grades"][~own] - 1]
+
+    def lost(flat: Floats) -> tuple[float, Floats]:
+        weights = flat.reshape(-1, 4)
+        said = softmax(known @ weights)
+        slope = known.T @ (said - wanted)
+        slope[1:] += _HELD * weights[1:]
+        loss = -np.log(np.maximum(said[wanted > 0], 1e-12)).sum()
+        return float(loss + _HELD / 2 * (weights[1:] ** 2).sum()), slope.ravel()
+
+    start = np.zeros(design.shape[1] * 4)
+    found = minimize(lost, start, jac=True, method="L-BFGS-B", options={"maxiter": 60}).x
+    return softmax(design[own] @ found.reshape(-1, 4))
+
+
+def events_of(table: Mapping[str, npt.NDArray[Any]]) -> Iterator[tuple[str, str, Event]]:
+    """Yield name, model and buildings of each event that can be played."""
+    for name in np.unique(table["event"]):
+        own = table["event"] == name
+        grades, place, tile = (table[key][own] for key in ("grades", "place", "tile"))
+        damaged = table["grades"][own] > 1
+        if min(damaged.sum(), (~damaged).sum()) < 2 * FEWEST:
+            continue
+        threshold = float(table["threshold"])
+        yield (
+            name,
+            "at home",
+            Event(table["features"][own], table["said"][own], grades, place, tile, threshold),
+        )
+        yield (
+            name,
+            "stand-in",
+            Event(table["features"][own], stand_in(table, name), grades, place, tile, 0.5),
+        )
+
+
+def rows(options: argparse.Namespace) -> Iterator[str]:
+    """Yield the table in Markdown, line by line."""
+    with np.load(options.table, allow_pickle=False) as arrays:
+        table = {name: arrays[name] for name in arrays.files}
+    yield f"| {' | '.join(COLUMNS)} |\n|---|---{'|--:' * (len(COLUMNS) - 2)}|"
+    for name, model, event in events_of(table):
+        for answers in options.answers:
+            say(f"{name}, {model}: {answers} answers")
+            plays = [event.play(answers, seed) for seed in range(options.repeats)]
+            found = [play for play in plays if play is not None]
+            if found:
+                yield row(name, model, answers, found)
+
+
+def row(name: str, model: str, answers: int, plays: Sequence[Play]) -> str:
+    """Return one line of the table."""
+    auc, f1, kappa = (
+        np.array([getattr(play, figure) for play in plays]) for figure in ("auc", "f1", "kappa")
+    )
+    taken = np.array([play.taken for play in plays])
+    gain = auc[:, 1] - auc[:, 0]
+    used = np.where(taken, gain, 0.0)
+    worst = f"{gain[taken].min():+.3f}" if taken.any() else "-"
+    cells = [name, model, str(answers), str(len(plays)), *_means(auc), _spread(gain), _spread(used)]
+    cells += [*_means(f1), *_means(kappa), f"{taken.mean():.0%}", worst]
+    return f"| {' | '.join(cells)} |"
+
+
+def _means(pairs: Floats) -> list[str]:
+    return [f"{value:.3f}" for value in np.nanmean(pairs, 0)]
+
+
+def _spread(values: Floats) -> str:
+    """Return a mean with the interval of 95 % of the mean over plays."""
+    error = 1.96 * values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+    mean = values.mean()
+    return f"{mean:+.3f} ({mean - error:+.3f} to {mean + error:+.3f})"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the features, or print the table in Markdown."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(required=True)
+    features = commands.add_parser("features", help="keep features, labels and the model's words")
+    features.add_argument("--data", type=Path, required=True, help="folder of labelled pairs")
+    features.add_argument("-o", "--output", type=Path, required=True, help=".npz")
+    features.add_argument("--model", default="fast")
+    features.add_argument("--pairs", type=int, help="pairs of each event, at most")
+    features.set_defaults(run=write_table)
+    table = commands.add_parser("table", help="play the events through")
+    table.add_argument("table", type=Path, help=".npz")
+    table.add_argument("--repeats", type=int, default=20)
+    table.add_argument("--answers", type=int, nargs="+", default=ANSWERS)
+    table.set_defaults(run=rows)
+    options = parser.parse_args(arguments)
+    try:
+        for line in options.run(options):
+            print(line, flush=True)
+    except GeodamageError as error:
+        sys.exit(f"benchmarks.adapt: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+"""The head: what a few answers add to what a model says of each building. Arithmetic alone.
+
+The log odds of a building's grades are those of the model, scaled and moved, and a linear function
+of its features. Two directions of features are learnt: one that tells damaged from not, one that
+tells the degree of the damage. All of it is held back by normal priors around the model itself, so
+that of no answers at all the model comes out as it was.
+
+Source: the adjacent-categories logit, Agresti, "Analysis of Ordinal Categorical Data", 2010,
+chapter 4; the maximum of the posterior is found by Newton's method.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+#: What each direction adds to the four grades' log odds.
+DIRECTIONS = np.array([[0.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.5, 1.0]])
+#: Least probability that a model is believed to mean.
+LEAST = 1e-3
+#: Components of the features that are kept, at most.
+COMPONENTS = 48
+_STEPS, _CLOSE = 50, 1e-7
+
+
+@dataclass(frozen=True)
+class Priors:
+    """How far a head may leave the model: standard deviations of the normal priors.
+
+    Attributes
+    ----------
+    scale
+        Deviation of the factor of the model's log odds from 1.
+    offsets
+        Size of what is added to the log odds of each grade.
+    features
+        Size of what the features of a typical building add in each direction.
+    """
+
+    scale: float = 0.5
+    offsets: float = 1.0
+    features: float = 2.0
+
+
+@dataclass(frozen=True)
+class Basis:
+    """The main components of the features of all buildings of an event.
+
+    They are those of the features after and of what changed.
+
+    Attributes
+    ----------
+    axes
+        float64 (d, k): what makes k components of features; together they have a mean square of 1.
+    middle
+        float64 (k,): components of the mean of all features.
+    """
+
+    axes: Floats
+    middle: Floats
+
+    @classmethod
+    def of(cls, features: npt.NDArray[np.floating], components: int = COMPONENTS) -> "Basis":
+        """Find the components of features (n, d), the image before first."""
+        pre, post = np.split(features.astype(np.float64), 2, axis=1)
+        values = np.concatenate([post, post - pre], 1)
+        mean, spread = values.mean(0), values.std(0)
+        inverse = np.where(spread > 1e-6, 1 / np.maximum(spread, 1e-6), 0.0)
+        scaled = (values - mean) * inverse
+        variances, axes = np.linalg.eigh(scaled.T @ scaled / len(values))
+        kept = variances.argsort()[::-1][:components]
+        kept = kept[variances[kept] > 1e-9]
+        total = float(variances[kept].sum()) or 1.0
+        of_post, of_change = np.split(axes[:, kept] * inverse[:, None] / np.sqrt(total), 2)
+        middle: Floats = mean @ np.concatenate([of_post, of_change])
+        return cls(np.concatenate([-of_change, of_post + of_change]), middle)
+
+    def components(self, features: npt.NDArray[np.floating]) -> Floats:
+        """Return the components (n, k) of features (n, d)."""
+        result: Floats = features.astype(np.float64) @ self.axes - self.middle
+        return result
+
+
+@dataclass(frozen=True)
+class Head:
+    """What is added to a model for one event.
+
+    Attributes
+    ----------
+    scale
+        Factor of the model's log odds.
+    offsets
+        float64 (4,): what is added to those of each grade.
+    weights
+        float64 (2, k): what each component adds in each of `DIRECTIONS`.
+    """
+
+    scale: float
+    offsets: Floats
+    weights: Floats
+
+    def probabilities(self, said: Floats, components: Floats) -> Floats:
+        """Return the probabilities (n, 4) of the grades.
+
+        Parameters
+        ----------
+        said
+            float64 (n, 4): the model's.
+        components
+            float64 (n, k).
+        """
+        odds = self.scale * log_odds(said) + self.offsets
+        return softmax(odds + components @ self.weights.T @ DIRECTIONS)
+
+
+def log_odds(said: Floats) -> Floats:
+    """Return the logarithms of probabilities (n, 4), moved so that their mean is 0."""
+    logs = np.log(np.maximum(said, LEAST))
+    result: Floats = logs - logs.mean(1, keepdims=True)
+    return result
+
+
+def softmax(odds: Floats) -> Floats:
+    """Return probabilities (n, 4) of log odds."""
+    raised = np.exp(odds - odds.max(1, keepdims=True))
+    result: Floats = raised / raised.sum(1, keepdims=True)
+    return result
+
+
+def fit(
+    said: Floats,
+    components: Floats,
+    grades: npt.NDArray[np.integer],
+    priors: Priors | None = None,
+    weights: Floats | None = None,
+) -> Head:
+    """Fit a head to answers.
+
+    Parameters
+    ----------
+    said
+        float64 (n, 4): what the model says of the buildings that were answered.
+    components
+        float64 (n, k): of their features.
+    grades
+        int (n,): the answers, 1-4.
+    priors
+        How far it may leave the model.
+    weights
+        float64 (n,): how much each answer counts; alike unless given.
+    """
+    priors = priors or Priors()
+    count = components.shape[1]
+    design = _design(said, components)
+    wanted = np.eye(4)[np.asarray(grades) - 1]
+    counted = np.ones(len(wanted)) if weights is None else weights
+    precision = np.concatenate(
+        [
+            [priors.scale**-2],
+            np.full(4, priors.offsets**-2),
+            np.full(2 * count, priors.features**-2),
+        ]
+    )
+    start = np.zeros(len(precision))
+    start[0] = 1.0
+    found = start.copy()
+    value = _loss(found, start, precision, design, wanted, counted)
+    for _ in range(_STEPS):
+        step = _newton(found, start, precision, design, wanted, counted)
+        found, value, moved = _stepped(
+            found, step, value, lambda at: _loss(at, start, precision, design, wanted, counted)
+        )
+        if moved < _CLOSE:
+            break
+    return Head(float(found[0]), found[1:5], found[5:].reshape(2, count))
+
+
+def _design(said: Floats, components: Floats) -> Floats:
+    """Return (n, 4, p): what each parameter adds to the log odds of each grade."""
+    n, count = components.shape
+    design = np.zeros((n, 4, 5 + 2 * count))
+    design[:, :, 0] = log_odds(said)
+    design[:, :, 1:5] = np.eye(4)
+    for place, direction in enumerate(DIRECTIONS):
+        first = 5 + place * count
+        design[:, :, first : first + count] = direction[None, :, None] * components[:, None, :]
+    return design
+
+
+def _loss(
+    at: Floats, start: Floats, precision: Floats, design: Floats, wanted: Floats, counted: Floats
+) -> float:
+    odds = design @ at
+    top = odds.max(1)
+    spread = top + np.log(np.exp(odds - top[:, None]).sum(1))
+    missed = counted @ (spread - (odds * wanted).sum(1))
+    return float(missed + precision @ (at - start) ** 2 / 2)
+
+
+def _newton(
+    at: Floats, start: Floats, precision: Floats, design: Floats, wanted: Floats, counted: Floats
+) -> Floats:
+    """Return the step of Newton's method."""
+    chances = softmax(design @ at)
+    errors = (chances - wanted) * counted[:, None]
+    slope = np.einsum("nk,nkp->p", errors, design) + precision * (at - start)
+    middle = np.einsum("nk,nkp->np", chances, design)
+    roots = np.sqrt(counted)[:, None]
+    spread = (np.sqrt(chances) * roots)[:, :, None] * (design - middle[:, None])
+    flat = spread.reshape(-1, len(at))
+    step: Floats = np.linalg.solve(flat.T @ flat + np.diag(precision), slope)
+    return step
+
+
+def _stepped(
+    at: Floats, step: Floats, value: float, loss: Callable[[Floats], float]
+) -> tuple[Floats, float, float]:
+    """Go a step, or as much of it as makes the loss smaller; return how far, too."""
+    share = 1.0
+    while share > 1e-4:
+        there = at - share * step
+        worth = loss(there)
+        if worth <= value:
+            return there, worth, share * float(np.abs(step).max())
+        share /= 2
+    return at, value, 0.0

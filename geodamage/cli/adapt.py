@@ -1,0 +1,88 @@
+"""`geodamage adapt`."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from geodamage.cli.arguments import FILE, takes
+from geodamage.errors import AdaptationError
+
+if TYPE_CHECKING:
+    from geodamage.adaptation.adapting import Adapted
+
+#: What the figures are called.
+_TOLD = {
+    "auc": "AUC of damaged",
+    "damaged_f1": "F1 of damaged",
+    "kappa": "quadratic kappa",
+    "log_loss": "log loss",
+}
+
+
+@click.command(name="adapt")
+@click.argument("results", nargs=-1, required=True, type=FILE, metavar="RESULT...")
+@takes("adapt")
+def command(
+    results: tuple[Path, ...],
+    reviewed: Path,
+    output: Path,
+    features: Path | None,
+    force: bool,
+    overwrite: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Learn from answers what damage looks like in this event.
+
+    RESULT is a result of `geodamage assess --features`, or a folder of `geodamage batch`. What
+    comes out is put on top of the model: `geodamage regrade` gives the result new grades by it, and
+    `geodamage assess --model` takes it for the rest of the event. It is tried on blocks of ground
+    that it has not seen, and nothing is written where it does not help.
+
+    \b
+    Example:
+      geodamage adapt buildings.gpkg --reviewed answers.csv -o event-model.toml
+    """  # noqa: D301
+    from geodamage.adaptation.adapting import adapt
+
+    adapted = adapt(results, reviewed, output, features=features, force=force, overwrite=overwrite)
+    written = adapted.helps or force
+    if as_json:
+        facts = {"output": str(output) if written else None, **adapted.model.card}
+        click.echo(json.dumps(facts, ensure_ascii=False))
+    if not quiet:
+        _say(adapted)
+    if not written:
+        raise AdaptationError(
+            f"{output}: not written, for the answers do not show that it helps: the interval of the"
+            " gain in log loss does not exclude a loss; look at more buildings, or give --force"
+        )
+    if not quiet:
+        click.echo(f"wrote {output}", err=True)
+
+
+def _say(adapted: "Adapted") -> None:
+    card = adapted.model.card
+    for note in adapted.notes:
+        click.echo(f"geodamage: {note}", err=True)
+    grades = ", ".join(f"{count} {name}" for name, count in card["answers_per_grade"].items())
+    click.echo(
+        f"learnt from {grades}; tried on {card['blocks']} blocks of ground that it had not seen",
+        err=True,
+    )
+    click.echo(f"{'':<18}{'before':>23}{'after':>23}{'gain':>25}", err=True)
+    for name, told in _TOLD.items():
+        cells = [_shown(card[part][name]) for part in ("before", "after")]
+        gain = _shown(card["gain"][name], sign="+")
+        click.echo(f"{told:<18}{cells[0]:>23}{cells[1]:>23}{gain:>25}", err=True)
+    if not card["uses_features"]:
+        click.echo("features earn nothing here: the model's own words are weighed anew", err=True)
+
+
+def _shown(figure: list[float | None], sign: str = "") -> str:
+    value, low, high = figure
+    if value is None or low is None or high is None:
+        return "not defined"
+    return f"{value:{sign}.3f} ({low:{sign}.2f} to {high:{sign}.2f})"
