@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,16 +93,15 @@ def _nothing(descriptor: int) -> None:
 def run(stops: int) -> Counter[tuple[str, str]]:
     """Stop publications again and again; return what was found, by signal."""
     results: Counter[tuple[str, str]] = Counter()
-    os.fsync = _nothing  # signals are tried here, not power failures
+    setattr(os, "fsync", _nothing)  # noqa: B010  signals are tried here, not power failures
     steps = dict.fromkeys(SIGNALS, 1)
     for _ in range(stops):
         number = SIGNALS[sum(results.values()) % len(SIGNALS)]
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             publish(folder, "old", overwrite=False)
-            was_stopped = stopped_at(
-                steps[number], number, lambda to=folder: publish(to, "new", overwrite=True)
-            )
+            replaced = partial(publish, folder, "new", overwrite=True)
+            was_stopped = stopped_at(steps[number], number, replaced)
             state = found(folder)
             results[number.name, state] += 1
             steps[number] = steps[number] + 1 if was_stopped else 1

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -151,10 +151,17 @@ def run(pair: Pair, options: SceneOptions, truth: gpd.GeoDataFrame, model: str) 
         footprints = Path(folder) / "truth.geojson"
         truth.to_file(footprints)
         predict, results = Prediction(), []
-        for given in ({}, {"footprints": footprints, "id_field": "uid"}):
-            output = Path(folder) / f"{len(given)}.geojson"
-            job = Job(pre=paths[0], post=paths[1], output=output, model=model, scene=options,
-                      **given)  # fmt: skip
+        found = Job(
+            pre=paths[0],
+            post=paths[1],
+            output=Path(folder) / "found.geojson",
+            model=model,
+            scene=options,
+        )
+        given = replace(
+            found, output=Path(folder) / "given.geojson", footprints=footprints, id_field="uid"
+        )
+        for job in (found, given):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", GeodamageWarning)
                 results.append(assess(job, predict=predict).result().buildings)
