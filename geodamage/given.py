@@ -27,11 +27,11 @@ class GivenFootprints:
     Attributes
     ----------
     scene
-        Open.
+        The scene, open.
     footprints
-        Of the scene.
+        The footprints of the scene.
     card
-        By which they are graded.
+        Card of the model that grades them.
     registration
         `measure`, `apply` or `off`.
     by_vote

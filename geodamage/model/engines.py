@@ -162,13 +162,12 @@ def known_windows(card: Card, session: Any) -> dict[str, np.ndarray]:
 
 def kept_verdict(card: Card) -> Verdict | None:
     """Return what is known of OpenVINO with a model; None if nothing, or it is not installed."""
-    folder = cache_folder()
-    if not folder.is_dir() or openvino_version() is None:
-        return None
     try:
+        if not cache_folder().is_dir() or openvino_version() is None:
+            return None
         return msgspec.json.decode(_place(card).read_bytes(), type=Verdict)
     except (OSError, msgspec.DecodeError):
-        return None
+        return None  # such as the home of somebody else: looked at again
 
 
 def keep(card: Card, verdict: Verdict) -> None:

@@ -135,7 +135,7 @@ class Likeness(NamedTuple):
     Attributes
     ----------
     numbers
-        Of the blocks that show enough.
+        Numbers of the blocks that show enough.
     surfaces
         float32 (blocks, rows, columns), with no shift in the middle; each block weighs the same.
     blurred

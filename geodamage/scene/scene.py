@@ -25,13 +25,7 @@ from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 
 from geodamage.datums import datum_doubt
-from geodamage.errors import (
-    GeodamageWarning,
-    GsdWarning,
-    SceneError,
-    SceneWarning,
-    without_secrets,
-)
+from geodamage.errors import GeodamageWarning, GsdWarning, SceneError, SceneWarning, without_secrets
 from geodamage.grid import Grid, GsdRange, ground_area
 from geodamage.scene.aoi import read_aoi
 from geodamage.scene.examination import Examination, examine
@@ -412,9 +406,10 @@ class Scene:
                 )
                 self._notes.append((text, GsdWarning))
         if len(self._images) > 1:
-            self._check_ratio(self._images[0], self._images[1], gsd)
+            self._check_ratio(gsd)
 
-    def _check_ratio(self, pre: Image, post: Image, gsd: GsdRange) -> None:
+    def _check_ratio(self, gsd: GsdRange) -> None:
+        pre, post = self._images
         # What is finer than the pixels that are worked on is averaged anyway.
         is_kept = gsd.minimum / SLACK <= pre.gsd <= coarsest_kept(gsd) * SLACK
         worked_on = pre.gsd if is_kept else gsd.native

@@ -21,18 +21,19 @@ OFFERED = {
     "assess": (
         commands.AssessParameters,
         {"pre", "post"},
-        {"keep", "post_bands", "post_scale", "progress", "quiet", "skip_broken", "verbose"},
+        {"engine", "features", "keep", "post_bands", "post_scale", "progress", "quiet",
+         "skip_broken", "verbose"},
     ),
     "buildings": (
         commands.BuildingsParameters,
         {"image"},
-        {"tta_scales", "progress", "quiet", "verbose"},
+        {"engine", "tta_scales", "progress", "quiet", "verbose"},
     ),
     "batch": (
         commands.BatchParameters,
         {"manifest"},
-        {"admin_name", "dask", "dask_local", "dry_run", "keep", "post_bands", "post_scale",
-         "progress", "quiet", "shard", "skip_broken", "split_scenes", "verbose"},
+        {"admin_name", "dask", "dask_local", "dry_run", "engine", "features", "keep", "post_bands",
+         "post_scale", "progress", "quiet", "shard", "skip_broken", "split_scenes", "verbose"},
     ),
     "score": (
         commands.ScoreParameters,
