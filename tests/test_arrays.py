@@ -18,6 +18,7 @@ def asked(model):
     return [pre.shape[2:] for pre, _ in model.asked]
 
 
+@pytest.mark.slow
 @SMALL
 @given(st.integers(5, 70), st.integers(5, 70), st.integers(0, 9))
 def test_an_image_seen_at_once_and_in_tiles_gets_the_same(rows, columns, seed):

@@ -39,6 +39,7 @@ def grades_of(path):
     return sorted(gpd.read_file(path)["damage_class"].astype(int))
 
 
+@pytest.mark.slow
 def test_buildings_are_graded_by_what_the_radar_sees(radar_model, images, tmp_path):
     output = tmp_path / "b.geojson"
     result = run_command(
@@ -52,6 +53,7 @@ def test_buildings_are_graded_by_what_the_radar_sees(radar_model, images, tmp_pa
     assert scene["post"]["bands"] == [1]
 
 
+@pytest.mark.slow
 def test_the_result_does_not_depend_on_the_windows(radar_model, images, tmp_path):
     for name, tile in (("a", 64), ("b", 96)):
         options = ("--model", radar_model, "--post-sensor", "sar", "--tile", tile)
@@ -65,6 +67,7 @@ def test_the_result_does_not_depend_on_the_windows(radar_model, images, tmp_path
     assert first.drop(columns="source").equals(second.drop(columns="source"))
 
 
+@pytest.mark.slow
 def test_a_report_shows_both_sensors(radar_model, images, tmp_path):
     result = run_command(
         "assess", *images, "-o", tmp_path / "b.geojson", "--model", radar_model,
@@ -158,6 +161,7 @@ def test_a_job_of_the_library_takes_the_sensor(radar_model, images, tmp_path):
     assert grades_of(job.output) == sorted(roof.grade for roof in ROOFS)
 
 
+@pytest.mark.slow
 def test_a_list_of_scenes_names_the_sensor_of_each(radar_model, images, tmp_path):
     listed = tmp_path / "scenes.csv"
     listed.write_text(
@@ -187,6 +191,7 @@ def test_a_scene_of_another_sensor_leaves_the_bands_of_all():
     assert with_choices(common, {"bands": [1, 2, 3]}).post_bands == (1, 2, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @needs("bright")
 def test_a_pair_of_bright_goes_through(radar_model, tmp_path):

@@ -46,6 +46,7 @@ def test_every_format_has_one_polygon_per_building_with_its_grade(pair, model, t
     assert listing(tmp_path) == [f"b.{extension}", f"b.{extension}.json"]
 
 
+@pytest.mark.slow
 def test_fields_agree_with_each_other(found):
     places = {(roof.height * roof.width): roof for roof in ROOFS}
     for row in found.itertuples():
@@ -70,6 +71,7 @@ def test_polygons_follow_pixel_edges(found):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -125,6 +127,7 @@ def test_what_the_edge_cuts_is_partial(model, tmp_path):
     assert frame["status_reason"].fillna("-").to_list() == ["-", "cut_by_edge_or_nodata"]
 
 
+@pytest.mark.slow
 def test_a_place_without_buildings_gives_an_empty_result(model, tmp_path):
     pre, post = make_arrays((64, 64), [])
     pre[:, 5, 5] = post[:, 6, 6] = 30  # a flat image is refused
@@ -182,6 +185,7 @@ def test_a_raster_of_grades(pair, model, tmp_path):
     assert told[0] == told[1]
 
 
+@pytest.mark.slow
 def test_a_raster_of_probabilities(pair, model, tmp_path):
     path = tmp_path / "p.tif"
     run(pair, tmp_path / "b.geojson", model, "--probabilities", path)
@@ -199,6 +203,7 @@ def test_a_raster_of_probabilities(pair, model, tmp_path):
     assert read_sidecar(path)["buildings"] == 5
 
 
+@pytest.mark.slow
 def test_an_area_of_interest_limits_the_result_and_not_the_halo(pair, model, found, tmp_path):
     area = shapely.union_all([ROOFS[0].polygon.buffer(2), ROOFS[4].polygon.buffer(2)])
     gpd.GeoDataFrame(geometry=[area], crs=UTM).to_file(tmp_path / "aoi.gpkg")
@@ -223,6 +228,7 @@ def test_identities_of_an_earlier_result_are_taken_over(pair, model, found, tmp_
     assert facts == {"file": "b.gpkg", "taken_over": len(found) - 1}
 
 
+@pytest.mark.slow
 def test_what_is_no_earlier_result_of_the_place_is_refused(pair, model, found, tmp_path):
     def refusal(code, *options):
         command = ["assess", *pair, "-o", tmp_path / "b.gpkg", "--model", model, *options]
@@ -251,6 +257,7 @@ def test_a_least_area(pair, model, tmp_path):
     assert facts["thresholds"]["min_area"] == 119
 
 
+@pytest.mark.slow
 def test_simplification(model, tmp_path):
     stairs = [Roof(10 + 2 * n, 10 + 2 * n, 2, 20, 3) for n in range(10)]
     pair = make_scene(tmp_path, (64, 64), stairs)
@@ -286,12 +293,14 @@ def test_scale_says_what_becomes_0_and_255(model, tmp_path):
     assert "2650" in json.dumps(scaling)
 
 
+@pytest.mark.slow
 def test_flips_find_the_same(pair, model, found, tmp_path):
     frame = run(pair, tmp_path / "b.gpkg", model, "--tta", "flips")
     assert in_pixels(frame) == in_pixels(found)
     assert read_sidecar(tmp_path / "b.gpkg")["model"]["tta"] == "flips"
 
 
+@pytest.mark.slow
 def test_an_ensemble(pair, model, tmp_path):
     for name in ("one", "two"):
         make_model(tmp_path / f"{name}.onnx", name=name, licence=name)

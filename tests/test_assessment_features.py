@@ -77,6 +77,7 @@ def is_striped(frame):
     return STRIPED[near]
 
 
+@pytest.mark.slow
 def test_features_stand_beside_the_result(assessed):
     frame, kept = gpd.read_file(assessed / "b.gpkg"), read_features(assessed / "f.npz")
     assert 0.9 * len(ROOFS) < len(frame) == len(kept.building_id)
@@ -89,6 +90,7 @@ def test_features_stand_beside_the_result(assessed):
     assert kept.about["model_sha256"] == facts["model"]["sha256"]
 
 
+@pytest.mark.slow
 def test_features_do_not_depend_on_tiles(event, model, assessed, tmp_path):
     whole = read_features(assessed / "f.npz")
     paths = [tmp_path / "b.geojson", tmp_path / "f.npz"]
@@ -101,6 +103,7 @@ def test_features_do_not_depend_on_tiles(event, model, assessed, tmp_path):
     np.testing.assert_allclose(cut.features, whole.features[order], atol=2e-2, rtol=1e-2)
 
 
+@pytest.mark.slow
 def test_without_features_the_result_is_the_same(event, model, assessed, tmp_path):
     result = run_command("assess", *event, "-o", tmp_path / "b.gpkg", "--model", model)
     assert result.exit_code == 0, result.stderr
@@ -109,6 +112,7 @@ def test_without_features_the_result_is_the_same(event, model, assessed, tmp_pat
     assert frames[0].equals(frames[1])
 
 
+@pytest.mark.slow
 def test_an_event_is_learnt_from_answers(assessed, adapted, tmp_path):
     output = tmp_path / "better.gpkg"
     result = run_command("regrade", assessed / "b.gpkg", "--model", adapted, "-o", output)
@@ -119,6 +123,7 @@ def test_an_event_is_learnt_from_answers(assessed, adapted, tmp_path):
     assert np.mean(unseen["damaged"].to_numpy(bool) == is_striped(unseen)) > 0.9
 
 
+@pytest.mark.slow
 def test_assessing_by_an_event_model_is_regrading(event, assessed, adapted, tmp_path):
     regraded, again = tmp_path / "a.gpkg", tmp_path / "b.gpkg"
     result = run_command("regrade", assessed / "b.gpkg", "--model", adapted, "-o", regraded)
@@ -136,6 +141,7 @@ def test_assessing_by_an_event_model_is_regrading(event, assessed, adapted, tmp_
     assert facts[0]["thresholds"] == facts[1]["thresholds"]
 
 
+@pytest.mark.slow
 def test_the_raster_has_the_grades_of_the_event_model(event, adapted, tmp_path):
     raster = tmp_path / "r.tif"
     result = run_command(
@@ -145,6 +151,7 @@ def test_the_raster_has_the_grades_of_the_event_model(event, adapted, tmp_path):
     assert set(gpd.read_file(tmp_path / "b.gpkg")["damage_class"]) > {1}
 
 
+@pytest.mark.slow
 def test_footprints_that_are_not_assessed_have_no_features(event, model, tmp_path):
     shapes = [ROOFS[0].polygon, Roof(5000, 5000, 9, 9, 1).polygon]
     given = write_footprints(tmp_path / "given.gpkg", ["near", "far"], shapes)
@@ -181,6 +188,7 @@ def test_features_are_not_replaced_unasked(event, model, tmp_path):
     assert (tmp_path / "f.npz").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_leaves_no_features(event, model, tmp_path):
     job = Job(
         pre=event[0], post=event[1], output=tmp_path / "b.gpkg", model=model,

@@ -17,6 +17,7 @@ from tests.conftest import (
 )
 
 
+@pytest.mark.slow
 def test_footprints_all_come_out(pair, model, tmp_path):
     far = Roof(500, 500, 20, 20, 1)
     half = Roof(118, 120, 20, 20, 1)  # 10 of its 20 rows are beyond the images
@@ -40,6 +41,7 @@ def test_footprints_all_come_out(pair, model, tmp_path):
     assert facts["buildings_per_status"] == {"assessed": 5, "partial": 1, "not_assessed": 2}
 
 
+@pytest.mark.slow
 def test_footprints_do_not_depend_on_the_tile_nor_on_their_crs(pair, model, tmp_path):
     footprints = write_footprints(tmp_path / "f.gpkg", range(5), [r.polygon for r in ROOFS])
     expected = run(pair, tmp_path / "a.gpkg", model, "--footprints", footprints)
@@ -53,6 +55,7 @@ def test_footprints_do_not_depend_on_the_tile_nor_on_their_crs(pair, model, tmp_
     }
 
 
+@pytest.mark.slow
 def test_a_footprint_of_a_pixel_is_graded_with_its_ring(pair, model, tmp_path):
     dots = [Roof(60, 50, 1, 1, 2), Roof(108, 70, 1, 2, 4)]
     footprints = write_footprints(tmp_path / "f.gpkg", ["a", "b"], [d.polygon for d in dots])
@@ -62,6 +65,7 @@ def test_a_footprint_of_a_pixel_is_graded_with_its_ring(pair, model, tmp_path):
     assert set(frame["status_reason"]) == {"too_small"}
 
 
+@pytest.mark.slow
 def test_what_is_computed_beside_footprints_changes_nothing(pair, model, tmp_path):
     footprints = write_footprints(tmp_path / "f.gpkg", range(2), [r.polygon for r in ROOFS[:2]])
     given = ["--footprints", footprints, "--tile", 48]
@@ -72,6 +76,7 @@ def test_what_is_computed_beside_footprints_changes_nothing(pair, model, tmp_pat
     assert facts[0]["assessed_km2"] == facts[1]["assessed_km2"]
 
 
+@pytest.mark.slow
 def test_an_id_field_is_kept(pair, model, tmp_path):
     frame = gpd.GeoDataFrame(
         {"uid": ["x", "y"], "ref": [7, 9]}, geometry=[r.polygon for r in ROOFS[:2]], crs=UTM
@@ -86,6 +91,7 @@ def test_an_id_field_is_kept(pair, model, tmp_path):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extension", ["geojson", "parquet"])
 def test_attributes_come_with_the_result(pair, model, tmp_path, extension):
     path = tmp_path / "f.gpkg"
@@ -104,6 +110,7 @@ def test_attributes_come_with_the_result(pair, model, tmp_path, extension):
     assert facts["footprints"]["kept"] == ["uid", "floors", "use"]
 
 
+@pytest.mark.slow
 def test_a_layer_of_several_is_chosen_and_is_no_output(pair, model, tmp_path):
     path = write_footprints(tmp_path / "f.gpkg", ["a"], [ROOFS[0].polygon])
     two = gpd.GeoDataFrame({"uid": ["b"]}, geometry=[ROOFS[1].polygon], crs=UTM)
@@ -118,6 +125,7 @@ def test_a_layer_of_several_is_chosen_and_is_no_output(pair, model, tmp_path):
         assert ("f, houses" if code == 4 else "also an input") in result.stderr
 
 
+@pytest.mark.slow
 def test_broken_footprints_are_refused_unless_asked(pair, model, tmp_path):
     path = tmp_path / "f.geojson"
     write_footprints(path, ["a", "b"], [ROOFS[0].polygon, ROOFS[1].polygon])

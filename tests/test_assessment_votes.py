@@ -59,6 +59,7 @@ def grades_in(path):
         return dataset.read(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [[], ["--tile", 48], ["--tile", 64, "--batch-size", 3]])
 def test_a_raster_of_an_ensemble_with_rules_holds_the_grades_of_pixels(tmp_path, options):
     path = write_first_place(tmp_path / "m")
@@ -84,6 +85,7 @@ def test_a_raster_of_an_ensemble_with_rules_holds_the_grades_of_pixels(tmp_path,
     assert facts["vote"] == "probabilities"
 
 
+@pytest.mark.slow
 def test_pixels_vote_where_probabilities_would_not_find_a_building(tmp_path):
     path = write_first_place(tmp_path / "m", extra="threshold = 0.4\ntemperature = 3.0")
     pair, _, _ = faint_pair(tmp_path / "in")
@@ -109,6 +111,7 @@ def test_pixels_vote_where_probabilities_would_not_find_a_building(tmp_path):
     assert facts["thresholds"]["temperature"] == 1
 
 
+@pytest.mark.slow
 def test_votes_of_pixels_do_not_depend_on_the_tile(tmp_path):
     path = write_first_place(tmp_path / "m")
     pair, _, _ = faint_pair(tmp_path / "in")
@@ -117,6 +120,7 @@ def test_votes_of_pixels_do_not_depend_on_the_tile(tmp_path):
     assert comparable(found).equals(comparable(expected))
 
 
+@pytest.mark.slow
 def test_footprints_are_voted_on_by_pixels(tmp_path):
     path = write_first_place(tmp_path / "m")
     pair, _, _ = faint_pair(tmp_path / "in")
@@ -142,6 +146,7 @@ def test_pixels_of_a_plain_model_vote_by_its_threshold(pair, model, found, tmp_p
     assert set(np.unique(grades_in(raster))) == {0, 1, 2, 3, 4}
 
 
+@pytest.mark.slow
 def test_the_raster_of_probabilities_does_not_depend_on_the_vote(pair, model, tmp_path):
     rasters = []
     for vote in ("probabilities", "pixels"):
@@ -156,6 +161,7 @@ def test_the_raster_of_probabilities_does_not_depend_on_the_vote(pair, model, tm
     assert set(np.unique(values[0])) > {0, 250}
 
 
+@pytest.mark.slow
 def test_the_tile_of_a_global_ensemble_is_refused_with_the_reason(pair, tmp_path):
     path = write_first_place(tmp_path / "m", context="global")
     result = run_command(
@@ -167,6 +173,7 @@ def test_the_tile_of_a_global_ensemble_is_refused_with_the_reason(pair, tmp_path
     assert in_pixels(frame) == sorted(ROOFS)
 
 
+@pytest.mark.slow
 def test_an_ensemble_too_large_for_the_memory_says_what_it_needs(pair, tmp_path, monkeypatch):
     path = write_first_place(tmp_path / "m")
     monkeypatch.setattr("geodamage.model.ensemble.Ensemble.resident_bytes", 5_600_000_000)

@@ -50,6 +50,7 @@ def fails(result, code, *words):
         assert str(word) in lines[-1]
 
 
+@pytest.mark.slow
 def test_python_m_geodamage_writes_words_to_stderr_only(command):
     arguments, output = command
     result = python("-m", "geodamage", *arguments)
@@ -115,6 +116,7 @@ def test_a_table_on_stderr_sums_up(command):
     assert "not validated in the field" in text
 
 
+@pytest.mark.slow
 def test_json_progress_is_an_object_a_line_and_ends_with_the_result(command):
     arguments, output = command
     result = run_command(*arguments, "--progress", "json", "--tile", 48)
@@ -233,6 +235,7 @@ def test_a_reader_of_stderr_that_has_left_costs_no_result(command):
     assert len(json.loads(output.read_text())["features"]) == len(ROOFS)
 
 
+@pytest.mark.slow
 def test_tile_is_refused_for_a_model_of_global_context(command, tmp_path):
     arguments, _ = command
     model = make_model(tmp_path / "global.onnx", context="global")
@@ -293,6 +296,7 @@ def test_a_keyboard_interrupt_leaves_no_file(command, monkeypatch, tmp_path):
     assert listing(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_mid_run_leaves_no_file(model, tmp_path, number):
@@ -326,6 +330,7 @@ def test_the_default_of_min_area_is_that_of_the_library():
     assert option.default == DEFAULT_MIN_AREA
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="a pipe that is closed is EPIPE elsewhere")
 def test_a_reader_that_has_seen_enough_is_no_error():
     reading, writing = os.pipe()

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 FILES = sorted(path for room in ("geodamage", "training") for path in (ROOT / room).rglob("*.py"))
 
@@ -78,6 +80,7 @@ def command(): ...
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_every_description_says_what_it_describes():
     found = [
         f"{path.relative_to(ROOT)}: {text}"

@@ -55,6 +55,7 @@ def test_no_file_stays_where_none_is_asked_for(pair, model, tmp_path, monkeypatc
     assert listing(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["b.gpkg", "b.geojson", "b.fgb"])
 def test_with_output_it_writes_as_the_command_does(pair, model, result, tmp_path, name):
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
@@ -82,6 +83,7 @@ def test_with_output_it_writes_as_the_command_does(pair, model, result, tmp_path
     assert left.symmetric_difference(right).area.max() < (1 if name == "b.geojson" else 1e-9)
 
 
+@pytest.mark.slow
 def test_a_result_needs_its_file_until_its_buildings_were_asked_for(pair, model, tmp_path):
     kept = assess(pair.pre, pair.post, model=model, output=tmp_path / "a.gpkg")
     lost = assess(pair.pre, pair.post, model=model, output=tmp_path / "b.gpkg")
@@ -93,6 +95,7 @@ def test_a_result_needs_its_file_until_its_buildings_were_asked_for(pair, model,
         _ = lost.buildings
 
 
+@pytest.mark.slow
 def test_a_scene_without_buildings_has_every_column(pair, model, tmp_path):
     for output in (None, tmp_path / "b.geojson"):
         found = assess(*pair, model=model, output=output, min_area=1e6).buildings
@@ -116,6 +119,7 @@ def test_an_error_in_that_function_stops_the_work(pair, model, tmp_path):
     assert listing(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_footprints_are_graded(pair, model, result, tmp_path):
     given = tmp_path / "given.gpkg"
     result.buildings[["geometry"]].to_file(given)
@@ -124,6 +128,7 @@ def test_footprints_are_graded(pair, model, result, tmp_path):
     assert found.summary.counts == result.summary.counts
 
 
+@pytest.mark.slow
 def test_results_are_not_replaced_unasked(pair, model, tmp_path):
     output = tmp_path / "b.gpkg"
     assess(pair.pre, pair.post, model=model, output=output)
@@ -133,6 +138,7 @@ def test_results_are_not_replaced_unasked(pair, model, tmp_path):
     assert json.loads((tmp_path / "b.gpkg.json").read_text())["date"] == "2024-05-01"
 
 
+@pytest.mark.slow
 def test_of_a_job_the_work_is_returned_before_it_has_begun(pair, model, tmp_path):
     job = Job(pre=pair.pre, post=pair.post, output=tmp_path / "b.gpkg", model=model)
     work = assess(job)
@@ -145,6 +151,7 @@ def test_of_a_job_the_work_is_returned_before_it_has_begun(pair, model, tmp_path
     assert repr(found) == f"<Result: 5 buildings on 0.005 km², in {tmp_path / 'b.gpkg'}>"
 
 
+@pytest.mark.slow
 def test_buildings_of_one_image(pair, model, tmp_path):
     found = localise(pair.pre, model=model, threshold=0.4, tta_scales="1")
     names = [field.name for field in FOOTPRINT_FIELDS]
@@ -209,6 +216,7 @@ def test_values_are_read_as_the_command_reads_them():
     assert (job.memory, job.threads, job.output.suffix) == (2e9, 2, ".gpkg")
 
 
+@pytest.mark.slow
 def test_options_reach_what_they_are_of(pair, model):
     found = assess(
         pair.pre, pair.post, model=model, bands=[3, 2, 1], post_bands="1,2,3", min_area=5,

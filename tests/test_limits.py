@@ -27,6 +27,7 @@ def test_no_module_is_long(part):
     assert not {str(path): n for path, n in lines.items() if n > LONGEST_MODULE}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
 def test_no_function_is_long(part):
     functions = [

@@ -100,6 +100,7 @@ def cases(draw):
     return scene, model, ways
 
 
+@pytest.mark.slow
 @SMALL
 @given(cases())
 def test_every_pixel_comes_once_whatever_the_cut(case):
@@ -182,6 +183,7 @@ def direct_grades(scene, model):
     return expected
 
 
+@pytest.mark.slow
 @SMALL
 @given(cases(), st.sampled_from([0, 3, 5, 7]), st.sampled_from(["intended", "published"]))
 def test_grades_of_pixels_do_not_depend_on_the_cut(case, dilation, covers):

@@ -120,6 +120,7 @@ def test_only_the_command_line_knows_the_command_line():
             assert not [other for other in found if other.startswith("geodamage.cli")], name
 
 
+@pytest.mark.slow
 def test_torch_stays_in_networks():
     for name, path in SOURCES.items():
         if name.startswith("geodamage.networks"):
@@ -131,12 +132,14 @@ def test_torch_stays_in_networks():
         assert not reached or name == "geodamage.cli.models", name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", ["training", "qgis", "geodamage_qgis", "benchmarks", "tests"])
 def test_the_package_imports_nothing_beside_it(other):
     for name, path in SOURCES.items():
         assert other not in {full.split(".")[0] for full in imports(path)}, name
 
 
+@pytest.mark.slow
 def test_the_package_imports_what_it_depends_on():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     names = [text.split(">")[0].split("=")[0].strip() for text in project["dependencies"]]

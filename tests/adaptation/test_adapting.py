@@ -54,6 +54,7 @@ def refused(result, *words):
         assert word in errors[0]
 
 
+@pytest.mark.slow
 def test_answers_make_the_grades_better(unknown):
     result = adapt(unknown)
     assert result.exit_code == 0, result.stderr
@@ -67,6 +68,7 @@ def test_answers_make_the_grades_better(unknown):
     assert np.mean(after == truth) > 0.85 > 0.75 > np.mean(before == truth)
 
 
+@pytest.mark.slow
 def test_reviewed_buildings_keep_their_grade_and_say_so(unknown):
     assert adapt(unknown).exit_code == regrade(unknown).exit_code == 0
     better = gpd.read_file(unknown / "better.geojson").set_index("building_id")
@@ -80,6 +82,7 @@ def test_reviewed_buildings_keep_their_grade_and_say_so(unknown):
     assert np.abs(sums - 1).max() < 1e-3
 
 
+@pytest.mark.slow
 def test_the_sidecar_says_what_became_of_the_result(unknown):
     assert adapt(unknown).exit_code == regrade(unknown).exit_code == 0
     facts = json.loads((unknown / "better.geojson.json").read_text())
@@ -95,6 +98,7 @@ def test_the_sidecar_says_what_became_of_the_result(unknown):
     assert "features" not in facts
 
 
+@pytest.mark.slow
 def test_the_card_says_before_and_after(unknown):
     result = adapt(unknown, "--json", "-q")
     assert result.exit_code == 0, result.stderr
@@ -107,6 +111,7 @@ def test_the_card_says_before_and_after(unknown):
     assert {**kept, "output": card["output"]} == card
 
 
+@pytest.mark.slow
 def test_what_does_not_help_is_not_written_unless_forced(tmp_path):
     write_result(tmp_path, *KNOWN)
     write_answers(tmp_path / "answers.csv", TRUTH, ROWS[:60])
@@ -118,6 +123,7 @@ def test_what_does_not_help_is_not_written_unless_forced(tmp_path):
     assert read_event_model(tmp_path / "event-model.toml").card["helps"] is False
 
 
+@pytest.mark.slow
 def test_a_forced_head_stays_near_a_model_that_knows(tmp_path):
     write_result(tmp_path, *KNOWN)
     write_answers(tmp_path / "answers.csv", TRUTH, ROWS[:60])
@@ -127,6 +133,7 @@ def test_a_forced_head_stays_near_a_model_that_knows(tmp_path):
     assert np.mean(after.to_numpy() == TRUTH[ROWS[60:]]) > 0.9
 
 
+@pytest.mark.slow
 def test_answers_without_a_grade_are_kept_but_teach_nothing(unknown):
     text = (unknown / "answers.csv").read_text()
     more = "\n".join([f"b{ROWS[60]},no building", f"b{ROWS[61]},unclear"])
@@ -141,6 +148,7 @@ def test_answers_without_a_grade_are_kept_but_teach_nothing(unknown):
     assert better.loc[f"b{ROWS[61]}", "source"] == "model"
 
 
+@pytest.mark.slow
 def test_several_results_are_one_event(tmp_path):
     for name, part in (("one.gpkg", slice(0, 120)), ("two.gpkg", slice(120, 240))):
         ids = [f"b{row}" for row in range(COUNT)][part]
@@ -186,12 +194,14 @@ def test_a_changed_result_is_refused(unknown):
     refused(adapt(unknown), "changed since")
 
 
+@pytest.mark.slow
 def test_a_result_with_more_columns_is_the_same_result(unknown):
     path = unknown / "buildings.gpkg"
     gpd.read_file(path).assign(note="seen").to_file(path, layer="buildings")
     assert adapt(unknown).exit_code == 0
 
 
+@pytest.mark.slow
 def test_a_result_without_features_is_refused(unknown):
     sidecar = unknown / "buildings.gpkg.json"
     facts = json.loads(sidecar.read_text())
@@ -200,6 +210,7 @@ def test_a_result_without_features_is_refused(unknown):
     assert adapt(unknown, "--features", unknown / "buildings.npz").exit_code == 0
 
 
+@pytest.mark.slow
 def test_a_result_of_another_model_is_refused(unknown):
     assert adapt(unknown).exit_code == 0
     sidecar = unknown / "buildings.gpkg.json"
@@ -209,11 +220,13 @@ def test_a_result_of_another_model_is_refused(unknown):
     refused(adapt(unknown, "--overwrite"), "of another model")
 
 
+@pytest.mark.slow
 def test_a_result_that_was_graded_anew_is_refused(unknown):
     assert adapt(unknown).exit_code == regrade(unknown).exit_code == 0
     refused(regrade(unknown, result="better.geojson", output="b.gpkg"), "was graded anew")
 
 
+@pytest.mark.slow
 def test_nothing_is_replaced_unasked(unknown):
     assert adapt(unknown).exit_code == regrade(unknown).exit_code == 0
     refused(adapt(unknown), "exists")
@@ -222,6 +235,7 @@ def test_nothing_is_replaced_unasked(unknown):
     assert regrade(unknown, "--overwrite").exit_code == 0
 
 
+@pytest.mark.slow
 def test_the_same_answers_make_the_same_model(unknown):
     assert adapt(unknown).exit_code == 0
     first = read_event_model(unknown / "event-model.toml")

@@ -57,6 +57,7 @@ def test_features_are_of_both_dates_and_near_the_building():
     assert not np.allclose(found[:, : found.shape[1] // 2], found[:, found.shape[1] // 2 :])
 
 
+@pytest.mark.slow
 def test_features_do_not_depend_on_what_is_asked_at_once():
     bounds = boxes(30)
     whole = Extraction(scene(), Means(), make_card()).features(bounds)

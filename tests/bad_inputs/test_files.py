@@ -84,11 +84,13 @@ def giants(tmp_path_factory):
     return paths
 
 
+@pytest.mark.slow
 def test_row13_too_many_pixels_are_refused_with_their_number(attempts, giants):
     pre, post = giants
     attempts.refuse(pre=pre, post=post, words=["1000000 x 1000000", "--aoi"])
 
 
+@pytest.mark.slow
 def test_row13_a_part_of_too_many_pixels_is_assessed(attempts, giants):
     left, top = CORNER[0] + MIDDLE / 2, CORNER[1] - MIDDLE / 2
     area = shapely.box(left, top - 64, left + 80, top)

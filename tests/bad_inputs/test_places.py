@@ -48,6 +48,7 @@ def test_row51_an_unknown_epsg_code_is_refused(attempts):
     attempts.refuse(pre=path, words=[path, "PROJ does not know its CRS", "UTM zone 16N", "EPSG"])
 
 
+@pytest.mark.slow
 def test_row57_images_in_degrees_are_measured_in_metres(attempts):
     lon, lat = Transformer.from_crs(UTM, 4326, always_xy=True).transform(*CORNER)
     across, down = 0.5 / (111_320 * np.cos(np.radians(lat))), 0.5 / 110_860

@@ -90,6 +90,7 @@ def command(folder, *options, output="out/b.geojson"):
 NOBODY = 65534 if os.geteuid() == 0 else 0
 
 
+@pytest.mark.slow
 def test_row34_a_file_that_may_not_be_read_is_refused(public):
     footprints = public / "f.gpkg"
     gpd.GeoDataFrame(geometry=[ROOFS[0].polygon], crs=UTM).to_file(footprints)

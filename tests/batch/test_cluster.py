@@ -111,6 +111,7 @@ def test_strips_from_a_cluster_are_those_of_one_process(client, large, model, me
         assert np.array_equal(one.grades, other.grades)
 
 
+@pytest.mark.slow
 def test_stopping_the_strips_takes_back_what_is_left(client, large, model, tmp_path):
     job = job_of(large, model, tmp_path / "b.gpkg")
     loaded = load_model(model, threads=1)
@@ -126,6 +127,7 @@ def test_stopping_the_strips_takes_back_what_is_left(client, large, model, tmp_p
     assert not any(client.processing().values())
 
 
+@pytest.mark.slow
 def test_a_worker_that_sees_another_grid_is_refused(client, large, model, tmp_path):
     job = job_of(large, model, tmp_path / "b.gpkg")
     loaded = load_model(model, threads=1)
@@ -181,6 +183,7 @@ def test_where_dask_is_missing_the_extra_is_named(monkeypatch):
         connect(stack, workers=1)
 
 
+@pytest.mark.slow
 def test_an_address_where_nobody_answers_is_refused(monkeypatch):
     monkeypatch.setattr("geodamage.batch.cluster.ANSWER", 0.5)
     with ExitStack() as stack, pytest.raises(OptionError, match="no scheduler answers"):

@@ -110,6 +110,7 @@ def test_an_ensemble_changes_with_its_members(tmp_path):
         model_fingerprint(table)
 
 
+@pytest.mark.slow
 def test_a_result_is_known_by_what_it_says(tmp_path, pair, model):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

@@ -65,6 +65,7 @@ def test_a_folder_gives_a_scene_for_each_image_after(folder):
     assert note.endswith("elsewhere.tif: lies on no image before; it is in no scene")
 
 
+@pytest.mark.slow
 def test_files_that_cannot_be_placed_do_not_stop_the_others(folder):
     """A bad image after is a scene, so that it fails; a bad image before is noted."""
     (folder / "post" / "bad.tif").write_text("no image")
@@ -239,6 +240,7 @@ def test_the_date_of_an_event_is_for_catalogues(folder):
 ODD = st.one_of(st.text(), st.text(alphabet="./\\ aAéß-_\0\n", max_size=5), st.just("x" * 300))
 
 
+@pytest.mark.slow
 @given(ODD)
 def test_any_text_becomes_a_safe_name(text):
     name = safe_name(text)
@@ -254,6 +256,7 @@ def test_a_plain_name_stays_as_it_is(text):
     assert safe_name(f"a{text}z") == f"a{text}z"
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(ODD, st.text(max_size=3)), unique=True, max_size=8))
 def test_names_are_unique_whatever_their_case(wanted):
     found = unique_names(wanted)
@@ -265,6 +268,7 @@ def test_names_are_unique_whatever_their_case(wanted):
 # The plan
 
 
+@pytest.mark.slow
 def test_a_plan_says_what_assessing_takes(folder):
     manifest = read_manifest(folder)
     plans = list(plan_scenes(manifest, gsd=GSD, speed=0.001))
@@ -335,6 +339,7 @@ def test_a_plan_warns_as_assessing_would(tmp_path):
 # Real images
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @needs()
 def test_joplin_as_delivered_pairs_each_tile_after():

@@ -66,6 +66,7 @@ def test_antimeridian_and_poles_are_not_in_the_way(lon, lat):
     assert names_of(pair_up(pre, [tile("a", 0.5, -360)])) == {"a": ["here", "next"]}
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(*[st.floats(-3, 3)] * 2, *[st.floats(0.1, 2)] * 2), min_size=1, max_size=5),
     st.floats(-170, 170),

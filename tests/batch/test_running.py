@@ -45,6 +45,7 @@ def attempts(folder: Path) -> dict[str, int]:
     return {record.name: record.attempts for record in read_story(folder)}
 
 
+@pytest.mark.slow
 def test_every_scene_is_assessed_and_merged(tmp_path, model):
     scenes = make_scenes(tmp_path / "in", 3)
     summary, steps = run(batch_of(scenes, tmp_path / "out", model, raster=True, workers=2))

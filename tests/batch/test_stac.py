@@ -111,6 +111,7 @@ def pairs(manifest) -> dict[str, list[str]]:
 # Local catalogues
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", ["catalog.json", "images/collection.json", "", "images"])
 def test_a_catalogue_gives_a_scene_for_each_image_after_the_event(tmp_path, catalogue, given):
     manifest = read_manifest(tmp_path / given, event_date=EVENT)

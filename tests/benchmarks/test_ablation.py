@@ -94,6 +94,7 @@ def counted(right):
     return Counted(pixels, footprints)
 
 
+@pytest.mark.slow
 def test_a_gain_is_over_the_seeds_of_both():
     place = np.arange(23)
     looks = {seed: Looks(counted(right), counted(1)) for seed, right in ((1, 20), (2, 30))}
@@ -102,6 +103,7 @@ def test_a_gain_is_over_the_seeds_of_both():
     assert gain_of(looks, {3: counted(20)}, place) == "n/a"
 
 
+@pytest.mark.slow
 def test_the_table_has_a_row_for_each_arm_that_is_trained(tmp_path, monkeypatch):
     bench = bench_of("first", tmp_path)
     rights = {"plain-10-seed1": 20, "plain-10-seed2": 24, "half-10-seed1": 26}

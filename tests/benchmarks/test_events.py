@@ -107,6 +107,7 @@ def test_a_figure_has_its_interval():
     assert told(0.5, (0.25, 0.75)) == "0.500 (0.25-0.75)"
 
 
+@pytest.mark.slow
 def test_grades_of_enough_buildings_have_a_rate():
     event = Event()
     grades = np.repeat([1, 2], 40)

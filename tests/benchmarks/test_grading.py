@@ -27,6 +27,7 @@ def test_the_table_has_each_way_of_each_model(tmp_path, model, capsys):
     assert all(float(row[5]) == float(row[6]) == 1 for row in rows)
 
 
+@pytest.mark.slow
 def test_a_run_is_split_as_it_was_trained_and_has_to_find_something(tmp_path):
     for name in ("storm_1", "storm_2", "flood_3"):
         write_pair(tmp_path, name)

@@ -84,6 +84,7 @@ def test_both_engines_run_as_often_as_was_said(monkeypatch, facts):
     assert timing.torch >= 0
 
 
+@pytest.mark.slow
 def test_both_engines_say_the_same(facts):
     exported = networks.build(facts)
     tiles = networks.make_tiles(exported, 32)

@@ -42,6 +42,7 @@ def test_an_answer_comes_back_to_the_pixels_of_the_labels():
     assert np.allclose(back.probabilities, 0.2)
 
 
+@pytest.mark.slow
 def test_the_table_has_a_row_for_every_condition(tmp_path, model, capsys):
     split = write_split(tmp_path, storm_1="test", storm_2="test")
     main([str(model), str(split), "--data", str(tmp_path)])

@@ -57,6 +57,7 @@ def test_the_most_frequent_grade_is_right_as_often_as_it_comes(pair):
     assert figures([scene])[0] == 0
 
 
+@pytest.mark.slow
 def test_the_difference_of_a_thing_to_itself_is_none():
     scene = Scene(np.eye(4, dtype=int) * 3, np.array([5, 1, 2]))
     assert difference([scene] * 4, [scene] * 4, 2) == "+0.000 (+0.000 to +0.000)"

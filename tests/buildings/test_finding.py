@@ -91,6 +91,7 @@ def test_pixels_that_meet_at_a_corner_are_two_buildings():
     assert len(find(strip_of(houses((5, 5, 4, 4), (9, 9, 4, 4))), [9])) == 2
 
 
+@pytest.mark.slow
 @SMALL
 @given(
     st.integers(0, 10**6),

@@ -24,6 +24,7 @@ def towns(draw):
     return labels.astype(np.int32)
 
 
+@pytest.mark.slow
 @SMALL
 @given(towns())
 def test_outlines_are_those_of_gdal(labels):

@@ -39,6 +39,7 @@ def has_right_angles(polygon):
     return all(np.minimum(a := angles(ring), 90 - a).max() < 1e-6 for ring in rings)
 
 
+@pytest.mark.slow
 @SMALL
 @given(st.floats(0, 90), st.floats(8, 22), st.floats(8, 22))
 def test_a_turned_rectangle_gets_its_four_corners(angle, width, height):
@@ -75,6 +76,7 @@ def test_what_no_right_angle_fits_stays_as_it_was():
     assert outlines[0] is triangle
 
 
+@pytest.mark.slow
 @SMALL
 @given(st.integers(0, 2**32 - 1))
 def test_whatever_the_outline_the_result_is_valid_and_keeps_the_building(seed):

@@ -123,6 +123,7 @@ def towns(draw):
     return ((noise - low) / (high - low)).astype(np.float32)
 
 
+@pytest.mark.slow
 @SMALL
 @given(towns(), st.floats(0.45, 0.6), st.floats(0.62, 0.8))
 def test_parts_are_connected_and_the_same_on_any_raster(p, threshold, seed):

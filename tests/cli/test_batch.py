@@ -17,6 +17,7 @@ def listed(tmp_path):
     return write_list(tmp_path / "scenes.csv", make_scenes(tmp_path / "in", 3, damaged=[1]))
 
 
+@pytest.mark.slow
 def test_a_list_is_assessed_and_the_failed_are_named_at_the_end(listed, tmp_path, model):
     out = tmp_path / "out"
     result = run_command("batch", listed, "-o", out, "--model", model, "--workers", 1, "--raster")
@@ -46,6 +47,7 @@ def test_programs_get_an_object_a_line(listed, tmp_path, model):
     assert not (tmp_path / "out" / "event.gpkg").exists()
 
 
+@pytest.mark.slow
 def test_a_dry_run_prints_the_plan_and_writes_nothing(listed, tmp_path, model):
     command = ("batch", listed, "-o", tmp_path / "out", "--model", model, "--dry-run")
     result = run_command(*command, "--workers", 2)

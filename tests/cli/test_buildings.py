@@ -98,12 +98,14 @@ def test_the_sidecar_says_what_was_done(tmp_path, image, model):
     assert listing(tmp_path) == ["found.geojson", "found.geojson.json"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [("--tile", 64), ("--tile", 160), ("--batch-size", 3)])
 def test_the_result_does_not_depend_on_windows(tmp_path, image, model, options):
     plain = read(find(tmp_path, image, model, name="plain.gpkg"))
     same_buildings(read(find(tmp_path, image, model, *options, name="other.gpkg")), plain)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tta", ["flips", "full"])
 def test_turned_windows_give_the_same_buildings(tmp_path, model, tta):
     # One roof in a corner of an oblong image: a map that came back turned would lie elsewhere.
@@ -114,12 +116,14 @@ def test_turned_windows_give_the_same_buildings(tmp_path, model, tta):
     same_buildings(turned, plain)
 
 
+@pytest.mark.slow
 def test_sizes_are_averaged(tmp_path, image, model):
     output = find(tmp_path, image, model, "--tta-scales", "1,2", name="sized.gpkg")
     assert len(read(output)) == len(ROOFS)
     assert facts_of(output)["model"]["scales"] == [1.0, 2.0]
 
 
+@pytest.mark.slow
 def test_the_threshold_is_the_users_where_one_is_given(tmp_path, image, model):
     low = find(tmp_path, image, model, "--threshold", 0.05, name="low.gpkg")
     high = find(tmp_path, image, model, "--threshold", 0.999, name="high.gpkg")
@@ -140,6 +144,7 @@ def test_a_roof_at_the_edge_is_partial(tmp_path, model):
     assert found["status_reason"].tolist() == ["cut_by_edge_or_nodata"]
 
 
+@pytest.mark.slow
 def test_rasters_agree_with_the_buildings(tmp_path, image, model):
     mask, probabilities = tmp_path / "mask.tif", tmp_path / "p.tif"
     found = find(tmp_path, image, model, "--raster", mask, "--probabilities", probabilities)
@@ -165,6 +170,7 @@ def test_an_area_of_interest_limits_the_result(tmp_path, image, model):
     assert shapely.intersection(found.geometry[0], roof.polygon).area > 0.95 * roof.polygon.area
 
 
+@pytest.mark.slow
 def test_finer_imagery_is_averaged_down(tmp_path, model):
     pre = make_arrays()[0].repeat(8, 1).repeat(8, 2)
     fine = rasterio.Affine(0.0625, 0, 629_600, 0, -0.0625, 3_330_560)
@@ -199,6 +205,7 @@ def test_one_channel_is_used_thrice_where_it_is_asked_for(tmp_path, model):
     assert len(read(find(tmp_path, image, model, "--bands", "1,1,1"))) == len(ROOFS)
 
 
+@pytest.mark.slow
 def test_regularised_roofs_have_right_angles(tmp_path, model):
     rows, columns = np.indices((160, 160))
     along, across = (rows * 0.8 + columns * 0.6), (columns * 0.8 - rows * 0.6)
@@ -215,6 +222,7 @@ def test_regularised_roofs_have_right_angles(tmp_path, model):
     assert straight["area_m2"].tolist() == stairs["area_m2"].tolist()
 
 
+@pytest.mark.slow
 def test_what_no_right_angle_fits_stays_and_is_counted(tmp_path, model):
     rows, columns = np.indices((128, 128))
     triangle = (rows > 20) & (rows < 100) & (columns > 20) & (columns < rows)
@@ -233,6 +241,7 @@ def test_an_image_without_a_building_gives_an_empty_layer(tmp_path, model):
     assert facts_of(output)["buildings"] == 0
 
 
+@pytest.mark.slow
 def test_footprints_go_on_to_assess(tmp_path, pair, model):
     output = find(tmp_path, pair.pre, model)
     graded = tmp_path / "graded.geojson"
@@ -248,6 +257,7 @@ def test_footprints_go_on_to_assess(tmp_path, pair, model):
 # ensembles
 
 
+@pytest.mark.slow
 def test_members_and_saved_maps_are_averaged(tmp_path, image, model, ensemble):
     saved = ensemble("").with_name("saved.tif")
     plain = find(tmp_path, image, model, "--probabilities", saved, "--overwrite", name="p.gpkg")
@@ -261,6 +271,7 @@ def test_members_and_saved_maps_are_averaged(tmp_path, image, model, ensemble):
     assert facts["files"][0]["path"] == str(saved)
 
 
+@pytest.mark.slow
 def test_an_ensemble_of_saved_maps_alone_needs_no_model(tmp_path, image, model, ensemble):
     saved = ensemble("").with_name("saved.tif")
     plain = find(tmp_path, image, model, "--probabilities", saved, "--overwrite", name="p.gpkg")
@@ -271,6 +282,7 @@ def test_an_ensemble_of_saved_maps_alone_needs_no_model(tmp_path, image, model, 
     same_buildings(read(find(tmp_path, image, alone, name="alone.gpkg")), read(plain), 0.01)
 
 
+@pytest.mark.slow
 def test_where_saved_maps_end_buildings_are_partial(tmp_path, model, ensemble):
     pixels = make_arrays((128, 160), [Roof(40, 40, 40, 40, 1)])[0]
     image = make_raster(tmp_path / "whole.tif", pixels)
@@ -285,6 +297,7 @@ def test_where_saved_maps_end_buildings_are_partial(tmp_path, model, ensemble):
     assert facts_of(output)["assessed_km2"] == pytest.approx(60 * 160 * 0.25 / 1e6, rel=0.02)
 
 
+@pytest.mark.slow
 def test_an_outlier_rule_or_a_width_fixes_the_window(tmp_path, image, ensemble):
     member = '[[member]]\nfile = "a.onnx"\n'
     drops = ensemble("drop_outliers = true\n" + member * 3)
@@ -332,6 +345,7 @@ def test_an_image_that_is_not_there_is_said(tmp_path, model, name, said):
     assert said in find(tmp_path, tmp_path / "in" / name, model, code=4)
 
 
+@pytest.mark.slow
 def test_nothing_is_overwritten_unasked(tmp_path, image, model):
     output = find(tmp_path, image, model)
     before = output.read_bytes()
@@ -379,6 +393,7 @@ def test_real_imagery_of_a_drone_and_of_16_bits(tmp_path, image, options, pixel)
     assert shapely.is_valid(gpd.read_file(output).geometry.to_numpy()).all()
 
 
+@pytest.mark.slow
 def test_identities_of_an_earlier_result_are_taken_over(image, model, tmp_path):
     first = read(find(tmp_path, image, model, "--min-area", 0))
     earlier = first.assign(building_id=[f"house {n}" for n in range(len(first))])

@@ -19,6 +19,7 @@ def reviewed(result, tmp_path):
     return answer(sample, tmp_path / "reviewed.csv")
 
 
+@pytest.mark.slow
 def test_json_has_totals_with_their_ends(result, reviewed):
     ran = run_command("estimate", result, "--reviewed", reviewed, "--json")
     assert ran.exit_code == 0, ran.stderr
@@ -28,6 +29,7 @@ def test_json_has_totals_with_their_ends(result, reviewed):
     assert ran.stderr.endswith("preliminary, automatic, not validated in the field\n")
 
 
+@pytest.mark.slow
 def test_a_table_is_printed_for_people(result, reviewed, tmp_path):
     districts = write_districts(tmp_path / "districts.gpkg")
     ran = run_command("estimate", result, "--reviewed", reviewed, "--by", districts, "-q")
@@ -41,6 +43,7 @@ def test_a_table_is_printed_for_people(result, reviewed, tmp_path):
     assert lines[-1].startswith("The intervals count that 40 of 100 buildings were looked at.")
 
 
+@pytest.mark.slow
 def test_the_estimate_is_written_once(result, reviewed, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
@@ -55,6 +58,7 @@ def test_the_estimate_is_written_once(result, reviewed, tmp_path):
     assert run_command(*arguments, "--overwrite").exit_code == 0
 
 
+@pytest.mark.slow
 def test_missed_buildings_are_in_the_table(result, reviewed, tmp_path):
     cells = tmp_path / "cells.gpkg"
     ran = run_command("sample", result, "--areas", "-n", "8", "-o", cells)
@@ -72,6 +76,7 @@ def test_missed_buildings_are_in_the_table(result, reviewed, tmp_path):
     assert "those that the result lacks" not in told["says"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

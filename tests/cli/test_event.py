@@ -22,6 +22,7 @@ def batches(tmp_path):
     return tmp_path / "monday", tmp_path / "friday"
 
 
+@pytest.mark.slow
 def test_folders_of_batches_become_an_event(batches, tmp_path):
     dates = tmp_path / "dates.csv"
     dates.write_text("name,pre,date\na,x.tif,2018-10-11\nb,y.tif,2018-10-13\n")
@@ -41,6 +42,7 @@ def test_folders_of_batches_become_an_event(batches, tmp_path):
     assert layer(output, "scenes")["date"].tolist() == ["2018-10-11", "2018-10-13"]
 
 
+@pytest.mark.slow
 def test_files_are_named_after_themselves(batches, tmp_path):
     source = batches[0] / "scenes" / "a"
     for name in ("buildings.gpkg", "buildings.gpkg.json"):
@@ -55,6 +57,7 @@ def test_files_are_named_after_themselves(batches, tmp_path):
     assert layer(output, "scenes")["scene"].tolist() == ["b", "tile_1"]
 
 
+@pytest.mark.slow
 def test_an_event_grows_only_when_asked(batches, tmp_path):
     output = tmp_path / "event.gpkg"
     assert run_command("event", batches[0], "-o", output).exit_code == 0
@@ -115,6 +118,7 @@ def test_a_wrong_date_and_a_wrong_csv_are_refused(batches, tmp_path):
         assert words in result.stderr
 
 
+@pytest.mark.slow
 def test_what_is_assessed_becomes_an_event(pair, model, tmp_path):
     output = tmp_path / "tile.geojson"
     assert run_command("assess", *pair, "-o", output, "--model", model).exit_code == 0

@@ -77,6 +77,7 @@ def test_a_folder_without_images_is_refused(tmp_path):
     assert "give the folder of an xBD download" in result.stderr
 
 
+@pytest.mark.slow
 def test_what_is_written_can_be_assessed(xbd, model, tmp_path):
     """The pair of `write_xbd` has four houses, which the bright model finds."""
     assert run_command("georeference", xbd, "-o", tmp_path / "tifs").exit_code == 0

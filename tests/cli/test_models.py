@@ -64,6 +64,7 @@ def test_what_is_not_there_is_not_shown(name):
     assert len(result.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_list_and_show_need_no_torch():
     code = (
         "import sys\n"
@@ -161,6 +162,7 @@ def test_a_wrong_file_is_one_line_and_exit_5(tmp_path, content, words):
     assert listing(tmp_path) == (["weights"] if content is not None else [])
 
 
+@pytest.mark.slow
 def test_weights_that_do_not_fit_are_one_line_and_exit_5(tmp_path, checkpoint):
     content = torch.load(checkpoint, weights_only=False)
     content["state_dict"].pop("stem.0.weight")

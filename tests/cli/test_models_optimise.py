@@ -35,6 +35,7 @@ def optimise(parent, data, out, *words):
     )
 
 
+@pytest.mark.slow
 def test_variants_are_made_and_used(tmp_path, parent, data, pair):
     done = optimise(parent, data, tmp_path)
     assert done.exit_code == 0, done.stderr
@@ -107,6 +108,7 @@ def test_a_missing_package_is_one_line(tmp_path, parent, data, monkeypatch):
     assert 'onnx is not installed; run pip install "geodamage[optimise]"' in line
 
 
+@pytest.mark.slow
 def test_models_are_timed_and_the_best_is_named(parent):
     done = run_command("models", "bench", parent, "--rounds", 1, "--device", "cpu")
     assert done.exit_code == 0, done.stderr

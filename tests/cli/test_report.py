@@ -37,6 +37,7 @@ def test_report_writes_the_page_the_map_and_the_pdf(layer, pair, tmp_path):
     assert facts["statement"] == "preliminary, automatic, not validated in the field"
 
 
+@pytest.mark.slow
 def test_assess_writes_the_page_too(pair, model, tmp_path):
     page = tmp_path / "r.html"
     result = run_command(
@@ -61,6 +62,7 @@ def test_nothing_is_overwritten_unasked(layer, tmp_path):
     assert old.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

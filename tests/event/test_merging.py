@@ -41,6 +41,7 @@ def ids(path, name="buildings"):
     return layer(path, name)["event_building_id"].tolist()
 
 
+@pytest.mark.slow
 def test_layers_and_fields(tmp_path, output):
     looks = [
         write_scene(tmp_path, "a", [HOUSE, BARN]),
@@ -70,6 +71,7 @@ def test_layers_and_fields(tmp_path, output):
     assert back.area.sort_values().tolist() == pytest.approx([100, 600], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_the_sidecar_says_what_the_event_is(tmp_path, output):
     merge(
         [write_scene(tmp_path, "a", [HOUSE, replace(BARN, grade=4), hidden(House(9, 9))])], output
@@ -102,6 +104,7 @@ def test_a_house_cut_by_the_edge_of_a_tile_appears_once_and_whole(tmp_path, outp
         assert buildings.to_crs(32616).area[0] == pytest.approx(100, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_hall_that_both_tiles_cut_appears_once(tmp_path, output):
     hall, left, right = House(50, 50, 100, 30), (0, 0, 110, 400), (90, 0, 400, 400)
     looks = [
@@ -113,6 +116,7 @@ def test_a_hall_that_both_tiles_cut_appears_once(tmp_path, output):
     assert len(layer(output, "looks")) == 2
 
 
+@pytest.mark.slow
 def test_a_house_next_to_the_edge_is_not_mistaken_for_its_neighbour(tmp_path, output):
     """Row houses of 10 m: the tile ends within the second."""
     row = [HOUSE, HOUSE.moved(10), HOUSE.moved(20)]
@@ -125,6 +129,7 @@ def test_a_house_next_to_the_edge_is_not_mistaken_for_its_neighbour(tmp_path, ou
     assert sorted(layer(output)["looks"]) == [1, 2, 2]
 
 
+@pytest.mark.slow
 def test_a_house_that_lost_its_roof_between_two_dates_is_destroyed(tmp_path, output):
     looks = [
         write_scene(tmp_path, "z", [HOUSE], date="2018-10-11"),
@@ -153,6 +158,7 @@ def test_a_better_view_beats_a_later_one_and_any_view_beats_none(tmp_path, outpu
     assert (house["scene"], house["looks"], house["last_seen"]) == ("a", 3, "2018-10-12")
 
 
+@pytest.mark.slow
 def test_given_footprints_are_one_building_by_their_identity(tmp_path, output):
     """Here their places differ by more than half; another with the same outline stays apart."""
     first = replace(HOUSE, source="city.gpkg", identity="7")
@@ -170,6 +176,7 @@ def test_given_footprints_are_one_building_by_their_identity(tmp_path, output):
     assert min(plain, key=len) in max(plain, key=len)  # one place and size: a suffix
 
 
+@pytest.mark.slow
 def test_equal_identities_far_apart_are_two_buildings(tmp_path, output):
     """Two districts may both count their footprints from 1."""
     first = replace(HOUSE, source="east.gpkg", identity="1")
@@ -178,6 +185,7 @@ def test_equal_identities_far_apart_are_two_buildings(tmp_path, output):
     assert len(layer(output)) == 2
 
 
+@pytest.mark.slow
 def test_footprints_that_no_scene_reaches_stay_once(tmp_path, output):
     seen = replace(HOUSE, source="city.gpkg", identity="1")
     never = replace(hidden(House(900, 900), "outside_post"), source="city.gpkg", identity="2")
@@ -194,6 +202,7 @@ def test_footprints_that_no_scene_reaches_stay_once(tmp_path, output):
     assert layer(output, "scenes")["buildings"].tolist() == [3, 3, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extension", [".geojson", ".geojsonl", ".gpkg", ".fgb", ".parquet"])
 def test_a_scene_in_which_nothing_was_assessed(tmp_path, output, extension):
     """Every graded field is null then, and a format may not know its type."""
@@ -229,6 +238,7 @@ def test_a_footprint_without_geometry_is_kept_once_and_counted_nowhere(tmp_path,
     assert len(layer(output, "looks")) == 2
 
 
+@pytest.mark.slow
 def test_the_better_fit_wins_and_the_rest_is_a_new_building(tmp_path, output):
     """Both houses of b lie over the one of a by at least half; one of them may join it."""
     looks = [
@@ -243,6 +253,7 @@ def test_the_better_fit_wins_and_the_rest_is_a_new_building(tmp_path, output):
     assert (found["event_building_id"] == first).tolist() == [False, True]
 
 
+@pytest.mark.slow
 def test_the_larger_one_wins_a_tie(tmp_path, output):
     """IoU is 0.625 with both: 50 of 80 m², and 80 of 128 m²."""
     looks = [
@@ -274,6 +285,7 @@ def test_formats_and_crs_do_not_matter(tmp_path, output):
     assert layer(output)["looks"].tolist() == [4, 4]
 
 
+@pytest.mark.slow
 def test_a_scene_without_buildings_counts_as_assessed(tmp_path, output):
     looks = [write_scene(tmp_path, "a", [], extension=".geojsonl")]
     merge(looks, output)
@@ -282,6 +294,7 @@ def test_a_scene_without_buildings_counts_as_assessed(tmp_path, output):
     assert merge(looks, output, existing="update").unchanged == 1
 
 
+@pytest.mark.slow
 def test_the_assessed_area_counts_overlaps_once(tmp_path, output):
     looks = [
         write_scene(tmp_path, "a", [], region=(0, 0, 400, 400)),
@@ -291,6 +304,7 @@ def test_the_assessed_area_counts_overlaps_once(tmp_path, output):
     assert layer(output, "assessed_area")["area_km2"][0] == pytest.approx(0.24, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_the_grid_counts_assessed_buildings_by_cell(tmp_path, output):
     houses = [
         HOUSE,
@@ -312,6 +326,7 @@ def test_the_grid_counts_assessed_buildings_by_cell(tmp_path, output):
     assert square.bounds == pytest.approx((629_500, 3_330_500, 630_000, 3_331_000), abs=0.1)
 
 
+@pytest.mark.slow
 def test_admin_areas_keep_their_name_and_count_by_point(tmp_path, output):
     areas = frame_of([House(0, 0, 150, 400), House(150, 0, 150, 400)])
     admin = gpd.GeoDataFrame({"NAME_2": ["West", "East"]}, geometry=areas.geometry, crs=areas.crs)
@@ -339,6 +354,7 @@ def test_an_admin_file_without_such_a_field_is_refused(tmp_path, output):
         merge([look], output, cell=0)
 
 
+@pytest.mark.slow
 def test_a_redone_scene_replaces_its_looks_and_keeps_the_names(tmp_path, output):
     a = write_scene(tmp_path, "a", [HOUSE, BARN])
     b = write_scene(tmp_path, "b", [HOUSE.moved(1)], date="2018-10-14")
@@ -363,6 +379,7 @@ def test_a_redone_scene_replaces_its_looks_and_keeps_the_names(tmp_path, output)
     assert layer(output, "scenes")["buildings"].tolist() == [0, 1]
 
 
+@pytest.mark.slow
 def test_an_event_is_not_replaced_unasked(tmp_path, output):
     look = write_scene(tmp_path, "a", [HOUSE])
     merge([look], output)
@@ -389,6 +406,7 @@ def test_closing_the_work_leaves_no_file(tmp_path, output):
     assert listing(tmp_path) == ["scenes"]
 
 
+@pytest.mark.slow
 def test_looks_are_refused_by_name(tmp_path, output):
     look = write_scene(tmp_path, "a", [HOUSE])
     with pytest.raises(ManifestError, match="two scenes are called a"):
@@ -417,6 +435,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path, output):
         merge([look], output)
 
 
+@pytest.mark.slow
 def test_a_scene_that_does_not_say_its_ground_is_named(tmp_path, output):
     look = write_scene(tmp_path, "a", [HOUSE])
     facts = json.loads(look.sidecar.read_text())
@@ -431,6 +450,7 @@ def test_a_scene_that_does_not_say_its_ground_is_named(tmp_path, output):
     assert pd.isna(layer(output, "scenes")["gsd"][0])
 
 
+@pytest.mark.slow
 def test_both_sides_of_the_antimeridian(tmp_path, output):
     """The house lies across 180°, in two scenes of two zones."""
     looks = []

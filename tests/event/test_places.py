@@ -46,6 +46,7 @@ boxes = st.tuples(sides, sides, sides, sides).map(
 )
 
 
+@pytest.mark.slow
 @given(boxes, boxes)
 def test_the_fit_of_whole_polygons_is_their_iou(one, two):
     found = fit(seen(one), seen(two, GROUND))[0]

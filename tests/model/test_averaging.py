@@ -26,6 +26,7 @@ def test_a_mean_of_nothing_is_none():
     assert WeightedMean().value is None
 
 
+@pytest.mark.slow
 @SMALL
 @given(shares(3, 4, 4), arrays(np.bool_, (3, 4, 4)))
 def test_who_knows_a_pixel_decides(values, known):

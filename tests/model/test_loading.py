@@ -11,6 +11,7 @@ def test_the_default_model_is_named_first():
     assert "accurate" in names
 
 
+@pytest.mark.slow
 def test_bundled_models_are_found_by_name_and_load():
     for name, path in bundled_models().items():
         assert find_model(name) == path

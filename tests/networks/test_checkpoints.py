@@ -42,6 +42,7 @@ def state(compact) -> dict[str, torch.Tensor]:
     return compact.state_dict()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", ["", "module."])
 @pytest.mark.parametrize("legacy", [False, True])
 def test_a_checkpoint_of_the_first_place_loads_whole(tmp_path, prefix, legacy):
@@ -100,6 +101,7 @@ def test_a_folder_of_metadamagenet_loads_with_its_metadata(tmp_path):
         read_checkpoint(folder)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_xview2siameseunet_loads_with_its_optimiser_beside_it(tmp_path):
     with torch.device("meta"):
         shapes = create_network("siamese_resnet50", task="assess").state_dict()
@@ -154,6 +156,7 @@ def test_a_save_that_fails_leaves_what_was_there(tmp_path, compact):
     assert [entry.name for entry in tmp_path.iterdir()] == ["saved"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_precisions_become_float32(tmp_path, state, dtype):
     other = {k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()}

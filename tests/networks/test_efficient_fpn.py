@@ -30,6 +30,8 @@ from geodamage.networks.importing import Imported, ensemble_text, import_checkpo
 from geodamage.networks.registry import create_network
 from tests.conftest import listing
 
+pytestmark = pytest.mark.slow
+
 WINDOWS = pattern_windows(8, 96)[:, 0]
 OPEN_CITIES = convention_of("open_cities", "efficient_fpn_b0", "localisation")
 
@@ -156,7 +158,6 @@ def test_padding_of_even_sides_is_larger_at_the_end():
         assert wide(torch.ones(1, 1, 6, 6))[0, 0, 0].tolist() == [16, 20, 12]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", EFFICIENT_FPNS)
 def test_the_names_cover_all_of_timm_but_the_classifier(name):
     design = EFFICIENT_FPNS[name].encoder
@@ -266,7 +267,6 @@ def test_the_views_of_the_pooling_reach_as_far_as_they_should():
             assert rows == [16 - reach, 16, 16 + reach]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("encoder", ["resnet18", "convnext_atto", "mobilenetv3_small_100"])
 def test_an_encoder_of_timm_carries_the_same_heads(encoder):
     network = on_meta("timm_fpn", encoder=encoder, context=True)
@@ -340,7 +340,6 @@ def test_a_model_file_holds_the_share_of_building_at_full_size():
     np.testing.assert_allclose(answer.seen[0, :, 0, 0], expected, rtol=1e-5)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options"),
     [("efficient_fpn_b0", {}), ("efficient_fpn_b2", {}), ("timm_fpn", {"encoder": "resnet18"})],
@@ -366,7 +365,6 @@ def save(content, path: Path) -> Path:
     return path
 
 
-@pytest.mark.slow
 def test_a_checkpoint_is_recognised_in_each_form_it_was_published_in(tmp_path):
     network = create("efficient_fpn_b1")
     optimiser = torch.optim.AdamW(network.parameters())
@@ -452,7 +450,6 @@ def small_windows(monkeypatch):
     monkeypatch.setattr(importing, "GLOBAL_HALO", 32)
 
 
-@pytest.mark.slow
 def test_a_published_checkpoint_becomes_a_model_file(tmp_path, small_windows):
     torch.manual_seed(0)
     network = settled(create())
@@ -474,7 +471,6 @@ def test_a_published_checkpoint_becomes_a_model_file(tmp_path, small_windows):
     assert check_parity(exported, model, pattern_windows(1, 128, seed=2)) < 1e-4
 
 
-@pytest.mark.slow
 def test_what_is_not_published_claims_nothing(tmp_path, small_windows):
     source = save(create("timm_fpn").state_dict(), tmp_path / "own.pth")
     [*import_checkpoints([source], tmp_path / "own")]

@@ -36,6 +36,7 @@ def shaken(network):
     return network
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["efficientnet_b0", "efficientnet_b4"])
 @pytest.mark.parametrize("size", [(64, 64), (96, 64)])
 def test_the_stages_give_what_timm_gives(name, size):
@@ -51,6 +52,7 @@ def test_the_stages_give_what_timm_gives(name, size):
         assert (stage - feature).abs().max() < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["efficientnet_b0", "efficientnet_b4"])
 def test_the_names_cover_all_of_timm_but_the_classifier(name):
     with torch.device("meta"):

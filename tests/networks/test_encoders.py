@@ -14,6 +14,7 @@ def run(stages, images):
     return outputs[1:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENCODERS)
 def test_the_stages_give_what_timm_gives(name):
     torch.manual_seed(0)
@@ -30,6 +31,7 @@ def test_the_stages_give_what_timm_gives(name):
     assert [64 // stage.shape[-1] for stage in stages] == [2, 4, 8, 16, 32]
 
 
+@pytest.mark.slow
 def test_the_dual_path_encoder_ends_with_its_normalisation():
     torch.manual_seed(0)
     timm_name, cut = ENCODERS["dpn92"]
@@ -53,6 +55,7 @@ def test_paths_in_a_tuple_are_joined_residual_first():
     assert torch.equal(DualPaths(nn.Identity())(x), x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "channels"),
     [
@@ -70,6 +73,7 @@ def test_channels_are_those_the_decoders_were_made_for(name, channels):
     assert tuple(output.shape[1] for output in outputs) == channels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["seresnext50", "senet154"])
 def test_the_pool_of_the_squeeze_excitation_encoders_is_the_legacy_one(name):
     with torch.device("meta"):

@@ -49,6 +49,7 @@ LOCATED = convention_of("first_place", "res34_unet", "localisation")
 GRADED = convention_of("first_place", "res34_unet", "damage")
 
 
+@pytest.mark.slow
 def test_the_halo_is_the_reach_in_whole_strides():
     windows = pattern_windows(1, 192)
     assert measure_halo(Exported(Box(10), LOCATED), windows, stride=4, core=32) == 12
@@ -120,6 +121,7 @@ def test_the_order_of_colours_is_inside_the_file(tmp_path):
     np.testing.assert_allclose(localisation, 1 / (1 + np.exp(-1)), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux")
 def test_memory_grows_with_what_the_graph_holds(tmp_path):
     paths = []
@@ -134,6 +136,7 @@ def test_memory_grows_with_what_the_graph_holds(tmp_path):
     assert many > few + 4 * 40
 
 
+@pytest.mark.slow
 def test_memory_of_no_model_is_refused_in_one_line(tmp_path):
     path = tmp_path / "broken.onnx"
     path.write_bytes(b"no model")
@@ -165,6 +168,7 @@ def settled(name: str, task: str) -> nn.Module:
     return network.eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "task"),
     [

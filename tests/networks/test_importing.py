@@ -35,6 +35,7 @@ def compact(tmp_path_factory) -> Path:
     return write_checkpoint(tmp_path_factory.mktemp("weights") / "compact", "compact", "assess")
 
 
+@pytest.mark.slow
 def test_one_checkpoint_becomes_one_model(tmp_path, compact):
     (imported,) = import_checkpoints([compact], tmp_path / "own.onnx")
     assert listing(tmp_path) == ["own.onnx"]
@@ -51,6 +52,7 @@ def test_one_checkpoint_becomes_one_model(tmp_path, compact):
     assert len(card.scores["checkpoint_sha256"]) == 64
 
 
+@pytest.mark.slow
 def test_a_localisation_network_has_no_damage(tmp_path):
     source = write_checkpoint(tmp_path / "loc", "efficientunet_b0", "localisation")
     (imported,) = import_checkpoints([source], tmp_path / "loc.onnx", licence="CC0-1.0")
@@ -63,6 +65,7 @@ def test_a_localisation_network_has_no_damage(tmp_path):
     assert model(image, image).damage is None
 
 
+@pytest.mark.slow
 def test_a_set_becomes_an_ensemble_that_loads(tmp_path):
     sources = [
         write_checkpoint(tmp_path / "a", "efficientunet_b0", "localisation"),
@@ -150,6 +153,7 @@ def test_other_families_are_averaged_as_they_are():
     assert [set(entry) for entry in table["member"]] == [{"file"}] * 3
 
 
+@pytest.mark.slow
 def test_a_halo_that_does_not_settle_makes_a_fixed_tile(tmp_path, compact, monkeypatch):
     monkeypatch.setattr(importing, "HALO_WINDOW", 96)
     with pytest.warns(GeodamageWarning, match="its windows are fixed at 256 pixels"):
@@ -166,6 +170,7 @@ def test_one_wrong_file_leaves_nothing(tmp_path, compact):
     assert listing(tmp_path) == ["wrong"]
 
 
+@pytest.mark.slow
 def test_a_failure_in_the_middle_leaves_nothing(tmp_path, compact):
     work = import_checkpoints([compact, compact], tmp_path / "own")
     next(work)
@@ -181,6 +186,7 @@ def test_nothing_is_replaced_unasked(tmp_path, compact):
     assert (tmp_path / "own.onnx").read_bytes() == b"old"
 
 
+@pytest.mark.slow
 def test_what_is_there_is_replaced_when_asked(tmp_path, compact):
     # A dot is part of the name.
     (tmp_path / "own.v2.onnx").write_bytes(b"old")
@@ -196,6 +202,7 @@ def test_outputs_that_make_no_sense_are_refused(tmp_path, compact):
         [*import_checkpoints([compact, compact], tmp_path / "own.onnx")]
 
 
+@pytest.mark.slow
 def test_memory_that_cannot_be_measured_is_assumed_and_said(tmp_path, compact, monkeypatch):
     monkeypatch.setattr(importing.sys, "platform", "win32")
     with pytest.warns(GeodamageWarning, match="its card assumes 1500 bytes per pixel"):

@@ -271,6 +271,7 @@ def digest(shapes):
     return hashlib.sha256(lines.encode()).hexdigest()[:32]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", PUBLISHED, ids=lambda case: case.listing)
 def test_keys_and_shapes_are_the_published_ones(case):
     found = shapes(case)
@@ -278,6 +279,7 @@ def test_keys_and_shapes_are_the_published_ones(case):
     assert digest(found) == case.digest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", PUBLISHED, ids=lambda case: case.listing)
 def test_the_parameters_are_as_many(case):
     parameters = build(case.name, case.task).parameters()
@@ -300,6 +302,7 @@ def test_a_name_or_a_shape_that_differs_changes_the_digest():
     assert digest({f"module.{key}": shape for key, shape in found.items()}) != case.digest
 
 
+@pytest.mark.slow
 def test_what_a_wrapped_unet_shares_with_the_first_place_has_the_same_keys():
     for name in ("seresnext50_unet", "dpn92_unet", "senet154_unet"):
         for task in NETWORKS[name].tasks:

@@ -53,6 +53,7 @@ def test_nothing_in_it_sees_the_whole_window(network):
     assert {type(module) for module in leaves} <= allowed
 
 
+@pytest.mark.slow
 def test_a_shift_by_the_stride_shifts_the_answer(network):
     images = torch.rand(2, 1, 3, 512, 512)
     moved = torch.roll(images, (16, 32), (-2, -1))
@@ -85,6 +86,7 @@ def test_the_features_where_the_encoder_is_cut_can_be_asked_for(network):
         assert torch.equal(ours, theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LITES)
 def test_the_encoder_is_that_of_timm(name):
     timm = pytest.importorskip("timm")

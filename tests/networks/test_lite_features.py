@@ -26,6 +26,7 @@ def test_the_bundled_file_says_what_the_published_weights_say(network):
     assert np.abs(found - expected).max() < 0.01 * np.abs(expected).max()
 
 
+@pytest.mark.slow
 def test_a_file_that_is_written_again_says_the_same(network, tmp_path):
     assert write_features("lite0", tmp_path / "again.onnx") < 100_000
     again = FeatureNetwork(tmp_path / "again.onnx", device="cpu", threads=1)

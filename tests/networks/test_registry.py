@@ -43,6 +43,7 @@ def on_meta(name, task, **options):
         return create_network(name, task=task, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "task"), COUNTED)
 def test_weight_and_cost_are_those_of_the_published_network(name, task):
     parameters, gflop = COUNTED[name, task]
@@ -51,6 +52,7 @@ def test_weight_and_cost_are_those_of_the_published_network(name, task):
     assert facts.gflop == pytest.approx(gflop, rel=0.005)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STATED)
 def test_parameters_are_those_that_were_stated(name):
     network = on_meta(name, "damage")
@@ -83,6 +85,7 @@ def test_local_is_what_pools_nowhere(name):
     assert NETWORKS[name].context == ("global" if pools else "local")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["efficientunet_b0_scse", "efficientunet_widese_b0"])
 @pytest.mark.parametrize(("task", "bands", "classes"), [("localisation", 3, 1), ("damage", 6, 5)])
 def test_the_normalised_ones_run(name, task, bands, classes):
@@ -97,6 +100,7 @@ def test_a_network_is_new_and_on_the_device_asked_for():
     assert {p.device.type for p in on_meta("dpn92_unet", "damage").parameters()} == {"meta"}
 
 
+@pytest.mark.slow
 def test_a_state_can_be_assigned_to_a_network_without_numbers():
     full = create_network("res34_unet", task="localisation").eval()
     empty = on_meta("res34_unet", "localisation").eval()
@@ -129,6 +133,7 @@ def test_an_unknown_option_is_refused():
         create_network("siamese_resnet50", task="assess", widths=(1,))
 
 
+@pytest.mark.slow
 def test_other_widths_make_another_decoder():
     student = on_meta("seresnext50_unet", "damage", widths=[16, 24, 32, 64, 128])
     parameters = sum(parameter.numel() for parameter in student.parameters())

@@ -25,6 +25,7 @@ def shared():
     return siamese_resnet50_skips(False).eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factory", FACTORIES)
 @torch.no_grad()
 def test_eight_logits_have_the_size_of_the_input(factory):
@@ -32,6 +33,7 @@ def test_eight_logits_have_the_size_of_the_input(factory):
         assert factory(False).eval()(torch.empty(2, 6, 64, 96)).shape == (2, 8, 64, 96)
 
 
+@pytest.mark.slow
 def test_it_has_the_published_number_of_parameters_and_entries():
     with torch.device("meta"):
         network = siamese_resnet50(False)
@@ -58,6 +60,7 @@ def test_entries_carry_the_published_names(twin, name, shape):
     assert twin.state_dict()[name].shape == shape
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_the_encoder_is_torchvisions_resnet50():
     torch.manual_seed(0)
@@ -99,11 +102,13 @@ def test_each_branch_reads_its_own_date(twin):
     assert torch.equal(seen["post"], pair[:, 3:])
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_the_twin_takes_any_size(twin):
     assert twin(torch.rand(1, 6, 50, 70)).shape == (1, 8, 50, 70)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_one_network_reads_both_dates(shared):
     pre, post = torch.rand(2, 1, 3, 64, 64)
@@ -114,6 +119,7 @@ def test_one_network_reads_both_dates(shared):
     assert not torch.allclose(there[:, PRE], back[:, PRE], atol=1e-5)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_damage_compares_the_dates(shared):
     pre, post = torch.rand(2, 1, 3, 64, 64)
@@ -134,6 +140,7 @@ def test_the_shared_network_refuses_a_size_that_is_no_multiple_of_its_stride(sha
         shared(torch.rand(1, 6, 50, 64))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factory", FACTORIES)
 def test_every_weight_learns(factory):
     network = factory(False)
@@ -141,6 +148,7 @@ def test_every_weight_learns(factory):
     assert not [name for name, p in network.named_parameters() if p.grad is None]
 
 
+@pytest.mark.slow
 def test_skip_connections_carry_detail(shared):
     pair = torch.rand(1, 6, 64, 64)
     with torch.no_grad():

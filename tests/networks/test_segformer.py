@@ -54,6 +54,7 @@ def test_it_computes_what_the_published_implementation_computes(localisation):
     torch.testing.assert_close(logits[0, 0, ::21, ::21], expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "channels", "outputs"), [("localisation", 3, 1), ("damage", 6, 5)]
 )

@@ -77,6 +77,7 @@ def test_there_are_no_weights_to_fetch():
         create_network(NAME, task="assess", pretrained=True)
 
 
+@pytest.mark.slow
 def test_the_model_file_says_what_the_network_says(network, tmp_path):
     from geodamage.model.card import Card, with_card
     from geodamage.model.onnx import Model

@@ -29,6 +29,7 @@ def seen_by_head(network, images):
     return seen[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", DESIGNS)
 @pytest.mark.parametrize(("task", "bands", "classes"), [("localisation", 3, 1), ("damage", 6, 5)])
 def test_logits_are_at_full_size(kind, task, bands, classes):
@@ -36,6 +37,7 @@ def test_logits_are_at_full_size(kind, task, bands, classes):
         assert create(kind, task)(torch.rand(2, bands, 64, 96)).shape == (2, classes, 64, 96)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", DESIGNS)
 def test_swapping_the_dates_swaps_what_the_head_sees(kind):
     network = create(kind, "damage")
@@ -47,6 +49,7 @@ def test_swapping_the_dates_swaps_what_the_head_sees(kind):
     assert not torch.allclose(one[:, :8], one[:, 8:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", DESIGNS)
 def test_each_date_is_seen_as_localisation_sees_it(kind):
     locate, grade = create(kind, "localisation"), create(kind, "damage")
@@ -60,6 +63,7 @@ def test_each_date_is_seen_as_localisation_sees_it(kind):
     assert torch.equal(both[:, 8:], seen_by_head(locate, post))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", DESIGNS)
 def test_every_weight_learns(kind):
     network = create(kind, "damage").train()
@@ -72,6 +76,7 @@ def test_every_weight_learns(kind):
     assert not [name for name in idle if not name.endswith("layer.0.bias")]
 
 
+@pytest.mark.slow
 def test_the_wrapped_one_is_the_same_network_under_another_name():
     headed, wrapped = create("headed", "damage"), create("wrapped", "damage")
     assert isinstance(headed, HeadedUnet)

@@ -23,6 +23,7 @@ def test_the_reach_is_that_of_the_model(radius, stride, least, expected):
     assert measure_reach(model, windows(), least) == expected
 
 
+@pytest.mark.slow
 def test_a_model_that_looks_further_than_the_windows_is_refused():
     model = BoxModel(30, stride=4, halo=4, tile=64)
     with pytest.raises(ModelError, match="looks further than 24 pixels around"):

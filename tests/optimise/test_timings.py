@@ -75,6 +75,7 @@ def test_the_best_is_the_fastest_that_can_be_trusted(family, no_process):
     assert best([]) is None
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(engines.openvino_version() is None, reason="openvino is not installed")
 def test_openvino_takes_its_turns_and_its_speed_is_kept(family, no_process, monkeypatch):
     monkeypatch.setattr(timings, "openvino_version", engines.openvino_version)

@@ -40,6 +40,7 @@ def run(**options):
     return list(work), work.result()
 
 
+@pytest.mark.slow
 def test_variants_are_written_and_their_cards_say_what_they_are(tmp_path, parent, data):
     steps, (fp16, int8) = run(
         calibration=data, model=parent, output=tmp_path, split=data / "split.csv"
@@ -74,6 +75,7 @@ def test_a_variant_that_disagrees_is_refused_with_its_figures(tmp_path, parent, 
     assert [step.stage for step in steps].count("quantise") == 2
 
 
+@pytest.mark.slow
 def test_a_variant_that_disagrees_is_kept_where_asked_and_says_so(
     tmp_path, parent, data, monkeypatch
 ):
@@ -116,6 +118,7 @@ def test_what_is_no_longer_single_is_no_parent(tmp_path, data):
         run(calibration=data, model=path, output=tmp_path)
 
 
+@pytest.mark.slow
 def test_nothing_is_replaced_unasked(tmp_path, parent, data):
     (tmp_path / "own-int8.onnx").write_bytes(b"old")
     with pytest.raises(OutputExistsError, match=r"own-int8\.onnx exists"):

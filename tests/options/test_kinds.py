@@ -117,6 +117,7 @@ ANYTHING = st.one_of(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
     [Text(), Flag(), File(), Folder(), Name(), Device(), Choice(("a", "b")), Number(0, 5), Whole(),

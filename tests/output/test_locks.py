@@ -24,6 +24,7 @@ def _no_waiting_for_the_disk(monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 def test_a_publication_that_is_stopped_leaves_the_old_or_the_new_result(tmp_path, number):
     states = set()
@@ -45,6 +46,7 @@ def test_a_publication_that_is_stopped_leaves_the_old_or_the_new_result(tmp_path
     assert "mixed" not in states
 
 
+@pytest.mark.slow
 def test_a_file_without_its_sidecar_is_replaced_by_the_same_command(tmp_path):
     one = ("b.geojson",)
     states = []

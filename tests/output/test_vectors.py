@@ -103,6 +103,7 @@ def test_round_trip(path):
     assert frame.geometry[2] is None
 
 
+@pytest.mark.slow
 def test_layered_formats_keep_the_crs(tmp_path):
     frame = make_buildings(3)
     for extension in LAYERED:
@@ -151,6 +152,7 @@ def test_parquet_declares_types_and_metadata(tmp_path):
     assert column["bbox"] == frame.total_bounds.tolist()
 
 
+@pytest.mark.slow
 def test_batches_are_gathered(tmp_path, monkeypatch):
     pq = pytest.importorskip("pyarrow.parquet")
     monkeypatch.setattr(geodamage.output.vectors, "ROWS_AT_ONCE", 4)

@@ -62,6 +62,7 @@ def test_the_order_does_not_depend_on_the_order_of_the_layer(buildings):
         assert names[0] == names[1]
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(0, 9), min_size=6, max_size=6), st.integers(0, 8), st.integers(0, 40))
 def test_what_is_drawn_keeps_within_its_bounds(vertices, most, most_vertices):
     names = ("building_id", "damage_class", "damage_score", "confidence", "area_m2")

@@ -31,6 +31,7 @@ def words(seen):
     return [text.get_text() for text in draw_sheet(seen).texts]
 
 
+@pytest.mark.slow
 def test_a_sheet_says_what_was_hidden_and_that_candidates_are_no_buildings():
     found = words(
         view(candidates=True, candidates_real=0.78,

@@ -71,6 +71,7 @@ def picture(uri):
     return cv2.imdecode(np.frombuffer(blob, np.uint8), cv2.IMREAD_UNCHANGED)
 
 
+@pytest.mark.slow
 def test_a_page_says_what_was_found_and_asks_for_nothing_else(layer, pair, tmp_path):
     found = write_report(layer, tmp_path / "r.html", pre=pair.pre, post=pair.post)
     text = (tmp_path / "r.html").read_text("utf-8")
@@ -100,6 +101,7 @@ def test_a_page_is_the_same_twice(layer, pair, tmp_path):
         assert first.read_bytes() == second.read_bytes(), kind
 
 
+@pytest.mark.slow
 def test_the_pictures_of_a_page_are_the_images(layer, pair, tmp_path):
     write_report(layer, tmp_path / "r.html", pre=pair.pre, post=pair.post)
     text = (tmp_path / "r.html").read_text("utf-8")
@@ -149,6 +151,7 @@ def test_an_assessment_and_the_command_make_one_page(layer, pair, model, tmp_pat
     assert first == second
 
 
+@pytest.mark.slow
 def test_only_the_worst_are_shapes_where_there_are_many(layer, pair, tmp_path, monkeypatch):
     monkeypatch.setattr(view, "MOST_SHAPES", 2)
     monkeypatch.setattr(view, "MOST_PICKED", 1)
@@ -196,6 +199,7 @@ def test_text_from_data_stays_text(layer, tmp_path, text):
     assert facts_of(written)["buildings"]["details"][0][0][1].startswith(text)
 
 
+@pytest.mark.slow
 def test_a_sidecar_of_nonsense_is_survived(layer, tmp_path):
     path = hostile(layer, tmp_path, "x")
     for facts in ({}, {"scene": [], "model": 3, "warnings": "no", "assessed_km2": "much"},
@@ -227,6 +231,7 @@ def test_a_place_without_buildings_has_a_page(model, tmp_path, extension):
     assert "No building has damage." in (tmp_path / "again.html").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_a_building_without_geometry_is_counted(layer, tmp_path):
     frame = gpd.read_file(layer)
     frame.loc[2, "geometry"] = None

@@ -33,6 +33,7 @@ def test_cells_cover_what_was_assessed_and_count_what_was_found(result, tmp_path
     assert set(frame["stratum"]) == {"with buildings", "without buildings"}
 
 
+@pytest.mark.slow
 def test_missed_buildings_are_estimated(result, tmp_path):
     frame = draw(result, tmp_path / "a.gpkg")
     weights = 1 / frame["inclusion_probability"]
@@ -56,6 +57,7 @@ def test_looking_at_all_cells_leaves_no_interval(result, tmp_path):
     assert (found["missed"].low, found["missed"].high) == (16, 16)
 
 
+@pytest.mark.slow
 def test_what_makes_no_sense_is_refused(result, tmp_path):
     frame = draw(result, tmp_path / "a.gpkg")
     with pytest.raises(AnswersError, match=r"no cell .* has an answer"):

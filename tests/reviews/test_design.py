@@ -21,6 +21,7 @@ def said(grades, generator):
     return parts / parts.sum(1, keepdims=True)
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.integers(1, 400), st.floats(0.1, 1)), min_size=1, max_size=12),
     st.integers(1, 300),

@@ -40,6 +40,7 @@ def ids(sample):
     return gpd.read_file(sample)["building_id"].to_list()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["r.gpkg", "r.geojson", "r.csv"])
 def test_totals_have_intervals_and_sum_up(result, sample, tmp_path, name):
     told = found(result, answer(sample, tmp_path / name))
@@ -59,6 +60,7 @@ def test_totals_have_intervals_and_sum_up(result, sample, tmp_path, name):
     json.dumps(told, allow_nan=False)
 
 
+@pytest.mark.slow
 def test_looking_at_all_leaves_no_interval(result, tmp_path):
     path = tmp_path / "all.gpkg"
     write_sample([result], path, SampleOptions(number=500))
@@ -69,6 +71,7 @@ def test_looking_at_all_leaves_no_interval(result, tmp_path):
     assert told["model"]["accuracy"]["value"] == told["model"]["accuracy"]["low"] == 1
 
 
+@pytest.mark.slow
 def test_no_building_and_unclear_are_answers(result, sample, tmp_path):
     names = ids(sample)
     rows = [(name, "no-damage") for name in names[2:]]
@@ -81,6 +84,7 @@ def test_no_building_and_unclear_are_answers(result, sample, tmp_path):
     assert told["no-damage"]["total"] + told["no building"]["total"] == pytest.approx(97, abs=0.2)
 
 
+@pytest.mark.slow
 def test_several_reviewers_are_compared_and_their_conflicts_listed(result, sample, tmp_path):
     names = ids(sample)
     ada = table(tmp_path / "ada.csv", [(name, LABELS[i % 4]) for i, name in enumerate(names)])
@@ -100,6 +104,7 @@ def test_several_reviewers_are_compared_and_their_conflicts_listed(result, sampl
         found(result, sample, ada, ben, conflicts="refuse")
 
 
+@pytest.mark.slow
 def test_the_journal_beside_the_sample_is_taken(result, sample):
     lines = [
         json.dumps(
@@ -120,6 +125,7 @@ def test_the_journal_beside_the_sample_is_taken(result, sample):
     assert "all 40 answers are destroyed" in told["warnings"]
 
 
+@pytest.mark.slow
 def test_several_results_are_one_population(tmp_path):
     west = write_result(tmp_path / "west.gpkg", town(1))
     east = write_result(tmp_path / "east.geojson", town(2, east=400), east=400)
@@ -136,6 +142,7 @@ def test_several_results_are_one_population(tmp_path):
     assert told["buildings"] == 200
 
 
+@pytest.mark.slow
 def test_ids_are_unique_over_all_results(tmp_path):
     first = write_result(tmp_path / "a.gpkg", town(1, side=2))
     second = write_result(tmp_path / "b.gpkg", town(1, side=2, east=4000), east=4000)
@@ -143,6 +150,7 @@ def test_ids_are_unique_over_all_results(tmp_path):
         read_population([first, second])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drawn_so", [True, False])
 def test_areas_have_intervals_of_their_own(result, tmp_path, drawn_so):
     districts = write_districts(tmp_path / "districts.gpkg")
@@ -160,6 +168,7 @@ def test_areas_have_intervals_of_their_own(result, tmp_path, drawn_so):
         assert east["damaged"]["total"] + west["damaged"]["total"] == pytest.approx(whole, abs=0.3)
 
 
+@pytest.mark.slow
 def test_an_answer_that_is_missing_is_said(result, sample, tmp_path):
     few = table(tmp_path / "a.csv", [(name, "minor") for name in ids(sample)[:15]])
     told = found(result, sample, few)
@@ -167,6 +176,7 @@ def test_an_answer_that_is_missing_is_said(result, sample, tmp_path):
     assert told["minor-damage"]["total"] == 97
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_refused(result, sample, tmp_path):
     names = ids(sample)
     good = [(name, "minor") for name in names]
@@ -187,6 +197,7 @@ def test_what_does_not_fit_is_refused(result, sample, tmp_path):
         found(result, sample, admin_name="name")
 
 
+@pytest.mark.slow
 def test_another_result_is_refused(result, sample, tmp_path):
     other = write_result(tmp_path / "model.gpkg", town(1), model="other", blind=3)
     with pytest.raises(InputError, match="a result of another model"):
@@ -204,6 +215,7 @@ def test_another_result_is_refused(result, sample, tmp_path):
         found(regraded, copy)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", ["inf", "-1", "x", "", "1"])
 def test_strata_that_make_no_sense_are_refused(result, sample, tmp_path, size):
     copy = answer(sample, tmp_path / "copy.csv")
@@ -213,6 +225,7 @@ def test_strata_that_make_no_sense_are_refused(result, sample, tmp_path, size):
         found(result, copy)
 
 
+@pytest.mark.slow
 def test_a_sample_to_teach_gives_no_estimate(result, tmp_path):
     path = tmp_path / "teach.gpkg"
     sample = write_sample([result], path, SampleOptions(number=20, purpose="adapt"))
@@ -224,6 +237,7 @@ def test_a_sample_to_teach_gives_no_estimate(result, tmp_path):
         found(result, answer(path, tmp_path / "r.csv"))
 
 
+@pytest.mark.slow
 def test_a_share_of_a_sample_to_teach_gives_one(result, tmp_path):
     path = tmp_path / "both.gpkg"
     options = SampleOptions(number=40, purpose="adapt", estimate_share=0.5)
@@ -236,6 +250,7 @@ def test_a_share_of_a_sample_to_teach_gives_one(result, tmp_path):
     assert any("not drawn by chance" in warning for warning in told["warnings"]) is False
 
 
+@pytest.mark.slow
 def test_weights_of_a_sample_stand_for_all(result, tmp_path):
     for design in ("stratified", "simple"):
         path = tmp_path / f"{design}.gpkg"

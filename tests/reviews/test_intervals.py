@@ -34,6 +34,7 @@ def test_an_interval_is_within_what_was_seen(review):
         assert interval.low == interval.high == pytest.approx(found.sum() / sizes.sum())
 
 
+@pytest.mark.slow
 @given(reviews())
 def test_what_has_it_and_what_has_not_are_mirrored(review):
     found, answered, sizes, expected = review

@@ -71,6 +71,7 @@ def test_footprints_are_valid_and_touch_at_most(seed: int) -> None:
     assert total - shapely.union_all(outlines).area < 0.03 * total
 
 
+@pytest.mark.slow
 def test_post_content_moves_by_the_offset() -> None:
     """A calm stretch of a scene matches best where the offset says."""
     cv2 = pytest.importorskip("cv2")
@@ -86,6 +87,7 @@ def test_no_model_has_seen_the_sample() -> None:
     assert SAMPLE_SEED >= TRAINING_SEEDS
 
 
+@pytest.mark.slow
 def test_making_it_twice_gives_the_same_bytes(made: Path, tmp_path: Path) -> None:
     make_sample(tmp_path)
     for name in PRODUCTS:

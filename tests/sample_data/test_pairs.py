@@ -29,6 +29,7 @@ def test_four_pairs_of_two_events_are_drawn(folder):
     assert read_image(pairs[0].image("pre")).shape == (192, 192, 3)
 
 
+@pytest.mark.slow
 def test_nothing_is_wrong_with_them(folder):
     found = list(index_pairs([folder]))
     assert all(isinstance(entry, IndexedPair) for entry in found)
@@ -44,6 +45,7 @@ def test_post_labels_have_grades_and_pre_labels_none(folder):
         assert fit_lonlat(pair.labels("pre")) is not None
 
 
+@pytest.mark.slow
 def test_the_same_set_is_drawn_again(folder, tmp_path):
     make_pairs(tmp_path, 2, 192)
     for path in sorted(tmp_path.rglob("*_disaster.*")):

@@ -20,6 +20,7 @@ def scene():
     return draw_scene(SEED, 256, sar=True)
 
 
+@pytest.mark.slow
 def test_the_optical_images_are_the_same_with_and_without(scene):
     plain = draw_scene(SEED, 256)
     assert plain.post_sar is None
@@ -28,6 +29,7 @@ def test_the_optical_images_are_the_same_with_and_without(scene):
     assert plain.grades == scene.grades
 
 
+@pytest.mark.slow
 def test_a_seed_decides_the_image(scene):
     again = draw_scene(SEED, 256, sar=True)
     assert np.array_equal(again.post_sar, scene.post_sar)

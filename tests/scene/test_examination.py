@@ -28,6 +28,7 @@ def shifted(raster):
     return raster("before.tif", PLACE), raster("after.tif", later(PLACE, 8, 16))
 
 
+@pytest.mark.slow
 def test_nothing_is_said_of_a_good_pair(raster):
     with opened(raster("a_pre.tif", PLACE), raster("a_post.tif", later(PLACE, 1, 1)),
                 stands_shift=4.0) as scene:  # fmt: skip
@@ -38,6 +39,7 @@ def test_nothing_is_said_of_a_good_pair(raster):
     assert facts["looked_at"]["pre"]["nodata"] == 0
 
 
+@pytest.mark.slow
 def test_a_shift_is_in_metres_and_does_not_depend_on_the_part_asked_for(shifted):
     with pytest.warns(SceneWarning, match=r"8\.0 m east, 4\.0 m south"):
         scene = opened(*shifted, stands_shift=4.0)
@@ -48,6 +50,7 @@ def test_a_shift_is_in_metres_and_does_not_depend_on_the_part_asked_for(shifted)
     scene.close()
 
 
+@pytest.mark.slow
 def test_a_shift_within_what_the_model_stands_is_no_warning(shifted):
     with opened(*shifted, stands_shift=10.0) as scene:
         assert scene.facts()["registration"]["verdict"] == "aligned"
@@ -55,6 +58,7 @@ def test_a_shift_within_what_the_model_stands_is_no_warning(shifted):
         assert scene.facts()["registration"]["model_stands_m"] is None
 
 
+@pytest.mark.slow
 def test_a_shift_is_applied(shifted):
     with opened(*shifted, stands_shift=4.0, registration="apply") as scene:
         assert scene.warnings == []
@@ -66,6 +70,7 @@ def test_a_shift_is_applied(shifted):
     assert likeness > 0.9
 
 
+@pytest.mark.slow
 def test_a_shift_that_grows_is_applied_as_it_grows(raster):
     big = landscape(1800, 1800, 5)
     stretched = Affine(0.5 * 1.005, 0, CORNER[0], 0, -0.5 * 1.005, CORNER[1])
@@ -79,12 +84,14 @@ def test_a_shift_that_grows_is_applied_as_it_grows(raster):
     assert likeness > 0.8
 
 
+@pytest.mark.slow
 def test_off_measures_nothing(shifted):
     with opened(*shifted, stands_shift=4.0, registration="off") as scene:
         assert scene.facts()["registration"] == {"asked": "off", "verdict": "off"}
         assert scene.warnings == []
 
 
+@pytest.mark.slow
 def test_black_without_a_tag_is_no_ground_that_stays(raster):
     pre, post = PLACE.copy(), later(PLACE, 8, 16)
     pre[:, :, :300] = post[:, :, :300] = 0
@@ -94,6 +101,7 @@ def test_black_without_a_tag_is_no_ground_that_stays(raster):
     assert facts["error_m"] < 1
 
 
+@pytest.mark.slow
 def test_another_place_is_said(raster):
     pair = raster("a.tif", landscape(900, 900, 1)), raster("b.tif", landscape(900, 900, 2))
     with pytest.warns(SceneWarning, match="nothing in post looks like pre"):
@@ -102,6 +110,7 @@ def test_another_place_is_said(raster):
     scene.close()
 
 
+@pytest.mark.slow
 def test_a_shift_that_is_not_known_is_not_applied(raster):
     pair = raster("a.tif", landscape(300, 300, 1)), raster("b.tif", landscape(300, 300, 2))
     with opened(*pair) as scene:  # one block is too little to say it of a scene
@@ -112,6 +121,7 @@ def test_a_shift_that_is_not_known_is_not_applied(raster):
     scene.close()
 
 
+@pytest.mark.slow
 def test_one_file_and_one_image_are_refused(raster):
     path = raster("a.tif", PLACE)
     with pytest.raises(SceneError, match="the same file"):
@@ -120,6 +130,7 @@ def test_one_file_and_one_image_are_refused(raster):
         opened(path, raster("b.tif", PLACE))
 
 
+@pytest.mark.slow
 def test_an_image_alone_is_looked_at(raster):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -131,6 +142,7 @@ def test_an_image_alone_is_looked_at(raster):
     scene.close()
 
 
+@pytest.mark.slow
 def test_swapped_names_are_said(raster):
     pair = raster("town_post.tif", PLACE), raster("town_pre.tif", later(PLACE))
     with pytest.warns(SceneWarning, match="by their names they are swapped"):
@@ -138,6 +150,7 @@ def test_swapped_names_are_said(raster):
     scene.close()
 
 
+@pytest.mark.slow
 def test_angles_are_in_the_sidecar(raster):
     pre, post = raster("a.tif", PLACE), raster("b.tif", later(PLACE))
     item = {"stac_version": "1.0.0", "properties": {"view:off_nadir": 33}}

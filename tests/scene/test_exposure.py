@@ -67,6 +67,7 @@ def scalings(scene):
             "maximum")]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fill", [0, 65535, 12_000])
 @pytest.mark.parametrize("obscured", ["on", "off"])
 def test_fill_without_a_tag_has_no_say(raster, fill, obscured):
@@ -79,6 +80,7 @@ def test_fill_without_a_tag_has_no_say(raster, fill, obscured):
         assert scalings(scene) == pytest.approx(expected, rel=0.12, abs=300)
 
 
+@pytest.mark.slow
 def test_what_only_one_date_shows_has_no_say(raster):
     pre = of_16_bits(PLACE)
     bright = np.concatenate([pre, np.minimum(pre.astype(int) * 9, 65535).astype(np.uint16)], axis=2)

@@ -74,6 +74,7 @@ def under_fill(folder, *options):
     return gpd.read_file(output), json.loads(output.with_suffix(".geojson.json").read_text())
 
 
+@pytest.mark.slow
 def test_found_buildings_under_fill_are_not_graded(tmp_path, model):
     frame, facts = under_fill(tmp_path / "a", "--model", model)
     assert len(frame) == len(ROOFS)

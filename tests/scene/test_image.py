@@ -161,6 +161,7 @@ def odd_images(tmp_path_factory):
         image.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", range(4))
 @pytest.mark.parametrize("most", [8_000_000, 5000])
 def test_read_does_not_depend_on_the_window(odd_images, monkeypatch, index, most):

@@ -67,6 +67,7 @@ def test_what_has_no_data_is_not_called_hidden():
     assert not found.any()
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(st.integers(0, 20), st.integers(0, 20))
 def test_no_window_changes_what_is_hidden(row, column):

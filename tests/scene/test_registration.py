@@ -31,6 +31,7 @@ def reader(pre, post, valid=None):
     return read
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("down", "right"), [(0, 0), (3, -5), (-20, 11), (60, -70)])
 def test_a_shift_is_measured(down, right):
     place = landscape(SIDE, SIDE)
@@ -51,6 +52,7 @@ def test_a_part_of_a_pixel_is_measured():
     assert (found.row, found.column) == pytest.approx((-1.3, 2.4), abs=0.15)
 
 
+@pytest.mark.slow
 def test_clouds_do_not_mislead_it():
     place = landscape(SIDE, SIDE)
     post = later(place, 7, 4)
@@ -59,6 +61,7 @@ def test_clouds_do_not_mislead_it():
     assert (found.row, found.column) == pytest.approx((7, 4), abs=0.3)
 
 
+@pytest.mark.slow
 def test_a_wedge_without_data_in_both_does_not_hold_it_still():
     place = landscape(SIDE, SIDE)
     post = later(place, 9, -6)
@@ -68,6 +71,7 @@ def test_a_wedge_without_data_in_both_does_not_hold_it_still():
     assert (found.row, found.column) == pytest.approx((9, -6), abs=0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_another_place_has_no_shift(seed):
     found = measure(PLACES, reader(landscape(SIDE, SIDE, seed), landscape(SIDE, SIDE, seed + 50)))
@@ -97,6 +101,7 @@ def test_a_small_block_is_not_measured():
     assert product_of(Sight(grey, grey, np.ones((64, 64), bool))) is None
 
 
+@pytest.mark.slow
 def test_parts_that_lie_off_in_different_ways_are_no_shift():
     place = landscape(SIDE, SIDE)
     ways = ((0, -40), (0, 35), (30, 0), (-30, 5))
@@ -107,6 +112,7 @@ def test_parts_that_lie_off_in_different_ways_are_no_shift():
     assert found.reason == "parts of post lie off in different ways"
 
 
+@pytest.mark.slow
 def test_what_most_of_the_ground_says_is_the_shift_and_its_error_is_said():
     place = landscape(SIDE, SIDE)
     post = later(place, 6, -9)

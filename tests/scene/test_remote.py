@@ -83,6 +83,7 @@ def test_jpeg_in_ycbcr_is_decoded_alike_from_a_web_server(server, monkeypatch):
     assert all(tile.jpeg is not None for tile in tiles)
 
 
+@pytest.mark.slow
 def test_images_are_read_from_a_web_server(server, pair, model, tmp_path):
     urls = [f"http://{server.address}/{path.name}" for path in pair]
     output, result = assess(tmp_path, model, *urls, "--allow-remote")
@@ -92,6 +93,7 @@ def test_images_are_read_from_a_web_server(server, pair, model, tmp_path):
     assert gpd.read_file(output).equals(gpd.read_file(local))
 
 
+@pytest.mark.slow
 def test_a_key_in_a_url_is_told_to_nobody(server, pair, model, tmp_path):
     urls = [f"http://user:SECRET@{server.address}/{path.name}?Signature=SECRET" for path in pair]
     page = tmp_path / "b.html"
@@ -116,6 +118,7 @@ def test_no_message_tells_a_key(server, pair, model, tmp_path, place):
     assert "SECRET" not in result.stderr
 
 
+@pytest.mark.slow
 def test_images_are_read_from_an_object_store(server, pair, model, tmp_path, monkeypatch):
     settings = {
         "AWS_S3_ENDPOINT": server.address,
@@ -156,6 +159,7 @@ def test_a_server_that_does_not_answer_is_given_up(server, pair, model, tmp_path
     check_refusal(result, "silent.tif", tmp_path)
 
 
+@pytest.mark.slow
 def test_a_part_of_an_image_is_read_by_range(server):
     pixels = make_pixels(2048, 2048)
     layout = {"tiled": True, "blockxsize": 256, "blockysize": 256}

@@ -134,6 +134,7 @@ def test_images_of_two_crs_line_up(warped):
     assert_alike(pixels)
 
 
+@pytest.mark.slow
 def test_read_does_not_depend_on_the_window(warped):
     whole = warped.read(warped.grid.window.buffer(40))
     start, size = st.integers(-40, 200), st.integers(1, 90)
@@ -181,6 +182,7 @@ def test_aoi_of_another_crs(pair, tmp_path):
         assert (scene.read(scene.extent).missing == 0).sum() == 400
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_aoi_refused(pair, tmp_path):
     def refused(path, message, kind=SceneError):
@@ -256,6 +258,7 @@ def test_gsd_much_too_coarse_is_refused(raster, pre, post):
         open_pair(*with_gsd(raster, pre, post))
 
 
+@pytest.mark.slow
 def test_gsd_of_the_two_images(raster):
     with pytest.warns(SceneWarning, match=r"pre has 0\.5 m per pixel and post 1 m"):
         open_pair(*with_gsd(raster, 0.5, 1.0)).close()

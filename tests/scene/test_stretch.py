@@ -20,6 +20,7 @@ def placed(scaling, pixels):
     return scaling.apply(pixels[:, None].astype(np.float64))[:, 0]
 
 
+@pytest.mark.slow
 @given(
     gain=st.floats(1e-4, 1e4), offset=st.floats(-1e4, 1e4), low=st.floats(5, 60),
     high=st.floats(120, 250),

@@ -195,6 +195,7 @@ def test_a_part_of_no_split_is_refused(tmp_path):
 ORIGINAL = DATA / "xbd_original"
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @needs("xbd_original")
 def test_targets_are_the_official_ones():

@@ -71,6 +71,7 @@ def test_polygons_of_truth_are_drawn_on_the_prediction(tmp_path):
     check(score(raster(tmp_path / "p.tif", mask(*FOUND)), layer(tmp_path / "t.gpkg", *TRUTH)))
 
 
+@pytest.mark.slow
 def test_two_layers_are_drawn_on_pixels_of_the_users_size(tmp_path):
     prediction, truth = layer(tmp_path / "p.gpkg", *FOUND), layer(tmp_path / "t.gpkg", *TRUTH)
     check(score(prediction, truth))

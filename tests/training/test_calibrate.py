@@ -86,6 +86,7 @@ def job(split, part):
     return EvaluationJob(folder=split.parent, split=split, part=part)
 
 
+@pytest.mark.slow
 def test_thresholds_are_chosen_by_what_is_found(split, model):
     trials = try_drawings(predicted(split, model, "validation"))
     assert len(trials) == 96
@@ -144,6 +145,7 @@ def test_scores_are_those_of_the_whole_and_of_each_event(split, model):
     assert low <= scores[""]["quadratic_kappa"] <= high
 
 
+@pytest.mark.slow
 def test_the_command_writes_facts(split, model, tmp_path):
     output = tmp_path / "facts.json"
     arguments = [model, split, "--data", split.parent, "-o", output]

@@ -66,6 +66,7 @@ def same(first, second):
     return all(torch.equal(first[key], second[key]) for key in first)
 
 
+@pytest.mark.slow
 def test_a_run_leaves_what_tells_of_it(runs):
     run = runs / "cross_modal_chips_teacher"
     names = {path.name for path in run.iterdir()}
@@ -122,6 +123,7 @@ def test_every_phase_reads_teacher_and_student_from_the_phases_before(chips, run
         assert not any(p.requires_grad for p in state.teacher.network.parameters())
 
 
+@pytest.mark.slow
 def test_a_teacher_does_not_change_while_it_teaches(chips, runs):
     work = work_of(chips, runs, "teacher", 'name="still"')
     state = begin(work, 0, runs)
@@ -177,6 +179,7 @@ def test_a_stopped_run_goes_on_to_the_last_bit(chips, runs, whole, after):
         assert same(weights(work.run / name), weights(unstopped.run / name))
 
 
+@pytest.mark.slow
 def test_a_finished_run_stays_what_it_is(chips, runs):
     path = runs / "cross_modal_chips_sar" / "best_sar"
     before = path.read_bytes()
@@ -196,6 +199,7 @@ def test_another_recipe_or_other_chips_are_not_mixed_into_a_run(chips, runs, tmp
     assert "was begun with other chips" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
@@ -291,6 +295,7 @@ def test_a_pickled_network_is_converted_and_says_the_same(tmp_path, capsys):
     torch.testing.assert_close(trained.logits(chips), expected)
 
 
+@pytest.mark.slow
 def test_code_in_a_pickle_runs_only_when_it_is_asked_for(tmp_path, capsys):
     network, mark = published("resnet18"), tmp_path / "ran"
     network.more = Hostile(mark)
@@ -309,6 +314,7 @@ def test_code_in_a_pickle_runs_only_when_it_is_asked_for(tmp_path, capsys):
     assert "its code runs now" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "text"),
     [

@@ -64,6 +64,7 @@ def read_names(monkeypatch):
     return names
 
 
+@pytest.mark.slow
 def test_a_run_scores_as_its_model_file_does(data, run, tmp_path):
     trained = read_trained(run)
     path = tmp_path / "compact.onnx"
@@ -96,6 +97,7 @@ def test_thresholds_are_chosen_without_the_part_that_is_scored(
     assert {pair.name for pair in right.tallies} == {"storm_2", "flood_3"}
 
 
+@pytest.mark.slow
 def test_what_is_chosen_is_what_is_scored(data, run, bright, monkeypatch):
     monkeypatch.setattr(calibrate.Chosen, "facts", lambda _: {"grade_weights": [1, 1, 1, 1e6]})
     evaluation = evaluate.evaluate(Request(sources=(run,), data=data, tune=True))
@@ -122,6 +124,7 @@ def test_who_scores_on_the_training_part_is_told(data, run, bright):
     assert not [note for note in held_out.notes if "training part" in note]
 
 
+@pytest.mark.slow
 def test_who_chooses_on_what_another_member_learnt_is_told(data, run, tmp_path, bright):
     other = write_run(tmp_path / "other")
     (other / "split.csv").write_text(SPLIT.replace("validation", "train"))
@@ -150,6 +153,7 @@ def test_a_checkpoint_has_no_part_to_choose_on(data, run):
         evaluate.evaluate(Request(sources=(run / "best",), data=data, tune=True))
 
 
+@pytest.mark.slow
 def test_the_command_prints_one_json_object(data, run, bright, capsys):
     evaluate.main([str(run), "--data", str(data), "--tune", "--json", "--bootstrap", "20"])
     report = json.loads(capsys.readouterr().out)
@@ -160,6 +164,7 @@ def test_the_command_prints_one_json_object(data, run, bright, capsys):
     assert np.isfinite(report["interval_95"]["score"]).all()
 
 
+@pytest.mark.slow
 def test_the_command_prints_tables(data, run, bright, capsys):
     evaluate.main([str(run), "--data", str(data), "--per-event"])
     output = capsys.readouterr()

@@ -42,6 +42,7 @@ def test_parts_are_taken_by_their_names(small_set):
     assert len(others) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fold", [0, 1, 2])
 def test_a_fold_validates_and_the_others_train(tmp_path, fold):
     folder = write_set(tmp_path, ("0", "1", "2", "0", "1", "2", "2"))
@@ -115,6 +116,7 @@ def test_each_way_of_sampling_trains(begin, sampling):
     assert (len(work.samples) > 5) == sampling.startswith("oversample")
 
 
+@pytest.mark.slow
 def test_disasters_are_learnt_as_tasks(begin):
     work, state = begin('algorithm="maml"', "batch=6", "meta_inner_lr=0.01")
     before = state.network.res.weight.clone()

@@ -49,6 +49,7 @@ def bright(monkeypatch, model):
     monkeypatch.setattr(export, "load_predictor", load)
 
 
+@pytest.mark.slow
 def test_the_file_says_what_the_run_says(run, tmp_path):
     output = tmp_path / "out" / "own.onnx"
     output.parent.mkdir()
@@ -118,6 +119,7 @@ def test_thresholds_are_chosen_on_validation(run, tmp_path, data, bright):
         )
 
 
+@pytest.mark.slow
 def test_a_network_that_finds_nothing_is_not_exported(run, tmp_path, data):
     job = ExportJob(source=run, output=tmp_path / "own.onnx", data=data)
     with pytest.raises(ModelError, match="nothing can be chosen there"):

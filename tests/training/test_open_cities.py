@@ -33,6 +33,7 @@ def options(folder, *changes, text=TEXT):
     return made
 
 
+@pytest.mark.slow
 def test_a_run_learns_masks_and_is_judged_by_jaccard_over_its_fold(cities):
     work, state = set_up(options(cities, "steps=40"))
     assert len(work.held_out) == 2
@@ -44,6 +45,7 @@ def test_a_run_learns_masks_and_is_judged_by_jaccard_over_its_fold(cities):
     assert (cities / "runs" / "cities-fold0" / "best").exists()
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(cities):
     soft_labels(cities)
     changes = ('soft_folder="soft"', "soft_every=2", "checkpoint_every=1", "validate_every=100")
@@ -99,6 +101,7 @@ def test_soft_labels_of_the_validation_part_are_refused(cities):
         set_up(options(cities, 'soft_folder="soft"'))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimiser", ["lookahead_lamb", "lookahead_radam", "adamw", "sgd"])
 def test_every_optimiser_goes_on_from_its_checkpoint(cities, optimiser):
     changes = (f'optimiser="{optimiser}"', "checkpoint_every=1", "validate_every=100")

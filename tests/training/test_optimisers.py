@@ -45,6 +45,7 @@ def moves(work, state):
     return {name: value - before[name] for name, value in state.network.state_dict().items()}
 
 
+@pytest.mark.slow
 def test_the_encoder_moves_by_its_share(begin):
     whole, part = moves(*begin(*SGD)), moves(*begin(*SGD, "encoder_rate=0.25"))
     for name in ("encoder.0.weight", "encoder.1.bias"):

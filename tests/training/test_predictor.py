@@ -81,6 +81,7 @@ def test_heads_are_averaged_over_those_that_have_them(runs, windows):
         np.testing.assert_allclose(getattr(both, name), mean, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_flips_are_averaged(runs, windows):
     heads = answers(runs, ["compact"], windows, tta="flips")
     mirrored = answers(runs, ["compact"], windows[..., ::-1], tta="flips")
@@ -107,6 +108,7 @@ def test_what_lacks_grades_can_be_asked_for_them_all_alike(windows):
     np.testing.assert_array_equal(heads.localisation, BoxModel()(*windows).localisation)
 
 
+@pytest.mark.slow
 def test_too_small_a_memory_is_said_in_one_line(runs, windows):
     class Hungry(torch.nn.Module):
         def forward(self, x):

@@ -19,6 +19,7 @@ def run(monkeypatch, *arguments):
     main()
 
 
+@pytest.mark.slow
 def test_the_command_writes_index_split_counts_and_picture(tmp_path, monkeypatch, capsys):
     folder = write_xbd(tmp_path / "xbd", NAMES)
     output = tmp_path / "prepared"

@@ -75,6 +75,7 @@ words = st.text(st.characters(exclude_categories=("Cs",)), min_size=1)
 numbers = st.floats(1e-30, 1e30)
 
 
+@pytest.mark.slow
 @SMALL
 @given(
     words.filter(lambda name: name != ".." and Path(name).name == name),

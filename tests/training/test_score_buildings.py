@@ -16,6 +16,7 @@ from training.score_buildings import Histogram, brightness, count, main, simple_
 PICTURES = arrays(np.uint8, (4, 5))
 
 
+@pytest.mark.slow
 @given(PICTURES, arrays(bool, (4, 5)), st.integers(0, 255))
 def test_the_index_at_a_level_is_that_of_the_masks(score, truth, level):
     histogram = Histogram()
@@ -26,6 +27,7 @@ def test_the_index_at_a_level_is_that_of_the_masks(score, truth, level):
     assert histogram.jaccard()[level] == pytest.approx(wanted)
 
 
+@pytest.mark.slow
 @given(PICTURES, arrays(bool, (4, 5)))
 def test_dark_is_bright_of_the_negative(score, truth):
     one, other = Histogram(), Histogram()

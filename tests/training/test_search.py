@@ -67,6 +67,7 @@ def job(folder, **changes):
     return SearchJob(**(facts | changes))
 
 
+@pytest.mark.slow
 def test_a_trial_that_a_kill_cut_off_is_begun_again(cities, monkeypatch):
     def killed(job, trial, name):
         trial.suggest_float("lr", 1e-5, 1e-1, log=True)
@@ -85,6 +86,7 @@ def test_a_trial_that_a_kill_cut_off_is_begun_again(cities, monkeypatch):
     assert again.params == cut.params
 
 
+@pytest.mark.slow
 def test_a_trial_below_the_median_is_pruned(cities, monkeypatch):
     values = iter([0.9, 0.8, 0.7, 0.1])
 
@@ -100,6 +102,7 @@ def test_a_trial_below_the_median_is_pruned(cities, monkeypatch):
     assert [trial.state.name for trial in finished(study)] == ["COMPLETE"] * 3 + ["PRUNED"]
 
 
+@pytest.mark.slow
 def test_the_study_is_sqlite(cities):
     search(job(cities), lambda text: None)
     with sqlite3.connect(cities / "study.db") as database:

@@ -36,6 +36,7 @@ def test_a_sheet_of_a_recipe_can_be_looked_at(folder, tmp_path, monkeypatch):
     assert not list(tmp_path.glob("*.partial"))
 
 
+@pytest.mark.slow
 def test_the_seed_makes_the_sheet(folder):
     pairs = show.find_pairs(folder)
     drawn = [

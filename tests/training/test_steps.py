@@ -44,6 +44,7 @@ def test_no_sample_comes_twice_and_processes_share_each_batch(length, batch, wor
     assert numbers(0, step=5) == shares[0][5:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["localisation", "damage", "assess"])
 def test_the_loss_of_a_batch_learnt_by_heart_falls(begin, task):
     network = "siamese_resnet50" if task == "assess" else "seresnext50_unet"
@@ -61,6 +62,7 @@ def gradients(folder, runs, *changes):
     return follow_gradients(options_of(folder, runs, *changes))["gradients"]
 
 
+@pytest.mark.slow
 def test_a_batch_in_parts_has_the_gradients_of_the_whole(small_set, tmp_path):
     found = [
         gradients(small_set, tmp_path / str(parts), f"accumulate={parts}", "freeze_batch_norm=true")
@@ -164,6 +166,7 @@ def test_validation_comes_when_it_is_due_and_keeps_the_best(begin, monkeypatch):
     assert kept["best_score"] == 0.6
 
 
+@pytest.mark.slow
 def test_patience_ends_a_run_that_gains_nothing(begin, monkeypatch):
     values = iter([0.5, 0.505, 0.6, 0.605, 0.4, 0.9])
     monkeypatch.setattr("training.steps.score", lambda work, state: {"score": next(values)})
@@ -177,6 +180,7 @@ def test_patience_ends_a_run_that_gains_nothing(begin, monkeypatch):
     assert len(losses(*begin(*changes, "patience=4"))) == 2
 
 
+@pytest.mark.slow
 def test_the_loss_can_choose_the_best(begin):
     work, state = begin('metric="loss"', "steps=8", "validate_every=1", "lr=0.05")
     rows = [report.row for report in train(work, state)]

@@ -152,6 +152,7 @@ def test_the_checkpoint_of_a_step_comes_after_its_report(begin):
     assert torch.load(work.run / "last.pt", weights_only=True)["step"] == 1
 
 
+@pytest.mark.slow
 def test_a_run_that_is_done_does_nothing_more(begin):
     assert len(losses(*begin())) == 2
     assert losses(*begin()) == []
@@ -209,6 +210,7 @@ def test_a_batch_that_processes_cannot_share_is_refused(begin, monkeypatch):
 # Validation, and the end.
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_ends_the_run_in_one_line(small_set, tmp_path, capsys):
     options = options_of(small_set, tmp_path, "lr=1e30", 'optimiser="sgd"', "steps=20")
     with pytest.raises(SystemExit) as ended:
@@ -223,6 +225,7 @@ def test_a_loss_that_is_no_number_ends_the_run_in_one_line(small_set, tmp_path, 
 # The run folder.
 
 
+@pytest.mark.slow
 def test_the_command_leaves_a_whole_folder(small_set, tmp_path, capsys):
     options = options_of(small_set, tmp_path, "checkpoint_every=1", "steps=3")
     main(arguments_of(options))

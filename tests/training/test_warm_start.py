@@ -63,6 +63,7 @@ def test_in_training_it_says_nearly_the_same_of_what_the_statistics_are_of(file)
     assert torch.allclose(found, expected, atol=2e-2 * float(expected.abs().max()))
 
 
+@pytest.mark.slow
 def test_every_convolution_of_the_file_comes_once(file):
     layers = [m for m in trained().modules() if isinstance(m, nn.Conv2d)]
     assert len(folded_weights(onnx.load(file))) == len(layers)

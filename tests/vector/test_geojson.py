@@ -90,6 +90,7 @@ def crs(name, kind="name"):
     return {"type": kind, "properties": {"name": name, "href": name}}
 
 
+@pytest.mark.slow
 def test_an_old_crs_member_is_read_by_name_alone(tmp_path):
     path = write(tmp_path / "a.geojson", [feature()], crs=crs("urn:ogc:def:crs:EPSG::32616"))
     assert read_vector(path).frame.crs.to_epsg() == 32616

@@ -252,6 +252,7 @@ def test_an_image_that_says_no_place_is_refused(tmp_path, raster):
         to_pixels(far, np.array([[500.0, 95.0]]))
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @needs("xbd")
 def test_every_real_label_file_with_degrees_fits_to_about_a_centimetre():

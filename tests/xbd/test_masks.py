@@ -115,6 +115,7 @@ def test_a_hole_keeps_what_was_there():
     assert mask[1, 1] == 3
 
 
+@pytest.mark.slow
 @SMALL
 @given(LABELS)
 def test_an_index_and_a_mask_agree(labels):

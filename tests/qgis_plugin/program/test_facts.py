@@ -78,6 +78,7 @@ def test_a_short_sidecar_has_a_page_too(tmp_path: Path) -> None:
     assert "a.gpkg" in summary_html(facts)
 
 
+@pytest.mark.slow
 def test_the_sidecar_of_a_real_run_is_understood(pair: Pair, model: Path, tmp_path: Path) -> None:
     output = tmp_path / "buildings.geojson"
     result = run_command("assess", pair.pre, pair.post, "-o", output, "--model", model, "-q")

@@ -150,6 +150,7 @@ def test_a_run_is_used_once():
         list(run)
 
 
+@pytest.mark.slow
 def test_much_output_on_both_pipes_does_not_block():
     code = "import sys\nfor n in range(20000): print('o' * 50); print('e' * 50, file=sys.stderr)"
     run = Run(python(code))

@@ -27,6 +27,7 @@ def current(walk: Walk) -> str:
     return walk.current.building_id
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.floats(0.25, 1.0), st.floats(1.0, 1e4)), max_size=30))
 def test_confidence_never_falls_along_the_walk(pairs: list[tuple[float, float]]) -> None:
     found = [Building(i, str(i), "destroyed", c, area=a) for i, (c, a) in enumerate(pairs)]

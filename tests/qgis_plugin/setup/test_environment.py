@@ -189,6 +189,7 @@ def test_a_place_that_cannot_be_used_is_an_error(tmp_path):
         check_space(tmp_path / "file" / "geodamage" / "environment", "cpu")
 
 
+@pytest.mark.slow
 def test_a_damaged_environment_is_made_anew_of_the_same_wheel(folder, plan):
     finish(create(folder, plan))
     script_in(folder).unlink()

@@ -35,6 +35,7 @@ def test_a_python_that_does_not_work_is_passed_over(machine):
     assert find_maker().version == "3.12.1"
 
 
+@pytest.mark.slow
 def test_where_no_python_is_new_enough_uv_is_taken(machine):
     make_program(machine / "python3", "print('[3, 9, 18]')")
     make_program(machine / "uv", "print('uv 0.9.3 (2026-01-01)')")

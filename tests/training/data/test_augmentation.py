@@ -19,6 +19,7 @@ from training.data.augmentation import augment, dilate_grades, ignore_borders, p
 from training.data.augmentation_options import Augmentation
 
 
+@pytest.mark.slow
 @SMALL
 @given(st.integers(0, 10**6), SHAPES)
 def test_what_comes_out_has_the_size_of_the_crop_and_no_new_code(seed, shape):

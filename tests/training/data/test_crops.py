@@ -98,6 +98,7 @@ def test_a_small_house_votes_with_more_weight_and_background_with_none():
     assert vote[3, 3] * 16 < vote[20, 20] * 625
 
 
+@pytest.mark.slow
 @SMALL
 @given(st.integers(0, 10**6))
 def test_a_chip_keeps_its_arrays_together(seed):
@@ -154,6 +155,7 @@ def test_grades_come_as_often_as_asked(pair):
     assert middle.count(1) < 15
 
 
+@pytest.mark.slow
 def test_a_generated_scene_is_a_pair_too():
     scene = draw_generated(3)
     assert scene.name == "generated_00000003"

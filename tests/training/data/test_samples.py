@@ -50,6 +50,7 @@ def drawn(samples, count, size, **options):
     return {name: torch.cat([batch[name] for batch in stacked]) for name in stacked[0]}
 
 
+@pytest.mark.slow
 def test_a_sample_is_decided_by_the_seed_and_its_number(pairs):
     one, other = samples_of(pairs, seed=1), samples_of(pairs, seed=1)
     forwards = [one.draw(number) for number in range(12)]
@@ -138,6 +139,7 @@ def test_a_donor_is_another_draw_from_the_epoch(pairs, monkeypatch):
     assert donors[-1] is None
 
 
+@pytest.mark.slow
 def test_our_own_augmentation_can_be_drawn(pairs):
     assert drawn(samples_of(pairs, GEODAMAGE), 2, 2)["post"].shape == (2, 3, 512, 512)
 

@@ -182,6 +182,7 @@ def test_a_recipe_that_cannot_be_is_refused(changes, message):
         Recipe.from_values(VALUES | changes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["two_sensors", "bright"])
 def test_a_recipe_trains_on_either_layout(layout, drawn, tmp_path):
     from tests.training.small_runs import options_of

@@ -40,6 +40,7 @@ def test_the_commit_is_that_of_the_clone(tmp_path, monkeypatch):
     assert commit(tmp_path) == ""
 
 
+@pytest.mark.slow
 def test_a_run_notes_the_commit_wherever_it_is_started(opened, tmp_path, monkeypatch):
     run, recipe, split = opened
     asked = []

@@ -39,6 +39,7 @@ def notifier(text):
     return Notifier.from_environment({"GEODAMAGE_NOTIFY": text})
 
 
+@pytest.mark.slow
 def test_a_webhook_gets_title_and_text(server):
     port = server.stdout.readline().strip()
     notifier(f"json://127.0.0.1:{port}/hook").send("run a finished", "score 0.5")

@@ -44,6 +44,7 @@ def read(run, name):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_a_run_leaves_a_folder(run, capsys):
     follow(run, range(1, 7))
     assert sorted(path.name for path in run.iterdir()) == [
@@ -119,6 +120,7 @@ def test_a_run_says_that_it_is_running(run):
         assert status(run).status == "running"
 
 
+@pytest.mark.slow
 def test_a_notification_that_fails_is_a_warning(run, monkeypatch, capsys):
     def send(self, title, text):
         raise NotificationError("nobody is there")

@@ -43,6 +43,7 @@ def test_a_moved_sample_may_have_to_move_again():
     assert found.classes.tolist() == [0, 2, 1]
 
 
+@pytest.mark.slow
 @given(cases, st.data())
 @settings(max_examples=150, deadline=None)
 def test_no_class_has_more_than_its_quota(case, data):
@@ -91,6 +92,7 @@ def test_the_surest_of_a_class_stay(case):
     assert stayed.min() >= left.max()
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10**6), st.integers(20, 60), st.integers(1, 4))
 @settings(max_examples=100, deadline=None)
 def test_where_every_class_overflows_it_is_as_published(seed, samples, most):

@@ -209,6 +209,7 @@ def chips_of(count=2, side=64):
     return stack([{k: v for k, v in chip.items() if v is not None} for chip in chips])
 
 
+@pytest.mark.slow
 def test_the_distance_of_features_goes_through_the_projection(runs):
     options = DistilOptions(teachers=("teacher",), feature=1.0, **NOTHING)
     student = create_network("compact_small", task="assess").eval()

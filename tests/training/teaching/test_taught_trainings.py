@@ -66,6 +66,7 @@ def begin(folder, tmp_path, runs):
     return start
 
 
+@pytest.mark.slow
 def test_a_student_without_a_teacher_trains_as_ever(begin):
     work, state = begin('name="alone"', "distil_teachers=[]")
     assert not isinstance(work.objective, DistilObjective)

@@ -142,6 +142,7 @@ def test_eight_bits_hold_an_answer_to_half_a_step():
 # Who is asked.
 
 
+@pytest.mark.slow
 def test_teachers_are_found_as_runs_checkpoints_files_and_names(runs, tmp_path):
     assert isinstance(find_teacher("compact", runs), NetworkTeacher)
     assert isinstance(find_teacher(str(runs / "compact" / "best"), tmp_path), NetworkTeacher)
@@ -189,6 +190,7 @@ def test_a_model_file_answers_to_a_batch(tmp_path, images):
 # Features.
 
 
+@pytest.mark.slow
 def test_features_are_kept_date_by_date_and_the_encoder_runs_once(images):
     compact = create_network("compact", task="assess")
     with watched(compact) as seen:
@@ -222,6 +224,7 @@ def panel(runs, *teachers, **options):
     return Panel(DistilOptions(teachers=teachers, kl=1.0, **options), runs)
 
 
+@pytest.mark.slow
 def test_a_pair_is_a_building_teacher_and_a_damage_teacher(runs, images):
     building, damage = panel(runs, "loc", "compact", kind="dual")(*images)
     assert building.grades is None
@@ -246,6 +249,7 @@ def test_a_localisation_teacher_has_one_plane_and_a_dual_pair_six(runs, tmp_path
     assert both.shape == (64, 64, 6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["single", "ensemble"])
 def test_whole_pairs_are_answered_as_batches_are(runs, tmp_path, images, kind):
     names = ("compact", "other")[: 1 if kind == "single" else 2]
@@ -258,6 +262,7 @@ def test_whole_pairs_are_answered_as_batches_are(runs, tmp_path, images, kind):
     assert torch.allclose(kept.grades.exp(), live.grades[:1].exp(), atol=0.03)
 
 
+@pytest.mark.slow
 def test_a_question_is_asked_once(runs, tmp_path, images, monkeypatch):
     asked = panel(runs, "compact", cache=str(tmp_path))
     (first,) = asked.cached(*images)
@@ -285,6 +290,7 @@ def test_a_question_is_asked_once(runs, tmp_path, images, monkeypatch):
         again.planes(pair[1], pair[0])
 
 
+@pytest.mark.slow
 def test_mirror_images_are_asked_for_whole_pairs(runs, tmp_path):
     pre, post = pattern_windows(1, 64)[0].transpose(0, 2, 3, 1)
     plain, mirrored = (
