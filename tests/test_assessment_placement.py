@@ -80,7 +80,7 @@ def test_footprints_that_lie_off_are_doubted(place, model, tmp_path):
 
 @pytest.mark.parametrize("kept", [10**6, 0])
 def test_footprints_are_graded_where_the_buildings_are(place, model, tmp_path, monkeypatch, kept):
-    monkeypatch.setattr("geodamage.assessment.KEPT", kept)
+    monkeypatch.setattr("geodamage.given.KEPT", kept)
     pair, _, off = place
     options = "--footprints", off, "--registration", "apply"
     frame = run(pair, tmp_path / "b.gpkg", model, *options)
