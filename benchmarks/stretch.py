@@ -10,7 +10,6 @@ images stretched from their 2nd to their 98th percentile. `noisy` values are no 
 more, so that nothing can be told from their steps. Nothing is chosen here.
 """
 
-import argparse
 import sys
 import tempfile
 import warnings
@@ -21,10 +20,9 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
-import rasterio
 
 from benchmarks.clouds import clouded
-from benchmarks.trust import Shot, names_of, read_shot, truth_of
+from benchmarks.trust import Shot, condition_parser, names_of, read_shot, truth_of, write_pair
 from geodamage.assessment import Job, assess
 from geodamage.errors import GeodamageWarning
 from geodamage.prediction import Strip, run_plan
@@ -144,10 +142,7 @@ class Found:
 def run(pair: Pair, options: SceneOptions, truth: gpd.GeoDataFrame, model: str) -> Found:
     """Assess a pair without and with footprints."""
     with tempfile.TemporaryDirectory() as folder:
-        paths = [Path(folder) / f"{name}.tif" for name in ("one", "two")]
-        for path, shot in zip(paths, pair, strict=True):
-            with rasterio.open(path, "w", driver="GTiff", **shot.profile) as dataset:
-                dataset.write(shot.pixels)
+        paths = write_pair(pair, Path(folder))
         footprints = Path(folder) / "truth.geojson"
         truth.to_file(footprints)
         predict, results = Prediction(), []
@@ -201,15 +196,7 @@ class Row:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table in Markdown."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("geotiffs", type=Path)
-    parser.add_argument("labels", type=Path)
-    parser.add_argument("split", type=Path)
-    parser.add_argument("--part", default="test")
-    parser.add_argument("--model", default="fast")
-    parser.add_argument("--only", nargs="*", default=list(CONDITIONS), choices=list(CONDITIONS))
+    parser = condition_parser(__doc__, list(CONDITIONS))
     parser.add_argument("--pairs", type=int, help="the first so many alone")
     parser.add_argument("--least", type=int, default=1, help="footprints that a pair must have")
     options = parser.parse_args(arguments)

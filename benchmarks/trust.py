@@ -271,12 +271,18 @@ def run_case(case: Case, truth: gpd.GeoDataFrame, model: Any, row: Row, base: An
     return said
 
 
-def write_case(case: Case, truth: gpd.GeoDataFrame, folder: Path) -> list[Path]:
-    """Write both images and the footprints of a case; return their paths."""
+def write_pair(pair: Sequence[Shot], folder: Path) -> list[Path]:
+    """Write both images of a pair; return their paths."""
     paths = [folder / f"{name}.tif" for name in ("one", "two")]
-    for path, shot in zip(paths, (case.pre, case.post), strict=True):
+    for path, shot in zip(paths, pair, strict=True):
         with rasterio.open(path, "w", driver="GTiff", **shot.profile) as dataset:
             dataset.write(shot.pixels)
+    return paths
+
+
+def write_case(case: Case, truth: gpd.GeoDataFrame, folder: Path) -> list[Path]:
+    """Write both images and the footprints of a case; return their paths."""
+    paths = write_pair((case.pre, case.post), folder)
     footprints = folder / "truth.geojson"
     east, north = case.laid or (0.0, 0.0)
     lon, lat = truth.geometry.iloc[0].centroid.coords[0]
@@ -291,8 +297,7 @@ def graded(case: Case, paths: Sequence[Path], model: str) -> tuple[dict[str, Any
     output = paths[0].with_name("found.geojson")
     job = Job(pre=paths[0], post=paths[1], output=output, model=model, scene=case.options,
               footprints=paths[2], id_field="uid")  # fmt: skip
-    for _ in assess(job):
-        pass
+    assess(job).result()
     facts = json.loads(Path(f"{output}.json").read_text())
     return facts, gpd.read_file(output, ignore_geometry=True).set_index("building_id")
 
@@ -339,17 +344,23 @@ def names_of(split: Path, part: str) -> Iterator[str]:
         yield from (row["pair"] for row in csv.DictReader(file) if row["part"] == part)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table in Markdown."""
+def condition_parser(description: str | None, conditions: Sequence[str]) -> argparse.ArgumentParser:
+    """Return a parser for a benchmark of conditions over the pairs of a split."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("geotiffs", type=Path)
     parser.add_argument("labels", type=Path)
     parser.add_argument("split", type=Path)
     parser.add_argument("--part", default="test")
     parser.add_argument("--model", default="fast")
-    parser.add_argument("--only", nargs="*", default=list(CONDITIONS), choices=list(CONDITIONS))
+    parser.add_argument("--only", nargs="*", default=conditions, choices=conditions)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table in Markdown."""
+    parser = condition_parser(__doc__, list(CONDITIONS))
     parser.add_argument("--pairs", type=int, help="so many alone, evenly spread")
     parser.add_argument("--ungraded", action="store_true", help="look at the pairs alone")
     options = parser.parse_args(arguments)

@@ -330,7 +330,9 @@ class _Assessment(Run[Job, Summary]):
         if self._event is None:
             return super().load()
         job = self.job
-        return load_base(self._event, device=job.device, threads=job.threads, tta=job.tta)
+        return load_base(
+            self._event, device=job.device, threads=job.threads, engine=job.engine, tta=job.tta
+        )
 
     def card_for(self, card: Card) -> Card:
         """Return the card by which buildings are graded."""

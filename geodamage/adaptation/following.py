@@ -1,9 +1,9 @@
 """Following: features of the buildings of a run, taken and kept while they are found."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -66,8 +66,9 @@ class Following:
             self._writer.add(ids, features, said, np.nan_to_num(place))
         return frame
 
-    def kept(self, path: Path, about: dict[str, Any]) -> "Keeping":
-        """Return a context in which features are kept.
+    @contextmanager
+    def kept(self, path: Path, about: dict[str, Any]) -> Iterator[None]:
+        """Keep features; the file is complete when this is left without an error.
 
         Parameters
         ----------
@@ -76,29 +77,11 @@ class Following:
         about
             What the file says of the result.
         """
-        self._writer = FeatureWriter(path)
+        self._writer = writer = FeatureWriter(path)
         network = {"network": self.network.name, "network_sha256": self.network.sha256}
-        return Keeping(self._writer, self._fingerprint, {**network, **about})
-
-
-class Keeping:
-    """Writes the feature file when it is left without an error."""
-
-    def __init__(
-        self, writer: FeatureWriter, fingerprint: Fingerprint, about: dict[str, Any]
-    ) -> None:
-        self._writer, self._fingerprint, self._about = writer, fingerprint, about
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            self._writer.finish({**self._about, "result": self._fingerprint.hexdigest()})
-        else:
-            self._writer.close()
+        try:
+            yield
+        except BaseException:
+            writer.close()
+            raise
+        writer.finish({**network, **about, "result": self._fingerprint.hexdigest()})

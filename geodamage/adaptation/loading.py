@@ -27,7 +27,12 @@ def find_event_model(source: str | PathLike[str]) -> EventModel | None:
 
 
 def load_base(
-    event: EventModel, *, device: str = "auto", threads: int = 0, tta: str = "none"
+    event: EventModel,
+    *,
+    device: str = "auto",
+    threads: int = 0,
+    engine: str = "auto",
+    tta: str = "none",
 ) -> Model | Ensemble:
     """Load the model that an event model starts from.
 
@@ -38,7 +43,7 @@ def load_base(
     ChecksumError
         If it is another by now.
     """
-    model = load_model(event.base.model, device=device, threads=threads, tta=tta)
+    model = load_model(event.base.model, device=device, threads=threads, engine=engine, tta=tta)
     if model.card.sha256 != event.base.sha256:
         raise ChecksumError(
             f"{event.base.model}: is not the model that the event model starts from"

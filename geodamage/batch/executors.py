@@ -26,6 +26,7 @@ from geodamage.batch.owner import is_alive
 from geodamage.errors import GeodamageError, GeodamageWarning, OptionError, ResourceError, one_line
 from geodamage.job import Progress, Result
 from geodamage.model.session import default_threads
+from geodamage.output.locks import clear_locks
 from geodamage.output.publication import PARTIAL_NAME
 from geodamage.work import Work, long_work
 
@@ -172,6 +173,7 @@ def clear_partials(folder: Path, *, dead_only: bool = False) -> None:
     """
     if not folder.is_dir():
         return
+    clear_locks(folder)
     for path in list(folder.iterdir()):
         # Working files of the drivers are named after the partial file.
         name = path.name.partition(".partial")[0] + ".partial"

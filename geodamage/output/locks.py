@@ -33,7 +33,7 @@ class Lock:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = path.with_name(f".{path.name}.lock")
+        self._file = _file_of(path)
         self._descriptor: int | None = None
         while self._descriptor is None:
             descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT, 0o644)
@@ -80,8 +80,19 @@ def refuse_locked(path: Path) -> None:
     OutputError
         If one is.
     """
-    if path.with_name(f".{path.name}.lock").exists():
+    if _file_of(path).exists():
         Lock(path).release()
+
+
+def clear_locks(folder: Path) -> None:
+    """Remove the locks that a killed run has left on outputs of a folder; those held stay."""
+    for file in folder.glob(_file_of(folder / "*").name):
+        with suppress(OSError, OutputError):
+            refuse_locked(folder / file.name[1:].removesuffix(".lock"))
+
+
+def _file_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")
 
 
 def _lock(descriptor: int) -> None:

@@ -77,14 +77,23 @@ def working_lattice(
     gsd
         The ground sample distances the model was made for, metres per pixel.
     """
-    kept = gsd.minimum / SLACK <= ground <= coarsest_kept(gsd) * SLACK
+    worked_on = worked_gsd(ground, gsd)
     if _is_metric(grid, ground):
         a, _, c, _, e, f = grid.transform[:6]
         x, y = _phase(c, a), _phase(f, -e)
-        return Lattice(grid.crs, a if kept else gsd.native, x, y)
+        return Lattice(grid.crs, a if worked_on == ground else worked_on, x, y)
     # A crop has another GSD in the fourth digit, and shall have the same lattice.
-    pixel = float(f"{ground:.3g}") if kept else gsd.native
+    pixel = float(f"{ground:.3g}") if worked_on == ground else worked_on
     return Lattice(_metric_crs(*centre), pixel, 0.0, 0.0)
+
+
+def worked_gsd(ground: float, gsd: GsdRange) -> float:
+    """Return the ground sample distance that imagery of another is worked on, metres per pixel.
+
+    Its own where a model sees such pixels as they are, else the model's.
+    """
+    kept = gsd.minimum / SLACK <= ground <= coarsest_kept(gsd) * SLACK
+    return ground if kept else gsd.native
 
 
 def coarsest_kept(gsd: GsdRange) -> float:

@@ -32,7 +32,7 @@ from geodamage.scene.examination import Examination, examine
 from geodamage.scene.exposure import exposed, remarks
 from geodamage.scene.hiding import Hiding
 from geodamage.scene.image import Image, crs_name, open_image
-from geodamage.scene.lattice import SLACK, coarsest_kept, working_lattice
+from geodamage.scene.lattice import SLACK, worked_gsd, working_lattice
 from geodamage.scene.options import SceneOptions, check_sensors, scene_options
 from geodamage.scene.pair import require_two_files
 from geodamage.scene.pixels import MISSING_POST, MISSING_PRE, OUTSIDE, OUTSIDE_AOI, Pixels
@@ -411,8 +411,7 @@ class Scene:
     def _check_ratio(self, gsd: GsdRange) -> None:
         pre, post = self._images
         # What is finer than the pixels that are worked on is averaged anyway.
-        is_kept = gsd.minimum / SLACK <= pre.gsd <= coarsest_kept(gsd) * SLACK
-        worked_on = pre.gsd if is_kept else gsd.native
+        worked_on = worked_gsd(pre.gsd, gsd)
         first, second = max(pre.gsd, worked_on), max(post.gsd, worked_on)
         ratio = max(pre.gsd / post.gsd, post.gsd / pre.gsd)
         both = f"pre has {pre.gsd:.3g} m per pixel and post {post.gsd:.3g} m"
