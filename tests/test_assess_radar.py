@@ -106,6 +106,7 @@ def test_an_unknown_sensor_is_refused():
         SceneOptions(post_sensor="lidar")
 
 
+@pytest.mark.slow
 def test_bands_are_of_the_optical_image_alone(radar_model, images, tmp_path):
     """A radar's file of two channels takes the user to choose; the optical bands stay."""
     with rasterio.open(images[1]) as dataset:
@@ -121,6 +122,7 @@ def test_bands_are_of_the_optical_image_alone(radar_model, images, tmp_path):
     assert grades_of(tmp_path / "b.geojson") == sorted(roof.grade for roof in ROOFS)
 
 
+@pytest.mark.slow
 def test_decibels_are_scaled_by_a_range_of_their_own(radar_model, images, tmp_path):
     with rasterio.open(images[1]) as dataset:
         plane = dataset.read()
@@ -134,6 +136,7 @@ def test_decibels_are_scaled_by_a_range_of_their_own(radar_model, images, tmp_pa
     assert scene["post"]["scaling"] == {"minimum": [-25.0], "maximum": [5.0], "from": "option"}
 
 
+@pytest.mark.slow
 def test_a_dark_pixel_of_a_radar_is_not_a_missing_one(radar_model, images, tmp_path):
     """Files of BRIGHT call 0 nodata, and speckle is 0 here and there."""
     with rasterio.open(images[1]) as dataset:
@@ -148,6 +151,7 @@ def test_a_dark_pixel_of_a_radar_is_not_a_missing_one(radar_model, images, tmp_p
     assert set(found["valid_fraction"]) == {1.0}
 
 
+@pytest.mark.slow
 def test_a_job_of_the_library_takes_the_sensor(radar_model, images, tmp_path):
     job = Job(
         pre=images[0],

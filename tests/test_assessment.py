@@ -33,6 +33,7 @@ from tests.conftest import (
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # pyogrio, about .geojsonl
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extension", ["geojson", "geojsonl", "gpkg", "fgb", "parquet"])
 def test_every_format_has_one_polygon_per_building_with_its_grade(pair, model, tmp_path, extension):
     frame = run(pair, tmp_path / f"b.{extension}", model)
@@ -65,6 +66,7 @@ def test_fields_agree_with_each_other(found):
         assert shapely.Point(place).within(roof.polygon)
 
 
+@pytest.mark.slow
 def test_polygons_follow_pixel_edges(found):
     assert shapely.union_all(found.geometry).equals(
         shapely.union_all([roof.polygon for roof in ROOFS])
@@ -88,6 +90,7 @@ def test_the_result_does_not_depend_on_how_it_is_cut(pair, model, found, tmp_pat
     assert comparable(frame).equals(comparable(found))
 
 
+@pytest.mark.slow
 def test_a_crop_of_the_images_finds_the_same_buildings(model, found, tmp_path):
     arrays = make_arrays()
     crop = [
@@ -101,6 +104,7 @@ def test_a_crop_of_the_images_finds_the_same_buildings(model, found, tmp_path):
     assert comparable(run(crop, tmp_path / "b.gpkg", model)).equals(comparable(found))
 
 
+@pytest.mark.slow
 def test_a_hole_is_kept(model, tmp_path):
     pre, post = make_arrays((64, 64), [Roof(8, 8, 30, 30, 2), Roof(42, 42, 12, 12, 2)])
     pre[:, 16:28, 16:28] = GROUND
@@ -111,6 +115,7 @@ def test_a_hole_is_kept(model, tmp_path):
     assert sorted(frame.area) == [12 * 12 / 4, (30 * 30 - 12 * 12 + rounding) / 4]
 
 
+@pytest.mark.slow
 def test_one_building_of_two_grades_is_one_polygon_with_the_grade_of_most(model, tmp_path):
     pre, post = make_arrays((64, 64), [Roof(16, 16, 30, 30, 4)])
     post[:, 16:26] = POST_VALUE[1]
@@ -120,6 +125,7 @@ def test_one_building_of_two_grades_is_one_polygon_with_the_grade_of_most(model,
     assert 0.5 < frame["confidence"][0] < 0.8
 
 
+@pytest.mark.slow
 def test_what_the_edge_cuts_is_partial(model, tmp_path):
     pair = make_scene(tmp_path, (64, 64), [Roof(0, 10, 20, 20, 3), Roof(40, 40, 12, 12, 1)])
     frame = run(pair, tmp_path / "b.gpkg", model).sort_values("damage_class")
@@ -141,6 +147,7 @@ def test_a_place_without_buildings_gives_an_empty_result(model, tmp_path):
             assert len(read(path)) == 0
 
 
+@pytest.mark.slow
 def test_the_sidecar_says_all_that_the_design_asks_for(pair, model, tmp_path):
     run(pair, tmp_path / "b.geojson", model)
     facts = json.loads((tmp_path / "b.geojson.json").read_text())
@@ -167,6 +174,7 @@ def test_the_sidecar_says_all_that_the_design_asks_for(pair, model, tmp_path):
     assert facts["seconds"] > 0
 
 
+@pytest.mark.slow
 def test_a_raster_of_grades(pair, model, tmp_path):
     path = tmp_path / "grades.tif"
     run(pair, tmp_path / "b.geojson", model, "--raster", path)
@@ -215,6 +223,7 @@ def test_an_area_of_interest_limits_the_result_and_not_the_halo(pair, model, fou
     assert facts["assessed_km2"] == pytest.approx(area.area / 1e6, rel=0.05)
 
 
+@pytest.mark.slow
 def test_identities_of_an_earlier_result_are_taken_over(pair, model, found, tmp_path):
     earlier = found.assign(building_id=[f"house {n}" for n in range(len(found))])
     earlier.geometry = earlier.geometry.translate(0.5, 0)  # a pixel off
@@ -249,6 +258,7 @@ def test_what_is_no_earlier_result_of_the_place_is_refused(pair, model, found, t
     assert "give one of the two" in refusal(2, "--ids-from", far, "--footprints", far)
 
 
+@pytest.mark.slow
 def test_a_least_area(pair, model, tmp_path):
     frame = run(pair, tmp_path / "b.gpkg", model, "--min-area", 119)
     assert in_pixels(frame) == sorted(r for r in ROOFS if r.height * r.width / 4 > 119)
@@ -269,6 +279,7 @@ def test_simplification(model, tmp_path):
     assert simple.hausdorff_distance(exact).max() <= 2
 
 
+@pytest.mark.slow
 def test_bands_choose_the_channels_of_both(model, tmp_path):
     pre, post = make_arrays()
     noise = np.full((1, *pre.shape[1:]), 255, np.uint8)
@@ -281,6 +292,7 @@ def test_bands_choose_the_channels_of_both(model, tmp_path):
     assert read_sidecar(tmp_path / "b.gpkg")["scene"]["pre"]["bands"] == [2, 3, 4]
 
 
+@pytest.mark.slow
 def test_scale_says_what_becomes_0_and_255(model, tmp_path):
     pair = [
         make_raster(tmp_path / f"{name}.tif", array.astype(np.uint16) * 10 + 100)
@@ -317,6 +329,7 @@ def test_an_ensemble(pair, model, tmp_path):
     assert facts["thresholds"]["localisation"] == 0.4
 
 
+@pytest.mark.slow
 def test_a_model_whose_stride_does_not_divide_64(tmp_path):
     model = make_model(tmp_path / "m.onnx", stride=12, halo=5, tile=96)
     pair = make_scene(tmp_path / "in")
@@ -324,6 +337,7 @@ def test_a_model_whose_stride_does_not_divide_64(tmp_path):
     assert in_pixels(frame) == sorted(ROOFS)
 
 
+@pytest.mark.slow
 def test_the_same_in_python(pair, model, found, tmp_path):
     engine = load_model(model)
     with Scene.open(*pair, gsd=engine.card.gsd) as scene:
@@ -332,6 +346,7 @@ def test_the_same_in_python(pair, model, found, tmp_path):
     assert comparable(read(tmp_path / "b.gpkg")).equals(comparable(found))
 
 
+@pytest.mark.slow
 def test_a_job_is_a_generator_that_can_be_closed(pair, model, tmp_path):
     job = Job(pre=pair.pre, post=pair.post, output=tmp_path / "b.geojson", model=model, tile=48)
     work = assess(job)
@@ -346,6 +361,7 @@ def test_a_job_is_a_generator_that_can_be_closed(pair, model, tmp_path):
     assert stages[:2] == ["open", "open"]
 
 
+@pytest.mark.slow
 def test_progress_ends_at_the_whole(pair, model, tmp_path):
     job = Job(
         pre=[pair.pre],

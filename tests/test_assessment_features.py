@@ -165,6 +165,7 @@ def test_footprints_that_are_not_assessed_have_no_features(event, model, tmp_pat
     assert known == {"near": True, "far": False}
 
 
+@pytest.mark.slow
 def test_an_event_model_whose_base_changed_is_refused(event, adapted, tmp_path):
     text = adapted.read_text()
     facts = json.loads(json.dumps(text.partition("[base]")[2]))

@@ -137,6 +137,7 @@ def test_footprints_are_voted_on_by_pixels(tmp_path):
     assert frame.loc["b", ["p_none", "p_minor", "p_major"]].to_list() == wanted
 
 
+@pytest.mark.slow
 def test_pixels_of_a_plain_model_vote_by_its_threshold(pair, model, found, tmp_path):
     raster = tmp_path / "r.tif"
     frame = run(pair, tmp_path / "b.gpkg", model, "--vote", "pixels", "--raster", raster)

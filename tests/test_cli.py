@@ -59,6 +59,7 @@ def test_python_m_geodamage_writes_words_to_stderr_only(command):
     assert len(json.loads(output.read_text())["features"]) == len(ROOFS)
 
 
+@pytest.mark.slow
 def test_help_and_import_are_light():
     script = (
         "import sys, geodamage\n"
@@ -97,6 +98,7 @@ def test_public_names_are_what_they_say():
         _ = geodamage.nonsense
 
 
+@pytest.mark.slow
 def test_a_table_on_stderr_sums_up(command):
     arguments, output = command
     result = run_command(*arguments)
@@ -139,6 +141,7 @@ def test_json_progress_ends_with_the_error(command):
     assert "missing.gpkg" in lines[-1]["message"]
 
 
+@pytest.mark.slow
 def test_quiet_says_nothing(command):
     arguments, output = command
     result = run_command(*arguments, "-q")
@@ -153,6 +156,7 @@ def test_quiet_still_says_errors(command):
     fails(result, 4, "missing.gpkg")
 
 
+@pytest.mark.slow
 def test_nothing_is_overwritten_unasked(command):
     arguments, output = command
     output.write_text("mine")
@@ -259,6 +263,7 @@ def test_onnxruntime_is_not_installed(command, monkeypatch):
     fails(run_command(*arguments), 2, "onnxruntime", "geodamage[cpu]", "geodamage[gpu]")
 
 
+@pytest.mark.slow
 def test_an_internal_error_is_one_line_and_debug_shows_where(command, monkeypatch, tmp_path):
     def broken(*_):
         raise KeyError("oops")
@@ -274,6 +279,7 @@ def test_an_internal_error_is_one_line_and_debug_shows_where(command, monkeypatc
     assert listing(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_no_memory_is_a_resource_limit(command, monkeypatch, tmp_path):
     def full(*_):
         raise MemoryError("2.73 TiB")
@@ -285,6 +291,7 @@ def test_no_memory_is_a_resource_limit(command, monkeypatch, tmp_path):
     assert listing(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_keyboard_interrupt_leaves_no_file(command, monkeypatch, tmp_path):
     def interrupted(*_):
         raise KeyboardInterrupt

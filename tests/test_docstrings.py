@@ -91,6 +91,7 @@ def test_every_description_says_what_it_describes():
     assert not found
 
 
+@pytest.mark.slow
 def test_systems_go_by_their_published_names():
     number = re.compile(r"[Ss]ystem[ _]00\d")
     written = [

@@ -68,6 +68,7 @@ def test_square_means_upright_and_as_high_as_wide(transform, square):
     assert Grid(UTM, transform, (10, 10)).is_square is square
 
 
+@pytest.mark.slow
 def test_zones_are_where_the_database_of_proj_has_them():
     rng = np.random.default_rng(0)
     zones = query_utm_crs_info(datum_name="WGS 84")

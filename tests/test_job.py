@@ -36,6 +36,7 @@ def result(pair, model):
     return assess(pair.pre, pair.post, model=model)
 
 
+@pytest.mark.slow
 def test_two_images_in_and_buildings_out(result):
     assert isinstance(result, Result)
     assert isinstance(result.buildings, gpd.GeoDataFrame)
@@ -48,6 +49,7 @@ def test_two_images_in_and_buildings_out(result):
     assert repr(result) == "<Result: 5 buildings on 0.005 km², in memory>"
 
 
+@pytest.mark.slow
 def test_no_file_stays_where_none_is_asked_for(pair, model, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.chdir(tmp_path)
@@ -103,6 +105,7 @@ def test_a_scene_without_buildings_has_every_column(pair, model, tmp_path):
         assert found.crs == UTM
 
 
+@pytest.mark.slow
 def test_progress_takes_a_function(pair, model):
     steps = []
     assess(pair.pre, pair.post, model=model, progress=steps.append)

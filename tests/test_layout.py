@@ -9,6 +9,7 @@ from tests.python_files import imports
 TESTS = Path(__file__).parent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path", sorted(TESTS.rglob("*.py")), ids=lambda p: str(p.relative_to(TESTS))
 )

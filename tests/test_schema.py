@@ -75,6 +75,7 @@ def test_a_list_in_a_list_is_named_by_its_value():
         typed("pairs", [[1, 2], [3, "x"]], tuple[tuple[int, int], ...])
 
 
+@pytest.mark.slow
 def test_no_depth_of_lists_is_too_much():
     nested: Any = []
     for _ in range(100_000):

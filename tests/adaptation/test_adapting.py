@@ -159,17 +159,20 @@ def test_several_results_are_one_event(tmp_path):
         assert regrade(tmp_path, result=name, output=f"better-{name}").exit_code == 0
 
 
+@pytest.mark.slow
 def test_a_building_of_two_results_is_refused(unknown):
     write_result(unknown, *UNKNOWN, name="again.gpkg")
     refused(adapt(unknown, results=("buildings.gpkg", "again.gpkg")), "is in two results")
 
 
+@pytest.mark.slow
 def test_answers_to_unknown_buildings_are_refused(unknown):
     with (unknown / "answers.csv").open("a") as file:
         file.write("stranger,destroyed\n")
     refused(adapt(unknown), "1 of 61 answers", "stranger")
 
 
+@pytest.mark.slow
 def test_two_answers_to_one_building_are_refused(unknown):
     with (unknown / "answers.csv").open("a") as file:
         file.write(f"b{ROWS[0]},destroyed\n")
@@ -181,11 +184,13 @@ def test_few_answers_are_refused(unknown):
     refused(adapt(unknown), "9 answers", "10 are the fewest")
 
 
+@pytest.mark.slow
 def test_answers_that_are_all_alike_are_refused(unknown):
     write_answers(unknown / "answers.csv", TRUTH, np.flatnonzero(TRUTH == 1)[:30])
     refused(adapt(unknown), "all 30 answers are no-damage")
 
 
+@pytest.mark.slow
 def test_a_changed_result_is_refused(unknown):
     path = unknown / "buildings.gpkg"
     frame = gpd.read_file(path)

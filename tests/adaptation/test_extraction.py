@@ -74,6 +74,7 @@ def test_a_block_is_looked_at_once():
     assert len(opened.read_windows) == network.asked / 2 <= 4
 
 
+@pytest.mark.slow
 def test_few_blocks_are_kept(monkeypatch):
     monkeypatch.setattr(extraction, "KEPT_BYTES", 1)
     bounds, opened = boxes(30), scene()

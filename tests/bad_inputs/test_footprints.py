@@ -85,6 +85,7 @@ def test_footprints_without_a_right_crs_are_refused(attempts, crs, words, extens
     attempts.refuse("--footprints", path, words=[path.name, *words])
 
 
+@pytest.mark.slow
 def test_row78_footprints_elsewhere_are_refused_with_both_places(attempts):
     path = attempts.folder / "f.gpkg"
     shapes = [shapely.transform(roof.polygon, lambda xy: xy + 5000) for roof in ROOFS]
@@ -93,6 +94,7 @@ def test_row78_footprints_elsewhere_are_refused_with_both_places(attempts):
     attempts.refuse("--footprints", path, words=words)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "shapes",
     [row(76, [], name="none at all"), row(76, [shapely.Point(CORNER)], name="points")],
@@ -103,6 +105,7 @@ def test_a_file_without_footprints_is_refused(attempts, shapes):
     attempts.refuse("--footprints", path, words=[path, "no polygon"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content", [row(76, b"hello", name="text"), row(76, b"", name="empty file")]
 )

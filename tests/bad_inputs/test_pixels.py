@@ -26,6 +26,7 @@ def test_channels_that_are_not_rgb_need_bands(attempts, channels):
     assert grades(frame) == TRUTH
 
 
+@pytest.mark.slow
 def test_row68_blue_green_red_needs_bands(attempts):
     path = one(attempts)
     with rasterio.open(path, "r+") as dataset:
@@ -43,6 +44,7 @@ def test_types_that_need_a_decision_are_refused(attempts, dtype):
     attempts.refuse(pre=path, words=[path, dtype, "gdal_translate"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "dtype", [row(69, name, name=name) for name in ("uint16", "float32", "float64")]
 )

@@ -140,6 +140,7 @@ def test_a_worker_that_sees_another_grid_is_refused(client, large, model, tmp_pa
             next(strips)
 
 
+@pytest.mark.slow
 def test_tasks_run_on_a_cluster(client, pair, model, tmp_path):
     executor = DaskExecutor(client, threads=1)
     assert executor.slots >= 3
@@ -174,6 +175,7 @@ def test_a_worker_of_another_version_is_refused(pair, model, tmp_path):
     assert "install the same on both" in outcome.error
 
 
+@pytest.mark.slow
 def test_where_dask_is_missing_the_extra_is_named(monkeypatch):
     def refuse(name):
         raise ImportError(name)

@@ -58,6 +58,7 @@ def wait_for_update(executor: LocalExecutor) -> None:
     raise AssertionError("no progress")
 
 
+@pytest.mark.slow
 def test_a_task_tells_what_came_of_it(task):
     outcome = run_task(task)
     assert outcome.error is None

@@ -109,6 +109,7 @@ def test_what_is_released_waits_again(path):
         assert states(ledger) == {"a": "waiting", "b": "waiting"}
 
 
+@pytest.mark.slow
 def test_the_scene_of_a_dead_process_is_taken_over_at_once(path):
     code = (
         "import os, sys; from pathlib import Path; from geodamage.batch.ledger import Ledger\n"

@@ -251,6 +251,7 @@ def test_any_text_becomes_a_safe_name(text):
     assert safe_name(name) == name
 
 
+@pytest.mark.slow
 @given(st.text(alphabet="abcXYZ0189_", min_size=1, max_size=50))
 def test_a_plain_name_stays_as_it_is(text):
     assert safe_name(f"a{text}z") == f"a{text}z"
@@ -286,10 +287,12 @@ def test_a_plan_says_what_assessing_takes(folder):
     assert west.area_km2 == pytest.approx(32 * 32 / 1e6, rel=2e-3)
 
 
+@pytest.mark.slow
 def test_a_plan_has_no_time_without_a_speed(folder):
     assert next(plan_scenes(read_manifest(folder), gsd=GSD)).seconds is None
 
 
+@pytest.mark.slow
 def test_a_plan_reads_no_pixels(folder, monkeypatch):
     from geodamage.scene.tiles import Tile
 
@@ -300,6 +303,7 @@ def test_a_plan_reads_no_pixels(folder, monkeypatch):
     assert len(list(plan_scenes(read_manifest(folder), gsd=GSD))) == 3
 
 
+@pytest.mark.slow
 def test_a_plan_knows_the_options_of_a_scene(tmp_path):
     area = {
         "type": "Polygon",

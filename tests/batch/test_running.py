@@ -276,6 +276,7 @@ def test_options_of_a_scene_go_where_they_belong(tmp_path):
         scene_job(replace(scene, options={"colour": 1}), batch)
 
 
+@pytest.mark.slow
 def test_the_plan_says_what_a_batch_will_take_and_writes_nothing(tmp_path, model):
     scenes = make_scenes(tmp_path / "in", 2)
     scenes.append(BatchScene("gone", ("/not/there.tif",), scenes[0].post))

@@ -122,11 +122,13 @@ def test_a_catalogue_gives_a_scene_for_each_image_after_the_event(tmp_path, cata
     assert all(plan.is_usable for plan in plan_scenes(manifest, gsd=GsdRange(0.5, 0.3, 1.0)))
 
 
+@pytest.mark.slow
 def test_an_item_collection_is_read_too(tmp_path, items):
     path = collection_of(tmp_path, *items.values())
     assert pairs(read_manifest(path, event_date=EVENT)) == EXPECTED
 
 
+@pytest.mark.slow
 def test_the_nearest_image_before_is_taken_and_older_ones_where_it_shows_nothing(tmp_path, items):
     del items["before_west"]
     path = collection_of(tmp_path, *items.values())
@@ -393,6 +395,7 @@ def server(monkeypatch) -> Iterator[Server]:
     server.http.server_close()
 
 
+@pytest.mark.slow
 def test_a_remote_catalogue_is_read_with_what_hangs_on_it(server, items):
     links = [("item", f"items/{name}.json") for name in items]
     server.documents["/c/catalog.json"] = make_catalogue("Catalog", "c", *links)

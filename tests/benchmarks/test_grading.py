@@ -7,6 +7,7 @@ from tests.labelled_pairs import write_pair, write_split
 from tests.run_folders import write_run
 
 
+@pytest.mark.slow
 def test_a_rare_grade_is_called_more_often_by_agreement_than_by_likelihood():
     votes = np.array([[9, 1, 0, 0]] * 50 + [[55, 45, 0, 0]] * 10 + [[1, 9, 0, 0]] * 3, float)
     # Of the ten that are in doubt four are damaged: to call all of them so is worth it to F1 alone.

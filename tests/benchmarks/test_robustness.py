@@ -56,6 +56,7 @@ def test_the_table_has_a_row_for_every_condition(tmp_path, model, capsys):
     assert float(rows["shift of 32 pixels"][2]) < 0.7
 
 
+@pytest.mark.slow
 def test_the_figures_are_added_to_the_facts_of_a_card(tmp_path, model, capsys):
     split, facts = write_split(tmp_path, storm_1="test"), tmp_path / "facts.json"
     facts.write_text('{"threshold": 0.4, "scores": {"test": {"pairs": 1}}}')

@@ -43,6 +43,7 @@ def test_a_building_takes_the_grade_of_its_pixels_together():
     assert grade(said, index, 2).tolist() == [4, 4]
 
 
+@pytest.mark.slow
 def test_the_labels_themselves_are_right_everywhere(pair):
     scene = compare(pair, perfect(pair))
     assert scene.confusion.sum() == len(buildings(pair)[1]) > 0

@@ -202,6 +202,7 @@ VOTES = st.lists(st.lists(st.floats(0, 1e6), min_size=4, max_size=4), min_size=1
 )
 
 
+@pytest.mark.slow
 @SMALL
 @given(VOTES, st.floats(0.1, 10), st.lists(st.floats(0.1, 10), min_size=4, max_size=4))
 def test_probabilities_of_a_building_sum_to_one(votes, temperature, weights):

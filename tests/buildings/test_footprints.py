@@ -70,6 +70,7 @@ def test_half_a_pixel_counts_half():
     assert coverage(pixel_box(1, 1, 2, 3), TRANSFORM, (5, 7)).sum() == 6
 
 
+@pytest.mark.slow
 @SMALL
 @given(st.integers(0, 10**6))
 def test_coverage_is_near_the_area(seed):
@@ -205,6 +206,7 @@ BOW = Polygon([(LEFT, TOP), (RIGHT, BOTTOM), (RIGHT, TOP), (LEFT, BOTTOM)])
 FLAT = Polygon([(LEFT, TOP), (RIGHT, TOP), (LEFT + 1, TOP)])
 
 
+@pytest.mark.slow
 def test_odd_geometries_are_read_and_come_out(tmp_path):
     odd = [
         BOX,
@@ -298,6 +300,7 @@ def test_duplicates_are_suffixed_and_counted(tmp_path):
     assert duplicates == 3
 
 
+@pytest.mark.slow
 @SMALL
 @given(st.lists(st.sampled_from(["a", "b", "a-2", "a-3", "a-2-2", "1", "2", None]), max_size=9))
 def test_identities_are_unique_and_the_first_keeps_its_own(values):

@@ -35,6 +35,7 @@ def test_outlines_are_those_of_gdal(labels):
         assert polygon.wkb == shapely.normalize(shapely.geometry.shape(shape)).wkb
 
 
+@pytest.mark.slow
 @SMALL
 @given(st.integers(0, 10**6), st.floats(0.2, 0.8))
 def test_polygons_drawn_and_burnt_again_are_the_labels(seed, share):

@@ -55,6 +55,7 @@ def placed(shapes, strip):
     return placement, placement.measured()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("east", "south"), [(0, 0), (3, -5), (-10, 6)])
 def test_a_shift_is_measured_over_strips(east, south):
     boxes = houses()

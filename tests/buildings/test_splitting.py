@@ -139,6 +139,7 @@ def test_parts_are_connected_and_the_same_on_any_raster(p, threshold, seed):
         assert parts(alone) == parts(np.where(own, result[box], 0))
 
 
+@pytest.mark.slow
 @SMALL
 @given(towns(), st.integers(0, 9), st.integers(0, 9))
 def test_parts_do_not_depend_on_the_place_of_the_raster(p, top, left):

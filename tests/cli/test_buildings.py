@@ -67,6 +67,7 @@ def ensemble(tmp_path_factory):
     return write
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["f.geojson", "f.geojsonl", "f.gpkg", "f.fgb", "f.parquet"])
 def test_every_roof_comes_out_in_every_format(tmp_path, image, model, name):
     found = read(find(tmp_path, image, model, name=name))
@@ -85,6 +86,7 @@ def test_every_roof_comes_out_in_every_format(tmp_path, image, model, name):
     assert np.allclose(sorted(found["area_m2"]), areas, rtol=0.02)
 
 
+@pytest.mark.slow
 def test_the_sidecar_says_what_was_done(tmp_path, image, model):
     output = find(tmp_path, image, model)
     facts = facts_of(output)
@@ -131,12 +133,14 @@ def test_the_threshold_is_the_users_where_one_is_given(tmp_path, image, model):
     assert read(low)["area_m2"].sum() > read(high)["area_m2"].sum()
 
 
+@pytest.mark.slow
 def test_what_is_too_small_is_dropped_and_counted(tmp_path, image, model):
     output = find(tmp_path, image, model, "--min-area", 100)
     assert len(read(output)) == sum(roof.polygon.area >= 100 for roof in ROOFS)
     assert facts_of(output)["dropped_too_small"] == 1
 
 
+@pytest.mark.slow
 def test_a_roof_at_the_edge_is_partial(tmp_path, model):
     pixels = make_arrays((96, 96), [Roof(0, 30, 20, 20, 1)])[0]
     found = read(find(tmp_path, make_raster(tmp_path / "edge.tif", pixels), model))
@@ -161,6 +165,7 @@ def test_rasters_agree_with_the_buildings(tmp_path, image, model):
     assert Path(f"{mask}.json").exists()
 
 
+@pytest.mark.slow
 def test_an_area_of_interest_limits_the_result(tmp_path, image, model):
     roof = ROOFS[0]
     area = gpd.GeoDataFrame(geometry=[roof.polygon.buffer(3)], crs=UTM).to_crs(4326)
@@ -179,6 +184,7 @@ def test_finer_imagery_is_averaged_down(tmp_path, model):
     assert len(read(output)) == len(ROOFS)
 
 
+@pytest.mark.slow
 def test_an_alpha_channel_means_validity(tmp_path, model):
     pixels = np.concatenate([make_arrays()[0], np.full((1, 128, 160), 255, np.uint8)])
     pixels[3, 40:] = 0
@@ -188,6 +194,7 @@ def test_an_alpha_channel_means_validity(tmp_path, model):
     assert sorted(found["status"]) == ["assessed", "partial"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("low", [0, 300])
 def test_sixteen_bits_are_scaled(tmp_path, model, low):
     pixels = make_arrays()[0].astype(np.uint16) * 20 + 100
@@ -196,6 +203,7 @@ def test_sixteen_bits_are_scaled(tmp_path, model, low):
     assert len(read(find(tmp_path, image, model, *options))) == len(ROOFS)
 
 
+@pytest.mark.slow
 def test_one_channel_is_used_thrice_where_it_is_asked_for(tmp_path, model):
     grey = make_arrays()[0][1:2]
     image = make_raster(tmp_path / "grey.tif", grey)
@@ -357,6 +365,7 @@ def test_nothing_is_overwritten_unasked(tmp_path, image, model):
     assert output.read_bytes() != before
 
 
+@pytest.mark.slow
 def test_programs_are_told_in_json(tmp_path, image, model):
     result = run_command(
         "buildings", image, "-o", tmp_path / "f.gpkg", "--model", model, "--progress", "json"
@@ -366,6 +375,7 @@ def test_programs_are_told_in_json(tmp_path, image, model):
     assert lines[-1]["buildings"] == len(ROOFS)
 
 
+@pytest.mark.slow
 def test_people_are_told_in_words(tmp_path, image, model):
     result = run_command("buildings", image, "-o", tmp_path / "f.gpkg", "--model", model)
     assert "5 buildings, " in result.stderr

@@ -105,6 +105,7 @@ def test_errors_are_one_line(result, reviewed, tmp_path, monkeypatch, arguments,
     assert listing(tmp_path) == before
 
 
+@pytest.mark.slow
 def test_a_sample_with_answers_is_not_replaced_unasked(result, tmp_path):
     sample = tmp_path / "s.geojson"
     assert run_command("sample", result, "-o", sample).exit_code == 0

@@ -36,6 +36,7 @@ def test_the_json_has_the_official_figures_first(data, model):
     assert report["pairs"] == 2
 
 
+@pytest.mark.slow
 def test_the_table_says_what_the_json_says(data, model):
     plain = run_command("evaluate", data, "--model", model)
     assert plain.exit_code == 0, plain.stderr
@@ -58,6 +59,7 @@ def test_the_masks_get_the_same_official_score(data, model, tmp_path):
         assert scored["events"][event]["counts"] == report["events"][event]["counts"]
 
 
+@pytest.mark.slow
 def test_masks_are_not_replaced_unasked(data, model, tmp_path):
     command = "evaluate", data, "--model", model, "--predictions", tmp_path / "masks"
     assert run_command(*command).exit_code == 0
@@ -83,6 +85,7 @@ def test_notes_go_to_stderr_unless_quiet(data, model):
     assert run_command("evaluate", data, "--model", model, "-q").stderr == ""
 
 
+@pytest.mark.slow
 def test_flips_of_a_symmetric_model_change_nothing(data, model):
     once, four = (
         json.loads(run_command("evaluate", data, "--model", model, "--json", "--tta", tta).stdout)

@@ -88,6 +88,7 @@ def test_options_that_make_no_sense_are_refused(batches, tmp_path, arguments, co
     assert "event.gpkg" not in listing(tmp_path)
 
 
+@pytest.mark.slow
 def test_sources_that_hold_no_result_are_refused_by_name(batches, tmp_path):
     output = tmp_path / "event.gpkg"
     (tmp_path / "empty").mkdir()
@@ -106,6 +107,7 @@ def test_sources_that_hold_no_result_are_refused_by_name(batches, tmp_path):
     assert "use .gpkg" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_wrong_date_and_a_wrong_csv_are_refused(batches, tmp_path):
     dates = tmp_path / "dates.csv"
     for text, words in (

@@ -82,6 +82,7 @@ def test_list_and_show_need_no_torch():
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_help_is_instant():
     code = (
         "import sys\n"

@@ -121,6 +121,7 @@ def test_models_are_timed_and_the_best_is_named(parent):
     assert re.fullmatch(rf"best here: --model {parent} --device cpu --engine \w+", chosen)
 
 
+@pytest.mark.slow
 def test_timings_are_json(parent):
     done = run_command("models", "bench", parent, "--rounds", 2, "--device", "cpu", "--json")
     report = json.loads(done.stdout)
@@ -143,6 +144,7 @@ def test_a_runtime_that_is_not_there_is_named(parent, device):
     assert "both own the same module" in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["optimise", "bench"])
 def test_help_is_instant(command):
     code = (

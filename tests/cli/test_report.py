@@ -83,6 +83,7 @@ def test_errors_are_one_line(layer, tmp_path, monkeypatch, arguments, code, word
     assert listing(tmp_path) == ["in"]
 
 
+@pytest.mark.slow
 def test_a_layer_without_sidecar_is_refused(layer, tmp_path):
     layer.with_name("b.gpkg.json").unlink()
     result = run_command("report", layer, "-o", tmp_path / "r.html")

@@ -39,6 +39,7 @@ def folders(tmp_path):
     return folders
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", VECTORS)
 def test_the_command_gives_what_the_official_scorer_gives(tmp_path, case):
     images, score, damage_f1, localisation_f1, grades = VECTORS[case]
@@ -61,6 +62,7 @@ def test_the_command_gives_what_the_official_scorer_gives(tmp_path, case):
     assert official == pytest.approx(exact, rel=1e-12, abs=1e-15)
 
 
+@pytest.mark.slow
 def test_the_table_says_what_is_not_defined(tmp_path):
     result = run_command("score", *write(tmp_path, VECTORS["F"][0]()))
     assert result.exit_code == 0, result.stderr

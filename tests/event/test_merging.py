@@ -343,6 +343,7 @@ def test_admin_areas_keep_their_name_and_count_by_point(tmp_path, output):
     assert summary.facts["admin"]["buildings_outside"] == 1
 
 
+@pytest.mark.slow
 def test_an_admin_file_without_such_a_field_is_refused(tmp_path, output):
     frame_of([House(0, 0)]).to_file(tmp_path / "admin.geojson")
     look = write_scene(tmp_path, "a", [HOUSE])
@@ -387,6 +388,7 @@ def test_an_event_is_not_replaced_unasked(tmp_path, output):
         merge([look], output)
 
 
+@pytest.mark.slow
 def test_what_is_no_event_is_not_added_to(tmp_path, output):
     look = write_scene(tmp_path, "a", [HOUSE])
     look.buildings.rename(output)
@@ -426,6 +428,7 @@ def test_looks_are_refused_by_name(tmp_path, output):
     assert listing(tmp_path) == ["scenes"]
 
 
+@pytest.mark.slow
 def test_a_file_of_another_kind_is_refused(tmp_path, output):
     look = write_scene(tmp_path, "a", [HOUSE])
     frame = pyogrio.read_dataframe(look.buildings).drop(columns="damage")

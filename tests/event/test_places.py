@@ -55,6 +55,7 @@ def test_the_fit_of_whole_polygons_is_their_iou(one, two):
     assert found == fit(seen(two, GROUND), seen(one))[0]
 
 
+@pytest.mark.slow
 @given(boxes, st.integers(1, 20))
 def test_a_part_that_a_scene_shows_fits_its_whole(whole, edge):
     ground = shapely.box(0, 0, edge, 100)

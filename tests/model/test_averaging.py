@@ -13,6 +13,7 @@ def shares(*shape):
     return arrays(np.float32, shape, elements=st.floats(0, 1, width=32))
 
 
+@pytest.mark.slow
 @SMALL
 @given(shares(4, 3, 5), arrays(np.float64, 4, elements=st.floats(0.1, 9)))
 def test_a_weighted_mean_is_that_of_numpy(values, weights):

@@ -134,6 +134,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @SMALL
 @given(st.sampled_from([f.name for f in dataclasses.fields(Card)]), JSON)
 @example("gsd_native", 10**400)

@@ -22,6 +22,7 @@ def path(tmp_path):
     return write_pointwise(tmp_path / "m.onnx")
 
 
+@pytest.mark.slow
 def test_a_model_is_compared_once_and_the_verdict_is_kept(path, folder, monkeypatch):
     Model(path, engine="openvino")
     (kept,) = folder.iterdir()
@@ -36,6 +37,7 @@ def test_a_model_is_compared_once_and_the_verdict_is_kept(path, folder, monkeypa
         Model(write_pointwise(path.with_name("n.onnx"), "damage"), engine="openvino")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", [0.01, np.nan])
 def test_what_answers_otherwise_is_refused_again_and_again(path, wrong, monkeypatch):
     run = OpenVinoSession.run

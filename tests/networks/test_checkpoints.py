@@ -63,6 +63,7 @@ def test_a_checkpoint_of_the_first_place_loads_whole(tmp_path, prefix, legacy):
     assert not loaded.training
 
 
+@pytest.mark.slow
 def test_numbers_as_numpy_1_wrote_them_are_read(tmp_path, state):
     buffer = io.BytesIO()
     content = {"epoch": 1, "state_dict": state, "best_score": np.float64(0.5)}
@@ -118,6 +119,7 @@ def test_a_checkpoint_of_xview2siameseunet_loads_with_its_optimiser_beside_it(tm
     assert (checkpoint.epoch, checkpoint.best_score) == (11, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_what_is_saved_loads(tmp_path, compact, prefix):
     path = tmp_path / "saved"
@@ -174,11 +176,13 @@ def refused(path: Path, *words: str) -> None:
         assert word in message
 
 
+@pytest.mark.slow
 def test_a_missing_key_is_named(tmp_path, state):
     few = {k: v for k, v in state.items() if not k.startswith("stem")}
     refused(write(tmp_path / "few", few), "compact", "missing: stem.0.weight", "…")
 
 
+@pytest.mark.slow
 def test_an_unexpected_key_is_named(tmp_path, state):
     more = state | {"extra.weight": torch.zeros(2)}
     refused(write(tmp_path / "more", more), "1 unexpected: extra.weight")
@@ -209,6 +213,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path, state, value):
     refused(write(tmp_path / "nan", state | {"damage.weight": bad}), "damage.weight is not finite")
 
 
+@pytest.mark.slow
 def test_weights_of_an_odd_type_are_refused(tmp_path, state):
     bad = state["damage.weight"].to(torch.complex64)
     refused(write(tmp_path / "complex", state | {"damage.weight": bad}), "complex64")
@@ -216,6 +221,7 @@ def test_weights_of_an_odd_type_are_refused(tmp_path, state):
     refused(write(tmp_path / "int8", state | {"damage.weight": bad}), "int8")
 
 
+@pytest.mark.slow
 def test_a_whole_pickled_module_is_refused_with_the_way_out(tmp_path, compact):
     for legacy in (False, True):
         path = write(tmp_path / f"module{legacy}", compact, legacy=legacy)

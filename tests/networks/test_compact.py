@@ -13,6 +13,7 @@ def network():
     return CompactSiamese().eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rows", "columns"), [(32, 32), (48, 80)])
 def test_heads_have_their_shapes(network, rows, columns):
     images = torch.rand(2, 3, rows, columns)
@@ -29,6 +30,7 @@ def test_a_size_that_is_no_multiple_of_the_stride_is_refused(network, side):
         network(images, images)
 
 
+@pytest.mark.slow
 def test_other_channels_make_another_stem():
     network = CompactSiamese(channels=1).eval()
     images = torch.rand(1, 1, 32, 32)
@@ -75,6 +77,7 @@ def test_its_context_is_bounded(network):
             assert not torch.equal(a, b)
 
 
+@pytest.mark.slow
 def test_localisation_looks_at_its_own_date_alone(network):
     a, b, c = torch.rand(3, 1, 3, 32, 32)
     with torch.no_grad():

@@ -64,6 +64,7 @@ def test_the_names_cover_all_of_timm_but_the_classifier(name):
     assert {key.partition(".")[0] for key in left} == {"conv_head", "bn2", "classifier"}
 
 
+@pytest.mark.slow
 def test_pretrained_copies_the_weights_of_timm(monkeypatch):
     theirs, asked = shaken(timm.create_model("efficientnet_b0")), []
 
@@ -92,6 +93,7 @@ def test_there_are_no_imagenet_weights_of_the_wide_one():
         create_efficientnet("efficientnet_widese_b0", pretrained=True)
 
 
+@pytest.mark.slow
 def test_the_wide_one_squeezes_the_expanded_channels():
     with torch.device("meta"):
         narrow = create_efficientnet("efficientnet_b0").stages[1].block1.se
@@ -100,6 +102,7 @@ def test_the_wide_one_squeezes_the_expanded_channels():
     assert (wide.squeeze.in_features, wide.squeeze.out_features) == (144, 36)
 
 
+@pytest.mark.slow
 def test_normalisation_is_as_published():
     with torch.device("meta"):
         bn = create_efficientnet("efficientnet_b4").stages[0][0].bn

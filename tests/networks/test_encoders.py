@@ -81,6 +81,7 @@ def test_the_pool_of_the_squeeze_excitation_encoders_is_the_legacy_one(name):
     assert (pool.kernel_size, pool.stride, pool.padding, pool.ceil_mode) == (3, 2, 0, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENCODERS)
 @pytest.mark.parametrize("pretrained", [False, True])
 def test_pretrained_reaches_timm(name, pretrained, monkeypatch):

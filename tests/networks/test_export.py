@@ -58,6 +58,7 @@ def test_the_halo_is_the_reach_in_whole_strides():
     assert measure_halo(graded, windows, stride=4, core=32) == 12
 
 
+@pytest.mark.slow
 def test_a_halo_that_does_not_settle_is_no_number():
     windows = pattern_windows(1, 128)
     assert measure_halo(Exported(Mean(), LOCATED), windows, stride=16, core=32) is None

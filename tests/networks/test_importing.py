@@ -162,6 +162,7 @@ def test_a_halo_that_does_not_settle_makes_a_fixed_tile(tmp_path, compact, monke
     assert (imported.context, card.context, card.halo, card.tile) == ("global", "global", 32, 256)
 
 
+@pytest.mark.slow
 def test_one_wrong_file_leaves_nothing(tmp_path, compact):
     wrong = tmp_path / "wrong"
     wrong.write_bytes(b"wrong")
@@ -179,6 +180,7 @@ def test_a_failure_in_the_middle_leaves_nothing(tmp_path, compact):
     assert listing(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_nothing_is_replaced_unasked(tmp_path, compact):
     (tmp_path / "own.onnx").write_bytes(b"old")
     with pytest.raises(OutputExistsError):

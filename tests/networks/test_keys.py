@@ -286,6 +286,7 @@ def test_the_parameters_are_as_many(case):
     assert sum(parameter.numel() for parameter in parameters) == case.parameters
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @needs("..", "reference", "keys")
 @pytest.mark.parametrize("case", PUBLISHED, ids=lambda case: case.listing)

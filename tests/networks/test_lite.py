@@ -31,6 +31,7 @@ def unlike(encoder):
     return encoder.eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rows", "columns"), [(32, 32), (48, 80)])
 def test_heads_have_their_shapes(network, rows, columns):
     images = torch.rand(2, 3, rows, columns)
@@ -74,6 +75,7 @@ def test_localisation_looks_at_its_own_date_alone(network):
     assert not torch.allclose(one[2], other[2], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_features_where_the_encoder_is_cut_can_be_asked_for(network):
     pre, post = torch.rand(2, 1, 3, 64, 96)
     with torch.no_grad():
@@ -152,6 +154,7 @@ def package(tmp_path, monkeypatch):
     return encoder, state, write
 
 
+@pytest.mark.slow
 def test_pretrained_takes_every_tensor_of_the_encoder(package):
     encoder, _, _ = package
     ours = create_network("lite0", task="assess", pretrained=True).encoder.state_dict()
@@ -159,6 +162,7 @@ def test_pretrained_takes_every_tensor_of_the_encoder(package):
     assert all(torch.equal(ours[key], tensor) for key, tensor in encoder.state_dict().items())
 
 
+@pytest.mark.slow
 def test_fewer_blocks_take_the_same_tensors(package):
     encoder, _, _ = package
     network = create_network("lite0", task="assess", pretrained=True, blocks=7)
@@ -166,6 +170,7 @@ def test_fewer_blocks_take_the_same_tensors(package):
     assert all(torch.equal(full[k], t) for k, t in network.encoder.state_dict().items())
 
 
+@pytest.mark.slow
 def test_a_file_that_is_not_the_published_one_is_refused(package):
     _, state, write = package
     path = write(state)
@@ -190,6 +195,7 @@ def test_a_package_that_is_not_installed_is_named_with_its_extra(monkeypatch):
         create_network("lite0", task="assess", pretrained=True)
 
 
+@pytest.mark.slow
 def test_a_package_without_its_file_is_named(package):
     _, state, write = package
     write(state).unlink()
@@ -197,6 +203,7 @@ def test_a_package_without_its_file_is_named(package):
         create_network("lite0", task="assess", pretrained=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LITES)
 def test_the_published_weights_are_those_that_are_named(name):
     design = LITES[name]

@@ -19,6 +19,7 @@ def network():
         pytest.skip("the package with the weights is not installed")
 
 
+@pytest.mark.slow
 def test_the_bundled_file_says_what_the_published_weights_say(network):
     with torch.inference_mode():
         expected = network(torch.from_numpy(IMAGE)[None])[0].numpy()

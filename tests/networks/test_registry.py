@@ -75,6 +75,7 @@ def test_the_list_has_each_network_of_each_task():
 GLOBAL = {"Scse", "SEModule", "SqueezeExcite", "MultiheadAttention", "LayerNorm"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_local_is_what_pools_nowhere(name):
     network = on_meta(name, NETWORKS[name].tasks[0])
@@ -93,6 +94,7 @@ def test_the_normalised_ones_run(name, task, bands, classes):
     assert network(torch.zeros(1, bands, 64, 64, device="meta")).shape == (1, classes, 64, 64)
 
 
+@pytest.mark.slow
 def test_a_network_is_new_and_on_the_device_asked_for():
     network = create_network("compact", task="assess")
     assert isinstance(network, CompactSiamese)

@@ -41,6 +41,7 @@ def test_it_has_the_published_number_of_parameters_and_entries():
     assert len(network.state_dict()) == 660
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "shape"),
     [
@@ -79,6 +80,7 @@ def test_the_encoder_is_torchvisions_resnet50():
     torch.testing.assert_close(ours(image), expected)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_the_branches_share_nothing(twin):
     with torch.no_grad():
@@ -87,6 +89,7 @@ def test_the_branches_share_nothing(twin):
     assert not torch.allclose(*stages)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_each_branch_reads_its_own_date(twin):
     pair = torch.rand(1, 6, 64, 64)
@@ -134,6 +137,7 @@ def test_the_shared_network_is_about_half_of_the_twin():
     assert sum(parameter.numel() for parameter in network.parameters()) == 37_831_176
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_the_shared_network_refuses_a_size_that_is_no_multiple_of_its_stride(shared):
     with pytest.raises(RuntimeError, match=r"[Ss]ize"):
@@ -159,6 +163,7 @@ def test_skip_connections_carry_detail(shared):
     assert fine.std() > 0.01 * whole.std()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("factory", "encoders"), [(siamese_resnet50, 2), (siamese_resnet50_skips, 1)]
 )

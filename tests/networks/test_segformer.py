@@ -44,6 +44,7 @@ def damage():
     return with_waves(Segformer(5, dates=2, size=64))
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_it_computes_what_the_published_implementation_computes(localisation):
     # Of transformers 4.46.3: SegformerForSemanticSegmentation, one label, epsilon 1e-5, the same
@@ -127,6 +128,7 @@ def test_every_image_is_brought_to_one_size(localisation):
     assert (localisation(image) - expected).abs().mean() < 0.1 * expected.std()
 
 
+@pytest.mark.slow
 def test_every_weight_learns():
     network = with_waves(Segformer(5, dates=2, size=64))
     network(waves((1, 6, 64, 64), phase=0, scale=1)).square().sum().backward()
@@ -134,6 +136,7 @@ def test_every_weight_learns():
     assert not still
 
 
+@pytest.mark.slow
 def test_blocks_are_dropped_in_training_alone():
     network = with_waves(Segformer(1, size=64))
     image = waves((1, 3, 64, 64), phase=0, scale=1)

@@ -91,6 +91,7 @@ def test_the_wrapped_one_is_the_same_network_under_another_name():
         assert torch.equal(headed(images), wrapped(images))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", DESIGNS)
 def test_a_size_that_is_no_multiple_of_the_stride_is_refused(kind):
     network = create(kind, "localisation")
@@ -106,5 +107,6 @@ def test_other_widths_make_another_decoder():
     assert network.res.in_channels == 8
 
 
+@pytest.mark.slow
 def test_the_head_starts_without_bias():
     assert not create("headed", "damage").res.bias.any()

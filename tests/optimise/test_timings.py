@@ -87,6 +87,7 @@ def test_openvino_takes_its_turns_and_its_speed_is_kept(family, no_process, monk
     assert verdict.speed == ours.ratio == pytest.approx(sum(ratios) / 2)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(engines.openvino_version() is None, reason="openvino is not installed")
 def test_a_model_that_openvino_gets_wrong_is_timed_without_it(family, no_process, monkeypatch):
     monkeypatch.setattr(timings, "openvino_version", engines.openvino_version)

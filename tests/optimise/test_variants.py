@@ -192,6 +192,7 @@ def test_options_that_make_no_sense_are_refused(data, options, words):
         OptimisationJob(calibration=data, **options)
 
 
+@pytest.mark.slow
 def test_the_report_is_json(tmp_path, parent, data):
     _, variants = run(calibration=data, model=parent, output=tmp_path, precisions=("fp16",))
     (report,) = json.loads(json.dumps([variant.as_dict() for variant in variants]))

@@ -169,6 +169,7 @@ def test_probabilities_keep_their_scale(tmp_path):
     assert np.abs(values[:, known] / 250 - probabilities[:, known]).max() <= 0.5 / 250 + 1e-6
 
 
+@pytest.mark.slow
 def test_overviews_average_only_what_is_known(tmp_path):
     grid = Grid(GRID.crs, GRID.transform, (1024, 1024))
     probabilities = np.zeros((5, 1024, 1024), np.float32)

@@ -105,6 +105,7 @@ def test_actions_come_from_where_qgis_puts_them(tree):
             assert name.startswith("qgis.PyQt.QtWidgets."), name
 
 
+@pytest.mark.slow
 def test_the_syntax_is_that_of_python_3_9(tree):
     for node in ast.walk(tree):
         assert type(node).__name__ not in {"Match", "TryStar", "TypeAlias"}, node.lineno

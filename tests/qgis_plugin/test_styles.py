@@ -82,6 +82,7 @@ def test_the_plugin_knows_the_colours_and_codes_of_damage_py() -> None:
     assert scale.COLOUR_NOT_ASSESSED == COLOUR_NOT_ASSESSED
 
 
+@pytest.mark.slow
 def test_colours_are_written_nowhere_else_in_the_plugin() -> None:
     known = {colour.lower() for colour in (*COLOURS.values(), *COLOURS_SAFE.values())}
     for path in PLUGIN.rglob("*.py"):

@@ -46,6 +46,7 @@ def test_a_sheet_says_what_was_hidden_and_that_candidates_are_no_buildings():
     assert found[found.index("outside the area") + 1] == "1"
 
 
+@pytest.mark.slow
 def test_a_sheet_of_footprints_speaks_of_buildings():
     found = words(view(candidates=False, candidates_real=None))
     assert "Buildings" in found

@@ -121,6 +121,7 @@ def test_the_pictures_of_a_page_are_the_images(layer, pair, tmp_path):
         assert np.abs(middle - (place - corner)).max(axis=1).min() < 0.3
 
 
+@pytest.mark.slow
 def test_a_page_without_images_has_a_map_still(layer, tmp_path):
     found = write_report(layer, tmp_path / "r.html")
     text = (tmp_path / "r.html").read_text("utf-8")
@@ -185,6 +186,7 @@ def hostile(layer, folder, text):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     ["<script>alert(1)</script>", "</script><img src=x onerror=alert(1)>", '"><b onclick=x>'],
@@ -210,6 +212,7 @@ def test_a_sidecar_of_nonsense_is_survived(layer, tmp_path):
         assert STATEMENT in (tmp_path / "r.html").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_a_layer_that_was_changed_is_said_to_be(layer, tmp_path):
     path = hostile(layer, tmp_path, "x")
     facts = json.loads(sidecar_path(path).read_text()) | {"buildings": 77}
@@ -262,6 +265,7 @@ def test_one_image_alone_is_refused(layer, pair, tmp_path):
         write_report(layer, tmp_path / "r.html", pre=pair.pre)
 
 
+@pytest.mark.slow
 def test_a_failure_leaves_no_file(layer, tmp_path, monkeypatch):
     def fail(*arguments):
         raise OutputError("the disk is full")
@@ -308,6 +312,7 @@ def test_an_event_is_shown_with_its_scenes_and_cells(layer, tmp_path):
         write_event_report(layer, tmp_path / "other.html")
 
 
+@pytest.mark.slow
 def test_a_large_scene_is_averaged_down(pair):
     imagery = Imagery(pre=pair.pre, post=pair.post)
     whole = read_dates(imagery)

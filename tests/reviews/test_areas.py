@@ -24,6 +24,7 @@ def draw(result, path, **options):
     return write_areas([result], path, **{"number": 8, "cell": 100, "seed": 0} | options)
 
 
+@pytest.mark.slow
 def test_cells_cover_what_was_assessed_and_count_what_was_found(result, tmp_path):
     frame = draw(result, tmp_path / "a.gpkg", number=10_000)
     assert len(frame) == 16
@@ -49,6 +50,7 @@ def test_missed_buildings_are_estimated(result, tmp_path):
     assert nothing.value == 0 < nothing.high
 
 
+@pytest.mark.slow
 def test_looking_at_all_cells_leaves_no_interval(result, tmp_path):
     frame = draw(result, tmp_path / "a.gpkg", number=16)
     frame["missed"] = 1
@@ -80,6 +82,7 @@ def test_what_makes_no_sense_is_refused(result, tmp_path):
         draw(result, tmp_path / "b.gpkg", cell=0.01)
 
 
+@pytest.mark.slow
 def test_ground_that_is_not_told_is_refused(result, tmp_path):
     sidecar_path(result).write_text('{"buildings": 50}')
     with pytest.raises(InputError, match="does not say what ground was assessed"):

@@ -42,6 +42,7 @@ def test_more_are_drawn_where_more_is_unknown():
     assert drawn.tolist() == [20, 40]
 
 
+@pytest.mark.slow
 @given(st.integers(1, 60), st.integers(0, 60), st.integers(0, 99))
 def test_a_systematic_sample_has_its_size_and_nobody_twice(size, count, seed):
     count = min(count, size)

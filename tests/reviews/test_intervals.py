@@ -22,6 +22,7 @@ def reviews(draw):
     return found, answered, sizes, expected
 
 
+@pytest.mark.slow
 @given(reviews())
 def test_an_interval_is_within_what_was_seen(review):
     found, answered, sizes, _ = review
@@ -94,6 +95,7 @@ def test_an_area_that_nobody_looked_at_may_be_anything():
     assert (all_of_it.low, all_of_it.value, all_of_it.high) == (0.5, 0.5, 0.5)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.booleans(), st.floats(1, 50)), min_size=1, max_size=30))
 def test_a_share_of_weighted_buildings_is_within_what_was_seen(looked):
     found = np.array([has for has, _ in looked])
@@ -102,6 +104,7 @@ def test_a_share_of_weighted_buildings_is_within_what_was_seen(looked):
     assert interval.value - 1e-12 <= interval.high <= 1 - (~found).sum() / 200
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=20), st.floats(1, 30))
 def test_a_count_has_no_negative_end(counts, weight):
     values = np.array(counts, float)

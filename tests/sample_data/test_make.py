@@ -37,6 +37,7 @@ def read_features(path: Path) -> list[dict[str, Any]]:
     return features
 
 
+@pytest.mark.slow
 def test_a_seed_decides_the_scene() -> None:
     first, second, other = draw_scene(5, 128), draw_scene(5, 128), draw_scene(6, 128)
     np.testing.assert_array_equal(first.pre, second.pre)
@@ -51,6 +52,7 @@ def test_drawing_leaves_the_global_generator_alone() -> None:
     np.testing.assert_array_equal(before, np.random.get_state()[1])  # noqa: NPY002
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [96, 250])
 def test_scene_shapes(size: int) -> None:
     scene = draw_scene(8, size)
@@ -63,6 +65,7 @@ def test_scene_shapes(size: int) -> None:
     assert np.hypot(*scene.post_offset) <= 12.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8))
 def test_footprints_are_valid_and_touch_at_most(seed: int) -> None:
     outlines = [shapely.Polygon(corners) for corners in draw_scene(seed, 192).footprints]
@@ -94,6 +97,7 @@ def test_making_it_twice_gives_the_same_bytes(made: Path, tmp_path: Path) -> Non
         assert (made / name).read_bytes() == (tmp_path / name).read_bytes(), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pre.tif", "post.tif"])
 def test_committed_images_are_what_the_script_makes(made: Path, name: str) -> None:
     with rasterio.open(made / name) as new, rasterio.open(SAMPLE / name) as old:
@@ -106,6 +110,7 @@ def test_committed_images_are_what_the_script_makes(made: Path, name: str) -> No
     assert np.quantile(difference, 0.999) <= 24
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["buildings_true.geojson", "footprints.geojson"])
 def test_committed_polygons_are_what_the_script_makes(made: Path, name: str) -> None:
     new, old = read_features(made / name), read_features(SAMPLE / name)

@@ -33,6 +33,7 @@ def rows(folder, part, sensor):
         return [(row["img_name"], int(row["class_id"])) for row in csv.DictReader(file)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["train", "validation", "test"])
 def test_row_n_of_both_tables_is_one_vehicle(folder, part):
     eo, sar = rows(folder, part, "EO"), rows(folder, part, "SAR")
@@ -41,6 +42,7 @@ def test_row_n_of_both_tables_is_one_vehicle(folder, part):
     ]
 
 
+@pytest.mark.slow
 def test_training_has_a_tail_and_the_other_parts_have_none(folder):
     counts = np.bincount([label for _, label in rows(folder, "train", "EO")])
     assert counts.tolist() == train_counts(60)
@@ -65,6 +67,7 @@ def test_chips_are_grey_and_of_the_challenge_s_sizes(folder):
         assert chip.std() > 5
 
 
+@pytest.mark.slow
 def test_the_same_chips_are_drawn_again(folder, tmp_path):
     make_chips(tmp_path, 60, 1)
     name = rows(folder, "train", "SAR")[0][0]

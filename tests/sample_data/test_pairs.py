@@ -38,6 +38,7 @@ def test_nothing_is_wrong_with_them(folder):
     assert overlaps(found, ["0", "1", "2", "3"]) == []
 
 
+@pytest.mark.slow
 def test_post_labels_have_grades_and_pre_labels_none(folder):
     for pair in find_pairs(folder):
         assert all(label.grade is not None for label in pair.labels("post"))

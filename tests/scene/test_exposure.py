@@ -30,6 +30,7 @@ def ends(scene, place=ALL):
     return [np.percentile(image[:, clear], (0.5, 99.5)) for image in (pixels.pre, pixels.post)]
 
 
+@pytest.mark.slow
 def test_both_dates_lie_where_the_models_learnt(raster):
     with opened(raster("a.tif", of_16_bits(PLACE)), raster("b.tif", of_16_bits(AFTER))) as scene:
         pre, post = ends(scene)

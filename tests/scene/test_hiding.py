@@ -32,6 +32,7 @@ def pair(raster):
     return raster("a.tif", PLACE), raster("b.tif", later(PLACE))
 
 
+@pytest.mark.slow
 def test_polygons_are_unusable(pair, tmp_path):
     path = tmp_path / "cloud.geojson"
     left, top = CORNER
@@ -43,6 +44,7 @@ def test_polygons_are_unusable(pair, tmp_path):
     assert (found[:, 104:] == 0).all()
 
 
+@pytest.mark.slow
 def test_a_band_of_a_raster_is_unusable_also_without_the_detector(pair, raster):
     bands = np.zeros((3, 256, 256), np.uint8)
     bands[1, 100:120, 30:50] = 1
@@ -54,6 +56,7 @@ def test_a_band_of_a_raster_is_unusable_also_without_the_detector(pair, raster):
     assert not flags(pair, pre_unusable=mask, unusable_band=1).any()
 
 
+@pytest.mark.slow
 def test_a_file_that_is_not_usable_is_refused(pair, raster, tmp_path):
     mask = raster("udm.tif", np.zeros((3, 256, 256), np.uint8))
     with pytest.raises(OptionError, match="--unusable-band 5"):
@@ -88,6 +91,7 @@ def test_found_buildings_under_fill_are_not_graded(tmp_path, model):
     assert any("hides 0.0% of the ground in pre and 25.0% in post" in w for w in facts["warnings"])
 
 
+@pytest.mark.slow
 def test_the_detector_is_turned_off(tmp_path, model):
     frame, facts = under_fill(tmp_path / "a", "--model", model, "--obscured", "off")
     assert (frame["status"] != "not_assessed").all()

@@ -24,6 +24,7 @@ def test_lattice_grid():
     assert grid.bounds == pytest.approx((10.1, -6.7, 12.1, -5.2))
 
 
+@pytest.mark.slow
 @given(windows())
 def test_lattice_covers_the_pixels_of_a_window(window):
     assert LATTICE.covered(LATTICE.grid(window).bounds) == window

@@ -21,6 +21,7 @@ def test_clear_ground_is_not_hidden():
     assert not post.any()
 
 
+@pytest.mark.slow
 def test_a_cloud_is_hidden_on_its_own_date():
     rng = np.random.default_rng(3)
     post = LATER.copy()

@@ -42,6 +42,7 @@ def test_a_shift_is_measured(down, right):
     assert found.spread < 1
 
 
+@pytest.mark.slow
 def test_a_part_of_a_pixel_is_measured():
     place = landscape(SIDE, SIDE)
     moved = np.stack([
@@ -79,6 +80,7 @@ def test_another_place_has_no_shift(seed):
     assert "in post looks like pre" in found.reason or "in different ways" in found.reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [0.0, 130.0, 255.0])
 def test_nothing_to_see_is_no_shift(value):
     flat = np.full((3, SIDE, SIDE), value)
@@ -132,6 +134,7 @@ def test_halves_of_blocks_that_agree_have_one_peak_and_others_have_theirs():
     assert len(np.unique(halves(surfaces), axis=0)) > 1
 
 
+@pytest.mark.slow
 def test_what_is_compared_is_named():
     flat = np.full((3, SIDE, SIDE), 90.0)
     found = measure(PLACES, reader(landscape(SIDE, SIDE), flat), "the footprints", "pre")
@@ -147,6 +150,7 @@ def test_a_field_that_changes_from_place_to_place_is_found_and_an_outlier_is_not
     assert field == pytest.approx(np.array([[1, -2], [0.5, 0], [0, 0.3]]), abs=0.05)
 
 
+@pytest.mark.slow
 @SMALL
 @given(st.integers(0, 2**32 - 1))
 def test_one_shift_with_noise_is_no_field(seed):

@@ -150,6 +150,7 @@ def test_what_is_not_there_is_refused(server, pair, model, tmp_path, address):
 
 
 # By a thread: no signal interrupts GDAL.
+@pytest.mark.slow
 @pytest.mark.timeout(60, method="thread")
 def test_a_server_that_does_not_answer_is_given_up(server, pair, model, tmp_path, monkeypatch):
     monkeypatch.setenv("GDAL_HTTP_LOW_SPEED_TIME", "1")

@@ -62,6 +62,7 @@ def test_a_pair_on_one_grid_is_read_as_it_is(pair):
     assert not pixels.missing.any()
 
 
+@pytest.mark.slow
 def test_the_grid_begins_at_a_multiple_of_snap(raster, pair):
     crop = raster("crop.tif", pair[2][:, 33:, 70:], transform=placed(70, 33))
     with open_pair(*pair[:2]) as whole, open_pair(crop, pair[1]) as scene:

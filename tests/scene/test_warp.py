@@ -31,6 +31,7 @@ def test_positions_are_those_of_the_map_to_a_64th(window):
     assert not np.any(found[0] * 32 % 1)
 
 
+@pytest.mark.slow
 @given(windows(), st.data())
 @settings(max_examples=60)
 def test_positions_do_not_depend_on_the_window(window, data):
@@ -46,6 +47,7 @@ def test_positions_do_not_depend_on_the_window(window, data):
             assert np.array_equal(found, expected[row:, column:])
 
 
+@pytest.mark.slow
 @given(windows())
 def test_hull_holds_every_neighbour(window):
     positions = locate(window, bent, EVERYTHING)
@@ -57,6 +59,7 @@ def test_hull_holds_every_neighbour(window):
     assert np.floor(rows.max()) + 1 < hull.bottom
 
 
+@pytest.mark.slow
 @given(windows(), st.integers(-50, 50), st.integers(-50, 50))
 def test_translation(window, down, across):
     positions = locate(window, lambda c, r: (c + across + 0.001, r + down), EVERYTHING)
@@ -79,6 +82,7 @@ def test_pieces_leave_out_a_cell_that_spans_an_edge_of_the_projection():
     assert found == [Window(0, 64, 64, 64), Window(0, 128, 64, 128)]
 
 
+@pytest.mark.slow
 @given(windows(), st.integers(5000, 20_000))
 @settings(max_examples=30)
 def test_pieces_tile_the_window_and_are_small(window, most):

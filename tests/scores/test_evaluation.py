@@ -273,6 +273,7 @@ def test_a_folder_for_masks_that_cannot_be_made_is_refused(tmp_path, model):
     assert not Path(tmp_path / "no").exists()
 
 
+@pytest.mark.slow
 def test_intervals_come_where_asked(tmp_path, model):
     write_pair(tmp_path, "storm_1")
     write_pair(tmp_path, "storm_2", FOUR, [graded(roof, 4) for roof in FOUR])

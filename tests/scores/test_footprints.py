@@ -139,6 +139,7 @@ def test_an_empty_prediction_has_found_nothing(tmp_path):
     assert bare["jaccard"] is None
 
 
+@pytest.mark.slow
 def test_folders_are_added_up(tmp_path):
     for name in ("p", "t"):
         (tmp_path / name).mkdir()

@@ -88,6 +88,7 @@ def test_the_figures_are_the_formula_of_the_counts(case):
     assert list(figures.values()) == pytest.approx(plain_score(COUNTS[case]), rel=1e-12, abs=1e-15)
 
 
+@pytest.mark.slow
 @SMALL
 @given(st.lists(st.tuples(*[st.integers(0, 10**9)] * 3), min_size=5, max_size=5))
 def test_the_formula_holds_for_any_counts(counts):
@@ -186,6 +187,7 @@ def test_a_match_below_a_half_is_refused():
         match(np.zeros((2, 2), int), np.zeros((2, 2), int), 0.4)
 
 
+@pytest.mark.slow
 @SMALL
 @given(st.integers(0, 10**6), st.floats(0.5, 1))
 def test_matches_are_those_of_a_plain_count(seed, threshold):
@@ -288,6 +290,7 @@ def test_a_grade_that_is_none_is_refused():
         scored(index, index, {1: 5}, {})
 
 
+@pytest.mark.slow
 @SMALL
 @given(SEEDS, SEEDS)
 def test_buildings_of_two_images_are_those_of_both(first, second):
@@ -319,6 +322,7 @@ def test_every_building_is_counted_once(seed):
         assert all(r is None or 0 <= r <= 1 for r in (rates["f1_matched"], rates["f1_end_to_end"]))
 
 
+@pytest.mark.slow
 @SMALL
 @given(SEEDS)
 def test_buildings_that_are_the_truth_are_perfect(seed):
@@ -331,6 +335,7 @@ def test_buildings_that_are_the_truth_are_perfect(seed):
     assert figures["accuracy"] in (1.0, None)
 
 
+@pytest.mark.slow
 @SMALL
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 4)), min_size=1, max_size=60))
 def test_gradings_count_as_a_plain_loop_says(pairs):
@@ -378,6 +383,7 @@ def test_calibration_of_nothing_is_not_defined():
         assert {figures[n] for n in ("ece", "brier", "brier_skill", "damaged_share")} == {None}
 
 
+@pytest.mark.slow
 @SMALL
 @given(SEEDS, st.integers(1, 40), st.integers(1, 20))
 def test_calibration_adds_up_and_is_that_of_a_plain_loop(seed, count, bins):

@@ -79,6 +79,7 @@ def test_odd_shapes_are_scored_and_said_to_be_no_official_score(folders):
     )
 
 
+@pytest.mark.slow
 def test_a_full_image_is_official(tmp_path):
     figures = score(write_masks(tmp_path, {"00000": draw(0, 1024)}), strict=True)
     assert (figures["official"], figures["official_reason"], figures["images"]) == (True, None, 1)

@@ -113,6 +113,7 @@ def test_a_trial_adds_up_over_pairs(split, model):
     assert whole.matched.votes.shape == (8, 4)
 
 
+@pytest.mark.slow
 def test_nothing_is_chosen_where_nothing_is_found(split, tmp_path):
     model = write_pointwise(tmp_path / "dark.onnx", gsd_native=0.5)
     pairs = read_split(split, split.parent, "validation")

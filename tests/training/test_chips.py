@@ -82,12 +82,14 @@ def test_a_run_leaves_what_tells_of_it(runs):
     assert ChipRecipe.read(run / "recipe.toml").method == "teacher"
 
 
+@pytest.mark.slow
 def test_the_checkpoint_says_what_it_takes(runs):
     trained = read_trained_chips(runs / "cross_modal_chips_sar" / "best_sar")
     assert trained.facts == ChipFacts("resnet18", "sar", 10, 30, 0.4062625, 0.12694514, (4,) * 4)
     assert "top_1" in trained.note
 
 
+@pytest.mark.slow
 def test_both_sensors_are_kept_for_every_iteration(runs):
     run = runs / "cross_modal_chips_iterative"
     kept = sorted(path.name for path in run.glob("iteration_*"))
@@ -132,6 +134,7 @@ def test_a_teacher_does_not_change_while_it_teaches(chips, runs):
     assert same(before, state.teacher.network.state_dict())
 
 
+@pytest.mark.slow
 def test_images_are_mixed_before_the_forward_pass(chips, runs, monkeypatch):
     # Published, only labels were.
     work = work_of(chips, runs, "teacher", 'name="mixed"', "epochs=1")

@@ -105,11 +105,13 @@ def test_what_is_chosen_is_what_is_scored(data, run, bright, monkeypatch):
     assert evaluation.report()["score"] == pytest.approx(1)  # weights are for buildings alone
 
 
+@pytest.mark.slow
 def test_the_part_that_was_chosen_on_is_not_scored(data, run):
     with pytest.raises(OptionError, match="--part validation: --tune chooses on it"):
         evaluate.evaluate(Request(sources=(run,), data=data, part="validation", tune=True))
 
 
+@pytest.mark.slow
 def test_a_pair_of_two_parts_is_refused(data, run, tmp_path):
     split = tmp_path / "split.csv"
     split.write_text(SPLIT + "storm_1,test\n")
@@ -117,6 +119,7 @@ def test_a_pair_of_two_parts_is_refused(data, run, tmp_path):
         evaluate.evaluate(Request(sources=(run,), data=data, split=split, tune=True))
 
 
+@pytest.mark.slow
 def test_who_scores_on_the_training_part_is_told(data, run, bright):
     evaluation = evaluate.evaluate(Request(sources=(run,), data=data, part="train"))
     assert evaluation.notes[-1] == f"1 of 1 pairs scored are of the training part of {run}"
@@ -138,6 +141,7 @@ def test_a_fold_was_trained_on_the_others(tmp_path):
     assert [pair.name for pair in evaluate.learnt_pairs(read_trained(run))] == ["a_1", "a_3"]
 
 
+@pytest.mark.slow
 def test_localisation_alone_has_no_score(data, tmp_path, capsys):
     run = write_run(tmp_path / "loc", "efficientunet_b0", "localisation")
     with pytest.raises(SystemExit) as caught:

@@ -23,6 +23,7 @@ def recipe_of(**values):
     return Recipe(**({"name": "a", "network": "res34_unet", "task": "damage", "steps": 1} | values))
 
 
+@pytest.mark.slow
 def test_parts_are_taken_by_their_names(small_set):
     learnt, held_out = read_parts(recipe_of(), small_set / "split.csv", small_set / "xbd")
     assert (len(learnt), len(held_out)) == (5, 3)
@@ -65,6 +66,7 @@ def test_a_fold_that_there_is_not_and_a_leaking_split_are_refused(small_set, tmp
         read_parts(recipe_of(), leaking, tmp_path)
 
 
+@pytest.mark.slow
 def test_pixels_are_counted_by_the_size_of_the_image(tmp_path):
     folder = write_set(tmp_path, ("train", "train"), 96)
     counts = count_pixels(recipe_of(), find_pairs(folder / "xbd"))

@@ -83,6 +83,7 @@ def test_the_card_says_what_the_run_was(run, tmp_path):
     assert "published" not in card.scores
 
 
+@pytest.mark.slow
 def test_pairs_of_xbd_bring_their_licence(tmp_path):
     run = write_run(tmp_path / "xbd", init="loc", pretrained=True, subset=1)
     rows = "palu-tsunami_1,train\nsocal-fire_2,train\nsocal-fire_3,test\n"
@@ -221,6 +222,7 @@ def test_variants_need_labelled_pairs(run, tmp_path):
         export.export_variants(job)
 
 
+@pytest.mark.slow
 def test_variants_are_made_beside_the_model(bright, tmp_path, data, monkeypatch, model):
     run = write_run(tmp_path / "run")
     (run / "split.csv").write_text("pair,part\nstorm_1,validation\n")

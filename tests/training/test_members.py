@@ -10,6 +10,7 @@ from training import members
 from training.members import best_threshold, choose
 
 
+@pytest.mark.slow
 @SMALL
 @given(st.integers(1, 3), st.integers(0, 2**32 - 1))
 def test_no_threshold_is_better(count, seed):
@@ -64,6 +65,7 @@ def run(folder, *options):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_ensemble_that_is_written_loads(folders, capsys):
     run(folders)
     chosen = load_model(folders / "chosen.toml", device="cpu")

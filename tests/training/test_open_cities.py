@@ -71,6 +71,7 @@ def soft_labels(folder, grey=None):
     prepare([str(folder / "more"), "-o", str(out), "--folds", "1", "--scales", "1"])
 
 
+@pytest.mark.slow
 def test_soft_labels_come_with_every_nth_batch(cities):
     soft_labels(cities)
     work, state = set_up(options(cities, 'soft_folder="soft"', "soft_every=3"))
@@ -83,6 +84,7 @@ def test_soft_labels_come_with_every_nth_batch(cities):
     assert seen == [True, False, False] * 2
 
 
+@pytest.mark.slow
 def test_a_student_that_collapses_ends_the_training(cities):
     soft_labels(cities, grey=0)
     changes = ('soft_folder="soft"', "soft_every=1", "soft_guard_after=3", "soft_guard_over=2")

@@ -55,6 +55,7 @@ def test_the_encoder_moves_by_its_share(begin):
     assert whole["res.weight"].abs().max() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimiser", ["adamw", "lookahead_radam"])
 def test_other_optimisers_have_the_encoder_apart(begin, optimiser):
     _, state = begin(f'optimiser="{optimiser}"', "encoder_rate=0.5")

@@ -55,6 +55,7 @@ def test_a_run_is_read_with_its_best_weights(runs):
     assert read_trained(runs / "damage" / "best").recipe is None
 
 
+@pytest.mark.slow
 def test_a_fold_is_validated_on_its_number(tmp_path):
     trained = read_trained(write_run(tmp_path / "folded", fold=3))
     assert (trained.name, trained.validation) == ("folded-fold3", "3")
@@ -121,6 +122,7 @@ def test_too_small_a_memory_is_said_in_one_line(runs, windows):
         model(*windows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "error", "says"),
     [

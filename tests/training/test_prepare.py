@@ -42,6 +42,7 @@ def test_the_command_writes_index_split_counts_and_picture(tmp_path, monkeypatch
     assert "grades 1-4" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_split_finds_pairs_in_the_folders_of_a_download(tmp_path, monkeypatch):
     write_xbd(tmp_path / "xbd" / "tier1", ["a_1"])
     write_xbd(tmp_path / "xbd" / "tier3", ["a_1", "b_1"])
@@ -53,6 +54,7 @@ def test_the_split_finds_pairs_in_the_folders_of_a_download(tmp_path, monkeypatc
     assert [pair.folder.name for pair in pairs] == ["tier1", "tier3"]
 
 
+@pytest.mark.slow
 def test_a_split_that_leaks_is_refused_by_name(tmp_path, monkeypatch, capsys):
     folder = write_xbd(tmp_path / "xbd", [f"a_{n:02d}" for n in range(4)])
     for path in (folder / "labels").iterdir():  # all on the same ground
@@ -86,6 +88,7 @@ def test_an_index_is_used_again_unless_told_otherwise(tmp_path, monkeypatch, cap
     assert "the pair is incomplete" in (tmp_path / "out" / "problems.csv").read_text()
 
 
+@pytest.mark.slow
 def test_a_part_that_stays_empty_is_said(tmp_path, monkeypatch, capsys):
     folder = write_xbd(tmp_path / "xbd", NAMES[:1])
     run(monkeypatch, folder, "-o", tmp_path / "out")

@@ -23,6 +23,7 @@ def prepare(capsys, *arguments):
     return code, said.out + said.err
 
 
+@pytest.mark.slow
 def test_a_download_becomes_crops_at_three_scales_in_folds_by_place(tmp_path, capsys):
     download = write_open_cities(tmp_path / "tier_1", tiles=("aaa", "bbb", "ccc"))
     code, said = prepare(capsys, download, "-o", tmp_path / "out", "--folds", 3)
@@ -93,6 +94,7 @@ def test_names_group_georeferenced_tiles_unless_the_ground_is_asked(tmp_path):
     assert len(group_tiles(surveyed, by_ground=True)) == 2
 
 
+@pytest.mark.slow
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(30, 120))
 def test_windows_cover_every_pixel_and_none_beyond(rows, columns, side):
     seen = np.zeros((rows, columns), bool)

@@ -110,6 +110,7 @@ def test_the_study_is_sqlite(cities):
     assert count == 1
 
 
+@pytest.mark.slow
 def test_what_is_no_study_is_refused_in_one_line(cities, capsys):
     (cities / "search").mkdir()
     (cities / "search" / "study.db").write_text("not a database" * 100)

@@ -21,6 +21,7 @@ def run(monkeypatch, *arguments):
     return show.main()
 
 
+@pytest.mark.slow
 def test_a_sheet_of_a_recipe_can_be_looked_at(folder, tmp_path, monkeypatch):
     recipe, sheet = tmp_path / "mine.toml", tmp_path / "sheet.png"
     network = 'network = "res34_unet"\ntask = "damage"\nsteps = 1\n'
@@ -84,6 +85,7 @@ def test_prepared_images_are_shown_without_a_second_date(tmp_path, monkeypatch):
     assert [image.name for image in show.examples_of(str(recipe), tmp_path)] == ["b"]
 
 
+@pytest.mark.slow
 def test_a_sheet_is_never_overwritten(folder, tmp_path, monkeypatch, capsys):
     sheet = tmp_path / "sheet.png"
     sheet.write_text("mine")

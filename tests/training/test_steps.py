@@ -74,6 +74,7 @@ def test_a_batch_in_parts_has_the_gradients_of_the_whole(small_set, tmp_path):
                 assert torch.allclose(a, b, atol=1e-6, rtol=0)
 
 
+@pytest.mark.slow
 def test_gradients_are_clipped(small_set, tmp_path):
     free, clipped = (
         torch.cat([g.ravel() for g in gradients(small_set, tmp_path / str(n), f"clip={n}")[0]])

@@ -89,6 +89,7 @@ def test_residuals_are_metres_on_the_ground():
     assert max(metres) <= fit.maximum
 
 
+@pytest.mark.slow
 def test_the_corner_is_as_uncertain_as_experiments_say():
     corner = (0, 96)
     one = [square(60, 10)]

@@ -32,6 +32,7 @@ def box(left, top, right, bottom, grade=DamageGrade.MAJOR, holes=()):
     return Label("a", Polygon(ring, holes), grade)
 
 
+@pytest.mark.slow
 @SMALL
 @given(LABELS)
 def test_masks_are_fill_poly_of_rounded_vertices_in_file_order(labels):
@@ -48,6 +49,7 @@ def test_fill_poly_includes_its_vertices():
     assert np.argwhere(mask == 3).tolist() == [[r, c] for r in (3, 4) for c in (2, 3, 4, 5)]
 
 
+@pytest.mark.slow
 @SMALL
 @given(st.lists(BEYOND, min_size=3, max_size=7).map(Polygon))
 def test_what_reaches_beyond_the_image_is_drawn_as_on_a_larger_one(polygon):

@@ -32,6 +32,7 @@ def test_a_program_that_works_is_reported_with_what_runs(tmp_path):
     assert all(fact.value in text for section in report.sections for fact in section.facts)
 
 
+@pytest.mark.slow
 def test_a_program_that_is_missing_is_reported_with_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
@@ -44,6 +45,7 @@ def test_a_program_that_is_missing_is_reported_with_what_to_do(tmp_path, monkeyp
     assert value(report, "geodamage").good is False
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="programs are shell scripts")
 def test_a_program_that_cannot_run_a_model_is_not_ready(tmp_path, monkeypatch):
     program = make_geodamage(tmp_path / "geodamage")

@@ -55,6 +55,7 @@ def asked(folder):
     return folder.with_name(f"{folder.name}.asked").read_text().splitlines()
 
 
+@pytest.mark.slow
 def test_an_environment_is_made_and_answers(folder, plan):
     events, executable = finish(create(folder, plan))
     assert executable == find_executable(None, folder)
@@ -72,6 +73,7 @@ def test_an_environment_is_made_and_answers(folder, plan):
     assert not folder.with_name("environment.lock").exists()
 
 
+@pytest.mark.slow
 def test_pip_is_asked_for_the_wheel_with_its_hash_and_the_extras(folder, plan):
     finish(create(folder, replace(plan, extra="gpu")))
     wanted = asked(folder)[-1]
@@ -89,6 +91,7 @@ def test_without_a_network_all_comes_from_the_wheels_folder(folder, plan):
     assert words[-1].startswith("geodamage[cpu] @ ")
 
 
+@pytest.mark.slow
 def test_by_name_only_the_name_is_asked_for(folder, plan):
     package = package_by_name(allowed=True)
     finish(create(folder, replace(plan, package=package)))
@@ -145,6 +148,7 @@ def test_what_was_cancelled_before_it_began_does_nothing(folder, plan):
     assert list(folder.parent.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_an_environment_is_not_made_twice(folder, plan):
     finish(create(folder, plan))
     with pytest.raises(PluginError, match="there already; repair or remove"):
@@ -163,6 +167,7 @@ def test_two_at_a_time_keep_apart(folder, plan):
     assert not lock.exists()
 
 
+@pytest.mark.slow
 def test_the_lock_of_a_qgis_that_is_gone_is_broken(folder, plan):
     lock = folder.with_name("environment.lock")
     folder.parent.mkdir(parents=True)
@@ -250,6 +255,7 @@ def test_an_environment_in_use_is_left_whole(folder, plan, monkeypatch):
     assert describe(folder) == "ready"
 
 
+@pytest.mark.slow
 def test_uv_makes_environments_too(folder, plan, tmp_path):
     code = """
     import pathlib, shutil, sys

@@ -36,6 +36,7 @@ def test_what_comes_out_has_the_size_of_the_crop_and_no_new_code(seed, shape):
     assert same(sample, before)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_sample():
     sample, donor = make_sample(), make_sample(seed=1)
     one, two, other = (
@@ -66,6 +67,7 @@ def test_channels_of_pre_are_shifted_or_those_of_post_never_both():
     assert np.mean([post for _, post in found]) == pytest.approx(0.25, abs=0.07)
 
 
+@pytest.mark.slow
 def test_the_second_group_has_what_the_first_leaves():
     sample = make_sample(32, 32)
     options = Augmentation(

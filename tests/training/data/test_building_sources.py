@@ -170,6 +170,7 @@ def test_bands_are_three_numbers(text):
         check_bands(text)
 
 
+@pytest.mark.slow
 @needs("spacenet")
 @pytest.mark.data
 def test_the_tile_of_spacenet_at_hand_has_its_buildings():

@@ -91,6 +91,7 @@ def test_a_masked_image_asks_for_buildings_and_for_no_grade(masked):
     assert (pair.pre == pair.post).all()
 
 
+@pytest.mark.slow
 def test_shares_decide_how_often_each_kind_comes(masked, half):
     mask = np.zeros((40, 40), bool)
     mask[5:35, 5:35] = True

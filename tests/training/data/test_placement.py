@@ -22,6 +22,7 @@ from training.data.labelled import Sample
 from training.data.placement import at_least, cut, move, resized, translation, turn, warped
 
 
+@pytest.mark.slow
 @SMALL
 @given(st.integers(0, 10**6), SHAPES)
 def test_images_and_masks_move_together(seed, shape):

@@ -61,6 +61,7 @@ def test_a_sample_is_decided_by_the_seed_and_its_number(pairs):
     assert not same(forwards[0], forwards[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 2, 6])
 def test_the_batch_makes_no_difference(pairs, size):
     assert same(drawn(samples_of(pairs), 12, size), drawn(samples_of(pairs), 12, 12))
@@ -71,6 +72,7 @@ def test_the_workers_make_no_difference(pairs):
     assert same(drawn(samples_of(pairs), 12, 3, workers=2), drawn(samples_of(pairs), 12, 3))
 
 
+@pytest.mark.slow
 def test_a_small_memory_makes_no_difference(pairs, monkeypatch):
     wanted = drawn(samples_of(pairs), 12, 3)
     monkeypatch.setattr(training.data.samples, "KEPT", 2)
@@ -79,6 +81,7 @@ def test_a_small_memory_makes_no_difference(pairs, monkeypatch):
     assert len(few._kept) == 2
 
 
+@pytest.mark.slow
 def test_stacked_images_come_channels_first(pairs):
     batch = drawn(samples_of(pairs), 4, 4)
     assert batch["pre"].shape == batch["post"].shape == (4, 3, 32, 32)
@@ -183,6 +186,7 @@ def test_without_pre_labels_buildings_are_those_of_post(tmp_path):
     assert np.array_equal(sample_of(pair, "ignore").buildings, before.buildings)
 
 
+@pytest.mark.slow
 def test_images_of_two_sizes_are_refused(tmp_path):
     one = make_pairs(tmp_path / "a", 1, 64)[0]
     make_pairs(tmp_path / "b", 1, 96)

@@ -145,6 +145,7 @@ def test_overlapping_ground_in_two_parts_is_found():
     assert overlaps(entries, ["train", "", "train", "test"]) == []
 
 
+@pytest.mark.slow
 @SMALL
 @given(
     st.lists(st.lists(st.integers(0, 30), min_size=1, max_size=3), min_size=1, max_size=12),

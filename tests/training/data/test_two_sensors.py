@@ -63,6 +63,7 @@ def bright(tmp_path):
     return write_bright(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_drawn_pair_has_both_images_after(drawn):
     folder, (name, _) = drawn
     pair = RadarPair(name, folder).labelled()
@@ -120,6 +121,7 @@ def test_a_damaged_image_is_refused(tmp_path):
         read_radar(tmp_path / "x.tif")
 
 
+@pytest.mark.slow
 def test_chips_have_the_channels_of_each_sensor(drawn):
     folder, names = drawn
     pairs = [RadarPair(name, folder).labelled() for name in names]

@@ -51,6 +51,7 @@ def test_a_run_notes_the_commit_wherever_it_is_started(opened, tmp_path, monkeyp
     assert asked == [Path(training.__file__).parent]
 
 
+@pytest.mark.slow
 def test_another_recipe_in_the_folder_of_a_run_is_refused(opened):
     run, recipe, split = opened
     with pytest.raises(OptionError, match=r"was begun with lr = 0\.0001, not 0\.1"):
@@ -60,6 +61,7 @@ def test_another_recipe_in_the_folder_of_a_run_is_refused(opened):
     assert Recipe.read(run / "recipe.toml") == recipe
 
 
+@pytest.mark.slow
 def test_another_split_in_the_folder_of_a_run_is_refused(opened):
     run, recipe, split = opened
     before = (run / "split.csv").read_bytes()

@@ -48,6 +48,7 @@ def test_a_webhook_gets_title_and_text(server):
     assert (message["title"], message["message"]) == ("run a finished", "score 0.5")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("between", [" ", ",", ", ", "\n"])
 def test_each_address_is_told_though_another_fails(server, capfd, between):
     port = server.stdout.readline().strip()
@@ -58,6 +59,7 @@ def test_each_address_is_told_though_another_fails(server, capfd, between):
     assert "geheim" not in f"{caught.value}{capfd.readouterr()}"
 
 
+@pytest.mark.slow
 def test_a_comma_may_be_part_of_an_address():
     assert len(notifier("mailto://a:b@example.org?to=x@example.org,y@example.org")._services) == 1
 

@@ -13,6 +13,7 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 @given(loss=st.floats(allow_nan=False), lr=st.floats(0, 1))
 def test_a_loss_is_read_back_to_the_last_bit(tmp_path_factory, loss, lr):
     path = tmp_path_factory.mktemp("steps") / "steps.csv"

@@ -115,6 +115,7 @@ def test_how_a_run_ended_is_recorded_and_told(run, monkeypatch, error, word, lin
     assert text.splitlines()[2:] == ["best score 0.2500, step 2", *([line] if line else [])]
 
 
+@pytest.mark.slow
 def test_a_run_says_that_it_is_running(run):
     with Tracker(run, RECIPE, resumed_at=0, total=6):
         assert status(run).status == "running"

@@ -104,6 +104,7 @@ def test_every_kind_of_teaching_moves_the_student_and_no_teacher(begin, changes,
         assert len([*(tmp_path / "kept").rglob("*.npz")]) == 2
 
 
+@pytest.mark.slow
 def test_validation_judges_by_the_labels_alone(begin):
     work, _ = begin()
     assert isinstance(work.objective, DistilObjective)
@@ -129,6 +130,7 @@ def test_a_projection_learns_is_kept_and_goes_on_where_it_was(begin):
     assert best["state_dict"].keys() == plain.state_dict().keys()
 
 
+@pytest.mark.slow
 def test_a_teacher_that_is_not_there_stops_before_the_first_step(begin):
     with pytest.raises(OptionError, match="'nobody' is no run with a best checkpoint"):
         begin('distil_teachers=["nobody"]')

@@ -154,6 +154,7 @@ def test_teachers_are_found_as_runs_checkpoints_files_and_names(runs, tmp_path):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_a_teacher_is_frozen_and_never_trains(runs, images):
     teacher = find_teacher("compact", runs)
     teacher.train()
@@ -164,6 +165,7 @@ def test_a_teacher_is_frozen_and_never_trains(runs, images):
     assert all(torch.equal(before[key], value) for key, value in teacher.state_dict().items())
 
 
+@pytest.mark.slow
 def test_a_network_and_its_heads_say_the_same(runs, images):
     teacher = find_teacher("compact", runs)
     heads = teacher.exported(*images)
@@ -172,6 +174,7 @@ def test_a_network_and_its_heads_say_the_same(runs, images):
     assert torch.allclose(grades, heads[1], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_teacher_answers_in_32_bits(runs, images):
     teacher = find_teacher("compact", runs)
     with torch.autocast("cpu", torch.bfloat16):
@@ -301,6 +304,7 @@ def test_mirror_images_are_asked_for_whole_pairs(runs, tmp_path):
     assert not np.array_equal(plain, mirrored)
 
 
+@pytest.mark.slow
 def test_a_damaged_answer_is_named(runs, tmp_path):
     pre, post = pattern_windows(1, 64)[0].transpose(0, 2, 3, 1)
     asked = panel(runs, "compact", cache=str(tmp_path))
