@@ -20,7 +20,7 @@ EXTRAS = {
     "onnx": {"geodamage.optimise.precision"},
     "onnxruntime": {"geodamage.model.session", "geodamage.optimise.precision"},
     "openvino": {"geodamage.model.openvino"},
-    "pyarrow": {"geodamage.output.vectors", "geodamage.vector.parquet"},
+    "pyarrow": {"geodamage.output.geoparquet", "geodamage.vector.parquet"},
     "bokeh": {"geodamage.report.page"},
     "distributed": {"geodamage.batch.cluster"},
     "jinja2": {"geodamage.report.page"},

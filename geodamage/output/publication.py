@@ -38,7 +38,16 @@ from geodamage.output.disk import file_state, hash_of, remove, remove_all, sync
 from geodamage.output.locks import Lock, refuse_locked, signals_held
 
 VECTOR_EXTENSIONS = (".geojson", ".geojsonl", ".ndjson", ".gpkg", ".fgb", ".parquet")
+#: What assessing and finding buildings write, too; other commands do not take these for results, as
+#: they are for handing on: names and types are cut down in them.
+RESULT_EXTENSIONS = (*VECTOR_EXTENSIONS, ".csv", ".shp")
 RASTER_EXTENSIONS = (".tif", ".tiff")
+
+#: Files that make up an output together with the one that names it, by its extension. A writer puts
+#: them beside the partial file, each called as that and its own ending.
+COMPANIONS: Mapping[str, tuple[str, ...]] = {
+    ".shp": (".shx", ".dbf", ".prj", ".cpg", ".fields.csv"),
+}
 
 #: What drivers leave beside a file; one left by an older file would spoil a new one.
 SIBLINGS = ("-journal", "-wal", "-shm", ".aux.xml", ".msk", ".ovr")
@@ -192,7 +201,14 @@ def _check_folder(path: Path) -> None:
 
 def _targets(path: Path) -> list[Path]:
     """Return all that publishing an output replaces or removes."""
-    return [path, sidecar_path(path), *(Path(f"{path}{ending}") for ending in SIBLINGS)]
+    beside = [sidecar_path(path), *(Path(f"{path}{ending}") for ending in SIBLINGS)]
+    return [path, *beside, *_companions(path).values()]
+
+
+def _companions(path: Path) -> dict[str, Path]:
+    """Return the other files of an output by their endings."""
+    endings = COMPANIONS.get(path.suffix.lower(), ())
+    return {ending: path.with_name(f"{path.stem}{ending}") for ending in endings}
 
 
 def _is_same_file(path: Path, other: Path) -> bool:
@@ -423,7 +439,8 @@ class Publication:
         """Bring all files to the disk; return the partial files of the sidecars."""
         for path, partial in self._partials.items():
             with output_errors(path):
-                sync(partial)
+                for file in (partial, *self._beside(path).values()):
+                    sync(file)
         return {path: self._write_sidecar(path) for path in self._sidecars}
 
     def _publish(self, sidecars: Mapping[Path, Path]) -> None:
@@ -431,9 +448,17 @@ class Publication:
         for path in outputs:
             self._make_way(path)
         _sync_folders(outputs)
+        for path in tuple(outputs):
+            _move(self._beside(path))
         _move(outputs)
         _move(sidecars)
         PUBLISHED.extend(outputs)
+
+    def _beside(self, path: Path) -> dict[Path, Path]:
+        """Return the partial files of the other files of an output, by their final paths."""
+        partial = self._partials[path]
+        files = {file: Path(f"{partial}{end}") for end, file in _companions(path).items()}
+        return {final: file for final, file in files.items() if file.exists()}
 
     def _write_sidecar(self, path: Path) -> Path:
         result, facts = self._sidecars[path]

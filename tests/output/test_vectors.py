@@ -14,11 +14,16 @@ import shapely
 from affine import Affine
 from pyproj import CRS, Transformer
 
-import geodamage.output.vectors
+import geodamage.output.writer
 from geodamage.errors import OptionError, OutputExistsError, SceneReadError
 from geodamage.fields import FIELDS, NAMES, empty_frame
-from geodamage.output.publication import VECTOR_EXTENSIONS, Publication, read_sidecar
-from geodamage.output.vectors import to_rfc7946, vector_writer, write_buildings
+from geodamage.output.geojson import to_rfc7946
+from geodamage.output.publication import (
+    VECTOR_EXTENSIONS,
+    Publication,
+    read_sidecar,
+)
+from geodamage.output.vectors import vector_writer, write_buildings
 
 UTM = CRS.from_epsg(32633)
 TO_WGS84 = Transformer.from_crs(UTM, "OGC:CRS84", always_xy=True)
@@ -155,7 +160,7 @@ def test_parquet_declares_types_and_metadata(tmp_path):
 @pytest.mark.slow
 def test_batches_are_gathered(tmp_path, monkeypatch):
     pq = pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr(geodamage.output.vectors, "ROWS_AT_ONCE", 4)
+    monkeypatch.setattr(geodamage.output.writer, "ROWS_AT_ONCE", 4)
     path = tmp_path / "b.parquet"
     write(path, *(make_buildings(1, start=number) for number in range(10)))
     file = pq.ParquetFile(path)
@@ -200,7 +205,7 @@ def test_writing_is_quiet_under_a_partial_name(path):
 
 def test_unknown_extension(tmp_path):
     with pytest.raises(OptionError, match=r"use \.geojson"):
-        vector_writer(tmp_path / "b.shp", UTM)
+        vector_writer(tmp_path / "b.dxf", UTM)
 
 
 def test_write_buildings(tmp_path):
@@ -327,7 +332,7 @@ with Publication() as publication:
         path = Path({folder!r}) / f"buildings{{extension}}"
         writers.append(vector_writer(publication.partial(path), UTM))
         publication.sidecar(path, {{}})
-    geodamage.output.vectors.ROWS_AT_ONCE = 10
+    geodamage.output.writer.ROWS_AT_ONCE = 10
     for start in range(0, 1000, 100):
         for writer in writers:
             writer.append(make_buildings(100, start))
