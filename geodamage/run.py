@@ -26,22 +26,22 @@ from geodamage.model.card import Card
 from geodamage.model.ensemble import Ensemble
 from geodamage.model.loading import load_model
 from geodamage.model.onnx import Model
+from geodamage.output.json_values import json_ready
 from geodamage.output.publication import (
     RASTER_EXTENSIONS,
     RESULT_EXTENSIONS,
     Publication,
     check_distinct,
     check_output,
-    json_ready,
 )
 from geodamage.output.rasters import GradeRaster, ProbabilityRaster, raster_bytes
+from geodamage.output.seen_ground import SeenGround
 from geodamage.output.vectors import vector_writer
 from geodamage.output.writer import GeometryType
 from geodamage.plan import Plan, make_plan
 from geodamage.prediction import UNSEEN, Strip
 from geodamage.report.findings import STATEMENT
 from geodamage.scene.scene import Scene
-from geodamage.seen_ground import SeenGround
 from geodamage.sources import find
 from geodamage.vector.layer import split_layer
 from geodamage.windows import Window

@@ -26,6 +26,7 @@ EXTRAS = {
     "jinja2": {"geodamage.report.page"},
     "markupsafe": {"geodamage.report.page"},
     "matplotlib": {"geodamage.report.maps"},
+    "xlsxwriter": {"geodamage.exports.workbook"},
     "pystac": {"geodamage.batch.stac"},
     "pystac_client": {"geodamage.batch.stac"},
 }
@@ -45,6 +46,8 @@ ROOMS = {
     "xbd": {"output"},
     "report": {"output", "scene", "model"},
     "event": {"output", "report"},
+    "exports": {"output", "report"},
+    "comparison": {"exports", "output", "report", "reviews"},
     "reviews": {"buildings", "event", "output", "report", "scores"},
     "scores": {"scene", "buildings", "xbd", "model", "output"},
     "optimise": {"scores", "buildings", "xbd", "model", "output"},

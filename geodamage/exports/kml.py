@@ -11,8 +11,10 @@ import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from io import StringIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
@@ -102,28 +104,17 @@ def write_kmz(product: Product, path: Path, most: int) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         _member(archive, "doc.kml", lambda file: _write_main(file, product, parts))
         for part in parts:
-            rows = part.rows
-            _member(
-                archive, part.name, lambda file, rows=rows: _write_document(file, product, rows)
-            )
-
-
-class _Encoded:
-    """Text that is written to a file of bytes."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-
-    def write(self, text: str) -> None:
-        self._file.write(text.encode())
+            _member(archive, part.name, partial(_write_document, product=product, rows=part.rows))
 
 
 def _member(archive: zipfile.ZipFile, name: str, write: Callable[[Any], None]) -> None:
+    """Write a file of an archive in one piece: libkml does not read what was streamed into one."""
     # A fixed time, so that equal results are equal files.
     about = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
     about.compress_type = zipfile.ZIP_DEFLATED
-    with archive.open(about, "w", force_zip64=True) as file:
-        write(_Encoded(file))
+    text = StringIO()
+    write(text)
+    archive.writestr(about, text.getvalue().encode())
 
 
 def _write_main(file: Any, product: Product, parts: Sequence[Part]) -> None:
@@ -226,7 +217,7 @@ def _geometry(shape: shapely.Geometry) -> str:
     return listed if len(parts) == 1 else f"<MultiGeometry>{listed}</MultiGeometry>"
 
 
-def _single(shape: shapely.Geometry) -> str:
+def _single(shape: Any) -> str:
     if shape.geom_type == "Point":
         return f"<Point>{_coordinates(shape)}</Point>"
     outer = f"<outerBoundaryIs>{_ring(shape.exterior)}</outerBoundaryIs>"

@@ -9,17 +9,18 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import shapely
-from pyproj import Transformer
+from pyproj import CRS, Transformer
+from shapely.geometry.base import BaseGeometry
 
 from geodamage.errors import InputError
 from geodamage.exports.schemas import Schema, Shape, apply_schema, fields_of
-from geodamage.fields import FIELDS, NAMES, Field, conform
+from geodamage.fields import FIELDS, NAMES, Field, conform, empty_frame
 from geodamage.grid import geodesic_area
 from geodamage.output.geojson import to_rfc7946
 from geodamage.output.layers import read_facts, read_layer
+from geodamage.output.seen_ground import LONLAT, read_assessed_area
 from geodamage.report.event_view import is_event
 from geodamage.report.findings import STATEMENT
-from geodamage.seen_ground import LONLAT, read_assessed_area
 
 #: What is written of the assessed area.
 AREA_FIELDS: tuple[Field, ...] = (
@@ -47,7 +48,7 @@ class Result:
     path: Path
     frame: gpd.GeoDataFrame
     facts: Mapping[str, Any]
-    area: shapely.Geometry | None
+    area: BaseGeometry | None
 
     @property
     def date(self) -> str | None:
@@ -76,8 +77,6 @@ def read_export(path: Path) -> Result:
     if lacking and len(frame):
         raise InputError(f"{path}: has no field {lacking[0]}; give a result of geodamage assess")
     if lacking:
-        from geodamage.fields import empty_frame
-
         frame = empty_frame(frame.crs)
     typed = conform(frame, frame.crs, FIELDS)
     others = [name for name in frame.columns if name not in {*NAMES, frame.geometry.name}]
@@ -166,4 +165,4 @@ class Product:
         size = geodesic_area(self.result.area) / 1e6
         columns = {"name": ["assessed area"], "area_km2": [size]}
         frame = gpd.GeoDataFrame(columns, geometry=[self.result.area], crs=LONLAT)
-        return conform(frame, LONLAT, AREA_FIELDS)
+        return conform(frame, CRS.from_user_input(LONLAT), AREA_FIELDS)

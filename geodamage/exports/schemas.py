@@ -96,7 +96,7 @@ def _said(schema: Schema, grade: Any, labels: bool) -> Any:
 def _literals(frame: gpd.GeoDataFrame, literals: Mapping[Any, Any], kind: str) -> pd.Series:
     """Return what is said of each building; null where it has no grade."""
     grades = frame["damage_class"].astype("Int64")
-    said = [None if pd.isna(grade) else literals[int(grade)] for grade in grades]
+    said: list[Any] = [None if pd.isna(grade) else literals[int(grade)] for grade in grades]
     return pd.Series(said, index=frame.index, dtype=DTYPES[kind])  # type: ignore[index]
 
 
@@ -143,10 +143,10 @@ def _ems98(frame: gpd.GeoDataFrame, date: str | None, labels: bool) -> dict[str,
 def _is_damaged(frame: gpd.GeoDataFrame, labels: bool) -> pd.Series:
     """Return whether each building is damaged, by the threshold of the model."""
     flags = frame["damaged"].astype("boolean")
-    if not labels:
-        return flags.astype("Int32")
     words = TO_SCALE["binary"]
-    return flags.map({False: words[GRADES[0]], True: words[GRADES[3]]}).astype(DTYPES["text"])
+    said = {False: words[GRADES[0]], True: words[GRADES[3]]}
+    found: pd.Series = flags.map(said).astype(DTYPES["text"]) if labels else flags.astype("Int32")
+    return found
 
 
 def _microsoft(frame: gpd.GeoDataFrame, date: str | None, labels: bool) -> dict[str, pd.Series]:

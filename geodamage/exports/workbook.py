@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from geodamage.damage import GRADES
@@ -70,6 +71,8 @@ def write_workbook(product: Product, path: Path, about: Mapping[str, Any]) -> No
         _write_rows(book.add_worksheet("Summary"), _summary(product), widths=(28, 60))
         sheet = book.add_worksheet("Buildings")
         sheet.freeze_panes(1, 1)
+        sheet.set_landscape()
+        sheet.fit_to_pages(1, 0)
         names = [field.name for field in product.fields]
         sheet.set_column(0, 0, 22)
         sheet.set_column(1, len(names) - 1, 14)
@@ -106,13 +109,14 @@ def _write(sheet: Any, row: int, column: int, value: Any) -> None:
         return
     if isinstance(value, str):
         sheet.write_string(row, column, value[:LONGEST_CELL])
-    elif isinstance(value, bool):
-        sheet.write_boolean(row, column, value)
+    elif isinstance(value, bool | np.bool_):
+        sheet.write_boolean(row, column, bool(value))
     else:
         sheet.write_number(row, column, float(value))
 
 
 def _write_rows(sheet: Any, rows: Iterable[tuple[Any, ...]], widths: tuple[int, ...]) -> None:
+    sheet.fit_to_pages(1, 0)
     for column, width in enumerate(widths):
         sheet.set_column(column, column, width)
     for number, row in enumerate(rows):

@@ -168,7 +168,11 @@ PRODUCTS: tuple[Option, ...] = (
     # Larger and smaller cells are a slip of the keyboard.
     Option(
         name="cell", kind=Number(10, 100_000), default=500.0, unit="metres", metavar="METRES",
-        commands=("event", at("sample", default=100.0, help="Side of the cells of --areas.")),
+        commands=(
+            "event",
+            at("sample", default=100.0, help="Side of the cells of --areas."),
+            at("compare", default=100.0, takers=("CompareOptions",)),
+        ),
         help="Side of the cells of the grid.",
     ),
     Option(

@@ -10,7 +10,8 @@ import pandas as pd
 
 from geodamage.errors import InputError, OutputError
 from geodamage.fields import DTYPES, FIELDS, FOOTPRINT_FIELDS
-from geodamage.output.publication import COMPANIONS, final_path, read_sidecar
+from geodamage.output.companions import COMPANIONS
+from geodamage.output.publication import final_path, read_sidecar
 from geodamage.output.shapefile import NAMES_ENDING
 from geodamage.sources import check_file
 from geodamage.vector.formats import SEQUENCES

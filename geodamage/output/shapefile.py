@@ -13,7 +13,7 @@ import pandas as pd
 import pyogrio
 
 from geodamage.fields import DTYPES, empty_frame
-from geodamage.output.publication import COMPANIONS
+from geodamage.output.companions import COMPANIONS
 from geodamage.output.writer import VectorWriter, check_count
 
 #: Letters of a name, and bytes of a text. Source: dBASE III, whose tables Shapefiles have.

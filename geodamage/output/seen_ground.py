@@ -8,6 +8,7 @@ import shapely
 from affine import Affine
 from pyproj import Transformer
 from rasterio.features import shapes as polygons_of
+from shapely.geometry.base import BaseGeometry
 
 from geodamage.grid import Grid
 from geodamage.output.geojson import to_rfc7946
@@ -86,7 +87,7 @@ class SeenGround:
         return {"wkt": text, "cell_m": self.cell * abs(self._grid.transform.a)}
 
 
-def read_assessed_area(facts: Any) -> shapely.Geometry | None:
+def read_assessed_area(facts: Any) -> BaseGeometry | None:
     """Return the assessed area of a sidecar, in longitude and latitude.
 
     Returns
@@ -99,7 +100,7 @@ def read_assessed_area(facts: Any) -> shapely.Geometry | None:
     if not isinstance(text, str):
         return None
     try:
-        shape: shapely.Geometry = from_wkt(text)
+        shape = from_wkt(text)
     except ValueError:
         return None
     return shape if shape.geom_type in ("Polygon", "MultiPolygon") and not shape.is_empty else None
