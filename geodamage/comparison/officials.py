@@ -147,7 +147,7 @@ def _graded(
     values = pd.array([None if g is None else int(g) for g in grades], dtype="Int64")
     columns = {
         "grade": values,
-        "damaged": pd.Series(values > int(DamageGrade.NO_DAMAGE), dtype="boolean"),
+        "damaged": pd.Series(values).gt(DamageGrade.NO_DAMAGE).astype("boolean"),
         "said": pd.Series(["" if pd.isna(v) else str(v) for v in said], dtype="string"),
     }
     return _placed(pd.DataFrame(columns), frame), tuple(notes)

@@ -118,7 +118,8 @@ def _typed(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
         kind, values = kinds.get(name), frame[name]
         if kind == "flag":
             said = values.astype(object).map({"true": True, "false": False, 1: True, 0: False})
-            frame[name] = said.astype(DTYPES["flag"])
+            if said.notna().equals(values.notna()):  # other schemas have words under that name
+                frame[name] = said.astype(DTYPES["flag"])
         elif kind != "text" and values.dtype == object:
             frame[name] = _numbers(values)
     return frame

@@ -66,7 +66,9 @@ class SeenGround:
             for count, size in zip(self._seen.shape, self._region.shape, strict=True)
         )
         shown = 2 * self._seen >= np.outer(rows, columns)
-        transform = self._grid.crop(self._region).transform * Affine.scale(self.cell)
+        a, b, left, d, e, top = self._grid.crop(self._region).transform[:6]
+        transform = Affine(*(self.cell * step for step in (a, b)), left,
+                           *(self.cell * step for step in (d, e)), top)  # fmt: skip
         found = polygons_of(shown.astype(np.uint8), mask=shown, transform=transform)
         parts = [shapely.geometry.shape(shape) for shape, _ in found]
         merged = shapely.simplify(

@@ -155,6 +155,14 @@ def test_parquet_declares_types_and_metadata(tmp_path):
     assert column["geometry_types"] == ["Polygon"]
     assert CRS.from_json_dict(column["crs"]) == UTM
     assert column["bbox"] == frame.total_bounds.tolist()
+    # Readers skip row groups by the boxes of buildings.
+    assert column["covering"]["bbox"]["xmax"] == ["bbox", "xmax"]
+    boxes = pq.read_table(path, columns=["bbox"])["bbox"].to_pylist()
+    assert boxes[2] is None
+    assert list(boxes[0].values()) == list(frame.geometry[0].bounds)
+    west, south, east, north = frame.geometry[3].bounds
+    near = gpd.read_parquet(path, bbox=(west + 1, south + 1, east - 1, north - 1))
+    assert near["building_id"].tolist() == ["b3"]
 
 
 @pytest.mark.slow
