@@ -42,8 +42,8 @@ class Matches:
             "inside": int((distance == 0).sum()),
             "median_m": round(float(np.median(distance)), 2),
             "p90_m": round(float(np.percentile(distance, 90)), 2),
-            "east_m": round(float(east), 2),
-            "north_m": round(float(north), 2),
+            "east_m": round(float(east), 2) + 0.0,
+            "north_m": round(float(north), 2) + 0.0,
         }
 
 

@@ -11,9 +11,10 @@ import pandas as pd
 import shapely
 
 from geodamage.damage import FROM_SCALE, GRADES, TO_SCALE, DamageGrade
-from geodamage.errors import InputError, OptionError
+from geodamage.errors import InputError, OptionError, SceneError
 from geodamage.output.layers import read_layer
 from geodamage.output.shapefile import short_names
+from geodamage.vector.formats import format_of
 from geodamage.vector.layer import split_layer
 from geodamage.vector.reading import read_vector
 
@@ -100,9 +101,20 @@ def _frame(path: Path) -> gpd.GeoDataFrame:
     if where.path.suffix.lower() == ".shp":
         frame = read_layer(where.path)
     else:
-        frame = read_vector(path, refusal=InputError, skip_broken=True).frame
+        layer = where.layer or _own_layer(where.path)
+        found = read_vector(where.path, layer=layer, refusal=InputError, skip_broken=True)
+        frame = found.frame
     shapes = shapely.force_2d(frame.geometry.to_numpy())
     return frame.set_geometry(gpd.GeoSeries(shapes, index=frame.index, crs=frame.crs))
+
+
+def _own_layer(path: Path) -> str | None:
+    """Return the layer of buildings where we wrote the file, and others beside it."""
+    try:
+        layers = format_of(path).layers or ()
+    except SceneError as error:
+        raise InputError(str(error)) from error
+    return "buildings" if {"buildings", "assessed_area"} <= set(layers) else None
 
 
 @dataclass(frozen=True)
@@ -137,7 +149,8 @@ def _graded(
     unknown = pd.Series([text for text in texts if text is not None and text not in known])
     notes = []
     if len(unknown):
-        if len(unknown) == sum(text is not None for text in texts):
+        # A flag that is sometimes 5 is a count of something.
+        if words is _FLAGS or len(unknown) == sum(text is not None for text in texts):
             listed = ", ".join(map(repr, unknown.unique()[:_NAMED]))
             raise InputError(f"{path}: says {listed}, and these are no words of {schema}")
         counts = unknown.value_counts()

@@ -67,8 +67,8 @@ class SeenGround:
         )
         shown = 2 * self._seen >= np.outer(rows, columns)
         a, b, left, d, e, top = self._grid.crop(self._region).transform[:6]
-        transform = Affine(*(self.cell * step for step in (a, b)), left,
-                           *(self.cell * step for step in (d, e)), top)  # fmt: skip
+        side = self.cell
+        transform = Affine(side * a, side * b, left, side * d, side * e, top)
         found = polygons_of(shown.astype(np.uint8), mask=shown, transform=transform)
         parts = [shapely.geometry.shape(shape) for shape, _ in found]
         merged = shapely.simplify(

@@ -33,6 +33,7 @@ SHORT: Mapping[str, str] = MappingProxyType(
         "status_reason": "reason",
         "valid_fraction": "valid_frac",
         "probability": "probab",
+        "event_building_id": "event_bldg",
     }
 )
 

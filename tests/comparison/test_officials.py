@@ -118,8 +118,7 @@ def test_what_we_export_we_read(tmp_path, schema, labels, extension):
     result = make_result(tmp_path / "b.gpkg", (1, 2, 3, 4, 0))
     path = tmp_path / f"out{extension}"
     export(result, path, ExportOptions(schema=schema, labels=labels))
-    name = f"{path}:buildings" if extension == ".gpkg" else path
-    official = read_official(name)
+    official = read_official(path)
     assert official.schema == schema
     assert official.frame["damaged"].fillna(False).tolist() == [False, True, True, True, False]
     assert official.frame["damaged"].isna().tolist() == [False] * 4 + [True]
@@ -130,6 +129,9 @@ def test_what_we_export_we_read(tmp_path, schema, labels, extension):
 def test_what_says_no_damage_is_refused(tmp_path):
     path = write(tmp_path / "roads.geojson", name=["a"], length=[1.0])
     with pytest.raises(InputError, match=r"no field of a known schema .* it has name, length"):
+        read_official(path)
+    path = write(tmp_path / "cells.geojson", damaged=[0, 1, 5])
+    with pytest.raises(InputError, match="says '5', and these are no words of binary"):
         read_official(path)
     path = write(tmp_path / "cems.geojson", damage_gra=["zerstört", "kaputt"])
     with pytest.raises(InputError, match=r"says 'zerstört', 'kaputt', .* no words of cems"):
