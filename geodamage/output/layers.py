@@ -120,7 +120,7 @@ def _typed(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
             said = values.astype(object).map({"true": True, "false": False, 1: True, 0: False})
             if said.notna().equals(values.notna()):  # other schemas have words under that name
                 frame[name] = said.astype(DTYPES["flag"])
-        elif kind != "text" and values.dtype == object:
+        elif kind != "text" and pd.api.types.is_string_dtype(values.dtype):
             frame[name] = _numbers(values)
     return frame
 

@@ -28,6 +28,7 @@ def test_a_csv_comes_back_as_it_was_even_before_it_is_published(tmp_path):
         with vector_writer(partial, UTM_CRS) as writer:
             writer.append(frame)
         early = read_layer(partial)
+    assert [t.kind for t in read_layer(path)[["damage_class", "p_none"]].dtypes] == ["f", "f"]
     again = conform(read_layer(path), UTM_CRS)
     pd.testing.assert_frame_equal(conform(early, UTM_CRS), again)
     for field in FIELDS:
