@@ -36,6 +36,15 @@ def test_find_by_glob(folder):
         find(f"{folder}/z*.tif")
 
 
+def test_find_in_folders_of_folders(raster, tmp_path):
+    paths = [raster(f"quads/{name}/{name}1.tif", make_pixels(2, 2)) for name in ("02", "03")]
+    paths.append(raster("quads/0.tif", make_pixels(2, 2)))
+    assert sorted(find(tmp_path / "quads" / "**" / "*.tif")) == sorted(map(str, paths))
+    paths[-1].unlink()
+    with pytest.raises(SceneReadError, match=r"all below this one: .*\*\*/\*\.tif, in quotes"):
+        find(tmp_path / "quads")
+
+
 def test_find_prefers_a_file_to_a_glob(raster):
     path = raster("odd [1]*.tif", make_pixels(8, 8))
     assert find(path) == [str(path)]

@@ -96,7 +96,7 @@ class Image:
     def require_unchanged(self) -> None:
         """Raise `SceneReadError` if a file was written to since it was opened."""
         for tile in self.tiles:
-            require_unchanged(tile.name, tile.seen)
+            require_unchanged(tile.seen)
 
     def outline(self, crs: CRS) -> BaseGeometry:
         """Return the union of the tiles' outlines in a CRS."""

@@ -346,7 +346,7 @@ def test_a_model_that_does_not_find_buildings_is_refused(tmp_path, image, ensemb
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("gone.tif", "no such file"), ("", "no .tif or .tiff in this folder")]
+    ("name", "said"), [("gone.tif", "no such file"), ("", "no .tif, .tiff or .jp2 in this folder")]
 )
 def test_an_image_that_is_not_there_is_said(tmp_path, model, name, said):
     (tmp_path / "in").mkdir()
