@@ -147,6 +147,30 @@ def _checked(name: str, allow_remote: bool) -> str:
     return prefix + (rest if prefix == "/vsis3/" else name)
 
 
+def read_text(path: str | os.PathLike[str], most: int = 256 * 2**20) -> str:
+    """Return the text of a file that is one, and no longer than it may be.
+
+    Parameters
+    ----------
+    path
+        A file in UTF-8, with or without a mark of it.
+    most
+        Bytes.
+
+    Raises
+    ------
+    SceneReadError
+        If it is a pipe or a device, too long, or no text.
+    """
+    name = check_file(os.fspath(path), may_be_empty=True)
+    try:
+        if Path(name).stat().st_size > most:
+            raise SceneReadError(f"{path}: over {most / 1e6:,.0f} MB; is it the right file?")
+        return Path(name).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SceneReadError(f"{path}: not a text in UTF-8 ({error}); save it as one") from error
+
+
 def check_file(name: str, *, may_be_empty: bool = False) -> str:
     """Return the absolute path of an existing, readable, regular file; never opens it.
 

@@ -427,8 +427,8 @@ def _check_structure(name: str, dataset: Any) -> None:
             megabytes = size * planes / 2**20
             raise SceneError(
                 f"{name}: blocks of {height} x {width} pixels, each {megabytes:,.0f} MB unpacked "
-                f"and over {LARGEST_BLOCK // 2**20} MB; rewrite it with gdal_translate -co TILED=YES "
-                "-co COMPRESS=DEFLATE"
+                f"and over {LARGEST_BLOCK // 2**20} MB; rewrite it with gdal_translate "
+                "-co TILED=YES -co COMPRESS=DEFLATE"
             )
 
 
