@@ -28,6 +28,7 @@ from geodamage.output.publication import (
     final_path,
     output_errors,
 )
+from geodamage.words import counted
 
 #: Rows and vertices that are gathered before they are written: tiny batches make slow files and
 #: tiny row groups.
@@ -361,7 +362,8 @@ def _check_count(path: Path, layer: str, expected: int) -> None:
         count = int(pyogrio.read_info(path, layer=layer, force_feature_count=True)["features"])
     if count != expected:
         raise OutputError(
-            f"cannot write {final_path(path)}: {count:,} of {expected:,} buildings arrived; check"
+            f"cannot write {final_path(path)}: {count:,} of {counted(expected, 'building')} "
+            f"arrived; check"
             f" the free space of {path.parent}"
         )
 

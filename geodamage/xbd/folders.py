@@ -12,6 +12,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from geodamage.errors import LabelError, SceneReadError
 from geodamage.sources import check_file, read_text
+from geodamage.words import counted
 from geodamage.xbd.labels import Label, read_xbd
 
 DATES = ("pre", "post")
@@ -139,7 +140,7 @@ def read_image(path: str | PathLike[str]) -> np.ndarray:
             ):
                 if dataset.count < 3 or set(dataset.dtypes) != {"uint8"}:
                     raise SceneReadError(
-                        f"{path}: {dataset.count} channels of {dataset.dtypes[0]}; "
+                        f"{path}: {counted(dataset.count, 'channel')} of {dataset.dtypes[0]}; "
                         "an image of a pair has three of 8 bits"
                     )
                 planes: np.ndarray = dataset.read([1, 2, 3])

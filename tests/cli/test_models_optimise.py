@@ -105,7 +105,7 @@ def test_a_missing_package_is_one_line(tmp_path, parent, data, monkeypatch):
     done = optimise(parent, data, tmp_path)
     assert done.exit_code == 2
     (line,) = done.stderr.splitlines()
-    assert 'onnx is not installed; run pip install "geodamage[optimise]"' in line
+    assert 'onnx is not installed; run pip install ".[optimise]"' in line
 
 
 @pytest.mark.slow
