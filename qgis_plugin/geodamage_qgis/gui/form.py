@@ -242,6 +242,7 @@ class AssessForm(QScrollArea):
         self.scale = _line("automatic, 2 to 98 %; or e.g. 0,3000", self)
         self.min_area = _decimal(" m²", "20 m²", self)
         self.simplify = _decimal(" m", "no simplification", self)
+        self.regularise = QCheckBox("Right-angled outlines, where these fit", self)
         self.tile = _whole(" pixels", "the model's own", self)
         self.batch_size = _whole("", "1", self)
         self.threads = _whole("", "all processors", self)
@@ -254,8 +255,9 @@ class AssessForm(QScrollArea):
             ("Device", self.device), ("Grade from", self.vote), ("", self.flips),
             ("Bands", self.bands), ("Value range", self.scale),
             ("Smallest building", self.min_area), ("Simplify outlines by", self.simplify),
-            ("Window size", self.tile), ("Windows per batch", self.batch_size),
-            ("Threads", self.threads), ("Memory", self.memory), ("", self.allow_remote),
+            ("", self.regularise), ("Window size", self.tile),
+            ("Windows per batch", self.batch_size), ("Threads", self.threads),
+            ("Memory", self.memory), ("", self.allow_remote),
         ):  # fmt: skip
             form.addRow(title, widget)
         group.setCollapsed(True)
@@ -285,6 +287,7 @@ class AssessForm(QScrollArea):
             parameters.MEMORY: self.memory.text().strip() or None,
             parameters.MIN_AREA: _set_value(self.min_area),
             parameters.SIMPLIFY: _set_value(self.simplify),
+            parameters.REGULARISE: self.regularise.isChecked(),
             parameters.TILE: _set_value(self.tile),
             parameters.BATCH_SIZE: _set_value(self.batch_size),
             parameters.THREADS: _set_value(self.threads),
