@@ -62,8 +62,7 @@ def _sum_up(targets: "list[Target]", output: Path, unclassified: str) -> None:
     if outside:
         lost = sum(target.outside for target in outside)
         click.echo(
-            f"geodamage: warning: {counted(lost, 'label lies', 'labels lie')} outside their "
-            f"image and {'is' if lost == 1 else 'are'} not drawn; the "
-            f"first in {outside[0].path.name}",
+            f"geodamage: warning: {counted(lost, 'label lies', 'labels lie')} outside its image "
+            f"and {'is' if lost == 1 else 'are'} not drawn; the first in {outside[0].path.name}",
             err=True,
         )

@@ -44,7 +44,7 @@ def test_variants_are_made_and_used(tmp_path, parent, data, pair):
     assert heads.split()[:3] == ["variant", "MB", "agreement"]
     assert fp16.split()[0] == "own-fp16.onnx"
     assert int8.split()[-2:] == ["ends", "written"]
-    assert note.startswith("4 buildings of 1 pairs")
+    assert note.startswith("4 buildings of 1 pair")
     out = tmp_path / "buildings.geojson"
     model = tmp_path / "own-int8.onnx"
     assessed = run_command("assess", *pair, "-o", out, "--model", model)
