@@ -53,7 +53,11 @@ LOG = "GeoDamage"
 ALGORITHM = "geodamage:assess"
 
 #: Colours of what is said in the log, legible on light and dark.
-_COLOURS = {"error": "#c62828", "warning": "#b26a00", "command": "#607d8b", "detail": "#607d8b"}
+#: Colours of lines on a light and on a dark ground; each has a contrast of 4.5 or more to it.
+_COLOURS = {
+    "error": ("#c62828", "#ff8a80"), "warning": ("#8f5600", "#ffb74d"),
+    "command": ("#54707d", "#90a4ae"), "detail": ("#54707d", "#90a4ae"),
+}  # fmt: skip
 
 
 class Windows(Protocol):
@@ -351,7 +355,8 @@ class AssessDialog(QDialog):
         if kind not in ("stage", "error"):
             QgsMessageLog.logMessage(text, LOG, level, False)
         lines = html.escape(text).replace("\n", "<br>")
-        colour = _COLOURS.get(kind)
+        is_dark = self.log.palette().base().color().lightness() < 128
+        colour = _COLOURS[kind][is_dark] if kind in _COLOURS else None
         self.log.appendHtml(f'<span style="color:{colour}">{lines}</span>' if colour else lines)
 
     def _show_progress(self, percent: float) -> None:

@@ -87,6 +87,9 @@ class AssessForm(QScrollArea):
             layout.addWidget(group)
         layout.addStretch()
         self.setWidget(inside)
+        # Nothing is cut at the right, whatever the language and the font.
+        bar = self.verticalScrollBar().sizeHint().width()
+        self.setMinimumWidth(inside.minimumSizeHint().width() + bar)
         # What was named for one project is not for another.
         QgsProject.instance().cleared.connect(self._forget)
 
@@ -228,7 +231,8 @@ class AssessForm(QScrollArea):
         group, form = _group(tr("Result"))
         form.addRow(tr("Save to"), self.output)
         form.addRow("", self.overwrite)
-        form.addRow(tr("Also write"), _row(*self.beside.values()))
+        for number, box in enumerate(self.beside.values()):
+            form.addRow("" if number else tr("Also write"), box)
         return group
 
     def _advanced(self) -> QgsCollapsibleGroupBox:

@@ -37,3 +37,19 @@ def test_the_plugin_takes_the_language_of_qgis(iface, monkeypatch):
     assert tr("Before") == "Vorher"
     use("en")
     assert tr("Before") == "Before"
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_nothing_of_the_form_is_cut_at_the_right(qgis_app, project, language):
+    from geodamage_qgis.gui.form import AssessForm
+    from geodamage_qgis.translation import use
+    from qgis.gui import QgsMapCanvas
+
+    use(language)
+    form = AssessForm(QgsMapCanvas())
+    form.resize(100, 300)
+    form.show()
+    qgis_app.processEvents()
+    assert form.widget().minimumSizeHint().width() <= form.viewport().width()
+    form.close()
+    use("en")
