@@ -22,7 +22,7 @@ def test_an_image_is_read_in_red_green_blue(tmp_path, suffix):
 @pytest.mark.parametrize(
     ("image", "why"),
     [
-        (np.zeros((4, 4), np.uint8), "1 channels of uint8"),
+        (np.zeros((4, 4), np.uint8), "1 channel of uint8"),
         (np.zeros((4, 4, 3), np.uint16), "3 channels of uint16"),
     ],
 )
