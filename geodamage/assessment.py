@@ -445,7 +445,7 @@ class _Assessment(Run[Job, Summary]):
                 else self._event.damaged_threshold,
                 "temperature": card.temperature,
                 "grade_weights": list(card.grade_weights),
-                **asdict(job.buildings),
+                **job.buildings.facts(),
             },
             "footprints": _footprint_facts(self._footprints, self.summary.placement),
             "features": None if job.features is None else {"file": job.features.name},

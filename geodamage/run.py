@@ -268,6 +268,7 @@ class Run(ABC, Generic[J, S]):
 
     def count_facts(self) -> dict[str, Any]:
         """Return what was found, as the sidecar says it."""
+        is_regular = self.job.buildings.regularise
         return {
             **self.summary.facts(),
             "ids_from": None
@@ -275,6 +276,8 @@ class Run(ABC, Generic[J, S]):
             else {"file": self.job.ids_from.name, "taken_over": self.counts.taken_over},
             "cut_components": self.counts.cut_components,
             "dropped_too_small": self.counts.too_small,
+            "regularise": is_regular,
+            "not_regularised": self.counts.not_regularised if is_regular else None,
         }
 
     def former(self) -> Former | None:

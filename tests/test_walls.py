@@ -57,7 +57,7 @@ ROOMS = {
 #: Modules of the root, from the lowest to the highest: the spine.
 FOUNDATIONS = {
     "_version", "codes", "damage", "datums", "errors", "fields", "grid", "options", "schema",
-    "sources", "vector", "windows", "work",
+    "sources", "vector", "windows", "words", "work",
 }  # fmt: skip
 MIDDLE = {"ahead", "plan", "prediction", "arrays"}
 #: Rooms that stand on predictions.

@@ -22,6 +22,7 @@ from geodamage.scene.shift import Shift
 from geodamage.vector.layer import VectorLayer, plain_column
 from geodamage.vector.placing import densified
 from geodamage.vector.reading import read_vector
+from geodamage.words import counted
 
 #: Columns that hold the footprint's own identity, looked for in this order.
 ID_COLUMNS = ("building_id", "id", "uid", "osm_id", "fid")
@@ -213,7 +214,8 @@ def _in_plane(frame: gpd.GeoDataFrame, grid: Grid, path: Path) -> np.ndarray:
     if unplaced.any():
         _refuse_exchanged(frame, path)
         raise FootprintError(
-            f"{path}: {int(unplaced.sum())} footprints have no place in {grid.crs.to_string()}; "
+            f"{path}: {counted(int(unplaced.sum()), 'footprint has', 'footprints have')} no "
+            f"place in {grid.crs.to_string()}; "
             f"their CRS ({frame.crs.to_string()}) is probably wrong"
         )
     placed: np.ndarray = flat

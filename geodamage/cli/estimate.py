@@ -11,6 +11,7 @@ from geodamage.cli.arguments import FILE, takes
 from geodamage.cli.tables import NOT_DEFINED, align
 from geodamage.damage import GRADES
 from geodamage.options.lookup import taken
+from geodamage.words import counted
 
 
 @click.command(name="estimate")
@@ -66,7 +67,8 @@ def _lines(found: Mapping[str, Any]) -> list[str]:
     lines += ["", *_of_the_model(found["model"])]
     for pair in found["reviewers"]:
         lines.append(
-            f"{pair['reviewers'][0]} and {pair['reviewers'][1]} on {pair['buildings']:,} buildings:"
+            f"{pair['reviewers'][0]} and {pair['reviewers'][1]} on "
+            f"{counted(pair['buildings'], 'building')}:"
             f" linear kappa {_rate(pair['linear_kappa'])}, quadratic"
             f" {_rate(pair['quadratic_kappa'])}"
         )

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from geodamage.damage import GRADES
-from geodamage.errors import MissingExtraError, OptionError
+from geodamage.errors import MissingExtraError, OptionError, install
 from geodamage.exports.product import Product
 from geodamage.exports.schemas import PLAIN_WORDS
 
@@ -26,9 +26,7 @@ LONGEST_CELL = 32_767
 def require_excel_extra() -> None:
     """Raise `MissingExtraError` unless workbooks can be written."""
     if find_spec("xlsxwriter") is None:
-        raise MissingExtraError(
-            "XLSX needs xlsxwriter; install it with pip install 'geodamage[excel]', or give .csv"
-        )
+        raise MissingExtraError(f"XLSX needs xlsxwriter; run {install('excel')}, or give .csv")
 
 
 def check_rows(buildings: int) -> None:

@@ -141,8 +141,8 @@ PRODUCTS: tuple[Option, ...] = (
         ),
     ),
     Option(
-        name="regularise", kind=Flag(), default=False, commands=("buildings",),
-        takers=("LocalisationJob",), help="Give buildings right-angled outlines, where these fit.",
+        name="regularise", kind=Flag(), default=False, commands=("assess", "buildings", "batch"),
+        takers=("BuildingOptions",), help="Give buildings right-angled outlines, where these fit.",
     ),
     Option(
         name="merge", kind=Flag(), default=True, commands=("batch",), takers=("BatchJob",),

@@ -29,6 +29,7 @@ from geodamage.errors import (
     OptionError,
     OutputError,
     OutputExistsError,
+    install,
     one_line,
 )
 from geodamage.output.companions import companions
@@ -170,8 +171,8 @@ def _check_name(path: Path, extensions: tuple[str, ...]) -> None:
         raise OptionError(f"output name of over {LONGEST_NAME} bytes: {path}; choose a shorter one")
     if extension == ".parquet" and find_spec("pyarrow") is None:
         raise MissingExtraError(
-            f"output {path}: GeoParquet needs pyarrow; install it with"
-            " pip install 'geodamage[parquet]', or choose another extension"
+            f"output {path}: GeoParquet needs pyarrow; run {install('parquet')}, or choose another "
+            "extension"
         )
 
 

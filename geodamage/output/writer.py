@@ -17,6 +17,7 @@ from pyproj import CRS
 from geodamage.errors import OutputError
 from geodamage.fields import FIELDS, Field, conform
 from geodamage.output.publication import final_path, output_errors
+from geodamage.words import counted
 
 #: Rows and vertices that are gathered before they are written: tiny batches make slow files and
 #: tiny row groups.
@@ -126,8 +127,8 @@ def check_count(path: Path, layer: str, expected: int) -> None:
         count = int(pyogrio.read_info(path, layer=layer, force_feature_count=True)["features"])
     if count != expected:
         raise OutputError(
-            f"cannot write {final_path(path)}: {count:,} of {expected:,} buildings arrived; check"
-            f" the free space of {path.parent}"
+            f"cannot write {final_path(path)}: {count:,} of {counted(expected, 'building')} arrived; "
+            f"check the free space of {path.parent}"
         )
 
 
