@@ -127,8 +127,8 @@ def check_count(path: Path, layer: str, expected: int) -> None:
         count = int(pyogrio.read_info(path, layer=layer, force_feature_count=True)["features"])
     if count != expected:
         raise OutputError(
-            f"cannot write {final_path(path)}: {count:,} of {counted(expected, 'building')} arrived; "
-            f"check the free space of {path.parent}"
+            f"cannot write {final_path(path)}: {count:,} of {counted(expected, 'building')} "
+            f"arrived; check the free space of {path.parent}"
         )
 
 
