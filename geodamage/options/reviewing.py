@@ -73,4 +73,8 @@ REVIEWS: tuple[Option, ...] = (
         takers=("ReportOptions",),
         help="Show the totals with intervals that `estimate -o` wrote, too.",
     ),
+    Option(
+        name="sample", kind=File(), commands=("report",), takers=("ReportOptions",),
+        help="Sample to look at: the page begins with a form, whose answers `estimate` reads.",
+    ),
 )  # fmt: skip
