@@ -75,6 +75,27 @@ def test_a_block_is_looked_at_once():
 
 
 @pytest.mark.slow
+def test_features_do_not_depend_on_how_the_ground_is_cut(monkeypatch):
+    bounds = boxes(30)
+    found = Extraction(scene(), Means(), make_card()).features(bounds)
+    monkeypatch.setattr(extraction, "BLOCK", 128)
+    cut = Extraction(scene(), Means(), make_card()).features(bounds)
+    np.testing.assert_array_equal(found, cut)
+
+
+def test_what_lies_beside_the_images_does_not_count():
+    grid = scene().grid
+    left, top = grid.xy(-20, -40)
+    right, bottom = grid.xy(8, 12)
+    beside = Extraction(scene(), Means(), make_card()).features(
+        np.array([[left, bottom, right, top], [left - 900, top + 500, left - 800, top + 600]])
+    )
+    whole = PRE[:, :14, :10].astype(float).mean((1, 2))  # and two pixels around the building
+    np.testing.assert_allclose(beside[0, :3].astype(float), whole, rtol=0.01)
+    assert (beside[1] == 0).all()
+
+
+@pytest.mark.slow
 def test_few_blocks_are_kept(monkeypatch):
     monkeypatch.setattr(extraction, "KEPT_BYTES", 1)
     bounds, opened = boxes(30), scene()

@@ -30,8 +30,8 @@ SAMPLE_END, MODEL_END, REGRADED_END = "_sample.gpkg", "_event-model.toml", "_reg
 _TARGETS = {"damaged": "damaged", **TITLES, "no building": "no building"}
 #: Figures of a model before and after learning.
 _FIGURES = {
-    "auc": "AUC of damaged",
-    "damaged_f1": "F1 of damaged",
+    "auc": "AUC",
+    "damaged_f1": "F1",
     "kappa": "kappa",
     "log_loss": "log loss",
 }
@@ -216,7 +216,7 @@ def estimate_html(figures: Mapping[str, Any]) -> str:
         if isinstance(total, Mapping):
             cells = (_count(total, "predicted"), f"<b>{_count(total, 'total')}</b>", _ends(total))
             rows.append(_row(title, cells))
-    table = f"<table cellpadding='2' cellspacing='0'>{''.join(rows)}</table>"
+    table = f"<table cellpadding='1' cellspacing='0'>{''.join(rows)}</table>"
     return f"{table}<p>{html.escape(str(figures.get('says') or ''))}</p>"
 
 
@@ -224,12 +224,13 @@ def adapt_html(figures: Mapping[str, Any]) -> str:
     """Return what learning gained as a table: before, after, and the interval of the gain."""
     parts = [figures.get(name) for name in ("before", "after", "gain")]
     before, after, gain = (part if isinstance(part, Mapping) else {} for part in parts)
-    head = "".join(f"<th align='right'>{text}</th>" for text in ("before", "after", "gain, 95 %"))
+    head = "".join(f"<th align='right'>{text}</th>" for text in ("before", "after", "gain"))
     rows = [f"<tr><th></th>{head}</tr>"]
     for name, title in _FIGURES.items():
         cells = (_first(before.get(name)), f"<b>{_first(after.get(name))}</b>", _span(gain, name))
         rows.append(_row(title, cells))
-    return f"<table cellpadding='2' cellspacing='0'>{''.join(rows)}</table>"
+    about = "AUC and F1 are of damaged or not; the gain is its interval of 95 %."
+    return f"<table cellpadding='1' cellspacing='0'>{''.join(rows)}</table><p>{about}</p>"
 
 
 def grades_html(before: Sequence[Mapping[str, int]], after: Sequence[Mapping[str, int]]) -> str:
@@ -239,12 +240,16 @@ def grades_html(before: Sequence[Mapping[str, int]], after: Sequence[Mapping[str
     for grade, title in TITLES.items():
         counts = [sum(counted.get(grade, 0) for counted in part) for part in (before, after)]
         rows.append(_row(title, [f"{counts[0]:,}", f"<b>{counts[1]:,}</b>"]))
-    return f"<table cellpadding='2' cellspacing='0'>{''.join(rows)}</table>"
+    return f"<table cellpadding='1' cellspacing='0'>{''.join(rows)}</table>"
 
 
 def _row(title: str, cells: Sequence[str]) -> str:
-    listed = "".join(f"<td align='right'>{cell}</td>" for cell in cells)
-    return f"<tr><td>{html.escape(title)}</td>{listed}</tr>"
+    listed = "".join(f"<td align='right'>&nbsp;{_unbroken(cell)}</td>" for cell in cells)
+    return f"<tr><td>{_unbroken(html.escape(title))}</td>{listed}</tr>"
+
+
+def _unbroken(text: str) -> str:
+    return text.replace(" ", "&nbsp;")
 
 
 def _count(total: Mapping[str, Any], key: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from qgis.PyQt.QtCore import Qt, pyqtSignal
+from qgis.PyQt.QtGui import QTextOption
 from qgis.PyQt.QtWidgets import (
     QHBoxLayout,
     QProgressBar,
@@ -46,6 +47,14 @@ from geodamage_qgis.review.walk import Walk
 
 #: Buildings to look at unless somebody wants others: most people take less than half an hour.
 USUAL = 60
+ABOUT = (
+    "<p>Look at some buildings that are drawn by chance. Your answers give totals with intervals,"
+    " and they can teach the model this event.</p>"
+)
+ABOUT_SAMPLE = (
+    "<p>Say what you see, by the keys 1 to 4, X and U. Those who stop early have looked at a fair"
+    " part.</p>"
+)
 #: Fewest answers that the program learns from.
 FEWEST = 10
 
@@ -171,6 +180,10 @@ class EventPanel(QWidget):
                 outcomes.append(outcome if may_fail and not outcome.cancelled else outcome.check())
             return outcomes
 
+        def cancel() -> None:
+            for run in runs:
+                run.cancel()
+
         def end(outcomes: list[Outcome]) -> None:
             try:
                 done(outcomes)
@@ -183,7 +196,7 @@ class EventPanel(QWidget):
             job,
             succeeded=end,
             failed=self._fail,
-            cancel=lambda: [run.cancel() for run in runs] and None,
+            cancel=cancel,
         )
         self._enable()
 
@@ -226,7 +239,7 @@ class EventPanel(QWidget):
     # Construction ----------------------------------------------------------------------------
 
     def _build(self) -> None:
-        self.setMinimumWidth(250)
+        self.setMinimumWidth(280)
         self.number = QSpinBox()
         self.number.setRange(FEWEST, 9999)
         self.number.setValue(USUAL)
@@ -244,6 +257,12 @@ class EventPanel(QWidget):
         self.told = QTextBrowser()
         self.told.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.told.setMinimumHeight(40)
+        # A number that is broken in two is another number.
+        self.told.setWordWrapMode(QTextOption.WrapMode.WordWrap)
+        font = self.told.font()
+        font.setPointSizeF(0.87 * font.pointSizeF())
+        self.told.setFont(font)
+        self.told.setHtml(ABOUT_SAMPLE if self._in_sample else ABOUT)
         steps: tuple[tuple[QPushButton, Callable[[], None]], ...] = (
             (self.look_button, self.look),
             (self.estimate_button, self.estimate),

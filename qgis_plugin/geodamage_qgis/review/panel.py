@@ -179,7 +179,7 @@ def _last_told(walk: Walk) -> str:
     if last is None or review is None or not review.reviewed_damage:
         return "What do you see? The model's grade is shown once you have answered."
     return (
-        f"The last one: you said <b>{_title(review.reviewed_damage)}</b>,<br>the model"
+        f"Last: you said <b>{_title(review.reviewed_damage)}</b>,<br>the model"
         f" <b>{_title(last.damage)}</b>."
     )
 

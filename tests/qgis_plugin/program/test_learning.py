@@ -75,7 +75,7 @@ def test_totals_are_told_with_their_intervals():
     total = {"total": 12.4, "low": 7.0, "high": 2000.0, "predicted": 11}
     page = estimate_html({"damaged": total, "destroyed": total, "says": "Only <so> far."})
     assert "<b>12</b>" in page
-    assert "7 to 2,000" in page
+    assert "7&nbsp;to&nbsp;2,000" in page
     assert "Only &lt;so&gt; far." in page
 
 
@@ -83,7 +83,7 @@ def test_what_learning_gained_is_told_and_what_is_not_defined_is_a_dash():
     figures = {"auc": [0.7, 0.6, 0.8], "kappa": [float("nan")] * 3, "log_loss": None}
     page = adapt_html({"before": figures, "after": figures, "gain": {"auc": [0.1, -0.02, 0.2]}})
     assert "<b>0.70</b>" in page
-    assert "-0.02 to +0.20" in page
+    assert "-0.02&nbsp;to&nbsp;+0.20" in page
     assert page.count("–") >= 3
 
 
