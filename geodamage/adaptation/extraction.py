@@ -23,6 +23,9 @@ from geodamage.windows import Window
 
 #: Pixels of a block and around it; whole strides of the network, which sees 9 pixels far.
 BLOCK, MARGIN = 512, 16
+#: Blocks of a row that are read at once, for each read costs some milliseconds; and such reads that
+#: are kept: a building may lie in two rows.
+READ, KEPT_READS = 4, 3
 #: Pixels around a building's box that count for its own features, and half the side of its
 #: surroundings; at half a metre 2 and 64 are 1 and 32 m.
 NEAR, AROUND = 2, 64
@@ -30,6 +33,7 @@ NEAR, AROUND = 2, 64
 KEPT_BYTES = 120_000_000
 #: Half as exact as the network, and features have no more digits.
 Map = npt.NDArray[np.float16]
+Image = npt.NDArray[np.uint8]
 _COLOURS = ("red", "green", "blue")
 
 
@@ -88,6 +92,9 @@ class Extraction:
             + np.array(self._origin)[:, None]
         )
         self._blocks: OrderedDict[tuple[int, int], list[Map]] = OrderedDict()
+        self._reads: OrderedDict[tuple[int, int], tuple[list[Image], npt.NDArray[np.int64]]] = (
+            OrderedDict()
+        )
 
     def features(self, bounds: Floats) -> npt.NDArray[np.float16]:
         """Return features of buildings.
@@ -168,25 +175,47 @@ class Extraction:
         What the images do not show of it is 0; nothing is cut out of there.
         """
         first = np.array(block) * BLOCK
-        start = np.maximum(first - MARGIN, self._limits[:, 0] // STRIDE * STRIDE)
-        end = np.minimum(first + BLOCK + MARGIN, -(-self._limits[:, 1] // STRIDE) * STRIDE)
-        row, column = (start - self._origin).tolist()
-        pixels = self._scene.read(Window(row, column, *(end - start).tolist()))
+        start, end = self._seen(first, first + BLOCK)
+        images, corner = self._images((block[0], block[1] // READ))
+        (top, left), (bottom, right) = (start - corner).tolist(), (end - corner).tolist()
+        # Places of the block before what is seen, and what is seen before the block.
+        before = (np.maximum(start - first, 0) // STRIDE).tolist()
+        skipped = (np.maximum(first - start, 0) // STRIDE).tolist()
         side = BLOCK // STRIDE
-        # Places of the block, and of the maps, that are of the same ground.
-        own = [slice(max(n, 0), side) for n in ((start - first) // STRIDE).tolist()]
-        skipped = np.maximum(first - start, 0) // STRIDE
         found = []
-        for image, channels in zip((pixels.pre, pixels.post), self._channels, strict=True):
-            seen = self._network(np.ascontiguousarray(image[channels]))
-            seen = seen[:, skipped[0] :, skipped[1] :]
+        for image in images:
+            seen = self._network(np.ascontiguousarray(image[:, top:bottom, left:right]))
+            seen = seen[:, skipped[0] :, skipped[1] :][:, : side - before[0], : side - before[1]]
             kept = np.zeros((len(seen), side, side), np.float16)
-            target = kept[:, own[0], own[1]]
-            height, width = target.shape[1:]
-            shown = seen[:, :height, :width]
-            target[:, : shown.shape[1], : shown.shape[2]] = shown
+            rows, columns = seen.shape[1:]
+            kept[:, before[0] : before[0] + rows, before[1] : before[1] + columns] = seen
             found.append(kept)
         return found
+
+    def _images(self, place: tuple[int, int]) -> tuple[list[Image], npt.NDArray[np.int64]]:
+        """Return `READ` blocks of a row of both dates, and the absolute pixel of their corner."""
+        if place not in self._reads:
+            first = np.array([place[0], place[1] * READ]) * BLOCK
+            start, end = self._seen(first, first + np.array([BLOCK, READ * BLOCK]))
+            row, column = (start - self._origin).tolist()
+            pixels = self._scene.read(Window(row, column, *(end - start).tolist()))
+            dates = zip((pixels.pre, pixels.post), self._channels, strict=True)
+            self._reads[place] = [image[channels] for image, channels in dates], start
+            if len(self._reads) > KEPT_READS:
+                self._reads.popitem(last=False)
+        self._reads.move_to_end(place)
+        return self._reads[place]
+
+    def _seen(
+        self, first: npt.NDArray[np.int64], last: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return what is looked at of some ground: more around it, as far as the images reach.
+
+        Whole strides of the network; what is beyond the images is a few mirrored pixels.
+        """
+        start = np.maximum(first - MARGIN, self._limits[:, 0] // STRIDE * STRIDE)
+        end = np.minimum(last + MARGIN, -(-self._limits[:, 1] // STRIDE) * STRIDE)
+        return start, end
 
 
 def _spans(first: int, count: int) -> list[tuple[int, slice]]:
