@@ -1,4 +1,4 @@
-"""The algorithms of a new event: a result with features, its sample, and what answers make of it."""
+"""The algorithms of a new event: a result with features, its sample, and its answers."""
 
 import json
 import shutil
