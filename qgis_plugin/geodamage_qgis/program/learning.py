@@ -209,7 +209,7 @@ def read_figures(output: str) -> dict[str, Any]:
 
 def estimate_html(figures: Mapping[str, Any]) -> str:
     """Return the totals of an estimate as a table with what it does not count."""
-    head = "".join(f"<th align='right'>{text}</th>" for text in ("result", "estimate", "95 %"))
+    head = "".join(f"<th align='right'>{text}</th>" for text in ("result", "truth", "95 %"))
     rows = [f"<tr><th></th>{head}</tr>"]
     for name, title in _TARGETS.items():
         total = figures.get(name)
@@ -258,7 +258,7 @@ def _count(total: Mapping[str, Any], key: str) -> str:
 
 
 def _ends(total: Mapping[str, Any]) -> str:
-    return f"{_count(total, 'low')} to {_count(total, 'high')}"
+    return f"{_count(total, 'low')}–{_count(total, 'high')}"
 
 
 def _numbers(values: Any) -> list[float]:

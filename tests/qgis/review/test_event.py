@@ -122,11 +122,11 @@ def test_totals_are_estimated_once_ten_are_answered(look, wait):
     for number in range(12):
         press(dock, Qt.Key.Key_4 if number % 3 else Qt.Key.Key_1)
     click(dock.steps.estimate_button)
-    wait(lambda: "estimate" in dock.steps.told.toPlainText())
+    wait(lambda: "Estimating" not in dock.steps.told.toPlainText())
     told = dock.steps.told.toPlainText()
     assert "12 of 78 buildings were looked at" in told
     assert "destroyed" in told
-    assert " to " in told
+    assert "–" in told
     assert not dock.layer.isEditable()
 
 

@@ -75,7 +75,7 @@ def test_totals_are_told_with_their_intervals():
     total = {"total": 12.4, "low": 7.0, "high": 2000.0, "predicted": 11}
     page = estimate_html({"damaged": total, "destroyed": total, "says": "Only <so> far."})
     assert "<b>12</b>" in page
-    assert "7&nbsp;to&nbsp;2,000" in page
+    assert "7–2,000" in page
     assert "Only &lt;so&gt; far." in page
 
 
