@@ -56,7 +56,7 @@ def with_estimate(
     Parameters
     ----------
     areas
-        Of an event.
+        Areas of an event.
     field
         With their names.
     found

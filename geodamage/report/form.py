@@ -42,7 +42,7 @@ class Form:
     Attributes
     ----------
     name
-        Of the sample.
+        Name of the sample.
     ids
         `building_id` of each building, in the order in which to look.
     said
@@ -52,7 +52,7 @@ class Form:
     left_out
         Buildings of the sample that the page does not ask for.
     key
-        Of what a browser remembers: another sample has another.
+        Key of what a browser remembers: another sample has another.
     """
 
     name: str
