@@ -39,9 +39,16 @@ PLUGIN = Path(__file__).resolve().parent / "geodamage_qgis"
 VERSION = "3.22.0-Białowieża"
 
 #: What a person said where there is one, else what the model said. `attribute` gives null where a
-#: layer has not got the field yet; a plain reference would be an error.
-GRADE = "coalesce(nullif(attribute($currentfeature, 'reviewed_damage'), ''), \"damage\")"
+#: layer has not got the field yet; a plain reference would be an error. Who finds a building
+#: unclear leaves it as it is.
+GRADE = (
+    "coalesce(nullif(nullif(attribute($currentfeature, 'reviewed_damage'), ''), 'unclear'),"
+    ' "damage")'
+)
 REVIEWED = "nullif(attribute($currentfeature, 'reviewed_damage'), '') IS NOT NULL"
+
+#: What else a person may say of a building.
+OTHER_ANSWERS = ("no building", "unclear")
 
 #: Labels appear from this scale on: below it a building is narrower than its label.
 LABEL_SCALE = 2000
@@ -446,6 +453,8 @@ def _widget(name: str) -> Element:
         entries = SubElement(options, "Option", type="List", name="map")
         for grade in GRADES:
             entries.append(_options({title(grade): LABELS[grade]}))
+        for answer in OTHER_ANSWERS if name == "reviewed_damage" else ():
+            entries.append(_options({answer: answer}))
     return widget
 
 

@@ -199,3 +199,15 @@ def test_a_run_that_is_stopped_leaves_no_features(event, model, tmp_path):
     next(step for step in work if step.stage == "predict")
     work.close()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("engine", "provider"), [("onnxruntime", "ONNX Runtime"), ("openvino", "OpenVINO")]
+)
+def test_an_event_model_heeds_the_engine(event, adapted, tmp_path, engine, provider):
+    pytest.importorskip(engine)
+    output = tmp_path / "b.gpkg"
+    ran = run_command("assess", *event, "-o", output, "--model", adapted, "--engine", engine, "-q")
+    assert ran.exit_code == 0, ran.stderr
+    assert provider in read_sidecar(output)["model"]["provider"]

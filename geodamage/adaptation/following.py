@@ -9,15 +9,27 @@ import geopandas as gpd
 import numpy as np
 
 from geodamage.adaptation.event_model import EventModel
-from geodamage.adaptation.extraction import BLOCK, KEPT_BYTES, MARGIN, Extraction
+from geodamage.adaptation.extraction import (
+    BLOCK,
+    KEPT_BYTES,
+    KEPT_READS,
+    MARGIN,
+    READ,
+    Extraction,
+)
 from geodamage.adaptation.feature_file import FeatureWriter
 from geodamage.adaptation.fingerprints import Fingerprint
 from geodamage.adaptation.grading import probabilities_of, regraded
 from geodamage.adaptation.network import BYTES_PER_PIXEL, FeatureNetwork
 from geodamage.errors import ChecksumError
 
-#: Memory that stays taken: the maps of blocks, and one call of the network.
-FOLLOWING_BYTES = KEPT_BYTES + BYTES_PER_PIXEL * (BLOCK + 2 * MARGIN) ** 2
+#: Memory that stays taken: the maps of blocks, pixels of two dates in three colours, and one call
+#: of the network.
+FOLLOWING_BYTES = (
+    KEPT_BYTES
+    + (KEPT_READS + 1) * 6 * (BLOCK + 2 * MARGIN) * (READ * BLOCK + 2 * MARGIN)
+    + BYTES_PER_PIXEL * (BLOCK + 2 * MARGIN) ** 2
+)
 
 
 class Following:

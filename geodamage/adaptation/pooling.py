@@ -6,42 +6,49 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 
-def pool(maps: npt.NDArray[np.float32], stride: int, boxes: Floats) -> npt.NDArray[np.float32]:
-    """Return the mean of maps over boxes; a place that a box covers in part counts by that part.
+def covered(first: float, last: float) -> Floats:
+    """Return which part of each place, from that of `first` on, lies before `last`.
 
     Parameters
     ----------
-    maps
-        float32 (channels, rows, columns).
-    stride
-        Pixels of a place of the maps.
-    boxes
-        float64 (n, 4): first and last row, first and last column, pixels of the window that the
-        maps are of. What lies outside of the window does not count.
+    first, last
+        Ends of a stretch, places.
 
     Returns
     -------
-    float32 (n, channels)
+    float64 (n,)
+        1 for a place that lies in it as a whole; empty where the stretch is.
     """
-    rows, columns = maps.shape[1:]
-    limits = np.array([rows, rows, columns, columns], float)
-    top, bottom, left, right = np.clip(boxes / stride, 0, limits).T
-    sums = np.zeros((len(maps), rows + 1, columns + 1))
-    sums[:, 1:, 1:] = maps.cumsum(1, dtype=np.float64).cumsum(2)
-    total = _at(sums, bottom, right) - _at(sums, top, right)
-    total += _at(sums, top, left) - _at(sums, bottom, left)
-    area = (bottom - top) * (right - left)
-    means = total / np.maximum(area, 1e-9)
-    result: npt.NDArray[np.float32] = means.T.astype(np.float32)
+    edges = np.arange(np.floor(first), np.ceil(last) + 1)
+    result: Floats = np.diff(np.clip(edges, first, last))
     return result
 
 
-def _at(sums: Floats, rows: Floats, columns: Floats) -> Floats:
-    """Return sums up to places between whole ones, (channels, n)."""
-    r = np.minimum(rows.astype(int), sums.shape[1] - 2)
-    c = np.minimum(columns.astype(int), sums.shape[2] - 2)
-    down, across = rows - r, columns - c
-    above = sums[:, r, c] * (1 - across) + sums[:, r, c + 1] * across
-    below = sums[:, r + 1, c] * (1 - across) + sums[:, r + 1, c + 1] * across
-    result: Floats = above * (1 - down) + below * down
+def mean_and_spread(
+    part: npt.NDArray[np.floating], down: Floats, across: Floats
+) -> npt.NDArray[np.float32]:
+    """Return mean and standard deviation of a part of a map, each place by its weight.
+
+    Parameters
+    ----------
+    part
+        (channels, rows, columns).
+    down, across
+        float64 (rows,) and (columns,): the weight of a place is their product.
+
+    Returns
+    -------
+    float32 (2 * channels,)
+        Means, then standard deviations; 0 where nothing has a weight.
+    """
+    channels = len(part)
+    whole = down.sum() * across.sum()
+    if whole <= 0:
+        return np.zeros(2 * channels, np.float32)
+    weights = (np.outer(down, across) / whole).astype(np.float32).ravel()
+    values = part.reshape(channels, -1).astype(np.float32)
+    mean = values @ weights
+    values -= mean[:, None]
+    spread = np.sqrt(values**2 @ weights)
+    result: npt.NDArray[np.float32] = np.concatenate([mean, spread])
     return result

@@ -25,6 +25,7 @@ def command(
     admin: Path | None,
     admin_name: str | None,
     cell: float,
+    estimate: Path | None,
     update: bool,
     overwrite: bool,
     as_json: bool,
@@ -52,7 +53,13 @@ def command(
     existing: Existing = "update" if update else "replace" if overwrite else "refuse"
     summary = _follow(
         merge_event(
-            looks, output, admin=admin, admin_name=admin_name, cell=cell, existing=existing
+            looks,
+            output,
+            admin=admin,
+            admin_name=admin_name,
+            cell=cell,
+            estimate=estimate,
+            existing=existing,
         ),
         quiet=quiet,
     )

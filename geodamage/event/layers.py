@@ -1,6 +1,7 @@
 """The layers of an event, and the facts about them."""
 
 import warnings
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ import shapely
 from geodamage._version import __version__
 from geodamage.damage import GRADES
 from geodamage.errors import OutputError
+from geodamage.event.estimates import estimate_facts, estimate_rows, with_estimate
 from geodamage.event.looks import (
     LONLAT,
 )
@@ -29,6 +31,7 @@ from geodamage.event.rollups import (
 from geodamage.fields import NAMES, STATUSES
 from geodamage.grid import geodesic_area
 from geodamage.output.publication import output_errors
+from geodamage.report.estimates import read_estimate
 from geodamage.report.findings import STATEMENT
 from geodamage.words import counted
 
@@ -42,19 +45,26 @@ class Rollups(NamedTuple):
         Side of a cell of the grid, metres.
     admin
         Administrative areas, or None.
+    estimate
+        File of totals by people who looked, or None.
     """
 
     cell: float
     admin: Admin | None
+    estimate: Path | None = None
 
 
-def make_layers(
-    record: Record, rollups: Rollups
-) -> tuple[dict[str, gpd.GeoDataFrame], dict[str, Any]]:
-    """Return the layers of an event, and what its sidecar says."""
+def make_layers(record: Record, rollups: Rollups) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
+    """Return the layers of an event, and what its sidecar says.
+
+    Raises
+    ------
+    InputError
+        If the estimate is none, or one of other buildings.
+    """
     buildings = best_looks(record.looks)
     area = _assessed_area(record.scenes)
-    layers = {
+    layers: dict[str, pd.DataFrame] = {
         "buildings": buildings,
         "looks": record.looks,
         "scenes": record.scenes.drop(columns="fingerprint"),
@@ -72,6 +82,12 @@ def make_layers(
             "areas": len(layers["admin"]),
             "buildings_outside": outside,
         }
+    if rollups.estimate is not None:
+        found = read_estimate(rollups.estimate, int(buildings["damage_class"].notna().sum()))
+        layers["estimate"] = estimate_rows(found)
+        facts["estimate"] = estimate_facts(found, rollups.estimate.name)
+        if rollups.admin is not None:
+            layers["admin"] = with_estimate(layers["admin"], rollups.admin.field, found)
     return layers, facts
 
 
@@ -129,14 +145,15 @@ def _assessed_km2(scenes: gpd.GeoDataFrame, area_km2: float) -> float:
 _GEOMETRY_TYPES = {"buildings": "Unknown", "looks": "Unknown"}
 
 
-def write_layers(layers: dict[str, gpd.GeoDataFrame], path: Path) -> None:
-    """Write the layers of a GeoPackage."""
+def write_layers(layers: Mapping[str, pd.DataFrame], path: Path) -> None:
+    """Write the layers of a GeoPackage; one without shapes becomes a table."""
     with output_errors(path), warnings.catch_warnings():
         # GDAL wishes that a GeoPackage be called `*.gpkg` while it is a partial file.
         warnings.filterwarnings("ignore", message=".*extension", category=RuntimeWarning)
         path.unlink(missing_ok=True)
         for name, frame in layers.items():
-            kind = _GEOMETRY_TYPES.get(name, "MultiPolygon")
+            has_shapes = isinstance(frame, gpd.GeoDataFrame)
+            kind = _GEOMETRY_TYPES.get(name, "MultiPolygon") if has_shapes else None
             pyogrio.write_dataframe(
                 frame,
                 path,

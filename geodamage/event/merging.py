@@ -97,6 +97,7 @@ def merge_event(
     admin: Path | None = None,
     admin_name: str | None = None,
     cell: float = DEFAULT_CELL,
+    estimate: Path | None = None,
     existing: Existing = "refuse",
 ) -> Generator[EventProgress, None, EventSummary]:
     """Merge the looks of scenes into one layer of the event, as `Work`.
@@ -110,11 +111,13 @@ def merge_event(
         From `find_looks`, or made by hand.
     output
         GeoPackage; its layers are `buildings`, `looks`, `scenes`, `assessed_area`, `grid`, and
-        `admin` where areas are given.
+        `admin` and `estimate` where these are given.
     admin, admin_name
         Vector file of administrative areas, and the field with their names.
     cell
         Side of the cells of the grid, metres.
+    estimate
+        What `geodamage estimate` wrote of the same results, or None.
     existing
         What becomes of an event that is there: `update` keeps its looks and the
         `event_building_id` of its buildings, replaces the looks of scenes that were redone, and
@@ -133,9 +136,10 @@ def merge_event(
     check_names(looks)
     inputs = [path for look in looks for path in (look.buildings, look.sidecar)]
     inputs += [] if admin is None else [split_layer(admin).path]
+    inputs += [] if estimate is None else [estimate]
     is_replaced = existing != "refuse"
     check_output(output, inputs=inputs, overwrite=is_replaced, extensions=(".gpkg",))
-    rollups = Rollups(cell, None if admin is None else read_admin(admin, admin_name))
+    rollups = Rollups(cell, None if admin is None else read_admin(admin, admin_name), estimate)
     is_read = existing == "update" and output.exists()
     with Publication(overwrite=is_replaced) as publication:
         partial = publication.partial(output)  # its lock is held from here on

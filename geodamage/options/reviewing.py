@@ -69,8 +69,17 @@ REVIEWS: tuple[Option, ...] = (
         ),
     ),
     Option(
-        name="estimate", kind=File(), metavar="JSON", commands=("report",),
-        takers=("ReportOptions",),
+        name="estimate", kind=File(), metavar="JSON", takers=("ReportOptions",),
         help="Show the totals with intervals that `estimate -o` wrote, too.",
+        commands=(
+            "report",
+            at("event", takers=(),
+                help="Totals with intervals that `estimate -o` wrote: the layer `estimate`, and "
+                "fields of the areas."),
+        ),
+    ),
+    Option(
+        name="sample", kind=File(), commands=("report",), takers=("ReportOptions",),
+        help="Sample to look at: the page begins with a form, whose answers `estimate` reads.",
     ),
 )  # fmt: skip

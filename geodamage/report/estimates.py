@@ -11,7 +11,7 @@ from geodamage.report.view import Table
 from geodamage.sources import check_file
 
 #: What an estimate has totals of, in the order of a report.
-_TARGETS = (*(grade.label for grade in GRADES), "damaged", "no building")
+TARGETS = (*(grade.label for grade in GRADES), "damaged", "no building")
 _ENDS = ("total", "low", "high")
 #: Bytes that an estimate has at most; that of a thousand areas has one million.
 _LONGEST = 64 * 2**20
@@ -43,7 +43,7 @@ def read_estimate(path: Path, graded: int) -> dict[str, Any]:
         found: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as JSON ({error}); estimate again") from error
-    if not isinstance(found, dict) or not all(_is_total(found.get(name)) for name in _TARGETS):
+    if not isinstance(found, dict) or not all(_is_total(found.get(name)) for name in TARGETS):
         raise InputError(f"{path}: is no estimate; write one by `geodamage estimate -o`")
     if found.get("buildings") != graded:
         raise InputError(
@@ -65,7 +65,7 @@ def _is_number(value: Any) -> bool:
 
 def estimate_tables(found: Mapping[str, Any]) -> list[Table]:
     """Return the tables of an estimate: the totals, and the areas where it has some."""
-    rows = [(name, _predicted(found[name]), *_ends(found[name])) for name in _TARGETS]
+    rows = [(name, _predicted(found[name]), *_ends(found[name])) for name in TARGETS]
     rows += [
         (name.replace("-", ", "), "–", *_ends(found[name]))
         for name in ("missed", "missed-damaged")

@@ -29,6 +29,7 @@ from geodamage.damage import (
 )
 from geodamage.errors import MissingExtraError, install
 from geodamage.report.findings import PROBABILITIES, Positions, numbers
+from geodamage.report.form import Form, form_words
 from geodamage.report.pictures import CHIP_SIDE, as_photograph, as_stencil, burn
 from geodamage.report.view import (
     View,
@@ -76,12 +77,12 @@ def require_report_extra() -> None:
         raise MissingExtraError(f"a report needs {' and '.join(missing)}; run {install('report')}")
 
 
-def render(view: View) -> str:
-    """Return the page of an assessment, complete in itself."""
+def render(view: View, form: Form | None = None) -> str:
+    """Return the page of an assessment, complete in itself; with a form it begins with that."""
     from jinja2 import Environment
     from markupsafe import Markup
 
-    scripts = (*_bokeh(), _template("report.js"))
+    scripts = (*_bokeh(), _template("report.js"), *([_template("form.js")] if form else []))
     environment = Environment(autoescape=True)
     template = environment.from_string(_template("report.html"))
     # Scripts, style and the block of facts are ours or escaped here; all else Jinja escapes.
@@ -92,6 +93,8 @@ def render(view: View) -> str:
         colours=Markup(_colour_rules()),
         style=Markup(_template("report.css")),
         facts=Markup(_script_json(_map_facts(view))),
+        form=form_words(form),
+        form_facts=Markup(_script_json(form.facts)) if form else "",
         scripts=[Markup(script) for script in scripts],
         safe=view.words.safe_colours,
         version=__version__,

@@ -94,7 +94,7 @@ class Dates(NamedTuple):
 
 
 class Chip(NamedTuple):
-    """A building before and after, uint8 (`CHIP_SIDE`, `CHIP_SIDE`, 3)."""
+    """A building before and after, uint8 (side, side, 3)."""
 
     pre: Pixels
     post: Pixels
@@ -190,7 +190,9 @@ def _read(scene: Scene, window: Window) -> tuple[Pixels, Pixels]:
     return found[0], found[1]
 
 
-def read_chips(imagery: Imagery, shapes: Sequence[shapely.Geometry], crs: CRS) -> list[Chip]:
+def read_chips(
+    imagery: Imagery, shapes: Sequence[shapely.Geometry], crs: CRS, *, side: int = CHIP_SIDE
+) -> list[Chip]:
     """Read buildings before and after, each outlined, north up.
 
     Parameters
@@ -201,6 +203,8 @@ def read_chips(imagery: Imagery, shapes: Sequence[shapely.Geometry], crs: CRS) -
         The buildings, not empty.
     crs
         Theirs.
+    side
+        Pixels a side of a picture.
     """
     with imagery.open() as scene:
         to_grid = Transformer.from_crs(crs, scene.grid.crs, always_xy=True)
@@ -208,17 +212,17 @@ def read_chips(imagery: Imagery, shapes: Sequence[shapely.Geometry], crs: CRS) -
         def place(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
             return np.column_stack(to_grid.transform(points[:, 0], points[:, 1]))
 
-        return [_chip(scene, shapely.transform(shape, place)) for shape in shapes]
+        return [_chip(scene, shapely.transform(shape, place), side) for shape in shapes]
 
 
-def _chip(scene: Scene, shape: shapely.Geometry) -> Chip:
+def _chip(scene: Scene, shape: shapely.Geometry, side: int) -> Chip:
     window = _around(scene, shape)
     shape = shapely.simplify(shape, 0.75 * abs(scene.grid.transform.a))  # no steps of pixels
     pre, post = (
-        cv2.resize(picture, (CHIP_SIDE, CHIP_SIDE), interpolation=_kernel(window))
+        cv2.resize(picture, (side, side), interpolation=_kernel(window, side))
         for picture in _read(scene, window)
     )
-    outline = _outline(shape, scene.grid.crop(window).transform, CHIP_SIDE / window.height)
+    outline = _outline(shape, scene.grid.crop(window).transform, side / window.height)
     return Chip(_outlined(np.asarray(pre), outline), _outlined(np.asarray(post), outline))
 
 
@@ -235,8 +239,8 @@ def _around(scene: Scene, shape: shapely.Geometry) -> Window:
     return Window(row, column, side, side)
 
 
-def _kernel(window: Window) -> int:
-    return cv2.INTER_AREA if window.height > CHIP_SIDE else cv2.INTER_CUBIC
+def _kernel(window: Window, side: int) -> int:
+    return cv2.INTER_AREA if window.height > side else cv2.INTER_CUBIC
 
 
 def _outline(

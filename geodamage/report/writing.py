@@ -18,6 +18,7 @@ from geodamage.output.publication import (
 )
 from geodamage.report.estimates import estimate_tables, read_estimate
 from geodamage.report.event_view import is_event, view_event
+from geodamage.report.form import Form, make_form
 from geodamage.report.maps import MAP_EXTENSIONS, PDF_EXTENSIONS, write_sheet
 from geodamage.report.page import render, require_report_extra
 from geodamage.report.pictures import Source, imagery_of
@@ -43,6 +44,8 @@ class ReportOptions:
     """Whether the images may be URLs."""
     estimate: Path | None = None
     """What `geodamage estimate` wrote: totals with intervals."""
+    sample: Path | None = None
+    """What `geodamage sample` drew: the page begins with a form that asks what people see."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -89,6 +92,8 @@ def write_report(
     """
     require_report_extra()
     _check_pair(pre, post)
+    if options.sample is not None and pre is None:
+        raise OptionError("--sample needs --pre and --post: its form shows the buildings")
     _check_targets(buildings, output, options, (pre, post), overwrite=overwrite)
     facts = read_facts(buildings)
     if is_event(facts):
@@ -108,7 +113,10 @@ def write_report(
         read_layer(buildings), facts, source=buildings.name, words=options.words, imagery=imagery
     )
     view = _estimated(view, options)
-    publish(view, output, options=options, overwrite=overwrite)
+    form = None
+    if options.sample is not None and imagery is not None:
+        form = make_form(options.sample, view, imagery)
+    publish(view, output, options=options, overwrite=overwrite, form=form)
     return view
 
 
@@ -156,19 +164,21 @@ def _estimated(view: View, options: ReportOptions) -> View:
     return replace(view, estimate=found, tables=(*estimate_tables(found), *view.tables))
 
 
-def publish(view: View, output: Path, *, options: ReportOptions, overwrite: bool) -> None:
+def publish(
+    view: View, output: Path, *, options: ReportOptions, overwrite: bool, form: Form | None = None
+) -> None:
     """Write the page of a view, its map and its PDF, together or not at all."""
     with Publication(overwrite=overwrite) as publication:
-        add_page(publication, view, output)
+        add_page(publication, view, output, form)
         for path in (options.map, options.pdf):
             if path is not None:
                 write_sheet(view, publication.partial(path), path.suffix.lower())
                 publication.sidecar(path, _facts(view))
 
 
-def add_page(publication: Publication, view: View, output: Path) -> None:
+def add_page(publication: Publication, view: View, output: Path, form: Form | None = None) -> None:
     """Write the page of a view as one of the files of a run."""
-    text = render(view)
+    text = render(view, form)
     partial = publication.partial(output, bytes_needed=len(text))
     with output_errors(output):
         partial.write_text(text, encoding="utf-8", newline="\n")
@@ -207,7 +217,7 @@ def _check_targets(
 ) -> None:
     """Check that each file of a report can be written, and that no two have one name."""
     inputs: list[str | os.PathLike[str]] = [buildings, sidecar_path(buildings)]
-    inputs += [] if options.estimate is None else [options.estimate]
+    inputs += [path for path in (options.estimate, options.sample) if path is not None]
     for source in images:
         if source is not None:
             inputs += find(source, allow_remote=options.allow_remote)

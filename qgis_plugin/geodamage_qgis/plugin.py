@@ -106,9 +106,28 @@ class GeodamagePlugin:
             layer = reviewable_layer(layer or self.iface.activeLayer())
             self._close_review()
             self.review = ReviewDock(self.iface, layer)
+            self.review.steps.drawn.connect(self.open_sample)
+            self.review.steps.regraded.connect(self.show_results)
             if self.dialog is not None:
                 self.dialog.close()
             self.review.begin()
+
+    def open_sample(self, path: str) -> None:
+        """Look at the buildings of a sample."""
+        with self.telling_errors():
+            from geodamage_qgis.review.samples import load_sample
+
+            layer = load_sample(path)
+            self.iface.setActiveLayer(layer)
+            self.open_review(layer)
+
+    def show_results(self, paths: list[str]) -> None:
+        """Load results that were made in the review."""
+        with self.telling_errors():
+            from geodamage_qgis.results.layers import load_result
+
+            for path in paths:
+                load_result(path)
 
     def open_assistant(self) -> None:
         """Show the assistant that finds or installs the program."""

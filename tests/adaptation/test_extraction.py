@@ -66,23 +66,51 @@ def test_features_do_not_depend_on_what_is_asked_at_once():
     np.testing.assert_array_equal(whole, alone)
 
 
-def test_a_block_is_looked_at_once():
+def test_ground_is_read_and_looked_at_once():
     network, opened = Means(), scene()
     reader = Extraction(opened, network, make_card())
     for seed in range(4):
         reader.features(boxes(10, seed))
-    assert len(opened.read_windows) == network.asked / 2 <= 4
+    assert len(opened.read_windows) <= len({(w.row, w.column) for w in opened.read_windows}) <= 4
+    blocks = network.asked / 2
+    assert blocks <= 9
+    reader.features(boxes(10, 1))
+    assert network.asked / 2 == blocks
+
+
+@pytest.mark.slow
+def test_features_do_not_depend_on_how_the_ground_is_cut(monkeypatch):
+    bounds = boxes(30)
+    found = Extraction(scene(), Means(), make_card()).features(bounds)
+    monkeypatch.setattr(extraction, "BLOCK", 128)
+    cut = Extraction(scene(), Means(), make_card()).features(bounds)
+    np.testing.assert_array_equal(found, cut)
+
+
+def test_what_lies_beside_the_images_does_not_count():
+    grid = scene().grid
+    left, top = grid.xy(-20, -40)
+    right, bottom = grid.xy(8, 12)
+    beside = Extraction(scene(), Means(), make_card()).features(
+        np.array([[left, bottom, right, top], [left - 900, top + 500, left - 800, top + 600]])
+    )
+    whole = PRE[:, :14, :10].astype(float).mean((1, 2))  # and two pixels around the building
+    np.testing.assert_allclose(beside[0, :3].astype(float), whole, rtol=0.01)
+    assert (beside[1] == 0).all()
 
 
 @pytest.mark.slow
 def test_few_blocks_are_kept(monkeypatch):
     monkeypatch.setattr(extraction, "KEPT_BYTES", 1)
     bounds, opened = boxes(30), scene()
-    reader = Extraction(opened, Means(), make_card())
+    monkeypatch.setattr(extraction, "KEPT_READS", 1)
+    network = Means()
+    reader = Extraction(opened, network, make_card())
     first = reader.features(bounds)
-    before = len(opened.read_windows)
+    before = len(opened.read_windows), network.asked
     np.testing.assert_array_equal(reader.features(bounds), first)
-    assert len(opened.read_windows) > before
+    assert len(opened.read_windows) > before[0]
+    assert network.asked > before[1]
 
 
 def test_no_building_has_no_features():

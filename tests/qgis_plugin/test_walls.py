@@ -22,8 +22,9 @@ ROOMS: dict[str, set[str]] = {
     "setup": SPINE | {"program"},
     "results": SPINE | {"program"},
     "processing": SPINE | {"program", "settings", "results"},
-    "review": SPINE | {"program", "settings", "results"},
     "gui": SPINE | {"program", "settings", "setup", "results", "processing"},
+    # The steps of an event run beside the windows, as those of `gui` do.
+    "review": SPINE | {"program", "settings", "results", "gui"},
     "plugin": SPINE | {"program", "settings", "results", "processing", "review", "gui"},
     "__init__": {"plugin"},
 }

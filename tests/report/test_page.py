@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import re
-import shutil
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -20,28 +19,19 @@ from geodamage.assessment import Job, assess
 from geodamage.damage import COLOURS, COLOURS_SAFE, DamageGrade, rgb
 from geodamage.output.publication import sidecar_path
 from geodamage.report.writing import write_report
+from tests.browsers import needs_chromium, open_browser, wait
 from tests.conftest import CORNER, POST_VALUE, ROOF, ROOFS, UTM
 
 selenium = pytest.importorskip("selenium", reason="selenium is not installed (extra dev)")
 
-from selenium import webdriver  # noqa: E402
 from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        CHROMIUM is None or DRIVER is None,
-        reason="no chromium and chromedriver (apt-get install chromium chromium-driver)",
-    ),
-]
+pytestmark = [pytest.mark.slow, needs_chromium]
 
 #: What would run, load and be seen if text from data were not text.
 HOSTILE = "<script>window.owned=1</script><img src='http://hostile.invalid/x' onerror='owned=2'>"
-SECONDS = 20
 
 
 class Page(NamedTuple):
@@ -73,14 +63,8 @@ def page(pair, model, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for argument in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "disable-gpu"):
-        options.add_argument(f"--{argument}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
+    with open_browser() as driver:
+        yield driver
 
 
 def show(browser, page, width=1280, height=900):
@@ -95,14 +79,6 @@ def show(browser, page, width=1280, height=900):
         "document.documentElement.style.scrollBehavior = 'auto';"
         "document.getElementById('frame').scrollIntoView()"
     )
-
-
-def wait(condition):
-    end = time.monotonic() + SECONDS
-    while not (found := condition()):
-        assert time.monotonic() < end, "the page does not get there"
-        time.sleep(0.05)
-    return found
 
 
 def find(browser, name):

@@ -6,7 +6,8 @@ from __future__ import annotations
 from geodamage_qgis.processing.assess import Assess
 from geodamage_qgis.processing.batch import Batch
 from geodamage_qgis.processing.buildings import Buildings
+from geodamage_qgis.processing.learning import Adapt, Estimate, Regrade, Sample
 from geodamage_qgis.processing.scoring import Masks, Score
 
 #: Every algorithm of the provider.
-ALGORITHMS = (Assess, Buildings, Batch, Score, Masks)
+ALGORITHMS = (Assess, Buildings, Batch, Sample, Estimate, Adapt, Regrade, Score, Masks)

@@ -58,6 +58,7 @@ class Assess(GradingAlgorithm):
                 "A cloud-optimised GeoTIFF of five bands: no building, and the four grades.",
             ),
             _page(),
+            _features(),
         ]  # fmt: skip
         for parameter in declared:
             self.addParameter(parameter)
@@ -120,6 +121,7 @@ class Assess(GradingAlgorithm):
             raster=self.layer_file(values, parameters.RASTER, context),
             probabilities=self.layer_file(values, parameters.PROBABILITIES, context),
             report=self.parameterAsFileOutput(values, parameters.REPORT, context) or None,
+            features=self.parameterAsFileOutput(values, parameters.FEATURES, context) or None,
             ids_from=self.string(values, parameters.IDS_FROM, context),
             memory=self.string(values, parameters.MEMORY, context),
             **options,
@@ -132,6 +134,8 @@ class Assess(GradingAlgorithm):
         outputs["DAMAGED"] = sum(grades.values()) - grades.get("no-damage", 0)
         if asked.report:
             outputs[parameters.REPORT] = asked.report
+        if asked.features:
+            outputs[parameters.FEATURES] = asked.features
         return outputs
 
 
@@ -140,3 +144,12 @@ def _page() -> QgsProcessingParameterDefinition:
         parameters.REPORT, "Report", "HTML (*.html)", None, True, False
     )
     return parameters.explained(page, "A page for people that opens offline.")
+
+
+def _features() -> QgsProcessingParameterDefinition:
+    file = QgsProcessingParameterFileDestination(
+        parameters.FEATURES, "Features", "Features (*.npz)", None, True, False
+    )
+    return parameters.explained(
+        file, "What the model can learn this event from; 'Learn from answers' needs them."
+    )

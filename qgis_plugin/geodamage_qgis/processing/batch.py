@@ -63,6 +63,9 @@ class Batch(GradingAlgorithm):
             parameters.switch(
                 "PROBABILITY_RASTERS", "Write a probability raster of each scene", ""
             ),
+            parameters.switch(
+                parameters.FEATURES, "Keep features", "'Learn from answers' needs them."
+            ),
             parameters.switch("REPORTS", "Write a report of each scene and of the event", ""),
             parameters.switch(
                 "MERGE", "Write one layer of the event", "All scenes in one layer.", default=True
@@ -122,6 +125,7 @@ class Batch(GradingAlgorithm):
             raster=self.switch(values, "RASTERS", context),
             probabilities=self.switch(values, "PROBABILITY_RASTERS", context),
             report=self.switch(values, "REPORTS", context),
+            features=self.switch(values, parameters.FEATURES, context),
             merge=self.switch(values, "MERGE", context),
             admin=self.string(values, "ADMIN", context),
             event_date=self.string(values, "EVENT_DATE", context),

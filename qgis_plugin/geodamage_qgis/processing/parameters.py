@@ -26,6 +26,7 @@ from geodamage_qgis import settings
 from geodamage_qgis.errors import PluginError
 from geodamage_qgis.program.commands import (
     BUILDINGS_TTA_CHOICES,
+    ENGINE_CHOICES,
     OBSCURED_CHOICES,
     REGISTRATION_CHOICES,
     SENSOR_CHOICES,
@@ -49,6 +50,10 @@ PROBABILITIES = "PROBABILITIES"
 REPORT = "REPORT"
 SUMMARY = "SUMMARY"
 DEVICE = "DEVICE"
+ENGINE = "ENGINE"
+KEEP = "KEEP"
+SKIP_BROKEN = "SKIP_BROKEN"
+FEATURES = "FEATURES"
 TTA = "TTA"
 VOTE = "VOTE"
 POST_SENSOR = "POST_SENSOR"
@@ -213,7 +218,7 @@ def _polygons(name: str, title: str) -> Parameter:
 def scene_options() -> list[Parameter]:
     """Return the parameters of grading that few people change."""
     plain = [
-        _device(),
+        *_work(),
         choice(
             TTA, "Flipped images",
             "none or flips: average over flipped images; takes four times as long.", TTA_CHOICES,
@@ -227,6 +232,14 @@ def scene_options() -> list[Parameter]:
             POST_SENSOR, "Sensor of the images after",
             "optical or sar: a radar image needs a model that takes one; bands and value range are "
             "then of the images before alone.", SENSOR_CHOICES,
+        ),
+        text(
+            KEEP, "Attributes of the footprints",
+            "all, none, or names parted by commas: which come with the result; all unless given.",
+        ),
+        switch(
+            SKIP_BROKEN, "Leave out broken footprints",
+            "A broken polygon is left out and named; without it the run is refused.",
         ),
         *_examination(),
         number(
@@ -285,7 +298,7 @@ def former() -> Parameter:
 def building_options() -> list[Parameter]:
     """Return the parameters of finding buildings that few people change."""
     plain = [
-        _device(),
+        *_work(),
         choice(
             TTA, "Flipped images",
             "none, flips or full: average over flipped images, which takes four times as "
@@ -300,13 +313,18 @@ def building_options() -> list[Parameter]:
     return [advanced(parameter) for parameter in plain]
 
 
-def _device() -> Parameter:
-    return text(
-        DEVICE,
-        "Device",
-        "auto, cpu, cuda or cuda:N: where the model runs; auto unless given.",
-        "auto",
-    )
+def _work() -> list[Parameter]:
+    return [
+        text(
+            DEVICE, "Device",
+            "auto, cpu, cuda or cuda:N: where the model runs; auto unless given.", "auto",
+        ),
+        choice(
+            ENGINE, "Engine",
+            "What computes on the processor; auto takes openvino where it was found right and "
+            "faster on this machine.", ENGINE_CHOICES,
+        ),
+    ]  # fmt: skip
 
 
 def _image_options(whose: str) -> list[Parameter]:

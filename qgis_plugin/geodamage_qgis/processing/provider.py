@@ -12,7 +12,7 @@ from geodamage_qgis.program.commands import VECTOR_EXTENSIONS
 
 
 class GeodamageProvider(QgsProcessingProvider):
-    """The algorithms `geodamage:assess`, `:buildings`, `:batch`, `:score` and `:masks`."""
+    """The algorithms: `geodamage:assess`, and the others of `ALGORITHMS`."""
 
     def id(self) -> str:
         """Return the first half of the algorithms' names."""

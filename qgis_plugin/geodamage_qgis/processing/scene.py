@@ -22,6 +22,7 @@ from geodamage_qgis.errors import PluginError
 from geodamage_qgis.processing import given, parameters, sources
 from geodamage_qgis.processing.tool import ToolAlgorithm, Values, write_page
 from geodamage_qgis.program.commands import (
+    ENGINE_CHOICES,
     OBSCURED_CHOICES,
     REGISTRATION_CHOICES,
     SENSOR_CHOICES,
@@ -60,6 +61,9 @@ class SceneAlgorithm(ToolAlgorithm):
             "model": self.string(values, parameters.MODEL_FILE, context)
             or self.string(values, parameters.MODEL, context),
             "device": self.string(values, parameters.DEVICE, context),
+            "engine": _chosen(
+                self.parameterAsEnumString(values, parameters.ENGINE, context), ENGINE_CHOICES
+            ),
             "tta": self.parameterAsEnumString(values, parameters.TTA, context),
             "bands": parameters.read_bands(self.string(values, parameters.BANDS, context) or ""),
             "scale": parameters.read_scale(self.string(values, parameters.SCALE, context) or ""),
@@ -230,6 +234,8 @@ class GradingAlgorithm(SceneAlgorithm):
             "post_nodata": self.decimal(values, parameters.POST_NODATA, context),
             "footprints": self._polygons(values, parameters.FOOTPRINTS, context, folder, feedback),
             "id_field": self.string(values, parameters.ID_FIELD, context),
+            "keep": self.string(values, parameters.KEEP, context),
+            "skip_broken": self.switch(values, parameters.SKIP_BROKEN, context),
         }
 
     def check(self, values: Values, context: QgsProcessingContext) -> None:

@@ -20,6 +20,7 @@ VOTE_CHOICES = ("probabilities", "pixels")
 SENSOR_CHOICES = ("optical", "sar")
 REGISTRATION_CHOICES = ("measure", "apply", "off")
 OBSCURED_CHOICES = ("on", "off")
+ENGINE_CHOICES = ("auto", "onnxruntime", "openvino")
 UNCLASSIFIED_CHOICES = ("undrawn", "no-damage", "own", "ignore")
 
 
@@ -35,8 +36,9 @@ class AssessParameters:
         Result; its extension chooses the format.
     model
         Name, or path of a model or ensemble.
-    footprints, id_field
-        Polygons to grade instead of finding buildings, and the field with their identity.
+    footprints, id_field, keep, skip_broken
+        Polygons to grade instead of finding buildings, the field with their identity, which of
+        their attributes come with the result, and whether broken ones are left out.
     aoi
         Polygons; only what lies in them is reported.
     device
@@ -56,8 +58,11 @@ class AssessParameters:
         Value of pixels without data, of both images or of the one after alone.
     ids_from
         Earlier result, whose identities are taken over.
-    raster, probabilities, report
-        Files to be written, too: grades (.tif), probabilities (.tif), a page (.html).
+    raster, probabilities, report, features
+        Files to be written, too: grades (.tif), probabilities (.tif), a page (.html), what an
+        event model learns from (.npz).
+    engine
+        What computes on the processor, one of `ENGINE_CHOICES`.
     bands
         Channels of both images, counted from 1.
     scale
@@ -88,6 +93,8 @@ class AssessParameters:
     model: str | None = None
     footprints: str | None = None
     id_field: str | None = None
+    keep: str | None = None
+    skip_broken: bool = False
     aoi: str | None = None
     device: str | None = None
     tta: str | None = None
@@ -105,6 +112,8 @@ class AssessParameters:
     raster: str | None = None
     probabilities: str | None = None
     report: str | None = None
+    features: str | None = None
+    engine: str | None = None
     bands: Sequence[int] | None = None
     scale: tuple[float, float] | None = None
     min_area: float | None = None
@@ -121,7 +130,9 @@ class AssessParameters:
     def outputs(self) -> list[str]:
         """Every file that is to be written, the sidecar left out."""
         return [
-            path for path in (self.output, self.raster, self.probabilities, self.report) if path
+            path
+            for path in (self.output, self.raster, self.probabilities, self.report, self.features)
+            if path
         ]
 
 
@@ -139,6 +150,8 @@ class BuildingsParameters:
         A pixel is building above this probability.
     raster, probabilities
         Files to be written, too: buildings (.tif), probability of a building (.tif).
+    engine
+        What computes on the processor, one of `ENGINE_CHOICES`.
     output, model, aoi, device, nodata, ids_from, bands, scale, min_area, simplify, regularise, \
 tile, batch_size, threads, memory, allow_remote, overwrite
         As for `AssessParameters`.
@@ -153,6 +166,7 @@ tile, batch_size, threads, memory, allow_remote, overwrite
     threshold: float | None = None
     raster: str | None = None
     probabilities: str | None = None
+    engine: str | None = None
     nodata: float | None = None
     ids_from: str | None = None
     bands: Sequence[int] | None = None
@@ -185,8 +199,11 @@ class BatchParameters:
         Folder of the results.
     event_date, asset
         For a STAC catalogue: date of the event, and key of the image among an item's assets.
-    raster, probabilities, report
-        Write the grades, the probabilities, a page of each scene, too.
+    raster, probabilities, report, features
+        Write the grades, the probabilities, a page of each scene, what an event model learns
+        from, too.
+    engine
+        What computes on the processor, one of `ENGINE_CHOICES`.
     merge
         Write the layer of the event at the end.
     admin
@@ -197,9 +214,10 @@ class BatchParameters:
         Of all workers, and what each scene is planned for; as `1.5GB`.
     retry_failed
         Try the scenes again that failed.
-    model, footprints, id_field, aoi, device, tta, vote, post_sensor, registration, obscured, \
-pre_unusable, post_unusable, unusable_band, seen_share, nodata, post_nodata, bands, scale, \
-min_area, simplify, regularise, tile, batch_size, threads, allow_remote, overwrite
+    model, footprints, id_field, keep, skip_broken, aoi, device, tta, vote, post_sensor, \
+registration, obscured, pre_unusable, post_unusable, unusable_band, seen_share, nodata, \
+post_nodata, bands, scale, min_area, simplify, regularise, tile, batch_size, threads, \
+allow_remote, overwrite
         As for `AssessParameters`.
     """
 
@@ -210,6 +228,8 @@ min_area, simplify, regularise, tile, batch_size, threads, allow_remote, overwri
     raster: bool = False
     probabilities: bool = False
     report: bool = False
+    features: bool = False
+    engine: str | None = None
     merge: bool = True
     admin: str | None = None
     workers: int | None = None
@@ -219,6 +239,8 @@ min_area, simplify, regularise, tile, batch_size, threads, allow_remote, overwri
     model: str | None = None
     footprints: str | None = None
     id_field: str | None = None
+    keep: str | None = None
+    skip_broken: bool = False
     aoi: str | None = None
     device: str | None = None
     tta: str | None = None
@@ -288,13 +310,14 @@ class MasksParameters:
 
 #: Options that `assess`, `buildings` and `batch` have in common, as the parameters call them.
 _OF_IMAGES = (
-    "model", "device", "tta", "aoi", "nodata", "bands", "scale", "min_area", "simplify",
+    "model", "device", "engine", "tta", "aoi", "nodata", "bands", "scale", "min_area", "simplify",
     "regularise", "tile", "batch_size", "threads", "allow_remote", "overwrite",
 )  # fmt: skip
 #: Those of `assess` and `batch`.
 _OF_SCENES = (
-    "vote", "post_sensor", "footprints", "id_field", "registration", "obscured", "pre_unusable",
-    "post_unusable", "unusable_band", "seen_share", "post_nodata", *_OF_IMAGES,
+    "vote", "post_sensor", "footprints", "id_field", "keep", "skip_broken", "registration",
+    "obscured", "pre_unusable", "post_unusable", "unusable_band", "seen_share", "post_nodata",
+    *_OF_IMAGES,
 )  # fmt: skip
 
 
@@ -314,7 +337,8 @@ def assess_command(executable: str | Path, parameters: AssessParameters) -> list
         If an image has several tiles: they are named in a list, see `write_list`.
     """
     options = (
-        "output", "raster", "probabilities", "report", "memory", "ids_from", *_OF_SCENES,
+        "output", "raster", "probabilities", "report", "features", "memory", "ids_from",
+        *_OF_SCENES,
     )  # fmt: skip
     images = [_image(name, getattr(parameters, name)) for name in ("pre", "post")]
     return _command(executable, "assess", images, parameters, options)
@@ -333,8 +357,8 @@ def buildings_command(executable: str | Path, parameters: BuildingsParameters) -
 def batch_command(executable: str | Path, parameters: BatchParameters) -> list[str]:
     """Return the command line of a batch; see `assess_command`."""
     options = (
-        "output", "event_date", "asset", "raster", "probabilities", "report", "admin", "workers",
-        "memory", "scene_memory", "retry_failed", *_OF_SCENES,
+        "output", "event_date", "asset", "raster", "probabilities", "report", "features",
+        "admin", "workers", "memory", "scene_memory", "retry_failed", *_OF_SCENES,
     )  # fmt: skip
     command = _command(executable, "batch", [parameters.manifest], parameters, options)
     return command if parameters.merge else _before_end(command, "--no-merge")
@@ -343,7 +367,7 @@ def batch_command(executable: str | Path, parameters: BatchParameters) -> list[s
 def score_command(executable: str | Path, parameters: ScoreParameters) -> list[str]:
     """Return the command line of a scoring, whose figures come as JSON on stdout."""
     folders = [parameters.predictions, parameters.targets]
-    options = _options(parameters, ("per_event", "strict"))
+    options = option_words(parameters, ("per_event", "strict"))
     return [str(executable), "score", "--json", *options, "--", *folders]
 
 
@@ -357,7 +381,7 @@ def masks_command(executable: str | Path, parameters: MasksParameters) -> list[s
     """
     if not parameters.labels:
         raise PluginError("no labels: choose a label file or a folder of them")
-    options = _options(parameters, ("output", "unclassified", "overwrite"))
+    options = option_words(parameters, ("output", "unclassified", "overwrite"))
     return [str(executable), "masks", *options, "--", *parameters.labels]
 
 
@@ -417,7 +441,7 @@ def _command(
     options: Sequence[str],
 ) -> list[str]:
     # After `--`, a path that begins with a dash is a path.
-    words = _options(parameters, options)
+    words = option_words(parameters, options)
     return [str(executable), name, "--progress", "json", *words, "--", *arguments]
 
 
@@ -426,7 +450,8 @@ def _before_end(command: Sequence[str], option: str) -> list[str]:
     return [*command[:end], option, *command[end:]]
 
 
-def _options(parameters: object, names: Sequence[str]) -> list[str]:
+def option_words(parameters: object, names: Sequence[str]) -> list[str]:
+    """Return the words of options; none for those that are left to the tool."""
     return [word for name in names for word in _option(name, getattr(parameters, name))]
 
 

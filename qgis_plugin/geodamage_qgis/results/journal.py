@@ -19,6 +19,12 @@ from typing import Any
 from geodamage_qgis.errors import PluginError
 from geodamage_qgis.scale import CLASSES
 
+#: Answers that are no grade, as `geodamage estimate` and `adapt` read them.
+NO_BUILDING = "no building"
+UNCLEAR = "unclear"
+#: All that can be said of a building.
+ANSWERS = (*CLASSES, NO_BUILDING, UNCLEAR)
+
 
 @dataclass(frozen=True)
 class Review:
@@ -29,7 +35,7 @@ class Review:
     building_id
         Which building.
     reviewed_damage
-        Its grade by xBD spelling; None takes back what was said before.
+        Its grade by xBD spelling, or another of `ANSWERS`; None takes back what was said before.
     reviewer
         Who said it.
     reviewed_at
@@ -105,7 +111,7 @@ def _parse(line: str) -> Review | None:
     if not isinstance(found, dict) or not isinstance(found.get("building_id"), str):
         return None
     grade = found.get("reviewed_damage")
-    if grade is not None and grade not in CLASSES:
+    if grade is not None and grade not in ANSWERS:
         return None
     return Review(
         found["building_id"],

@@ -28,7 +28,13 @@ def _building(feature: QgsFeature) -> Building:
         status=text(field_value(feature, "status")),
         status_reason=text(field_value(feature, "status_reason")),
         area=_number(field_value(feature, "area_m2")),
+        order=int(_number(field_value(feature, "sample_order"))),
     )
+
+
+def is_sample(layer: QgsVectorLayer) -> bool:
+    """Return whether a layer is a sample of buildings to look at."""
+    return "sample_order" in layer.fields().names()
 
 
 def _number(value: Any) -> float:

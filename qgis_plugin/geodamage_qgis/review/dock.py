@@ -25,9 +25,8 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from geodamage_qgis.errors import PluginError
-from geodamage_qgis.program.facts import Facts, read_facts
-from geodamage_qgis.results.journal import Review, append_reviews
-from geodamage_qgis.results.layers import open_images, refresh, working_crs
+from geodamage_qgis.results.journal import NO_BUILDING, UNCLEAR, Review, append_reviews
+from geodamage_qgis.results.layers import refresh, working_crs
 from geodamage_qgis.results.results import file_stamp, is_result, output_path
 from geodamage_qgis.results.reviews import (
     find_feature,
@@ -36,8 +35,10 @@ from geodamage_qgis.results.reviews import (
     why_read_only,
     write_reviews,
 )
-from geodamage_qgis.review.buildings import read_buildings
+from geodamage_qgis.review.buildings import is_sample, read_buildings
+from geodamage_qgis.review.event import EventPanel
 from geodamage_qgis.review.panel import ReviewPanel
+from geodamage_qgis.review.samples import facts_of, images_of, results_of
 from geodamage_qgis.review.view import DateView
 from geodamage_qgis.review.walk import Building, Walk
 
@@ -51,6 +52,8 @@ KEYS = {
     Qt.Key.Key_2: "minor-damage",
     Qt.Key.Key_3: "major-damage",
     Qt.Key.Key_4: "destroyed",
+    Qt.Key.Key_X: NO_BUILDING,
+    Qt.Key.Key_U: UNCLEAR,
 }
 ACCEPT_KEYS = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
 NEXT_KEYS = (Qt.Key.Key_Right, Qt.Key.Key_N)
@@ -105,15 +108,18 @@ class ReviewDock(QDockWidget):
         self.setObjectName("GeodamageReview")
         self.iface = iface
         self.layer = layer
-        self.facts = _facts(layer)
+        self.facts = facts_of(layer)
         self.crs = working_crs(self.facts, layer)
-        self.walk = Walk(read_buildings(layer), restore(layer))
+        self.walk = Walk(read_buildings(layer), restore(layer), blind=is_sample(layer))
         self._stamp = file_stamp(layer)
         if not len(self.walk):
             raise PluginError(f"{_nothing_in(layer)}; nothing to review")
         self.before = DateView("Before", self._images("pre"))
         self.after = DateView("After", self._images("post"))
         self.panel = ReviewPanel()
+        # The map shows the grades.
+        self.panel.follow.setChecked(not self.walk.blind)
+        self.steps = EventPanel(results_of(layer), output_path(layer), in_sample=self.walk.blind)
         self._build()
         self._connect()
         self.show_building()
@@ -144,8 +150,11 @@ class ReviewDock(QDockWidget):
         self.next()
 
     def accept(self) -> None:
-        """Accept the model's grade of the current building, and go to the next."""
-        if self.walk.current is not None:
+        """Accept the model's grade of the current building, and go to the next.
+
+        In a sample nobody has seen it.
+        """
+        if self.walk.current is not None and not self.walk.blind:
             self.grade(self.walk.current.damage)
 
     def next(self) -> None:
@@ -178,6 +187,7 @@ class ReviewDock(QDockWidget):
         if building is None:
             return
         self.panel.show_building(self.walk, building)
+        self.steps.show_progress(self.walk)
         self._show_place(building)
 
     def _show_place(self, building: Building) -> None:
@@ -243,7 +253,7 @@ class ReviewDock(QDockWidget):
     # Construction ----------------------------------------------------------------------------
 
     def _images(self, date: str) -> list[QgsRasterLayer]:
-        return open_images(self.facts, date) if self.facts is not None else []
+        return images_of(self.layer, date)
 
     def _build(self) -> None:
         for view in (self.before, self.after):
@@ -257,6 +267,7 @@ class ReviewDock(QDockWidget):
         self._layout.setContentsMargins(6, 4, 6, 6)
         self._layout.addLayout(self._views, 1)
         self._layout.addWidget(self.panel)
+        self._layout.addWidget(self.steps)
         self.setWidget(inner)
         self.setFocusProxy(inner)
 
@@ -304,7 +315,7 @@ class ReviewDock(QDockWidget):
             self._end(f"layer {self.layer.name()} is no result of geodamage any more")
             return
         self._stamp = file_stamp(self.layer)
-        self.facts = _facts(self.layer)
+        self.facts = facts_of(self.layer)
         self.crs = working_crs(self.facts, self.layer)
         for view, date in ((self.before, "pre"), (self.after, "post")):
             view.canvas.setDestinationCrs(self.crs)
@@ -319,7 +330,7 @@ class ReviewDock(QDockWidget):
 
     def _take(self, reviews: Mapping[str, Review]) -> bool:
         """Walk through the layer's buildings as they are now; return whether there are any."""
-        walk = Walk(read_buildings(self.layer), reviews)
+        walk = Walk(read_buildings(self.layer), reviews, blind=self.walk.blind)
         if not len(walk):
             return False
         walk.skip_reviewed = self.walk.skip_reviewed
@@ -337,6 +348,7 @@ class ReviewDock(QDockWidget):
         """Let go of the layer and the images, and close; once is enough."""
         if self._open:
             self._open = False
+            self.steps.finish()
             self._disconnect()
             for view in (self.before, self.after):
                 view.outline(None)
@@ -376,6 +388,8 @@ class ReviewDock(QDockWidget):
         """Return what a key stands for; None where it is not ours."""
         key = event.key()
         modifiers = event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier
+        if self.steps.number.hasFocus():
+            return self.take_keys if key in ACCEPT_KEYS else None
         if self.panel.reviewer.hasFocus():
             return self.setFocus if key in ACCEPT_KEYS else None
         if modifiers == Qt.KeyboardModifier.ControlModifier:
@@ -427,15 +441,6 @@ class ReviewDock(QDockWidget):
         QgsProject.instance().layersRemoved.disconnect(self._fill_views)
 
 
-def _facts(layer: QgsVectorLayer) -> Facts | None:
-    """Return the sidecar's facts; None for a copy without a sidecar."""
-    path = output_path(layer)
-    try:
-        return read_facts(path) if path is not None else None
-    except PluginError:
-        return None
-
-
 def _transformed(
     geometry: QgsGeometry,
     source: QgsCoordinateReferenceSystem,
@@ -462,6 +467,8 @@ def _nothing_in(layer: QgsVectorLayer) -> str:
 
 
 def _last_words(walk: Walk) -> str:
+    if walk.blind and walk.reviewed == len(walk):
+        return f"all {len(walk)} buildings are answered; estimate the totals, or learn from them"
     if walk.reviewed == len(walk):
         return f"all {len(walk)} buildings are reviewed; untick Skip reviewed to see them again"
     return "that was the last building"

@@ -20,7 +20,7 @@ from qgis.PyQt.QtWidgets import (
     QWidget,
 )
 
-from geodamage_qgis.results.journal import Review
+from geodamage_qgis.results.journal import NO_BUILDING, UNCLEAR, Review
 from geodamage_qgis.review.walk import Building, Walk
 from geodamage_qgis.scale import CLASSES, COLOURS, PROBABILITIES, TITLES
 
@@ -51,6 +51,7 @@ class ReviewPanel(QWidget):
         layout.addWidget(self.where)
         layout.addWidget(self.said)
         layout.addLayout(self._grades())
+        layout.addLayout(self._others())
         layout.addLayout(self._steps())
         layout.addStretch(1)
         layout.addLayout(self._choices())
@@ -58,20 +59,19 @@ class ReviewPanel(QWidget):
     def show_building(self, walk: Walk, building: Building) -> None:
         """Show what the model said of a building, and what a person did."""
         review = walk.review_of(building)
-        seen = "" if building.status == "assessed" else _seen_in_part(building)
         self.where.setText(
             f"<b>Building {walk.position} of {len(walk)}</b>, {walk.reviewed} reviewed"
         )
-        self.said.setText(
-            f"The model: <b>{TITLES.get(building.damage, building.damage)}</b>,"
-            f" {100 * building.confidence:.0f} % sure{seen}<br>"
-            + (_said(review) if review else "Not reviewed yet")
-        )
+        hidden = walk.hides(building)
+        self.said.setText(_last_told(walk) if hidden else _told(building, review))
         for damage, (button, bar) in self.rows.items():
-            probability = building.probabilities.get(damage, 0.0)
+            probability = 0.0 if hidden else building.probabilities.get(damage, 0.0)
             bar.setValue(round(1000 * probability))
-            bar.setFormat(f"{100 * probability:.0f} %")
+            bar.setFormat("" if hidden else f"{100 * probability:.0f} %")
             button.setChecked(review is not None and review.reviewed_damage == damage)
+        for answer, button in self.others.items():
+            button.setChecked(review is not None and review.reviewed_damage == answer)
+        self.accept_button.setVisible(not walk.blind)
         self.undo_button.setEnabled(walk.can_undo())
 
     def _grades(self) -> QGridLayout:
@@ -91,6 +91,23 @@ class ReviewPanel(QWidget):
             grid.addWidget(bar, row, 1)
             self.rows[damage] = (button, bar)
         return grid
+
+    def _others(self) -> QHBoxLayout:
+        """Return the buttons of answers that are no grade."""
+        row = QHBoxLayout()
+        self.others: dict[str, QPushButton] = {}
+        tips = {
+            NO_BUILDING: ("X", "The outline was no building before, either (key X)"),
+            UNCLEAR: ("U", "The images do not show it (key U)"),
+        }
+        for answer, (key, tip) in tips.items():
+            button = _button(f"{key}  {answer}", tip)
+            button.setCheckable(True)
+            button.setStyleSheet(_button_style("#888888"))
+            button.clicked.connect(lambda _checked=False, answer=answer: self.graded.emit(answer))
+            row.addWidget(button)
+            self.others[answer] = button
+        return row
 
     def _steps(self) -> QHBoxLayout:
         self.previous_button = _button("◀", "Previous building (Left or P)")
@@ -146,8 +163,33 @@ def _seen_in_part(building: Building) -> str:
     return f", seen in part ({reason})" if reason else ", seen in part"
 
 
+def _told(building: Building, review: Review | None) -> str:
+    seen = "" if building.status == "assessed" else _seen_in_part(building)
+    return (
+        f"The model: <b>{_title(building.damage)}</b>,"
+        f" {100 * building.confidence:.0f} % sure{seen}<br>"
+        + (_said(review) if review else "Not reviewed yet")
+    )
+
+
+def _last_told(walk: Walk) -> str:
+    """Return what a panel says where the model's grade is hidden: that of the last building."""
+    last = walk.last
+    review = walk.review_of(last) if last is not None else None
+    if last is None or review is None or not review.reviewed_damage:
+        return "What do you see? The model's grade is shown once you have answered."
+    return (
+        f"Last: you said <b>{_title(review.reviewed_damage)}</b>,<br>the model"
+        f" <b>{_title(last.damage)}</b>."
+    )
+
+
+def _title(answer: str) -> str:
+    return TITLES.get(answer, answer)
+
+
 def _said(review: Review) -> str:
-    title = TITLES[review.reviewed_damage] if review.reviewed_damage else ""
+    title = _title(review.reviewed_damage or "")
     by = f" by {review.reviewer}" if review.reviewer else ""
     return f"Reviewed{by}: <b>{title}</b>"
 

@@ -32,6 +32,8 @@ class Building:
         Why it is partial; empty where it is not.
     area
         Square metres.
+    order
+        Place in a sample, from 1; 0 in a result.
     """
 
     feature_id: int
@@ -42,6 +44,7 @@ class Building:
     status: str = "assessed"
     status_reason: str = ""
     area: float = 0.0
+    order: int = 0
 
 
 def least_certain_first(buildings: Iterable[Building]) -> list[Building]:
@@ -51,6 +54,14 @@ def least_certain_first(buildings: Iterable[Building]) -> list[Building]:
     the rest, so that the order is the same every time.
     """
     return sorted(buildings, key=lambda b: (b.confidence, -b.area, b.building_id))
+
+
+def in_order(buildings: Iterable[Building]) -> list[Building]:
+    """Return the buildings of a sample in the order in which to look: that of the sample, random.
+
+    Then those who stop early have looked at a fair part of it.
+    """
+    return sorted(buildings, key=lambda b: (b.order, b.building_id))
 
 
 @dataclass(frozen=True)
@@ -70,10 +81,20 @@ class Walk:
         In any order.
     reviews
         What holds already, by `building_id`.
+    blind
+        Whether this is a sample: then what the model said is hidden until a building is answered,
+        for it would lead.
     """
 
-    def __init__(self, buildings: Iterable[Building], reviews: Mapping[str, Review]) -> None:
-        self.buildings = least_certain_first(buildings)
+    def __init__(
+        self,
+        buildings: Iterable[Building],
+        reviews: Mapping[str, Review],
+        *,
+        blind: bool = False,
+    ) -> None:
+        self.blind = blind
+        self.buildings = in_order(buildings) if blind else least_certain_first(buildings)
         self.reviews = dict(reviews)
         self.skip_reviewed = True
         self._steps: list[Step] = []
@@ -101,6 +122,15 @@ class Walk:
     def review_of(self, building: Building) -> Review | None:
         """Return what holds for a building."""
         return self.reviews.get(building.building_id)
+
+    def hides(self, building: Building) -> bool:
+        """Return whether what the model said of a building is not to be shown yet."""
+        return self.blind and building.building_id not in self.reviews
+
+    @property
+    def last(self) -> Building | None:
+        """The building that was answered last in this walk."""
+        return self._steps[-1].building if self._steps else None
 
     def can_undo(self) -> bool:
         """Return whether something has been said in this walk."""
@@ -173,5 +203,6 @@ ATTRIBUTES = (
     "status",
     "status_reason",
     "area_m2",
+    "sample_order",
     *PROBABILITIES.values(),
 )

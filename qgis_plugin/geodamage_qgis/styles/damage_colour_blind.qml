@@ -3,11 +3,11 @@
   <!-- SPDX-License-Identifier: GPL-2.0-or-later; by make_styles.py -->
   <renderer-v2 type="RuleRenderer" symbollevels="0" enableorderby="0">
     <rules key="geodamage">
-      <rule key="geodamage-0" label="no damage" filter="coalesce(nullif(attribute($currentfeature, 'reviewed_damage'), ''), &quot;damage&quot;) = 'no-damage'" symbol="0" />
-      <rule key="geodamage-1" label="minor damage" filter="coalesce(nullif(attribute($currentfeature, 'reviewed_damage'), ''), &quot;damage&quot;) = 'minor-damage'" symbol="1" />
-      <rule key="geodamage-2" label="major damage" filter="coalesce(nullif(attribute($currentfeature, 'reviewed_damage'), ''), &quot;damage&quot;) = 'major-damage'" symbol="2" />
-      <rule key="geodamage-3" label="destroyed" filter="coalesce(nullif(attribute($currentfeature, 'reviewed_damage'), ''), &quot;damage&quot;) = 'destroyed'" symbol="3" />
-      <rule key="geodamage-4" label="not assessed" filter="coalesce(nullif(attribute($currentfeature, 'reviewed_damage'), ''), &quot;damage&quot;) IS NULL" symbol="4" />
+      <rule key="geodamage-0" label="no damage" filter="coalesce(nullif(nullif(attribute($currentfeature, 'reviewed_damage'), ''), 'unclear'), &quot;damage&quot;) = 'no-damage'" symbol="0" />
+      <rule key="geodamage-1" label="minor damage" filter="coalesce(nullif(nullif(attribute($currentfeature, 'reviewed_damage'), ''), 'unclear'), &quot;damage&quot;) = 'minor-damage'" symbol="1" />
+      <rule key="geodamage-2" label="major damage" filter="coalesce(nullif(nullif(attribute($currentfeature, 'reviewed_damage'), ''), 'unclear'), &quot;damage&quot;) = 'major-damage'" symbol="2" />
+      <rule key="geodamage-3" label="destroyed" filter="coalesce(nullif(nullif(attribute($currentfeature, 'reviewed_damage'), ''), 'unclear'), &quot;damage&quot;) = 'destroyed'" symbol="3" />
+      <rule key="geodamage-4" label="not assessed" filter="coalesce(nullif(nullif(attribute($currentfeature, 'reviewed_damage'), ''), 'unclear'), &quot;damage&quot;) IS NULL" symbol="4" />
       <rule key="geodamage-5" label="seen in part" filter="&quot;status&quot; = 'partial'" symbol="5" />
       <rule key="geodamage-6" label="reviewed" filter="nullif(attribute($currentfeature, 'reviewed_damage'), '') IS NOT NULL" symbol="6" />
     </rules>
@@ -371,6 +371,12 @@
               <Option type="Map">
                 <Option name="destroyed" value="destroyed" type="QString" />
               </Option>
+              <Option type="Map">
+                <Option name="no building" value="no building" type="QString" />
+              </Option>
+              <Option type="Map">
+                <Option name="unclear" value="unclear" type="QString" />
+              </Option>
             </Option>
           </Option>
         </config>
@@ -462,6 +468,6 @@
     </attributeEditorContainer>
   </attributeEditorForm>
   <previewExpression>"building_id"</previewExpression>
-  <mapTip>&lt;b&gt;[% coalesce(replace(coalesce(nullif(attribute($currentfeature, 'reviewed_damage'), ''), "damage"), '-', ' '), 'not assessed') %]&lt;/b&gt;[% CASE WHEN nullif(attribute($currentfeature, 'reviewed_damage'), '') IS NOT NULL THEN ', reviewed by ' || coalesce(attribute($currentfeature, 'reviewer'), '?') || '; the model said ' || coalesce(replace("damage", '-', ' '), 'not assessed') ELSE '' END %]&lt;br&gt;&lt;span style="font-size:7px; color:#ffffcc"&gt;[% lpad('', round(20 * coalesce("p_none", 0)), '█') %]&lt;/span&gt;&lt;span style="font-size:7px; color:#dddddd"&gt;[% lpad('', 20 - round(20 * coalesce("p_none", 0)), '█') %]&lt;/span&gt;&amp;nbsp;[% coalesce(to_string(round(100 * "p_none")) || '&amp;nbsp;%', '–') %]&amp;nbsp;no&amp;nbsp;damage&lt;br&gt;&lt;span style="font-size:7px; color:#a1dab4"&gt;[% lpad('', round(20 * coalesce("p_minor", 0)), '█') %]&lt;/span&gt;&lt;span style="font-size:7px; color:#dddddd"&gt;[% lpad('', 20 - round(20 * coalesce("p_minor", 0)), '█') %]&lt;/span&gt;&amp;nbsp;[% coalesce(to_string(round(100 * "p_minor")) || '&amp;nbsp;%', '–') %]&amp;nbsp;minor&amp;nbsp;damage&lt;br&gt;&lt;span style="font-size:7px; color:#41b6c4"&gt;[% lpad('', round(20 * coalesce("p_major", 0)), '█') %]&lt;/span&gt;&lt;span style="font-size:7px; color:#dddddd"&gt;[% lpad('', 20 - round(20 * coalesce("p_major", 0)), '█') %]&lt;/span&gt;&amp;nbsp;[% coalesce(to_string(round(100 * "p_major")) || '&amp;nbsp;%', '–') %]&amp;nbsp;major&amp;nbsp;damage&lt;br&gt;&lt;span style="font-size:7px; color:#225ea8"&gt;[% lpad('', round(20 * coalesce("p_destroyed", 0)), '█') %]&lt;/span&gt;&lt;span style="font-size:7px; color:#dddddd"&gt;[% lpad('', 20 - round(20 * coalesce("p_destroyed", 0)), '█') %]&lt;/span&gt;&amp;nbsp;[% coalesce(to_string(round(100 * "p_destroyed")) || '&amp;nbsp;%', '–') %]&amp;nbsp;destroyed&lt;br&gt;[% CASE WHEN "status" = 'assessed' THEN '' ELSE replace("status", '_', ' ') || coalesce(': ' || replace("status_reason", '_', ' '), '') || '&lt;br&gt;' END %][% format_number("area_m2", 0) %] m², building [% "building_id" %]</mapTip>
+  <mapTip>&lt;b&gt;[% coalesce(replace(coalesce(nullif(nullif(attribute($currentfeature, 'reviewed_damage'), ''), 'unclear'), "damage"), '-', ' '), 'not assessed') %]&lt;/b&gt;[% CASE WHEN nullif(attribute($currentfeature, 'reviewed_damage'), '') IS NOT NULL THEN ', reviewed by ' || coalesce(attribute($currentfeature, 'reviewer'), '?') || '; the model said ' || coalesce(replace("damage", '-', ' '), 'not assessed') ELSE '' END %]&lt;br&gt;&lt;span style="font-size:7px; color:#ffffcc"&gt;[% lpad('', round(20 * coalesce("p_none", 0)), '█') %]&lt;/span&gt;&lt;span style="font-size:7px; color:#dddddd"&gt;[% lpad('', 20 - round(20 * coalesce("p_none", 0)), '█') %]&lt;/span&gt;&amp;nbsp;[% coalesce(to_string(round(100 * "p_none")) || '&amp;nbsp;%', '–') %]&amp;nbsp;no&amp;nbsp;damage&lt;br&gt;&lt;span style="font-size:7px; color:#a1dab4"&gt;[% lpad('', round(20 * coalesce("p_minor", 0)), '█') %]&lt;/span&gt;&lt;span style="font-size:7px; color:#dddddd"&gt;[% lpad('', 20 - round(20 * coalesce("p_minor", 0)), '█') %]&lt;/span&gt;&amp;nbsp;[% coalesce(to_string(round(100 * "p_minor")) || '&amp;nbsp;%', '–') %]&amp;nbsp;minor&amp;nbsp;damage&lt;br&gt;&lt;span style="font-size:7px; color:#41b6c4"&gt;[% lpad('', round(20 * coalesce("p_major", 0)), '█') %]&lt;/span&gt;&lt;span style="font-size:7px; color:#dddddd"&gt;[% lpad('', 20 - round(20 * coalesce("p_major", 0)), '█') %]&lt;/span&gt;&amp;nbsp;[% coalesce(to_string(round(100 * "p_major")) || '&amp;nbsp;%', '–') %]&amp;nbsp;major&amp;nbsp;damage&lt;br&gt;&lt;span style="font-size:7px; color:#225ea8"&gt;[% lpad('', round(20 * coalesce("p_destroyed", 0)), '█') %]&lt;/span&gt;&lt;span style="font-size:7px; color:#dddddd"&gt;[% lpad('', 20 - round(20 * coalesce("p_destroyed", 0)), '█') %]&lt;/span&gt;&amp;nbsp;[% coalesce(to_string(round(100 * "p_destroyed")) || '&amp;nbsp;%', '–') %]&amp;nbsp;destroyed&lt;br&gt;[% CASE WHEN "status" = 'assessed' THEN '' ELSE replace("status", '_', ' ') || coalesce(': ' || replace("status_reason", '_', ' '), '') || '&lt;br&gt;' END %][% format_number("area_m2", 0) %] m², building [% "building_id" %]</mapTip>
   <layerGeometryType>2</layerGeometryType>
 </qgis>

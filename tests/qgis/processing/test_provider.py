@@ -32,9 +32,11 @@ AOI = {
 }
 
 
-def test_five_algorithms_are_found(provider):
+def test_the_algorithms_are_found(provider):
     names = [algorithm.name() for algorithm in provider.algorithms()]
-    assert names == ["assess", "batch", "buildings", "masks", "score"]
+    assert names == [
+        "adapt", "assess", "batch", "buildings", "estimate", "masks", "regrade", "sample", "score",
+    ]  # fmt: skip
     assert provider.defaultVectorFileExtension() == "gpkg"
 
 
@@ -52,12 +54,13 @@ def test_the_contract_of_names_holds(provider):
     both = names & {p.name() for p in provider.algorithm("batch").parameterDefinitions()}
     assert both >= {
         "POST_SENSOR", "REGISTRATION", "OBSCURED", "PRE_UNUSABLE", "POST_UNUSABLE",
-        "UNUSABLE_BAND", "SEEN_SHARE", "NODATA", "POST_NODATA",
+        "UNUSABLE_BAND", "SEEN_SHARE", "NODATA", "POST_NODATA", "KEEP", "SKIP_BROKEN", "ENGINE",
+        "FEATURES",
     }  # fmt: skip
     assert "IDS_FROM" in names
     names = {p.name() for p in provider.algorithm("buildings").parameterDefinitions()}
     assert names == {
-        "IMAGE", "MODEL", "MODEL_FILE", "AOI", "AOI_EXTENT", "DEVICE", "TTA", "THRESHOLD",
+        "IMAGE", "MODEL", "MODEL_FILE", "AOI", "AOI_EXTENT", "DEVICE", "ENGINE", "TTA", "THRESHOLD",
         "REGULARISE", "BANDS", "SCALE", "NODATA", "IDS_FROM", "MIN_AREA", "SIMPLIFY", "TILE",
         "BATCH_SIZE", "THREADS", "MEMORY", "ALLOW_REMOTE", "OVERWRITE", "OUTPUT", "RASTER",
         "PROBABILITIES",
@@ -106,7 +109,7 @@ def test_the_rare_options_are_folded_and_work_in_models(provider):
 
 def test_qgis_process_lists_and_explains_the_algorithms(qgis_process):
     listed, _ = qgis_process("list")
-    for name in ("assess", "buildings", "batch", "score", "masks"):
+    for name in ("assess", "buildings", "batch", "sample", "adapt", "score", "masks"):
         assert f"geodamage:{name}" in listed
     explained, _ = qgis_process("help", "geodamage:assess")
     assert "PRE: Images before the disaster" in explained

@@ -25,6 +25,7 @@ OF_IMAGES = {
     "model": "my model.onnx",
     "aoi": "aoi.geojson",
     "device": "cuda:1",
+    "engine": "onnxruntime",
     "tta": "flips",
     "bands": (3, 2, 1),
     "scale": (-5.5, 2000.0),
@@ -42,6 +43,8 @@ OF_SCENES = {
     **OF_IMAGES,
     "footprints": "roofs.gpkg",
     "id_field": "key",
+    "keep": "name,floors",
+    "skip_broken": True,
     "vote": "pixels",
     "post_sensor": "sar",
     "registration": "apply",
@@ -59,6 +62,7 @@ EVERYTHING = AssessParameters(
     raster="r.tif",
     probabilities="p.tif",
     report="p.html",
+    features="f.npz",
     memory="3GB",
     ids_from="before.gpkg",
     **OF_SCENES,
@@ -96,8 +100,9 @@ def test_the_tool_understands_every_option_of_an_assessment():
     given = understood(assess_command("geodamage", EVERYTHING))
     assert_given(given, OF_SCENES)
     assert (given["pre"], given["post"]) == ("pre.tif", "post.tif")
-    assert [str(given[name]) for name in ("output", "raster", "probabilities", "report")] == [
-        "out.gpkg", "r.tif", "p.tif", "p.html",
+    names = ("output", "raster", "probabilities", "report", "features")
+    assert [str(given[name]) for name in names] == [
+        "out.gpkg", "r.tif", "p.tif", "p.html", "f.npz",
     ]  # fmt: skip
     assert (given["memory"], given["progress"]) == (3e9, "json")
     assert str(given["ids_from"]) == "before.gpkg"
@@ -161,7 +166,7 @@ def test_an_image_is_one_path(image):
 
 
 def test_the_outputs_are_all_files_that_are_asked_for():
-    assert EVERYTHING.outputs == ["out.gpkg", "r.tif", "p.tif", "p.html"]
+    assert EVERYTHING.outputs == ["out.gpkg", "r.tif", "p.tif", "p.html", "f.npz"]
     assert AssessParameters("a", "b", "c.gpkg").outputs == ["c.gpkg"]
     assert FOUND.outputs == ["out.gpkg", "r.tif", "p.tif"]
     assert BuildingsParameters("a", "c.gpkg").outputs == ["c.gpkg"]

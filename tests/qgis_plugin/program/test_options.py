@@ -5,7 +5,7 @@ from dataclasses import fields
 
 import pytest
 from click.testing import CliRunner
-from geodamage_qgis.program import commands
+from geodamage_qgis.program import commands, learning
 
 from geodamage.cli import main
 
@@ -21,19 +21,18 @@ OFFERED = {
     "assess": (
         commands.AssessParameters,
         {"pre", "post"},
-        {"engine", "features", "keep", "post_bands", "post_scale", "progress", "quiet",
-         "skip_broken", "verbose"},
+        {"post_bands", "post_scale", "progress", "quiet", "verbose"},
     ),
     "buildings": (
         commands.BuildingsParameters,
         {"image"},
-        {"engine", "tta_scales", "progress", "quiet", "verbose"},
+        {"tta_scales", "progress", "quiet", "verbose"},
     ),
     "batch": (
         commands.BatchParameters,
         {"manifest"},
-        {"admin_name", "dask", "dask_local", "dry_run", "engine", "features", "keep", "post_bands",
-         "post_scale", "progress", "quiet", "shard", "skip_broken", "split_scenes", "verbose"},
+        {"admin_name", "dask", "dask_local", "dry_run", "post_bands", "post_scale", "progress",
+         "quiet", "shard", "split_scenes", "verbose"},
     ),
     "score": (
         commands.ScoreParameters,
@@ -41,6 +40,16 @@ OFFERED = {
         {"buildings", "threshold", "aoi", "gsd", "json", "quiet"},
     ),
     "masks": (commands.MasksParameters, {"labels"}, {"quiet"}),
+    # `for` is a word of Python: the plugin calls it `purpose`.
+    "sample": (
+        learning.SampleParameters,
+        {"results", "purpose"},
+        {"areas", "cell", "for", "quiet"},
+    ),
+    "estimate": (learning.EstimateParameters, {"results"}, {"json", "quiet"}),
+    # Features are found beside the result.
+    "adapt": (learning.AdaptParameters, {"results"}, {"features", "json", "quiet"}),
+    "regrade": (learning.RegradeParameters, {"result"}, {"features", "quiet"}),
 }  # fmt: skip
 
 
@@ -63,6 +72,10 @@ def test_the_plugin_offers_the_options_of_the_tool(command):
         ("assess", "registration", commands.REGISTRATION_CHOICES),
         ("batch", "obscured", commands.OBSCURED_CHOICES),
         ("masks", "unclassified", commands.UNCLASSIFIED_CHOICES),
+        ("buildings", "engine", commands.ENGINE_CHOICES),
+        ("sample", "design", learning.DESIGN_CHOICES),
+        ("sample", "for", learning.PURPOSE_CHOICES),
+        ("estimate", "conflicts", learning.CONFLICT_CHOICES),
     ],
 )
 def test_choices_are_those_of_the_tool_and_the_default_is_the_first(command, name, words):

@@ -57,3 +57,9 @@ def test_a_journal_that_cannot_be_written_is_said(tmp_path: Path) -> None:
 def test_the_tool_leaves_the_journal_where_it_is() -> None:
     replaced = {"a.gpkg", sidecar_path("a.gpkg").name, *(f"a.gpkg{end}" for end in SIBLINGS)}
     assert journal_path("a.gpkg").name not in replaced
+
+
+def test_no_building_and_unclear_are_answers(tmp_path: Path) -> None:
+    said = [Review("a", "no building", "me", "t"), Review("b", "unclear", "me", "t")]
+    append_reviews(tmp_path / "s.gpkg", said)
+    assert list(read_journal(tmp_path / "s.gpkg").values()) == said

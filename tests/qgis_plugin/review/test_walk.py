@@ -95,3 +95,19 @@ def test_a_walk_without_buildings_stands_still() -> None:
     assert not walk.next()
     assert not walk.previous()
     assert not walk.can_undo()
+
+
+def test_a_sample_goes_in_its_own_order_and_hides_what_was_not_answered() -> None:
+    sample = [Building(n, name, "destroyed", 0.9, order=n) for n, name in enumerate("cab", 1)]
+    walk = Walk(reversed(sample), {"a": review("a")}, blind=True)
+    assert names(walk) == ["c", "a", "b"]
+    assert [walk.hides(building) for building in walk.buildings] == [True, False, True]
+    assert walk.last is None
+    walk.say(review("c", "no building"))
+    assert walk.last == sample[0]
+    assert not walk.hides(sample[0])
+    assert walk.next()
+    assert current(walk) == "b"
+    walk.undo()
+    assert walk.hides(sample[0])
+    assert not Walk(sample, {}).hides(sample[0])
