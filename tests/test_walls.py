@@ -23,6 +23,7 @@ EXTRAS = {
     "pyarrow": {"geodamage.output.vectors", "geodamage.vector.parquet"},
     "bokeh": {"geodamage.report.page"},
     "distributed": {"geodamage.batch.cluster"},
+    "exactextract": {"geodamage.event.population"},
     "jinja2": {"geodamage.report.page"},
     "markupsafe": {"geodamage.report.page"},
     "matplotlib": {"geodamage.report.maps"},

@@ -1,8 +1,9 @@
 """`geodamage event`."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,6 +25,8 @@ def command(
     admin: Path | None,
     admin_name: str | None,
     cell: float,
+    population: Path | None,
+    estimate: Path | None,
     update: bool,
     overwrite: bool,
     as_json: bool,
@@ -43,6 +46,8 @@ def command(
         raise OptionError("--update keeps the event that is there, --overwrite does not; give one")
     if admin_name is not None and admin is None:
         raise OptionError("--admin-name needs --admin")
+    if estimate is not None and population is None:
+        raise OptionError("--estimate gives people an interval, so it needs --population")
 
     from geodamage.event.looks import find_looks, read_dates
     from geodamage.event.merging import merge_event
@@ -51,7 +56,14 @@ def command(
     existing: Existing = "update" if update else "replace" if overwrite else "refuse"
     summary = _follow(
         merge_event(
-            looks, output, admin=admin, admin_name=admin_name, cell=cell, existing=existing
+            looks,
+            output,
+            admin=admin,
+            admin_name=admin_name,
+            cell=cell,
+            population=population,
+            estimate=estimate,
+            existing=existing,
         ),
         quiet=quiet,
     )
@@ -88,5 +100,20 @@ def _print(summary: "EventSummary", output: Path) -> None:
     if facts["admin"] is not None and facts["admin"]["buildings_outside"]:
         count = facts["admin"]["buildings_outside"]
         click.echo(f"{count:,} buildings lie in no area of {facts['admin']['file']}", err=True)
+    if facts["people"] is not None:
+        click.echo(_people(facts["people"]), err=True)
     click.echo(f"wrote {output} and {output}.json", err=True)
     click.echo(facts["statement"], err=True)
+
+
+def _people(facts: Mapping[str, Any]) -> str:
+    damaged = facts["per_grade"]["damaged"]
+    interval = ""
+    if "low" in damaged:
+        interval = f" (by the estimate {damaged['total']:,.0f}: {damaged['low']:,.0f} to "
+        interval += f"{damaged['high']:,.0f})"
+    return (
+        f"{damaged['people']:,.0f} people in damaged buildings{interval}, of "
+        f"{facts['in_buildings']:,.0f} in buildings; {facts['in_no_building']:,.0f} in cells "
+        "without one"
+    )

@@ -10,7 +10,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 
-from geodamage.event.layers import Rollups, make_layers, write_layers
+from geodamage.event.layers import Rollups, best_looks, make_layers, write_layers
 from geodamage.event.looks import (
     LONLAT,
     Look,
@@ -22,6 +22,7 @@ from geodamage.event.looks import (
     order_looks,
     read_look,
 )
+from geodamage.event.people import PeopleSource
 from geodamage.event.places import UNKNOWN, Sightings, find_places
 from geodamage.event.record import LOOK_KEYS, Record, no_record, read_record, scene_row
 from geodamage.event.rollups import (
@@ -31,6 +32,8 @@ from geodamage.fields import REVIEWED
 from geodamage.options.lookup import check
 from geodamage.output.disk import file_state
 from geodamage.output.publication import Publication, check_output
+from geodamage.report.estimates import read_estimate
+from geodamage.sources import check_file
 from geodamage.vector.layer import split_layer
 from geodamage.work import long_work
 
@@ -96,6 +99,8 @@ def merge_event(
     admin: Path | None = None,
     admin_name: str | None = None,
     cell: float = DEFAULT_CELL,
+    population: Path | None = None,
+    estimate: Path | None = None,
     existing: Existing = "refuse",
 ) -> Generator[EventProgress, None, EventSummary]:
     """Merge the looks of scenes into one layer of the event, as `Work`.
@@ -114,6 +119,10 @@ def merge_event(
         Vector file of administrative areas, and the field with their names.
     cell
         Side of the cells of the grid, metres.
+    population
+        Raster of people per cell; they are shared out among the buildings.
+    estimate
+        What `geodamage estimate -o` wrote for these buildings: gives people an interval.
     existing
         What becomes of an event that is there: `update` keeps its looks and the
         `event_building_id` of its buildings, replaces the looks of scenes that were redone, and
@@ -132,9 +141,12 @@ def merge_event(
     check_names(looks)
     inputs = [path for look in looks for path in (look.buildings, look.sidecar)]
     inputs += [] if admin is None else [split_layer(admin).path]
+    inputs += [path for path in (population, estimate) if path is not None]
     is_replaced = existing != "refuse"
     check_output(output, inputs=inputs, overwrite=is_replaced, extensions=(".gpkg",))
-    rollups = Rollups(cell, None if admin is None else read_admin(admin, admin_name))
+    if population is not None:
+        check_file(str(population))
+    areas = None if admin is None else read_admin(admin, admin_name)
     is_read = existing == "update" and output.exists()
     state = file_state(output)
     known = read_record(output) if is_read else no_record()
@@ -143,7 +155,14 @@ def merge_event(
     yield EventProgress("match", len(looks), len(looks))
     record = add_scenes(known, scenes)
     yield EventProgress("write", len(looks), len(looks))
-    layers, facts = make_layers(record, rollups)
+    people = None
+    if population is not None:
+        graded = int((best_looks(record.looks)["status"] != "not_assessed").sum())
+        told = None if estimate is None else read_estimate(estimate, graded)
+        people = PeopleSource(population, told)
+    layers, facts = make_layers(record, Rollups(cell, areas, people))
+    for message in (facts["people"] or {}).get("warnings", ()):
+        yield EventProgress("write", len(looks), len(looks), message, warning=True)
     with Publication(overwrite=is_replaced) as publication:
         write_layers(layers, publication.partial(output))
         if is_read:

@@ -167,6 +167,10 @@ PRODUCTS: tuple[Option, ...] = (
         help="Side of the cells of the grid.",
     ),
     Option(
+        name="population", kind=File(), metavar="RASTER", commands=("event",),
+        help="Also count the people in buildings: a GeoTIFF of people per cell.",
+    ),
+    Option(
         name="update", kind=Flag(), default=False, commands=("event",),
         help="Add to the existing event; its identities stay.",
     ),

@@ -69,8 +69,12 @@ REVIEWS: tuple[Option, ...] = (
         ),
     ),
     Option(
-        name="estimate", kind=File(), metavar="JSON", commands=("report",),
-        takers=("ReportOptions",),
+        name="estimate", kind=File(), metavar="JSON", takers=("ReportOptions",),
+        commands=(
+            "report",
+            at("event", takers=(),
+                help="Give the people of --population the intervals that `estimate -o` wrote."),
+        ),
         help="Show the totals with intervals that `estimate -o` wrote, too.",
     ),
 )  # fmt: skip
