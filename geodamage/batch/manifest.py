@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import shapely
 
 from geodamage.batch.entries import Entry, iso_time, read_csv, read_features, read_toml
-from geodamage.batch.pairing import Placed, outline_of, pair_up
+from geodamage.batch.pairing import Placed, pair_up
 from geodamage.batch.stac import EventTime, is_stac, read_document, read_stac
 from geodamage.errors import (
     GeodamageError,
@@ -34,6 +34,7 @@ from geodamage.errors import (
 from geodamage.grid import GsdRange, ground_area
 from geodamage.scene.image import Image
 from geodamage.scene.options import SceneOptions, with_choices
+from geodamage.scene.outlines import outline_of
 from geodamage.scene.scene import Scene
 from geodamage.scene.sheets import lay_out
 from geodamage.scene.tiles import Tile, open_tile

@@ -100,7 +100,7 @@ def _people_facts(
     layers: dict[str, gpd.GeoDataFrame], people: People, source: PeopleSource
 ) -> dict[str, Any]:
     buildings = layers["buildings"]
-    whole = tally(buildings, np.zeros(len(buildings), np.int64), 1)
+    whole = tally(buildings, np.zeros(len(buildings), np.int64), 1).fillna(0.0)
     return {
         **people.facts,
         "not_assessed": round(float(whole["people_not_assessed"].iloc[0]), 3),

@@ -120,12 +120,14 @@ def tally(buildings: pd.DataFrame, unit: np.ndarray, units: int) -> pd.DataFrame
 def _people(
     people: np.ndarray, grade: np.ndarray, damaged: np.ndarray, unit: np.ndarray, units: int
 ) -> dict[str, np.ndarray]:
-    """Return `PEOPLE_FIELDS`, float64 (units,) each; see `tally`."""
-    known = np.nan_to_num(people)
+    """Return `PEOPLE_FIELDS`, float64 (units,) each; null where no building has a number."""
+    known = np.isfinite(people) & (unit >= 0)
+    numbered = np.bincount(unit[known], minlength=units) > 0
 
     def live(chosen: np.ndarray) -> np.ndarray:
-        chosen = chosen & (unit >= 0)
-        return np.round(np.bincount(unit[chosen], known[chosen], minlength=units), 6)
+        chosen = chosen & known
+        total = np.bincount(unit[chosen], people[chosen], minlength=units)
+        return np.where(numbered, np.round(total, 6), np.nan)
 
     return {
         "people": live(np.ones(len(unit), bool)),

@@ -14,6 +14,8 @@ SOURCES: tuple[Option, ...] = (
             "buildings",
             at("batch", kind=Folder(), help="Folder of the results.", takers=("BatchJob",)),
             at("event", help="Result: a GeoPackage.", takers=()),
+            at("footprints", takers=("FootprintsJob",),
+                help="Footprints: .geojson, .geojsonl, .gpkg, .fgb or .parquet."),
             at("report", help="The page: .html.", takers=()),
             at("adapt", help="The event model: .toml.", takers=()),
             at("regrade", takers=()),
@@ -29,6 +31,23 @@ SOURCES: tuple[Option, ...] = (
             at("models optimise", kind=Folder(), default=".", required=False,
                 takers=("OptimisationJob",), help="Folder of the variants."),
         ),
+    ),
+    Option(
+        name="like", kind=Text(), metavar="IMAGE", required=True, commands=("footprints",),
+        takers=("FootprintsJob",), help="The image whose ground counts, as `assess` takes it.",
+    ),
+    Option(
+        name="source", kind=Text(), metavar="NAME|FILE", required=True, multiple=True,
+        commands=("footprints",), takers=("FootprintsJob",),
+        help="overture, osm, microsoft, google or a file; again to fill the gaps of the first.",
+    ),
+    Option(
+        name="release", kind=Text(), commands=("footprints",), takers=("FootprintsJob",),
+        help="Release of Overture, such as 2026-11-18.0; the latest unless given.",
+    ),
+    Option(
+        name="mirror", kind=Text(), metavar="URL", commands=("footprints",),
+        takers=("FootprintsJob",), help="Address of a copy of the published files.",
     ),
     Option(
         name="force", kind=Flag(), default=False, commands=("adapt",),

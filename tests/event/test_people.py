@@ -218,6 +218,18 @@ def test_an_event_counts_its_people(scene, tmp_path, output):
 
 
 @pytest.mark.slow
+def test_a_raster_of_another_place_is_said_and_not_counted(scene, tmp_path, output):
+    far = population(tmp_path / "people.tif", transform=Affine(200, 0, 1e5, 0, -200, 1e5))
+    arguments = ["event", tmp_path / "monday", "-o", output, "--population", far, "--json"]
+    result = run_command(*arguments)
+    assert "has nobody on the ground of the event; is it of this place?" in result.stderr
+    facts = json.loads(result.stdout)["people"]
+    assert facts["per_grade"]["damaged"] == {"people": 0}
+    assert facts["buildings_without_number"] == 5
+    assert layer(output, "grid")["people"].isna().all()
+
+
+@pytest.mark.slow
 def test_an_event_that_grows_counts_people_anew(scene, tmp_path, output):
     raster = population(tmp_path / "people.tif")
     merge([scene], output, population=raster)

@@ -12,6 +12,7 @@ from geodamage.buildings.finding import BuildingOptions
 from geodamage.buildings.votes import VOTES
 from geodamage.cli.masks import SAID
 from geodamage.errors import DeviceError, OptionError
+from geodamage.footprints.gathering import FootprintsJob
 from geodamage.grid import SENSORS
 from geodamage.localisation import LocalisationJob
 from geodamage.model.ensemble import TTA
@@ -41,7 +42,7 @@ CLASSES = {
     kind.__name__: kind
     for kind in (Job, SceneOptions, BuildingOptions, LocalisationJob, BatchJob, EvaluationJob,
                  ReportOptions, Words, SampleOptions, EstimateOptions, ScoringOptions,
-                 OptimisationJob, TimingJob)
+                 FootprintsJob, OptimisationJob, TimingJob)
 }  # fmt: skip
 OF_CLASSES = [
     pytest.param(CLASSES[taker], option, field, id=f"{taker}.{field}")
