@@ -21,7 +21,13 @@ VECTOR_ERRORS = (OSError, ValueError, RuntimeError, ShapelyError)
 
 _LONGEST_LIST = 16 * 2**20  # bytes of a list of files
 
-_REMOTE_PREFIXES = {"http": "/vsicurl/", "https": "/vsicurl/", "s3": "/vsis3/"}
+_REMOTE_PREFIXES = {
+    "http": "/vsicurl/",
+    "https": "/vsicurl/",
+    "s3": "/vsis3/",
+    "gs": "/vsigs/",
+    "az": "/vsiaz/",
+}
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a pipe"),
@@ -45,7 +51,7 @@ def find(source: Source | Sequence[Source], *, allow_remote: bool = False) -> li
         A file, a folder (its .tif and .tiff), a glob, `@list.txt` (a path per line, relative to
         the list; `#` begins a comment), a URL, or a sequence of these.
     allow_remote
-        Whether http, https and s3 URLs are let through.
+        Whether http, https, s3, gs and az URLs are let through.
 
     Raises
     ------
@@ -135,11 +141,11 @@ def _checked(name: str, allow_remote: bool) -> str:
     prefix = _REMOTE_PREFIXES.get(scheme.lower())
     if prefix is None:
         raise SceneReadError(
-            f"{name}: {scheme}:// is not read; use http, https, s3 or a local file"
+            f"{name}: {scheme}:// is not read; use http, https, s3, gs, az or a local file"
         )
     if not allow_remote:
         raise SceneReadError(f"{name}: remote imagery is read with --allow-remote only")
-    return prefix + (rest if prefix == "/vsis3/" else name)
+    return prefix + (name if prefix == "/vsicurl/" else rest)
 
 
 def check_file(name: str, *, may_be_empty: bool = False) -> str:

@@ -1,9 +1,10 @@
 """Pairing: which images lie on which, told by where they lie on the Earth."""
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,20 +33,27 @@ class Placed:
         Polygons in longitude and latitude, degrees.
     taken
         When it was taken, UTC; None where nobody says.
+    look
+        How good a look it is by what a catalogue says, smaller is better; equal where it does not.
+    facts
+        What a catalogue says of it.
     """
 
     name: str
     path: str
     outline: BaseGeometry
     taken: datetime | None = None
+    look: tuple[int, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def pair_up(pre: Sequence[Placed], post: Sequence[Placed]) -> Iterator[tuple[Placed, list[Placed]]]:
     """Yield each image after with the images before that it lies on, the best first.
 
-    Two images make a pair where `LEAST_OVERLAP` of the smaller lies in the other. Of images with
-    a date the latest is best, and an older one counts where it shows what later ones do not; of
-    others the one that covers most is best, and all count.
+    Two images make a pair where `LEAST_OVERLAP` of the smaller lies in the other. The best look
+    counts first, by `Placed.look`. Of images with a date the latest is then best, and an older one
+    counts where it shows what later ones do not; of others the one that covers most is best, and
+    all count.
     """
     middles = np.array([_middle(image.outline) for image in pre]).reshape(-1, 3)
     reaches = np.array([_reach(image.outline) for image in pre])
@@ -67,7 +75,7 @@ def _lying_on(image: Placed, candidates: Sequence[Placed]) -> list[Placed]:
         if share >= LEAST_OVERLAP
     ]
     # Rounded, so that equal shares are equal on every machine.
-    pairs.sort(key=lambda pair: (_age(pair[0]), -round(pair[2], 3), pair[0].name, pair[0].path))
+    pairs.sort(key=lambda pair: (*_rank(pair[0]), -round(pair[2], 3), pair[0].name, pair[0].path))
     if any(candidate.taken is None for candidate, _, _ in pairs):
         return [candidate for candidate, _, _ in pairs]
     chosen, open_part = [], whole
@@ -77,6 +85,10 @@ def _lying_on(image: Placed, candidates: Sequence[Placed]) -> list[Placed]:
             chosen.append(candidate)
             open_part = shapely.difference(open_part, shape)
     return chosen
+
+
+def _rank(image: Placed) -> tuple[tuple[int, ...], float]:
+    return image.look, _age(image)
 
 
 def _age(image: Placed) -> float:

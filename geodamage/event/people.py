@@ -50,9 +50,9 @@ class Shared:
     raster
         People in all cells that count: those that the assessed ground touches.
     beyond
-        Of these, people beyond the assessed ground, by area.
+        How many of these live beyond the assessed ground, by area.
     in_no_building
-        Of these, people on the assessed ground in cells without a building.
+        How many of these live on the assessed ground in cells without a building.
     """
 
     people: np.ndarray

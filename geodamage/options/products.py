@@ -59,11 +59,15 @@ SOURCES: tuple[Option, ...] = (
     ),
     Option(
         name="event_date", kind=Text(), metavar="DATE", commands=("batch",),
-        help="Date of the event; sorts the images of a STAC catalogue.",
+        help="Date of the event; sorts the images of a STAC catalogue that has no phases.",
     ),
     Option(
         name="asset", kind=Text(), metavar="KEY", commands=("batch",),
         help="The image among a STAC item's assets.",
+    ),
+    Option(
+        name="max_cloud", kind=Number(0, 100), unit="per cent", metavar="PERCENT",
+        commands=("batch",), help="Leave out images of a STAC catalogue with more cloud.",
     ),
     Option(
         name="dates", kind=File(), metavar="CSV", commands=("event",),
