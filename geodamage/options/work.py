@@ -82,7 +82,7 @@ WORK: tuple[Option, ...] = (
 WORDS: tuple[Option, ...] = (
     Option(
         name="allow_remote", kind=Flag(), default=False,
-        takers=("SceneOptions", "ReportOptions"), help="Read http(s) and s3 URLs.",
+        takers=("SceneOptions", "ReportOptions"), help="Read http(s), s3, gs and az URLs.",
         commands=(
             "assess", "buildings", "batch", "report",
             at("footprints", takers=("FootprintsJob",), help="Read published data from servers."),

@@ -32,8 +32,9 @@ OFFERED = {
     "batch": (
         commands.BatchParameters,
         {"manifest"},
-        {"admin_name", "dask", "dask_local", "dry_run", "engine", "features", "keep", "max_cloud", "post_bands",
-         "post_scale", "progress", "quiet", "shard", "skip_broken", "split_scenes", "verbose"},
+        {"admin_name", "dask", "dask_local", "dry_run", "engine", "features", "keep", "max_cloud",
+         "post_bands", "post_scale", "progress", "quiet", "shard", "skip_broken", "split_scenes",
+         "verbose"},
     ),
     "score": (
         commands.ScoreParameters,
