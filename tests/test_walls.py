@@ -32,7 +32,7 @@ EXTRAS = {
     "jinja2": {"geodamage.report.page"},
     "markupsafe": {"geodamage.report.page"},
     "matplotlib": {"geodamage.report.maps"},
-    "pystac": {"geodamage.batch.stac"},
+    "pystac": {"geodamage.batch.stac", "geodamage.batch.stac_items"},
     "pystac_client": {"geodamage.batch.stac"},
 }
 
