@@ -379,6 +379,7 @@ class _Assessment(Run[Job, Summary]):
             )
             self._footprints.require_overlap(scene)
             self.fields = (*GIVEN_FIELDS, *self._footprints.kept)
+            self.geometry_type = self._footprints.geometry_type
             self.doubts += self._footprints.notes
 
     def counted(self, pixels: int, area: float) -> Summary:

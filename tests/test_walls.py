@@ -23,7 +23,7 @@ EXTRAS = {
     "pyarrow": {
         "geodamage.footprints.boxes",
         "geodamage.footprints.published",
-        "geodamage.output.vectors",
+        "geodamage.output.geoparquet",
         "geodamage.vector.parquet",
     },
     "bokeh": {"geodamage.report.page"},
@@ -32,6 +32,7 @@ EXTRAS = {
     "jinja2": {"geodamage.report.page"},
     "markupsafe": {"geodamage.report.page"},
     "matplotlib": {"geodamage.report.maps"},
+    "xlsxwriter": {"geodamage.exports.workbook"},
     "pystac": {"geodamage.batch.stac", "geodamage.batch.stac_items"},
     "pystac_client": {"geodamage.batch.stac"},
 }
@@ -52,6 +53,8 @@ ROOMS = {
     "xbd": {"output"},
     "report": {"output", "scene", "model"},
     "event": {"output", "report"},
+    "exports": {"output", "report"},
+    "comparison": {"exports", "output", "report", "reviews"},
     "reviews": {"buildings", "event", "output", "report", "scores"},
     "scores": {"scene", "buildings", "xbd", "model", "output"},
     "optimise": {"scores", "buildings", "xbd", "model", "output"},

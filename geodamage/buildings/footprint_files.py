@@ -16,6 +16,7 @@ from geodamage.datums import datum_doubt
 from geodamage.errors import FootprintError
 from geodamage.fields import NAMES, Field, Kind
 from geodamage.grid import Grid
+from geodamage.output.writer import GeometryType
 from geodamage.scene.scene import Scene
 from geodamage.scene.shift import Shift
 from geodamage.vector.layer import VectorLayer, plain_column
@@ -65,6 +66,14 @@ class Footprints:
         """The geometries."""
         shapes: np.ndarray = self.frame.geometry.to_numpy()
         return shapes
+
+    @property
+    def geometry_type(self) -> GeometryType:
+        """What all geometries are, for formats that declare it."""
+        kinds = set(self.frame.geometry.geom_type.dropna())
+        if kinds <= {"Polygon"}:
+            return "Polygon"
+        return "MultiPolygon" if kinds <= {"Polygon", "MultiPolygon"} else "Unknown"
 
     def placed(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the geometries where they are graded, and how far each was moved, CRS units."""

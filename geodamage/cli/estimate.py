@@ -34,7 +34,7 @@ def command(
       geodamage estimate buildings.gpkg --reviewed sample.gpkg --answers answers.csv
     """  # noqa: D301
     # After the options are known to be good: these imports take a second.
-    from geodamage.output.publication import json_ready
+    from geodamage.output.json_values import json_ready
     from geodamage.reviews.estimation import EstimateOptions, estimate, write_estimate
 
     fields = EstimateOptions(**taken("EstimateOptions", "estimate", options))

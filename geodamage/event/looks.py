@@ -24,8 +24,8 @@ from geodamage.errors import (
 )
 from geodamage.fields import NAMES, conform, empty_frame
 from geodamage.output.disk import hash_of
+from geodamage.output.geojson import to_rfc7946
 from geodamage.output.publication import VECTOR_EXTENSIONS, read_sidecar, sidecar_path
-from geodamage.output.vectors import to_rfc7946
 from geodamage.sources import check_file
 from geodamage.vector.reading import read_vector
 

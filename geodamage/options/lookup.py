@@ -20,6 +20,8 @@ TAKERS: Mapping[str, str] = {
     "SampleOptions": "sample",
     "EstimateOptions": "estimate",
     "FootprintsJob": "footprints",
+    "ExportOptions": "export",
+    "CompareOptions": "compare",
     "ScoringOptions": "score",
     "OptimisationJob": "models optimise",
     "TimingJob": "models bench",
