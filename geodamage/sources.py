@@ -24,7 +24,13 @@ IMAGES = (".tif", ".tiff", ".jp2")
 
 _LONGEST_LIST = 16 * 2**20  # bytes of a list of files
 
-_REMOTE_PREFIXES = {"http": "/vsicurl/", "https": "/vsicurl/", "s3": "/vsis3/"}
+_REMOTE_PREFIXES = {
+    "http": "/vsicurl/",
+    "https": "/vsicurl/",
+    "s3": "/vsis3/",
+    "gs": "/vsigs/",
+    "az": "/vsiaz/",
+}
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a pipe"),
@@ -49,7 +55,7 @@ def find(source: Source | Sequence[Source], *, allow_remote: bool = False) -> li
         `@list.txt` (a path per line, relative to the list; `#` begins a comment), a URL, or a
         sequence of these.
     allow_remote
-        Whether http, https and s3 URLs are let through.
+        Whether http, https, s3, gs and az URLs are let through.
 
     Raises
     ------
@@ -140,11 +146,11 @@ def _checked(name: str, allow_remote: bool) -> str:
     prefix = _REMOTE_PREFIXES.get(scheme.lower())
     if prefix is None:
         raise SceneReadError(
-            f"{name}: {scheme}:// is not read; use http, https, s3 or a local file"
+            f"{name}: {scheme}:// is not read; use http, https, s3, gs, az or a local file"
         )
     if not allow_remote:
         raise SceneReadError(f"{name}: remote imagery is read with --allow-remote only")
-    return prefix + (rest if prefix == "/vsis3/" else name)
+    return prefix + (name if prefix == "/vsicurl/" else rest)
 
 
 def read_text(path: str | os.PathLike[str], most: int = 256 * 2**20) -> str:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 BUILDINGS, GRADES_RASTER, PROBABILITIES = "buildings.gpkg", "grades.tif", "probabilities.tif"
 FEATURES = "features.npz"
 SCENES, EVENT, REPORT = "scenes", "event.gpkg", "report.html"
+#: What a STAC catalogue says of the images.
+IMAGES = "images.json"
 
 
 def _defaults() -> Job:

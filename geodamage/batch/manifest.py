@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import shapely
 
 from geodamage.batch.entries import Entry, iso_time, read_csv, read_features, read_toml
-from geodamage.batch.pairing import Placed, outline_of, pair_up
+from geodamage.batch.pairing import Placed, pair_up
 from geodamage.batch.stac import EventTime, is_stac, read_document, read_stac
 from geodamage.errors import (
     GeodamageError,
@@ -34,6 +34,7 @@ from geodamage.errors import (
 from geodamage.grid import GsdRange, ground_area
 from geodamage.scene.image import Image
 from geodamage.scene.options import SceneOptions, with_choices
+from geodamage.scene.outlines import outline_of
 from geodamage.scene.scene import Scene
 from geodamage.scene.sheets import lay_out
 from geodamage.scene.tiles import Tile, open_tile
@@ -83,11 +84,19 @@ class Manifest(list[BatchScene]):
     ----------
     notes
         What is in no scene, and why: a line for each image.
+    images
+        What a STAC catalogue says of each image that takes part.
     """
 
-    def __init__(self, scenes: Iterable[BatchScene] = (), notes: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        scenes: Iterable[BatchScene] = (),
+        notes: Iterable[str] = (),
+        images: Iterable[Mapping[str, Any]] = (),
+    ) -> None:
         super().__init__(scenes)
         self.notes = tuple(map(without_secrets, notes))
+        self.images = tuple(images)
 
 
 def read_manifest(
@@ -95,6 +104,7 @@ def read_manifest(
     *,
     event_date: str | None = None,
     asset: str | None = None,
+    max_cloud: float | None = None,
     allow_remote: bool = False,
 ) -> Manifest:
     """Read the scenes of a batch.
@@ -105,9 +115,12 @@ def read_manifest(
         A list (CSV, GeoJSON, TOML), a folder with `pre/` and `post/`, or a STAC catalogue,
         collection, item or item collection: a file, its folder, or a URL.
     event_date
-        ISO date, or date and time, of the event; a STAC catalogue needs it, nothing else takes it.
+        ISO date, or date and time, of the event. A STAC catalogue needs it where its items have no
+        `phase`; nothing else takes it.
     asset
         Key of the image among a STAC item's assets; see `geodamage.batch.stac.read_stac`.
+    max_cloud
+        Images of a STAC catalogue with more cloud, %, are left out.
     allow_remote
         Whether URLs are let through.
 
@@ -123,11 +136,11 @@ def read_manifest(
     name = os.fspath(source)
     place, document = _looked_at(name)
     if place is None or (document is not None and is_stac(document)):
-        return _from_stac(str(place or name), event_date, asset, allow_remote)
-    if event_date is not None or asset is not None:
+        return _from_stac(str(place or name), event_date, asset, max_cloud, allow_remote)
+    if event_date is not None or asset is not None or max_cloud is not None:
         raise OptionError(
-            f"{name}: is no STAC catalogue, and only those take --event-date and --asset; "
-            "leave them out"
+            f"{name}: is no STAC catalogue, and only those take --event-date, --asset and "
+            "--max-cloud; leave them out"
         )
     if place.is_dir():
         return _from_folder(place)
@@ -247,22 +260,36 @@ def _placed(folder: Path) -> tuple[list[Placed], list[tuple[str, InputError]]]:
 
 
 def _from_stac(
-    source: str, event_date: str | None, asset: str | None, allow_remote: bool
+    source: str,
+    event_date: str | None,
+    asset: str | None,
+    max_cloud: float | None,
+    allow_remote: bool,
 ) -> Manifest:
     if is_remote(source) and not allow_remote:
         raise ManifestError(f"{source}: remote catalogues are read with --allow-remote only")
-    if event_date is None:
-        raise OptionError(
-            f"{source}: images of a STAC catalogue are sorted by date; give --event-date"
-        )
+    event = None if event_date is None else EventTime.parse(event_date)
     found = read_stac(
-        source, event=EventTime.parse(event_date), asset=asset, allow_remote=allow_remote
+        source, event=event, asset=asset, max_cloud=max_cloud, allow_remote=allow_remote
     )
     pairs, unpaired = _paired(found.before, found.after)
     if not pairs:
         raise ManifestError(f"{source}: no image after the event lies on one before it")
     lost = [f"{image.name}: lies on no image before; it is in no scene" for image in unpaired]
-    return Manifest(_scenes_of(pairs, Path(source).parent), [*found.notes, *lost])
+    return Manifest(_scenes_of(pairs, Path(source).parent), [*found.notes, *lost], _facts_of(pairs))
+
+
+def _facts_of(pairs: Iterable[_Pair]) -> list[dict[str, Any]]:
+    """Return what a catalogue says of the images that take part, each once."""
+    images = {image.path: image for after, before in pairs for image in (after, *before)}
+    return [
+        {
+            "file": without_secrets(image.path),
+            "taken": None if image.taken is None else iso_time(image.taken),
+            **image.facts,
+        }
+        for image in images.values()
+    ]
 
 
 def _paired(before: Sequence[Placed], after: Sequence[Placed]) -> tuple[list[_Pair], list[Placed]]:

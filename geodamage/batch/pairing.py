@@ -1,26 +1,20 @@
 """Pairing: which images lie on which, told by where they lie on the Earth."""
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import shapely
-from pyproj import Proj, Transformer
+from pyproj import Proj
 from shapely.geometry.base import BaseGeometry
-
-from geodamage.errors import SceneError
-from geodamage.grid import Grid
-from geodamage.scene.tiles import open_tile
 
 #: Share of the smaller of two images that lies in the other, from which they make a pair: images
 #: side by side share a sliver by rounding. One row of an image of 1,000.
 LEAST_OVERLAP = 1e-3
-
-#: Points of each side of an image; a straight side in one CRS is bent in another.
-_POINTS = 16
 
 Floats = npt.NDArray[np.float64]
 
@@ -39,48 +33,27 @@ class Placed:
         Polygons in longitude and latitude, degrees.
     taken
         When it was taken, UTC; None where nobody says.
+    look
+        How good a look it is by what a catalogue says, smaller is better; equal where it does not.
+    facts
+        What a catalogue says of it.
     """
 
     name: str
     path: str
     outline: BaseGeometry
     taken: datetime | None = None
-
-
-def outline_of(path: str) -> BaseGeometry:
-    """Return where a GeoTIFF lies, a polygon in longitude and latitude; reads its header only.
-
-    Raises
-    ------
-    SceneReadError
-        If it is not a GeoTIFF.
-    SceneError
-        If it lies nowhere.
-    """
-    tile = open_tile(path, (1,), 1)  # which of its channels are used is not the question here
-    tile.dataset.close()
-    outline = _lonlat(tile.grid)
-    if not np.isfinite(outline.bounds).all() or outline.is_empty:
-        raise SceneError(f"{path}: lies off the Earth; its CRS or transform is wrong")
-    return outline
-
-
-def _lonlat(grid: Grid) -> BaseGeometry:
-    rows, columns = grid.shape
-    side = np.arange(_POINTS) / _POINTS
-    zero, one = np.zeros(_POINTS), np.ones(_POINTS)
-    across = np.concatenate([side, one, 1 - side, zero]) * columns
-    down = np.concatenate([zero, side, one, 1 - side]) * rows
-    to_lonlat = Transformer.from_crs(grid.crs, "EPSG:4326", always_xy=True)
-    return shapely.Polygon(np.column_stack(to_lonlat.transform(*grid.xy(across, down))))
+    look: tuple[int, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def pair_up(pre: Sequence[Placed], post: Sequence[Placed]) -> Iterator[tuple[Placed, list[Placed]]]:
     """Yield each image after with the images before that it lies on, the best first.
 
-    Two images make a pair where `LEAST_OVERLAP` of the smaller lies in the other. Of images with
-    a date the latest is best, and an older one counts where it shows what later ones do not; of
-    others the one that covers most is best, and all count.
+    Two images make a pair where `LEAST_OVERLAP` of the smaller lies in the other. The best look
+    counts first, by `Placed.look`. Of images with a date the latest is then best, and an older one
+    counts where it shows what later ones do not; of others the one that covers most is best, and
+    all count.
     """
     middles = np.array([_middle(image.outline) for image in pre]).reshape(-1, 3)
     reaches = np.array([_reach(image.outline) for image in pre])
@@ -102,7 +75,7 @@ def _lying_on(image: Placed, candidates: Sequence[Placed]) -> list[Placed]:
         if share >= LEAST_OVERLAP
     ]
     # Rounded, so that equal shares are equal on every machine.
-    pairs.sort(key=lambda pair: (_age(pair[0]), -round(pair[2], 3), pair[0].name, pair[0].path))
+    pairs.sort(key=lambda pair: (*_rank(pair[0]), -round(pair[2], 3), pair[0].name, pair[0].path))
     if any(candidate.taken is None for candidate, _, _ in pairs):
         return [candidate for candidate, _, _ in pairs]
     chosen, open_part = [], whole
@@ -112,6 +85,10 @@ def _lying_on(image: Placed, candidates: Sequence[Placed]) -> list[Placed]:
             chosen.append(candidate)
             open_part = shapely.difference(open_part, shape)
     return chosen
+
+
+def _rank(image: Placed) -> tuple[tuple[int, ...], float]:
+    return image.look, _age(image)
 
 
 def _age(image: Placed) -> float:

@@ -8,8 +8,9 @@ import hashlib
 import json
 import threading
 import time
+import uuid
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any
@@ -37,6 +38,7 @@ from geodamage.batch.fingerprints import (
 from geodamage.batch.job import (
     BUILDINGS,
     EVENT,
+    IMAGES,
     REPORT,
     SCENES,
     BatchJob,
@@ -49,7 +51,7 @@ from geodamage.batch.job import (
     scene_job,
 )
 from geodamage.batch.ledger import Ledger
-from geodamage.batch.manifest import plan_scenes
+from geodamage.batch.manifest import Manifest, plan_scenes
 from geodamage.batch.plan import _workers
 from geodamage.batch.progress import BatchProgress, BatchSummary
 from geodamage.batch.record import DONE, FAILED, RUNNING, SceneIdentity, SceneRecord
@@ -63,7 +65,7 @@ from geodamage.errors import (
 from geodamage.event.looks import Look
 from geodamage.event.merging import merge_event
 from geodamage.model.session import default_threads
-from geodamage.output.publication import sidecar_path
+from geodamage.output.publication import output_errors, sidecar_path
 from geodamage.scene.options import scene_options
 from geodamage.words import counted
 from geodamage.work import long_work
@@ -145,6 +147,17 @@ class _Batch:
             raise OutputError(
                 f"cannot make the folder {self.folder / SCENES}: {error.strerror}; choose another"
             ) from error
+        if isinstance(self.job.scenes, Manifest) and self.job.scenes.images:
+            self._record_images(self.job.scenes.images)
+
+    def _record_images(self, images: Iterable[Mapping[str, Any]]) -> None:
+        """Write what a catalogue says of the images; every process of a batch writes the same."""
+        path = self.folder / IMAGES
+        text = json.dumps({"images": list(images)}, ensure_ascii=False, indent=1)
+        with output_errors(path):
+            waiting = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
+            waiting.write_text(text, encoding="utf-8")
+            waiting.replace(path)
 
     # What is to be done.
 

@@ -14,11 +14,18 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 from urllib.request import url2pathname
 
-import numpy as np
-import shapely
-from shapely.geometry.base import BaseGeometry
-
 from geodamage.batch.pairing import Placed
+from geodamage.batch.stac_items import (
+    LeftOutError,
+    chosen_asset,
+    facts_of,
+    look_of,
+    outline_of,
+    phase_of,
+    read_item,
+    times_of,
+    utc,
+)
 from geodamage.errors import (
     ManifestError,
     MissingExtraError,
@@ -30,7 +37,7 @@ from geodamage.errors import (
 from geodamage.sources import check_file, is_remote
 
 if TYPE_CHECKING:
-    from pystac import Asset, Item
+    from pystac import Item
 
 #: Bytes of one document, and how many documents and items are read.
 LARGEST_DOCUMENT = 256 * 2**20
@@ -41,7 +48,7 @@ MOST_ITEMS = 100_000
 _TIMEOUT, _RETRIES = 60, 2
 
 _LINKS = ("child", "item", "items", "next")
-_NO_IMAGE = {"thumbnail", "overview", "metadata"}
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,7 @@ class EventTime:
             if len(text) == len("2026-02-06"):
                 start = datetime.combine(date.fromisoformat(text), time(), UTC)
                 return cls(start, start + timedelta(days=1))
-            return cls(*[_utc(datetime.fromisoformat(text))] * 2)
+            return cls(*[utc(datetime.fromisoformat(text))] * 2)
         except (ValueError, OverflowError) as error:
             raise OptionError(
                 f"--event-date {text}: not a date; write 2026-02-06 or 2026-02-06T01:17Z"
@@ -86,7 +93,7 @@ class Dated:
     before, after
         Images with dates, in the order of those.
     notes
-        What was left out, and why.
+        What was left out or is odd, and why.
     """
 
     before: list[Placed]
@@ -97,8 +104,9 @@ class Dated:
 def read_stac(
     source: str,
     *,
-    event: EventTime,
+    event: EventTime | None,
     asset: str | None = None,
+    max_cloud: float | None = None,
     allow_remote: bool = False,
 ) -> Dated:
     """Read the images of a catalogue, and sort them by whether they show the event.
@@ -108,10 +116,13 @@ def read_stac(
     source
         A local JSON file, or the URL of a catalogue or of a search.
     event
-        When the event was.
+        When the event was; where None, each item has to say whether it is of before or after, by
+        its `phase`.
     asset
         Key of the image among the assets of an item; None takes `visual`, else `data`, else the
         first GeoTIFF.
+    max_cloud
+        Images with more cloud, %, are left out; one that does not tell stays.
     allow_remote
         Whether URLs are read, those in a local catalogue too.
 
@@ -119,33 +130,62 @@ def read_stac(
     ------
     ManifestError
         If it cannot be read, or has no images before or after the event.
+    OptionError
+        If there is no date of the event, and no item has a phase.
     MissingExtraError
         If pystac is not installed.
     """
     _require_pystac()
     library = _Library(source, allow_remote)
     found = Dated([], [], [])
+    phased = False
     for item, base in _unique(library.items()):
+        phased = phased or phase_of(item.properties) is not None
         try:
-            _sort_in(found, _image(library, item, base, asset), event)
-        except _LeftOutError as error:
+            taken = _image(library, item, base, asset)
+            _check_cloud(taken[0], max_cloud)
+            _sort_in(found, taken, event)
+        except LeftOutError as error:
             found.notes.append(f"{item.id}: left out, {error}")
+    first = next(iter([*found.notes, *library.notes]), None)
+    found.notes[:0] = library.notes
+    if event is None and not phased and (library.met or not found.notes):
+        raise OptionError(
+            f"{source}: its images do not say whether they are of before or after (phase), so they "
+            "are sorted by date; give --event-date"
+        )
     for images, when in ((found.before, "before"), (found.after, "after")):
         if not images:
-            why = f" ({found.notes[0]})" if found.notes else "; check --event-date"
-            raise ManifestError(f"{source}: no image {when} {event.start:%Y-%m-%d} in it{why}")
-        images.sort(key=lambda image: (image.taken or event.start, image.name, image.path))
+            why = "; check --event-date" if first is None else f" ({first})"
+            what = "the event" if event is None else f"{event.start:%Y-%m-%d}"
+            raise ManifestError(f"{source}: no image {when} {what} in it{why}")
+        images.sort(key=lambda image: (image.taken or _LONG_AGO, image.name, image.path))
     return found
 
 
-def _sort_in(found: Dated, taken: tuple[Placed, datetime], event: EventTime) -> None:
+def _check_cloud(image: Placed, most: float | None) -> None:
+    cloud = image.facts.get("cloud_cover")
+    if most is not None and cloud is not None and cloud > most:
+        raise LeftOutError(f"{cloud:g} % of it are cloud, over --max-cloud {most:g}")
+
+
+def _sort_in(found: Dated, taken: tuple[Placed, datetime | None], event: EventTime | None) -> None:
     image, end = taken
-    if end < event.start:
+    phase = image.facts.get("phase")
+    if event is None:
+        if phase is None:
+            raise LeftOutError(
+                "it does not say whether it is of before or after (phase); give --event-date"
+            )
+        (found.before if phase == "pre" else found.after).append(image)
+    elif end is None:
+        raise LeftOutError("it has no date that can be read")
+    elif end < event.start:
         found.before.append(image)
     elif image.taken is not None and image.taken >= event.end:
         found.after.append(image)
     else:
-        raise _LeftOutError(
+        raise LeftOutError(
             f"taken at the time of the event, {image.taken:%Y-%m-%d}; "
             "give --event-date with the hour"
         )
@@ -190,22 +230,20 @@ def _parsed(where: str, text: str) -> dict[str, Any]:
     return document
 
 
-class _LeftOutError(Exception):
-    """An item has no image that can be used."""
-
-
 class _Library:
     """All documents that hang on one, read one after another; each place is checked first."""
 
     def __init__(self, source: str, allow_remote: bool) -> None:
         self.source, self.allow_remote = source, allow_remote
+        self.notes: list[str] = []
+        self.met = 0
         self.folder = None if is_remote(source) else Path(source).resolve().parent
         self._server: Any = None
 
     def items(self) -> Iterator[tuple["Item", str]]:
         """Yield all items, each with the place of the document that it is in."""
         start = self.source if self.folder is None else str(Path(self.source).resolve())
-        waiting, seen, count = deque([self._request({"href": start}, start)]), set[str](), 0
+        waiting, seen = deque([self._request({"href": start}, start)]), set[str]()
         while waiting:
             request = waiting.popleft()
             key = json.dumps(request, sort_keys=True)
@@ -218,51 +256,71 @@ class _Library:
                     "give a part of the catalogue, or a search by place and date"
                 )
             place = request["href"]
-            document = self._read(request)
+            try:
+                document = self._read(request)
+                links = [*self._links(document, place)]
+            except ManifestError as error:
+                if len(seen) == 1:
+                    raise  # without its first document there is no catalogue
+                self.notes.append(f"{error}; it is left out")
+                continue
             for entry in _items_in(document):
-                count += 1
-                if count > MOST_ITEMS:
+                self.met += 1
+                if self.met > MOST_ITEMS:
                     raise ManifestError(f"{self.source}: over {MOST_ITEMS:,} items; narrow it down")
-                yield _item(entry, place), place
-            waiting += [self._request(link, place) for link in self._links(document, place)]
+                try:
+                    yield read_item(entry, place, self.notes), place
+                except LeftOutError as error:
+                    self.notes.append(f"{error}; it is left out")
+            waiting += self._requests(links, place)
+
+    def _requests(self, links: list[Mapping[str, Any]], place: str) -> Iterator[dict[str, Any]]:
+        """Yield what links lead to; one that leads nowhere is noted."""
+        for link in links:
+            try:
+                yield self._request(link, place)
+            except LeftOutError as error:
+                self.notes.append(f"{error}; it is left out")
 
     def resolve(self, href: str, base: str) -> str:
         """Return the path or URL that a document at `base` names.
 
         Raises
         ------
+        LeftOutError
+            If that place is no address, or outside of the folder of the catalogue.
         ManifestError
-            If that place is not to be read.
+            If it is remote, and that was not asked for.
         """
         try:
             split = urlsplit(href)
             if is_remote(base) and not (split.scheme or href.startswith("/vsi")):
                 href = urljoin(base, href)
         except ValueError as error:
-            raise ManifestError(f"{base}: names {href!r}, no address ({error})") from error
+            raise LeftOutError(f"{base}: names {href!r}, no address ({error})") from error
         if split.scheme.lower() == "file":
             href = url2pathname(split.path)
         elif is_remote(href):
             return self._checked_url(href)
         if self.folder is None:
-            raise ManifestError(f"{base}: names a file on this machine, {href}; that is not read")
+            raise LeftOutError(f"{base}: names a file on this machine, {href}; that is not read")
         return self._within(href, base, self.folder)
 
     def _within(self, href: str, base: str, folder: Path) -> str:
         try:
             path = (Path(base).parent / href).resolve()
         except (OSError, RuntimeError, ValueError) as error:  # a link in a circle; a null
-            raise ManifestError(f"{base}: names {href!r}, no path ({error})") from error
+            raise LeftOutError(f"{base}: names {href!r}, no path ({error})") from error
         if not path.is_relative_to(folder):
-            raise ManifestError(
-                f"{base}: names {path}, outside of its folder; copy the catalogue to a folder "
-                "that holds its images, or list the images in a CSV"
+            raise LeftOutError(
+                f"{base}: names {path}, outside of its folder; give the catalogue above it, or one "
+                "in a folder that holds its images"
             )
         return str(path)
 
     def _checked_url(self, url: str) -> str:
-        if urlsplit(url).scheme.lower() not in ("http", "https", "s3"):
-            raise ManifestError(f"{self.source}: names {url}; http, https and s3 are read")
+        if urlsplit(url).scheme.lower() not in ("http", "https", "s3", "gs", "az"):
+            raise ManifestError(f"{self.source}: names {url}; http, https, s3, gs and az are read")
         if not self.allow_remote:
             raise ManifestError(
                 f"{self.source}: {url} is remote; that is read with --allow-remote only"
@@ -273,7 +331,7 @@ class _Library:
         """Return what is asked of a server, or of the disk."""
         href = link.get("href")
         if not isinstance(href, str) or not href:
-            raise ManifestError(f"{base}: a link has no address; mend the catalogue")
+            raise LeftOutError(f"{base}: a link has no address; mend the catalogue")
         asked = {key: link[key] for key in ("method", "headers", "body") if key in link}
         return asked | {"href": self.resolve(href, base)}
 
@@ -301,7 +359,7 @@ class _Library:
         place = request["href"]
         if not is_remote(place):
             return read_document(place)
-        if place.startswith("s3:"):
+        if not place.lower().startswith("http"):
             raise ManifestError(f"{place}: catalogues are read by http and https only")
         from pystac_client.exceptions import APIError
 
@@ -342,20 +400,6 @@ def _require_pystac() -> None:
         raise MissingExtraError(f"pystac is not installed; run {install('stac')}") from error
 
 
-def _item(entry: Any, place: str) -> "Item":
-    """Return an item; only parses, nothing else is read."""
-    import pystac
-
-    try:
-        return pystac.Item.from_dict(entry, href=place)
-    except (pystac.STACError, ValueError, KeyError, TypeError, AttributeError) as error:
-        name = entry.get("id") if isinstance(entry, dict) else None
-        why = one_line(error)[:200]
-        raise ManifestError(
-            f"{place}: item {name!r} is no STAC item ({why}); mend the catalogue"
-        ) from error
-
-
 def _unique(items: Iterator[tuple["Item", str]]) -> Iterator[tuple["Item", str]]:
     """Leave out what two catalogues list both."""
     seen = set()
@@ -368,69 +412,10 @@ def _unique(items: Iterator[tuple["Item", str]]) -> Iterator[tuple["Item", str]]
 
 def _image(
     library: _Library, item: "Item", base: str, asset: str | None
-) -> tuple[Placed, datetime]:
+) -> tuple[Placed, datetime | None]:
     """Return the image of an item, and when its exposure was over."""
-    start, end = _times(item)
-    found = _chosen_asset(item, asset)
+    start, end = times_of(item)
+    found = chosen_asset(item, asset)
     path = library.resolve(found.href, base)
-    return Placed(str(item.id), path, _outline(item), start), end
-
-
-def _times(item: "Item") -> tuple[datetime, datetime]:
-    span = item.properties.get("start_datetime"), item.properties.get("end_datetime")
-    try:
-        if all(isinstance(text, str) for text in span):
-            start, end = (_utc(datetime.fromisoformat(str(text))) for text in span)
-            return start, end
-    except ValueError as error:
-        raise _LeftOutError(f"its dates cannot be read ({error})") from error
-    if item.datetime is None:
-        raise _LeftOutError("it has no date")
-    return _utc(item.datetime), _utc(item.datetime)
-
-
-def _utc(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-def _outline(item: "Item") -> BaseGeometry:
-    try:
-        if item.geometry is not None:
-            outline = shapely.geometry.shape(item.geometry)
-        else:
-            corners = list(item.bbox or [])
-            half = len(corners) // 2
-            outline = shapely.box(corners[0], corners[1], corners[half], corners[half + 1])
-    except (shapely.errors.ShapelyError, LookupError, TypeError, ValueError, AttributeError):
-        raise _LeftOutError("it does not say where it lies") from None
-    if outline.is_empty or outline.area == 0 or not np.isfinite(outline.bounds).all():
-        raise _LeftOutError("it does not say where it lies")
-    return outline
-
-
-def _chosen_asset(item: "Item", key: str | None) -> "Asset":
-    assets = {name: found for name, found in item.assets.items() if isinstance(found.href, str)}
-    names = ", ".join(assets) or "none"
-    if key is not None:
-        if key not in assets:
-            raise _LeftOutError(f"it has no asset {key!r} (it has {names})")
-        return assets[key]
-    tiffs = {name: found for name, found in assets.items() if _is_geotiff(found)}
-    for wanted in ("visual", "data"):
-        if wanted in tiffs:
-            return tiffs[wanted]
-        for found in tiffs.values():
-            if wanted in (found.roles or []):
-                return found
-    for found in tiffs.values():
-        return found
-    raise _LeftOutError(f"it has no GeoTIFF among its assets ({names})")
-
-
-def _is_geotiff(asset: "Asset") -> bool:
-    if _NO_IMAGE & set(asset.roles or []):
-        return False
-    kind = (asset.media_type or "").lower()
-    if kind:
-        return kind.startswith(("image/tiff", "image/vnd.stac.geotiff"))
-    return urlsplit(asset.href).path.lower().endswith((".tif", ".tiff"))
+    facts = facts_of(item)
+    return Placed(str(item.id), path, outline_of(item), start, look_of(facts), facts), end

@@ -66,6 +66,7 @@ def _job(options: dict[str, Any], reporter: BatchReporter) -> Any:
         options["manifest"],
         event_date=options["event_date"],
         asset=options["asset"],
+        max_cloud=options["max_cloud"],
         allow_remote=options["allow_remote"],
     )
     for note in scenes.notes:

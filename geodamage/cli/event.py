@@ -1,8 +1,9 @@
 """`geodamage event`."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,6 +26,7 @@ def command(
     admin: Path | None,
     admin_name: str | None,
     cell: float,
+    population: Path | None,
     estimate: Path | None,
     update: bool,
     overwrite: bool,
@@ -45,6 +47,8 @@ def command(
         raise OptionError("--update keeps the event that is there, --overwrite does not; give one")
     if admin_name is not None and admin is None:
         raise OptionError("--admin-name needs --admin")
+    if estimate is not None and population is None:
+        raise OptionError("--estimate gives people an interval, so it needs --population")
 
     from geodamage.event.looks import find_looks, read_dates
     from geodamage.event.merging import merge_event
@@ -58,6 +62,7 @@ def command(
             admin=admin,
             admin_name=admin_name,
             cell=cell,
+            population=population,
             estimate=estimate,
             existing=existing,
         ),
@@ -101,5 +106,20 @@ def _print(summary: "EventSummary", output: Path) -> None:
             f"{facts['admin']['file']}",
             err=True,
         )
+    if facts["people"] is not None:
+        click.echo(_people(facts["people"]), err=True)
     click.echo(f"wrote {output} and {output}.json", err=True)
     click.echo(facts["statement"], err=True)
+
+
+def _people(facts: Mapping[str, Any]) -> str:
+    damaged = facts["per_grade"]["damaged"]
+    interval = ""
+    if "low" in damaged:
+        interval = f" (by the estimate {damaged['total']:,.0f}: {damaged['low']:,.0f} to "
+        interval += f"{damaged['high']:,.0f})"
+    return (
+        f"{damaged['people']:,.0f} people in damaged buildings{interval}, of "
+        f"{facts['in_buildings']:,.0f} in buildings; {facts['in_no_building']:,.0f} in cells "
+        "without one"
+    )

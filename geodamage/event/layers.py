@@ -19,6 +19,14 @@ from geodamage.event.estimates import estimate_facts, estimate_rows, with_estima
 from geodamage.event.looks import (
     LONLAT,
 )
+from geodamage.event.people import (
+    People,
+    PeopleSource,
+    count_people,
+    ground_of,
+    people_by_grade,
+    with_intervals,
+)
 from geodamage.event.places import IOU_DECIMALS, LEAST_IOU
 from geodamage.event.record import Record
 from geodamage.event.rollups import (
@@ -47,11 +55,14 @@ class Rollups(NamedTuple):
         Administrative areas, or None.
     estimate
         File of totals by people who looked, or None.
+    people
+        Where the people in buildings come from, or None.
     """
 
     cell: float
     admin: Admin | None
     estimate: Path | None = None
+    people: PeopleSource | None = None
 
 
 def make_layers(record: Record, rollups: Rollups) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
@@ -64,6 +75,12 @@ def make_layers(record: Record, rollups: Rollups) -> tuple[dict[str, pd.DataFram
     """
     buildings = best_looks(record.looks)
     area = _assessed_area(record.scenes)
+    people, totals = None, None
+    if rollups.people is not None:
+        areas = None if rollups.admin is None else rollups.admin.frame
+        ground = ground_of(record.scenes)
+        people, totals = count_people(buildings, ground, rollups.people, areas)
+        buildings = people.buildings
     layers: dict[str, pd.DataFrame] = {
         "buildings": buildings,
         "looks": record.looks,
@@ -88,7 +105,37 @@ def make_layers(record: Record, rollups: Rollups) -> tuple[dict[str, pd.DataFram
         facts["estimate"] = estimate_facts(found, rollups.estimate.name)
         if rollups.admin is not None:
             layers["admin"] = with_estimate(layers["admin"], rollups.admin.field, found)
+    facts["people"] = None
+    if people is not None and rollups.people is not None:
+        facts["people"] = _people_facts(layers, people, rollups.people)
+        if totals is not None and rollups.admin is not None:
+            layers["admin"] = _admin_with_people(layers["admin"], totals, rollups)
     return layers, facts
+
+
+def _people_facts(
+    layers: dict[str, gpd.GeoDataFrame], people: People, source: PeopleSource
+) -> dict[str, Any]:
+    buildings = layers["buildings"]
+    whole = tally(buildings, np.zeros(len(buildings), np.int64), 1).fillna(0.0)
+    return {
+        **people.facts,
+        "not_assessed": round(float(whole["people_not_assessed"].iloc[0]), 3),
+        "per_grade": people_by_grade(whole, source.estimate),
+        "warnings": people.warnings,
+    }
+
+
+def _admin_with_people(
+    areas: gpd.GeoDataFrame, totals: np.ndarray, rollups: Rollups
+) -> gpd.GeoDataFrame:
+    """Return areas with all their people, and the intervals of the damaged where there are some."""
+    geometry = areas.geometry
+    table = areas.drop(columns=geometry.name).assign(people_of_area=np.round(totals, 3))
+    areas = gpd.GeoDataFrame(table, geometry=geometry, crs=areas.crs)
+    if rollups.people is None or rollups.people.estimate is None or rollups.admin is None:
+        return areas
+    return with_intervals(areas, rollups.admin.field, rollups.people.estimate)
 
 
 def _assessed_area(scenes: gpd.GeoDataFrame) -> gpd.GeoDataFrame:

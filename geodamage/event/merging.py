@@ -10,7 +10,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 
-from geodamage.event.layers import Rollups, make_layers, write_layers
+from geodamage.event.layers import Rollups, best_looks, make_layers, write_layers
 from geodamage.event.looks import (
     LONLAT,
     Look,
@@ -22,6 +22,7 @@ from geodamage.event.looks import (
     order_looks,
     read_look,
 )
+from geodamage.event.people import PeopleSource
 from geodamage.event.places import UNKNOWN, Sightings, find_places
 from geodamage.event.record import LOOK_KEYS, Record, no_record, read_record, scene_row
 from geodamage.event.rollups import (
@@ -32,6 +33,8 @@ from geodamage.options.lookup import check
 from geodamage.output.disk import file_state
 from geodamage.output.locks import refuse_edited
 from geodamage.output.publication import Publication, check_output
+from geodamage.report.estimates import read_estimate
+from geodamage.sources import check_file
 from geodamage.vector.layer import split_layer
 from geodamage.work import long_work
 
@@ -97,6 +100,7 @@ def merge_event(
     admin: Path | None = None,
     admin_name: str | None = None,
     cell: float = DEFAULT_CELL,
+    population: Path | None = None,
     estimate: Path | None = None,
     existing: Existing = "refuse",
 ) -> Generator[EventProgress, None, EventSummary]:
@@ -116,8 +120,10 @@ def merge_event(
         Vector file of administrative areas, and the field with their names.
     cell
         Side of the cells of the grid, metres.
+    population
+        Raster of people per cell; they are shared out among the buildings.
     estimate
-        What `geodamage estimate` wrote of the same results, or None.
+        What `geodamage estimate` wrote of the same results, or None; gives people an interval.
     existing
         What becomes of an event that is there: `update` keeps its looks and the
         `event_building_id` of its buildings, replaces the looks of scenes that were redone, and
@@ -136,10 +142,12 @@ def merge_event(
     check_names(looks)
     inputs = [path for look in looks for path in (look.buildings, look.sidecar)]
     inputs += [] if admin is None else [split_layer(admin).path]
-    inputs += [] if estimate is None else [estimate]
+    inputs += [path for path in (population, estimate) if path is not None]
     is_replaced = existing != "refuse"
     check_output(output, inputs=inputs, overwrite=is_replaced, extensions=(".gpkg",))
-    rollups = Rollups(cell, None if admin is None else read_admin(admin, admin_name), estimate)
+    if population is not None:
+        check_file(str(population))
+    areas = None if admin is None else read_admin(admin, admin_name)
     is_read = existing == "update" and output.exists()
     with Publication(overwrite=is_replaced) as publication:
         partial = publication.partial(output)  # its lock is held from here on
@@ -152,7 +160,12 @@ def merge_event(
         yield EventProgress("match", len(looks), len(looks))
         record = add_scenes(known, scenes)
         yield EventProgress("write", len(looks), len(looks))
-        layers, facts = make_layers(record, rollups)
+        people = None
+        if population is not None:
+            people = PeopleSource(population, _told(estimate, record))
+        layers, facts = make_layers(record, Rollups(cell, areas, estimate, people))
+        for message in (facts["people"] or {}).get("warnings", ()):
+            yield EventProgress("write", len(looks), len(looks), message, warning=True)
         write_layers(layers, partial)
         publication.sidecar(output, facts)
         if is_read:
@@ -167,6 +180,13 @@ def merge_event(
         buildings=len(layers["buildings"]),
         facts=facts,
     )
+
+
+def _told(estimate: Path | None, record: Record) -> dict[str, Any] | None:
+    """Read the estimate that gives people an interval."""
+    if estimate is None:
+        return None
+    return read_estimate(estimate, int(best_looks(record.looks)["damage_class"].notna().sum()))
 
 
 def _read(looks: Sequence[Look], known: Record) -> Generator[EventProgress, None, list[SceneLooks]]:

@@ -32,6 +32,21 @@ TALLY_FIELDS = (
     "damaged",
     "share_damaged",
 )
+#: Fields of a roll-up of buildings that have the field `people`, after those above.
+PEOPLE_FIELDS = (
+    "people",
+    "people_assessed",
+    "people_not_assessed",
+    *(f"people_{name}" for name in GRADE_FIELDS.values()),
+    "people_damaged",
+)
+#: Fields that administrative areas have besides, where people were counted.
+AREA_FIELDS = (
+    "people_of_area",
+    "people_damaged_estimate",
+    "people_damaged_low",
+    "people_damaged_high",
+)
 
 
 @dataclass(frozen=True)
@@ -62,7 +77,7 @@ def tally(buildings: pd.DataFrame, unit: np.ndarray, units: int) -> pd.DataFrame
     Parameters
     ----------
     buildings
-        Every field of `geodamage.fields.FIELDS`.
+        Every field of `geodamage.fields.FIELDS`, and `people` where people were shared out.
     unit
         int64 (n,): the unit that each building lies in, 0 to `units` - 1; -1 in none.
     units
@@ -71,7 +86,7 @@ def tally(buildings: pd.DataFrame, unit: np.ndarray, units: int) -> pd.DataFrame
     Returns
     -------
     DataFrame
-        `TALLY_FIELDS`, a row per unit.
+        `TALLY_FIELDS`, and `PEOPLE_FIELDS` where there are people; a row per unit.
     """
     grade = buildings["damage_class"].to_numpy(dtype="float64", na_value=0.0).astype(np.int64)
     damaged = buildings["damaged"].to_numpy(dtype=bool, na_value=False)
@@ -95,7 +110,32 @@ def tally(buildings: pd.DataFrame, unit: np.ndarray, units: int) -> pd.DataFrame
         **{f"share_{name}": _share(part, assessed) for name, part in counts.items()},
         **{f"area_m2_{name}": measure(grade == n) for n, name in GRADE_FIELDS.items()},
     }
-    return pd.DataFrame({name: values[name] for name in TALLY_FIELDS})
+    names = TALLY_FIELDS
+    if "people" in buildings:
+        values |= _people(buildings["people"].to_numpy(), grade, damaged, unit, units)
+        names += PEOPLE_FIELDS
+    return pd.DataFrame({name: values[name] for name in names})
+
+
+def _people(
+    people: np.ndarray, grade: np.ndarray, damaged: np.ndarray, unit: np.ndarray, units: int
+) -> dict[str, np.ndarray]:
+    """Return `PEOPLE_FIELDS`, float64 (units,) each; null where no building has a number."""
+    known = np.isfinite(people) & (unit >= 0)
+    numbered = np.bincount(unit[known], minlength=units) > 0
+
+    def live(chosen: np.ndarray) -> np.ndarray:
+        chosen = chosen & known
+        total = np.bincount(unit[chosen], people[chosen], minlength=units)
+        return np.where(numbered, np.round(total, 6), np.nan)
+
+    return {
+        "people": live(np.ones(len(unit), bool)),
+        "people_assessed": live(grade > 0),
+        "people_not_assessed": live(grade == 0),
+        **{f"people_{name}": live(grade == number) for number, name in GRADE_FIELDS.items()},
+        "people_damaged": live((grade > 0) & damaged),
+    }
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
@@ -191,7 +231,7 @@ def _name_field(columns: Iterable[str], path: Path, field: str | None) -> str:
         raise OptionError(f"{path}: no field called name; choose by --admin-name: {listed}")
     if field not in names:
         raise OptionError(f"--admin-name {field}: {path} has no such field; it has {listed}")
-    if field.lower() in {*TALLY_FIELDS, "fid", "geom", "geometry"}:
+    if field.lower() in {*TALLY_FIELDS, *PEOPLE_FIELDS, *AREA_FIELDS, "fid", "geom", "geometry"}:
         raise OptionError(f"--admin-name {field}: a name of our own fields; rename it in {path}")
     return field
 

@@ -19,6 +19,7 @@ TAKERS: Mapping[str, str] = {
     "Words": "report",
     "SampleOptions": "sample",
     "EstimateOptions": "estimate",
+    "FootprintsJob": "footprints",
     "ExportOptions": "export",
     "CompareOptions": "compare",
     "ScoringOptions": "score",

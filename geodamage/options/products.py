@@ -14,6 +14,8 @@ SOURCES: tuple[Option, ...] = (
             "buildings",
             at("batch", kind=Folder(), help="Folder of the results.", takers=("BatchJob",)),
             at("event", help="Result: a GeoPackage.", takers=()),
+            at("footprints", takers=("FootprintsJob",),
+                help="Footprints: .geojson, .geojsonl, .gpkg, .fgb or .parquet."),
             at("report", help="The page: .html.", takers=()),
             at("adapt", help="The event model: .toml.", takers=()),
             at("regrade", takers=(), help="Result: .geojson, .geojsonl, .gpkg, .fgb or .parquet."),
@@ -36,6 +38,23 @@ SOURCES: tuple[Option, ...] = (
         ),
     ),
     Option(
+        name="like", kind=Text(), metavar="IMAGE", required=True, commands=("footprints",),
+        takers=("FootprintsJob",), help="The image whose ground counts, as `assess` takes it.",
+    ),
+    Option(
+        name="source", kind=Text(), metavar="NAME|FILE", required=True, multiple=True,
+        commands=("footprints",), takers=("FootprintsJob",),
+        help="overture, osm, microsoft, google or a file; again to fill the gaps of the first.",
+    ),
+    Option(
+        name="release", kind=Text(), commands=("footprints",), takers=("FootprintsJob",),
+        help="Release of Overture, such as 2026-11-18.0; the latest unless given.",
+    ),
+    Option(
+        name="mirror", kind=Text(), metavar="URL", commands=("footprints",),
+        takers=("FootprintsJob",), help="Address of a copy of the published files.",
+    ),
+    Option(
         name="force", kind=Flag(), default=False, commands=("adapt",),
         help="Write it even where it is not shown to help.",
     ),
@@ -45,11 +64,15 @@ SOURCES: tuple[Option, ...] = (
     ),
     Option(
         name="event_date", kind=Text(), metavar="DATE", commands=("batch",),
-        help="Date of the event; sorts the images of a STAC catalogue.",
+        help="Date of the event; sorts the images of a STAC catalogue that has no phases.",
     ),
     Option(
         name="asset", kind=Text(), metavar="KEY", commands=("batch",),
         help="The image among a STAC item's assets.",
+    ),
+    Option(
+        name="max_cloud", kind=Number(0, 100), unit="per cent", metavar="PERCENT",
+        commands=("batch",), help="Leave out images of a STAC catalogue with more cloud.",
     ),
     Option(
         name="dates", kind=File(), metavar="CSV", commands=("event",),
@@ -174,6 +197,10 @@ PRODUCTS: tuple[Option, ...] = (
             at("compare", default=100.0, takers=("CompareOptions",)),
         ),
         help="Side of the cells of the grid.",
+    ),
+    Option(
+        name="population", kind=File(), metavar="RASTER", commands=("event",),
+        help="Also count the people in buildings: a GeoTIFF of people per cell.",
     ),
     Option(
         name="update", kind=Flag(), default=False, commands=("event",),

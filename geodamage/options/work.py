@@ -82,8 +82,11 @@ WORK: tuple[Option, ...] = (
 WORDS: tuple[Option, ...] = (
     Option(
         name="allow_remote", kind=Flag(), default=False,
-        takers=("SceneOptions", "ReportOptions"), help="Read http(s) and s3 URLs.",
-        commands=("assess", "buildings", "batch", "report"),
+        takers=("SceneOptions", "ReportOptions"), help="Read http(s), s3, gs and az URLs.",
+        commands=(
+            "assess", "buildings", "batch", "report",
+            at("footprints", takers=("FootprintsJob",), help="Read published data from servers."),
+        ),
     ),
     Option(
         name="overwrite", kind=Flag(), default=False, help="Replace existing results.",
@@ -93,6 +96,7 @@ WORDS: tuple[Option, ...] = (
             at("batch", takers=("BatchJob",),
                 help="Replace results that the ledger does not know."),
             at("event", help="Replace the existing event."),
+            at("footprints", takers=("FootprintsJob",), help="Replace existing footprints."),
             "report",
             at("adapt", takers=(), help="Replace an existing event model."),
             at("regrade", takers=()),
@@ -111,6 +115,7 @@ WORDS: tuple[Option, ...] = (
         name="json", kind=Flag(), default=False, dest="as_json", help="Write JSON.",
         commands=(
             at("event", help="One JSON object on stdout."),
+            at("footprints", help="One JSON object on stdout: what the sidecar says."),
             at("adapt", help="One JSON object on stdout: the card of the event model."),
             at("estimate", help="One JSON object on stdout, with every figure."),
             at("compare", help="One JSON object on stdout, with every figure."),
@@ -132,8 +137,8 @@ WORDS: tuple[Option, ...] = (
         commands=(
             "assess", "buildings", "batch", "report", "adapt", "regrade", "export", "masks",
             *(at(name, help="Print errors only on stderr.")
-              for name in ("event", "sample", "estimate", "compare", "evaluate", "score",
-                           "georeference", "models optimise", "models bench")),
+              for name in ("event", "footprints", "sample", "estimate", "compare", "evaluate",
+                           "score", "georeference", "models optimise", "models bench")),
         ),
     ),
     Option(

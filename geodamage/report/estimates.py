@@ -43,7 +43,7 @@ def read_estimate(path: Path, graded: int) -> dict[str, Any]:
         found: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as JSON ({error}); estimate again") from error
-    if not isinstance(found, dict) or not all(_is_total(found.get(name)) for name in TARGETS):
+    if not isinstance(found, dict) or not all(is_total(found.get(name)) for name in TARGETS):
         raise InputError(f"{path}: is no estimate; write one by `geodamage estimate -o`")
     if found.get("buildings") != graded:
         raise InputError(
@@ -53,7 +53,8 @@ def read_estimate(path: Path, graded: int) -> dict[str, Any]:
     return found
 
 
-def _is_total(value: Any) -> bool:
+def is_total(value: Any) -> bool:
+    """Say whether a value has the ends of an interval."""
     return isinstance(value, Mapping) and all(_is_number(value.get(end)) for end in _ENDS)
 
 
@@ -69,7 +70,7 @@ def estimate_tables(found: Mapping[str, Any]) -> list[Table]:
     rows += [
         (name.replace("-", ", "), "–", *_ends(found[name]))
         for name in ("missed", "missed-damaged")
-        if _is_total(found.get(name))
+        if is_total(found.get(name))
     ]
     columns = ("Buildings", "The result says", "Estimate", "From", "To")
     note = f"95 % intervals. {found.get('says', '')}"
@@ -85,7 +86,7 @@ def _areas(areas: list[Mapping[str, Any]]) -> Table:
         (
             str(area.get("name")),
             *(f"{area.get(key)}" for key in ("buildings", "answered")),
-            *(_ends(area["damaged"]) if _is_total(area.get("damaged")) else ("–", "–", "–")),
+            *(_ends(area["damaged"]) if is_total(area.get("damaged")) else ("–", "–", "–")),
         )
         for area in areas[:_MOST_AREAS]
     ]

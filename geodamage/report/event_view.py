@@ -1,7 +1,8 @@
-"""An event as people see it: its best looks on a map, its scenes and its cells as tables."""
+"""An event as people see it: its best looks and cells on a map, pictures of the worst, tables."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,34 @@ import numpy as np
 import pandas as pd
 
 from geodamage.damage import GRADES
-from geodamage.errors import InputError
+from geodamage.errors import GeodamageError, InputError
 from geodamage.output.layers import read_facts, read_layer
 from geodamage.report.findings import numbers
+from geodamage.report.pictures import Chip, imagery_of, read_chips
 from geodamage.report.view import Table, View, Words, make_view
+from geodamage.sources import is_remote
 
 #: Rows of a table; an event of thousands of cells has more in its layers.
 MOST_ROWS = 200
+#: Cells that a map shows, those with most damaged buildings, and oddities of scenes that are said.
+MOST_CELLS = 2_000
+MOST_WARNINGS = 20
 
 #: Field of each grade in the layers of an event.
 _FIELDS = tuple(grade.label.replace("-", "_") for grade in GRADES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventView(View):
+    """An event, ready to be shown.
+
+    Attributes
+    ----------
+    cells
+        Cells of the grid, in the CRS of the buildings.
+    """
+
+    cells: gpd.GeoDataFrame
 
 
 def is_event(facts: Mapping[str, Any]) -> bool:
@@ -27,8 +46,8 @@ def is_event(facts: Mapping[str, Any]) -> bool:
     return isinstance(facts.get("scenes"), int) and "looks" in facts
 
 
-def view_event(event: Path, *, words: Words) -> View:
-    """Prepare an event to be shown.
+def view_event(event: Path, *, words: Words) -> EventView:
+    """Prepare an event to be shown, with pictures of the worst where their images are at hand.
 
     Parameters
     ----------
@@ -46,18 +65,118 @@ def view_event(event: Path, *, words: Words) -> View:
     if not is_event(facts):
         raise InputError(f"{event}: is no event; give a result of `geodamage event`")
     scenes = read_layer(event, "scenes")
-    tables = [_scenes(scenes), _units(read_layer(event, "grid"), "cell_id", _cell_title(facts))]
+    grid = read_layer(event, "grid")
+    tables = [_scenes(scenes), _units(grid, "cell_id", _cell_title(facts))]
     admin = facts.get("admin")
     if isinstance(admin, Mapping):
         field = str(admin.get("field"))
         tables.append(_units(read_layer(event, "admin"), field, "Administrative areas"))
-    return make_view(
+    view = make_view(
         read_layer(event, "buildings"),
         {**facts, "model": _model(scenes)},
         source=event.name,
         words=words,
         tables=tables,
     )
+    chips, missing = _chips(view, scenes)
+    said = [*_warnings(scenes, facts), *missing]
+    own = {field.name: getattr(view, field.name) for field in fields(View)}
+    own |= {"chips": chips, "facts": {**view.facts, "warnings": said}}
+    return EventView(**own, cells=_worst_cells(grid).to_crs(view.crs))
+
+
+def link_of(view: View, place: str) -> str:
+    """Return an address that shows a place: for an event on a map that others keep, if clicked.
+
+    The page of one scene may lie where no server may hear of the place; its link is for the apps
+    of the machine.
+
+    Parameters
+    ----------
+    view
+        What is shown.
+    place
+        Latitude and longitude, `37.067734, -94.488652`.
+    """
+    lat, lon = place.split(", ")
+    if not isinstance(view, EventView):
+        return f"geo:{lat},{lon}"
+    return f"https://www.openstreetmap.org/?mlat={lat}&mlon={lon}#map=19/{lat}/{lon}"
+
+
+def people_cards(facts: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return what an event says of people in damaged buildings: value, label and note; or none."""
+    damaged = _part(_part(_part(facts, "people"), "per_grade"), "damaged")
+    people, low, high = (damaged.get(key) for key in ("people", "low", "high"))
+    if not isinstance(people, int | float):
+        return []
+    note = "where they are registered, by the ground of buildings"
+    if isinstance(low, int | float) and isinstance(high, int | float):
+        note = f"{low:,.0f} to {high:,.0f} by those who looked at a sample"
+    return [(f"{people:,.0f}", "people in damaged buildings", note)]
+
+
+def _worst_cells(grid: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    ordered = np.argsort(-np.nan_to_num(numbers(grid, "damaged")), kind="stable")
+    return grid.iloc[ordered[:MOST_CELLS]].reset_index(drop=True)
+
+
+def _chips(view: View, scenes: gpd.GeoDataFrame) -> tuple[dict[int, Chip], list[str]]:
+    """Return pictures of the buildings to look at first, each from the scene of its best look.
+
+    Images on servers and those that are gone have none; a line names their scenes.
+    """
+    picked = np.unique(np.concatenate([view.worst, view.uncertain])).tolist()
+    facts = dict(zip(_texts(scenes, "scene"), _facts(scenes), strict=True))
+    by_scene: dict[str, list[int]] = {}
+    for position, scene in zip(picked, _texts(view.buildings.iloc[picked], "scene"), strict=True):
+        by_scene.setdefault(scene, []).append(position)
+    chips: dict[int, Chip] = {}
+    missing = []
+    for scene, positions in by_scene.items():
+        try:
+            chips |= _chips_of(view, facts.get(scene, {}), positions)
+        except (GeodamageError, OSError, ValueError) as error:
+            missing.append(f"scene {scene}: no pictures ({error})")
+    return chips, missing
+
+
+def _chips_of(view: View, facts: Mapping[str, Any], positions: Sequence[int]) -> dict[int, Chip]:
+    images = {role: _paths(facts, role) for role in ("pre", "post")}
+    for role, paths in images.items():
+        gone = [path for path in paths if is_remote(path) or not Path(path).is_file()]
+        if gone or not paths:
+            what = gone[0] if gone else f"image {role}"
+            raise InputError(f"{what} is not on this machine")
+    shapes = view.buildings.geometry.to_numpy()
+    shown = [i for i in positions if shapes[i] is not None and not shapes[i].is_empty]
+    imagery = imagery_of(facts, images["pre"], images["post"])
+    chips = read_chips(imagery, [shapes[i] for i in shown], view.crs)
+    return dict(zip(shown, chips, strict=True))
+
+
+def _paths(facts: Mapping[str, Any], role: str) -> list[str]:
+    """Return the files of an image, by the facts of its scene."""
+    image = _part(_part(facts, "scene"), role)
+    files = image.get("files")
+    known = [file for file in files if isinstance(file, Mapping)] if isinstance(files, list) else []
+    return [str(file.get("path")) for file in known]
+
+
+def _part(facts: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = facts.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _warnings(scenes: gpd.GeoDataFrame, facts: Mapping[str, Any]) -> list[str]:
+    """Return what was odd about scenes and people, in words."""
+    told = _part(facts, "people").get("warnings")
+    said = [str(line) for line in told] if isinstance(told, list) else []
+    for name, own in zip(_texts(scenes, "scene"), _facts(scenes), strict=True):
+        lines = own.get("warnings")
+        said += [f"scene {name}: {line}" for line in lines] if isinstance(lines, list) else []
+    more = len(said) - MOST_WARNINGS
+    return said if more <= 0 else [*said[:MOST_WARNINGS], f"and {more:,} more in the sidecars"]
 
 
 def _scenes(scenes: gpd.GeoDataFrame) -> Table:
@@ -72,6 +191,9 @@ def _scenes(scenes: gpd.GeoDataFrame) -> Table:
         "Assessed, km²": [
             f"{v:,.3g}" if np.isfinite(v) else "–" for v in numbers(ordered, "assessed_km2")
         ],
+        "Hidden before": _hidden(ordered, "ground_pre"),
+        "Hidden after": _hidden(ordered, "ground_post"),
+        "Model": _texts(ordered, "model"),
     }
     note = "Buildings of all looks: a building that two scenes show is counted in both."
     return _table("Scenes", fields, note)
@@ -87,12 +209,33 @@ def _units(units: gpd.GeoDataFrame, field: str, title: str) -> Table:
         **{grade.label: _counts(ordered, name) for grade, name in _named()},
         "not assessed": _counts(ordered, "not_assessed"),
         "damaged": _counts(ordered, "damaged"),
-        "Share damaged": [
-            f"{v:.1%}".replace("%", " %") if np.isfinite(v) else "–"
-            for v in numbers(ordered, "share_damaged")
-        ],
+        "Share damaged": [_percent(v) for v in numbers(ordered, "share_damaged")],
     }
+    if "people_damaged" in ordered:
+        fields |= {
+            "People": _counts(ordered, "people"),
+            "People in damaged": _counts(ordered, "people_damaged"),
+        }
+    if field == "cell_id":
+        fields["Middle"] = _middles(ordered)
     return _table(title, fields, "Each building once, by its best look; most damaged first.")
+
+
+def _middles(units: gpd.GeoDataFrame) -> list[str]:
+    """Return the middles of units, latitude first, as maps take them."""
+    left, bottom, right, top = units.bounds.to_numpy().T
+    places = zip((bottom + top) / 2, (left + right) / 2, strict=True)
+    return [f"{lat:.5f}, {lon:.5f}" for lat, lon in places]
+
+
+def _hidden(scenes: gpd.GeoDataFrame, role: str) -> list[str]:
+    """Return which share of the ground of each scene was hidden by cloud, smoke or fill."""
+    shares = [_part(facts, "obscured").get(role) for facts in _facts(scenes)]
+    return [_percent(v) if isinstance(v, int | float) else "–" for v in shares]
+
+
+def _percent(value: float) -> str:
+    return f"{value:.1%}".replace("%", " %") if np.isfinite(value) else "–"
 
 
 def _cell_title(facts: Mapping[str, Any]) -> str:
@@ -122,16 +265,21 @@ def _counts(frame: pd.DataFrame, name: str) -> list[str]:
     return [f"{v:,.0f}" if np.isfinite(v) else "–" for v in numbers(frame, name)]
 
 
-def _model(scenes: gpd.GeoDataFrame) -> dict[str, str]:
-    """Return the facts of all models that were used, each fact once."""
-    models: list[Mapping[str, Any]] = []
+def _facts(scenes: gpd.GeoDataFrame) -> list[Mapping[str, Any]]:
+    """Return what the sidecars of scenes say; one that another tool has written may say nothing."""
+    found: list[Mapping[str, Any]] = []
     for text in _texts(scenes, "facts", "{}"):
         try:
             facts = json.loads(text)
-        except ValueError:  # a scene that another tool has written still counts
-            continue
-        model = facts.get("model") if isinstance(facts, dict) else None
-        models += [model] if isinstance(model, Mapping) else []
+        except ValueError:
+            facts = None
+        found.append(facts if isinstance(facts, dict) else {})
+    return found
+
+
+def _model(scenes: gpd.GeoDataFrame) -> dict[str, str]:
+    """Return the facts of all models that were used, each fact once."""
+    models = [_part(facts, "model") for facts in _facts(scenes)]
     keys = ("name", "version", "licence", "training_data", "sha256", "tta")
     found = {key: dict.fromkeys(str(m[key]) for m in models if m.get(key)) for key in keys}
     return {key: "; ".join(values) for key, values in found.items() if values}

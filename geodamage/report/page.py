@@ -28,6 +28,7 @@ from geodamage.damage import (
     DamageGrade,
 )
 from geodamage.errors import MissingExtraError, install
+from geodamage.report.event_view import EventView, link_of, people_cards
 from geodamage.report.findings import PROBABILITIES, Positions, numbers
 from geodamage.report.form import Form, form_words
 from geodamage.report.pictures import CHIP_SIDE, as_photograph, as_stencil, burn
@@ -178,6 +179,7 @@ def _words(view: View) -> dict[str, Any]:
         "alt_before": image_name(facts, "pre"),
         "alt_after": image_name(facts, "post"),
         "galleries": _galleries(view),
+        "cells": isinstance(view, EventView) and len(view.cells) > 0,
         "side": CHIP_SIDE,
         "tables": view.tables,
         "method": _method(view),
@@ -210,7 +212,7 @@ def _cards(view: View) -> list[dict[str, str]]:
     area = assessed_km2(view.facts)
     if area is not None:
         cards.append(_card(f"{area:,.3g} km²", "of ground assessed", "where both images show it"))
-    return cards
+    return cards + [_card(*told) for told in people_cards(view.facts)]
 
 
 def _card(value: int | str, label: str, note: str) -> dict[str, str]:
@@ -348,6 +350,7 @@ def _galleries(view: View) -> list[dict[str, Any]]:
 def _picked(view: View, position: int, row: int) -> dict[str, Any]:
     code, chip = int(view.codes[position]), view.chips.get(position)
     building = view.buildings.iloc[[position]]
+    (place,) = _places(view, np.array([position]))
     shares = [float(np.nan_to_num(numbers(building, name)[0])) for name in PROBABILITIES]
     return {
         "row": row,
@@ -356,6 +359,8 @@ def _picked(view: View, position: int, row: int) -> dict[str, Any]:
         "label": LABELS[DamageGrade(code)],
         "sure": f"{_percent(float(numbers(building, 'confidence')[0]))} sure",
         "area": f"{float(np.nan_to_num(numbers(building, 'area_m2')[0])):,.0f} m²",
+        "place": place,
+        "link": link_of(view, place),
         "mix": [{"code": i + 1, "share": f"{share:.4f}"} for i, share in enumerate(shares)],
         "pre": chip and as_photograph(chip.pre),
         "post": chip and as_photograph(chip.post),
@@ -370,11 +375,32 @@ def _map_facts(view: View) -> dict[str, Any]:
         "metres": view.metres,
         "size": view.size,
         "complete": len(view.drawn) == view.findings.buildings,
+        "cells": _cells(view) if isinstance(view, EventView) else None,
         "pixel": abs(view.grid.transform.a),
         "pictures": view.dates is not None,
         "labels": ["not assessed", *(LABELS[grade] for grade in GRADES)],
         "palettes": {"usual": _palette(COLOURS), "safe": _palette(COLOURS_SAFE)},
         "buildings": _drawn(view, view.drawn),
+    }
+
+
+def _cells(view: EventView) -> dict[str, Any]:
+    """Return the cells of an event, a list a field; in words how many buildings are damaged."""
+    corner = np.array(view.region[:2])
+    shapes = view.cells.geometry.to_numpy()
+    xs, ys = _coordinates(shapes, corner)
+    counts = [np.nan_to_num(numbers(view.cells, name)) for name in ("damaged", "assessed")]
+    return {
+        "xs": xs,
+        "ys": ys,
+        "middles": np.round(
+            shapely.get_coordinates(shapely.centroid(shapes)) - corner, 2
+        ).T.tolist(),
+        "side": float(np.sqrt(np.median(shapely.area(shapes)))) if len(shapes) else 0.0,
+        "share": np.round(counts[0] / np.maximum(counts[1], 1), 4).tolist(),
+        "words": [
+            f"{damaged:.0f}/{of:.0f}" if of else "" for damaged, of in zip(*counts, strict=True)
+        ],
     }
 
 

@@ -14,6 +14,7 @@ from geodamage.cli.masks import SAID
 from geodamage.comparison.comparing import CompareOptions
 from geodamage.errors import DeviceError, OptionError
 from geodamage.exports.exporting import ExportOptions
+from geodamage.footprints.gathering import FootprintsJob
 from geodamage.grid import SENSORS
 from geodamage.localisation import LocalisationJob
 from geodamage.model.ensemble import TTA
@@ -43,7 +44,7 @@ CLASSES = {
     kind.__name__: kind
     for kind in (Job, SceneOptions, BuildingOptions, LocalisationJob, BatchJob, EvaluationJob,
                  ReportOptions, Words, SampleOptions, EstimateOptions, ScoringOptions,
-                 OptimisationJob, TimingJob, ExportOptions, CompareOptions)
+                 FootprintsJob, OptimisationJob, TimingJob, ExportOptions, CompareOptions)
 }  # fmt: skip
 OF_CLASSES = [
     pytest.param(CLASSES[taker], option, field, id=f"{taker}.{field}")

@@ -51,12 +51,30 @@
     nonselection_glyph: unseen_glyph, hover_glyph: null, muted_glyph: null,
     selection_glyph: hatched({ line_color: "#ff00d4", line_width: 4 }),
   });
+  // Cells of an event lie under the buildings: the redder the more of them are damaged.
+  const cells = facts.cells?.xs.length ? [
+    new Bokeh.MultiPolygons({
+      xs: { field: "xs" }, ys: { field: "ys" }, fill_color: "#b2182b", fill_alpha: { field: "alpha" },
+      line_color: "#444444", line_alpha: 0.6, line_width: 1,
+    }),
+    new Bokeh.Text({
+      x: { field: "x" }, y: { field: "y" }, text: { field: "words" }, text_align: "center", text_baseline: "middle",
+      text_font_size: "12px", text_color: "#111111",
+      background_fill_color: "#ffffff", background_fill_alpha: 0.75,
+    }),
+  ].map((own) => new Bokeh.GlyphRenderer({
+    data_source: new Bokeh.ColumnDataSource({ data: {
+      xs: facts.cells.xs, ys: facts.cells.ys, x: facts.cells.middles[0], y: facts.cells.middles[1],
+      alpha: facts.cells.share.map((share) => 0.55 * share), words: facts.cells.words,
+    } }),
+    glyph: own, nonselection_glyph: own, selection_glyph: own, hover_glyph: null, muted_glyph: null,
+  })) : [];
   const x_range = new Bokeh.Range1d({ start: left, end: right });
   const y_range = new Bokeh.Range1d({ start: bottom, end: top });
-  const pan = new Bokeh.PanTool(), tap = new Bokeh.TapTool();
+  const pan = new Bokeh.PanTool(), tap = new Bokeh.TapTool({ renderers: [unseen, renderer, dots] });
   const wheel = new Bokeh.WheelZoomTool({ modifiers: { ctrl: true }, zoom_on_axis: false });
   const plot = new Bokeh.Plot({
-    x_range, y_range, renderers: [unseen, renderer, dots], sizing_mode: "stretch_both", min_border: 0,
+    x_range, y_range, renderers: [...cells.slice(0, 1), unseen, renderer, dots, ...cells.slice(1)], sizing_mode: "stretch_both", min_border: 0,
     background_fill_color: null, border_fill_color: null, outline_line_color: null,
     toolbar: new Bokeh.Toolbar({ tools: [pan, tap, wheel], active_drag: pan, active_scroll: wheel, logo: null }),
     toolbar_location: null,
@@ -120,6 +138,9 @@
     const style = find("style").value, side = scaled * facts.size;
     renderer.visible = unseen.visible = style !== "hidden";
     dots.visible = style !== "hidden" && side < 4;
+    cells.forEach((own, n) => { // their numbers only where they have room
+      own.visible = find("cells").checked && (n === 0 || scaled * facts.cells.side > 34);
+    });
     glyph.fill_alpha = { value: style === "outlined" ? 0 : facts.pictures ? 0.4 : 0.9 };
     // On plain ground outlines are dark, where they are not all that is seen of a building.
     glyph.line_color = facts.pictures || side < 9 ? colour : { value: "#333333" };
@@ -130,6 +151,7 @@
     }
   };
   find("style").addEventListener("change", restyle);
+  if (cells.length) find("cells").addEventListener("change", restyle);
   const boxes = [...document.querySelectorAll("input.grade")];
   const filter = () => {
     const chosen = new Set(boxes.filter((box) => box.checked).map((box) => Number(box.value)));

@@ -82,7 +82,7 @@ class AssessParameters:
     memory
         As `1.5GB`.
     allow_remote
-        Read http(s) and s3 addresses.
+        Read http(s), s3, gs and az addresses.
     overwrite
         Replace results that are there.
     """

@@ -31,8 +31,8 @@ OFFERED = {
     "batch": (
         commands.BatchParameters,
         {"manifest"},
-        {"admin_name", "dask", "dask_local", "dry_run", "post_bands", "post_scale", "progress",
-         "quiet", "shard", "split_scenes", "verbose"},
+        {"admin_name", "dask", "dask_local", "dry_run", "max_cloud", "post_bands", "post_scale",
+         "progress", "quiet", "shard", "split_scenes", "verbose"},
     ),
     "score": (
         commands.ScoreParameters,

@@ -1,0 +1,2 @@
+from .gathering import FootprintsJob as FootprintsJob
+from .gathering import gather as gather
