@@ -42,6 +42,7 @@ ROOMS = {
     "output": set[str](),
     "buildings": {"scene", "model", "output"},
     "adaptation": {"scene", "model", "output", "buildings", "reviews"},
+    "familiarity": {"scene", "model", "adaptation"},
     "xbd": {"output"},
     "report": {"output", "scene", "model"},
     "event": {"output", "report"},

@@ -5,7 +5,7 @@ is mended by what is left, until it stands.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from geodamage.scene.image import Image
 from geodamage.scene.obscured import CELL, hidden
 from geodamage.scene.options import SceneOptions
 from geodamage.scene.scaling import Scaling
+from geodamage.scene.shift import Shift
 from geodamage.scene.stretch import Ends, ends_of, fit
 from geodamage.scene.survey import Block, Bools, Bytes, Ground, look, spread
 
@@ -24,6 +25,29 @@ WIDENED = 3.0
 ENOUGH = 4096
 #: Of so many pixels along a side one is looked at.
 STEP = 2
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the images of a scene are read, once somebody has looked at them.
+
+    Attributes
+    ----------
+    scalings
+        Of each image; None where it stays as it is.
+    shift
+        What moves the image after into place; None where it stays.
+    """
+
+    scalings: tuple[Scaling | None, ...] = ()
+    shift: Shift | None = None
+
+
+def scaled_as(images: Sequence[Image], scalings: Sequence[Scaling | None]) -> tuple[Image, ...]:
+    """Return images with the scalings that were found before."""
+    return tuple(
+        replace(image, scaling=scaling) for image, scaling in zip(images, scalings, strict=True)
+    )
 
 
 def exposed(images: Sequence[Image], ground: Ground, options: SceneOptions) -> tuple[Image, ...]:
