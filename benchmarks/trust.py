@@ -330,6 +330,7 @@ def run_case(case: Case, truth: gpd.GeoDataFrame, model: Any) -> Record:
     record["said"] = {
         "moved": facts["scene"]["registration"],
         "laid": (facts.get("footprints") or {}).get("registration", {}),
+        "familiarity": facts.get("familiarity", {}),
     }
     return record if found is None else record | {"buildings": buildings_of(case, truth, found)}
 

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from geodamage.adaptation.extraction import colours
 from geodamage.adaptation.network import FeatureNetwork
 from geodamage.errors import GeodamageError, GeodamageWarning
 from geodamage.familiarity.looking import FEWEST, features_of
@@ -83,8 +84,9 @@ def read_table(folder: Path, split: Path, places: Path, network: FeatureNetwork,
     """Read the scenes of the training part of a split, as far as there are GeoTIFFs of them."""
     loaded, names = load_model(model), list[str]()
     features, scenes = list[Floats](), list[int]()
-    rows = {row["pair"]: row for row in _rows(places)}
-    for row in _rows(split):
+    rows = {row["pair"]: row for row in split_rows(places)}
+    orders = [colours(loaded.card, date) for date in ("pre", "post")]
+    for row in split_rows(split):
         paths = [folder / f"{row['pair']}_{date}_disaster.tif" for date in ("pre", "post")]
         if row["part"] != "train" or not all(path.is_file() for path in paths):
             continue
@@ -92,7 +94,7 @@ def read_table(folder: Path, split: Path, places: Path, network: FeatureNetwork,
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", GeodamageWarning)
             with Scene.open(*paths, model=loaded, options=options) as scene:
-                found = features_of(scene.take_blocks(), network, loaded.card)
+                found = features_of(scene.take_blocks(), network, orders)
         features.append(found)
         scenes += [len(names)] * len(found)
         names.append(row["pair"])
@@ -106,7 +108,8 @@ def read_table(folder: Path, split: Path, places: Path, network: FeatureNetwork,
     )
 
 
-def _rows(path: Path) -> Iterator[dict[str, str]]:
+def split_rows(path: Path) -> Iterator[dict[str, str]]:
+    """Yield the rows of a split: pair, event, place, part."""
     with path.open(encoding="utf-8", newline="") as file:
         yield from csv.DictReader(file)
 

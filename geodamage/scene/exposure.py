@@ -16,6 +16,7 @@ from geodamage.scene.scaling import Scaling
 from geodamage.scene.shift import Shift
 from geodamage.scene.stretch import Ends, ends_of, fit
 from geodamage.scene.survey import Block, Bools, Bytes, Ground, look, spread
+from geodamage.scene.water import water
 
 #: Rounds of reading, at most, and 8-bit values by which ends that stand may still move.
 ROUNDS, STANDS = 6, 2.0
@@ -109,26 +110,46 @@ def _listed(values: Sequence[float]) -> str:
 def _clear(blocks: Sequence[Block], dates: int, options: SceneOptions) -> list[Bytes] | None:
     """Return the pixels of each date on ground that all show, (channels, pixels)."""
     clear = [_clear_of(block, dates, options) for block in blocks]
-    if sum(int(found.sum()) for found in clear) < ENOUGH:  # all cloud: then by what there is
-        clear = [_cut(block.both) for block in blocks]
-    if not any(found.any() for found in clear):
+    land = [found & ~_cut(_wet(block, dates)) for block, found in zip(blocks, clear, strict=True)]
+    everything = [_cut(block.both) for block in blocks]
+    # Of nothing but water, or cloud, by what there is.
+    chosen = next((found for found in (land, clear) if _pixels(found) >= ENOUGH), everything)
+    if not _pixels(chosen):
         return None
     return [
         np.concatenate(
-            [_cut(image)[:, found] for image, found in zip(date, clear, strict=True)], axis=1
+            [_cut(image)[:, found] for image, found in zip(date, chosen, strict=True)], axis=1
         )
         for date in ([block.pre for block in blocks], [block.post for block in blocks])[:dates]
     ]
 
 
-def _clear_of(block: Block, dates: int, options: SceneOptions) -> Bools:
-    """Return where nothing hides the ground of a block."""
+def _pixels(masks: Sequence[Bools]) -> int:
+    return sum(int(mask.sum()) for mask in masks)
+
+
+def _whole(block: Block, dates: int) -> tuple[tuple[slice, slice], list[Bytes]]:
+    """Return the part of a block that is whole cells, and its images."""
     rows, columns = (side // CELL * CELL for side in block.both.shape)
     cut = slice(0, rows), slice(0, columns)
-    images = [image[:, *cut] for image in (block.pre, block.post)[:dates]]
+    return cut, [image[:, *cut] for image in (block.pre, block.post)[:dates]]
+
+
+def _wet(block: Block, dates: int) -> Bools:
+    """Return where open water lies in a block."""
+    cut, images = _whole(block, dates)
+    result = np.zeros_like(block.both)
+    if result[cut].size:
+        result[cut] = water(images)
+    return result
+
+
+def _clear_of(block: Block, dates: int, options: SceneOptions) -> Bools:
+    """Return where nothing hides the ground of a block."""
+    cut, images = _whole(block, dates)
     missing = [~valid[cut] for valid in (block.pre_valid, block.post_valid)[:dates]]
     clear = block.both.copy()
-    if not rows or not columns:
+    if not clear[cut].size:
         return _cut(clear)
     together = options.obscured == "on"
     groups = [range(dates)] if together else [range(number, number + 1) for number in range(dates)]
