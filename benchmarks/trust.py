@@ -184,7 +184,8 @@ BANDS = (5, 3, 2)
 def reversed_channels(pre: Shot, post: Shot, rng: np.random.Generator) -> Case:
     """Return both images blue first, which nobody tells."""
     del rng
-    return Case(*(Shot(shot.pixels[::-1], shot.profile) for shot in (pre, post)))
+    one, two = (Shot(shot.pixels[::-1], shot.profile) for shot in (pre, post))
+    return Case(one, two)
 
 
 def of_eight(pre: Shot, post: Shot, rng: np.random.Generator) -> Case:
@@ -195,7 +196,7 @@ def of_eight(pre: Shot, post: Shot, rng: np.random.Generator) -> Case:
         pixels = np.repeat(shot.pixels[:1] // 2, 8, axis=0)
         pixels[[band - 1 for band in BANDS]] = shot.pixels
         wide.append(Shot(pixels, shot.profile | {"count": 8, "photometric": "MINISBLACK"}))
-    return Case(*wide, options=SceneOptions(pre_bands=BANDS, post_bands=BANDS))
+    return Case(wide[0], wide[1], options=SceneOptions(pre_bands=BANDS, post_bands=BANDS))
 
 
 CONDITIONS: dict[str, Change] = {
