@@ -42,7 +42,8 @@ def blocks_of(images: Sequence[np.ndarray]) -> list[Block]:
         for column in range(0, pre.shape[2] - BLOCK + 1, BLOCK):
             window = Window(row, column, BLOCK, BLOCK)
             one, two = pre[:, *window.slices], post[:, *window.slices]
-            found.append(Block(window, one, two, (one > 0).any(axis=0), (two > 0).any(axis=0)))
+            shown = [np.asarray(image.max(0) > 0) for image in (one, two)]
+            found.append(Block(window, one, two, shown[0], shown[1]))
     return found
 
 

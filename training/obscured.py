@@ -92,15 +92,11 @@ def _resized(
 
 
 def table(
-    rng: np.random.Generator,
-    images: Sequence[np.ndarray],
-    opacity: Sequence[np.ndarray],
-    *,
-    stretched: float = 0.5,
+    rng: np.random.Generator, images: Sequence[np.ndarray], opacity: Sequence[np.ndarray]
 ) -> Iterator[Table]:
     """Yield features and opacity of the cells of each date, (rows, columns, ...); NaN if unseen."""
     planes = [np.ascontiguousarray(image.transpose(2, 0, 1)) for image in images]
-    if rng.random() < stretched:  # a sensor, or a stretch, of another brightness and white
+    if rng.random() < 0.3:  # a sensor, or a stretch, of another brightness
         planes = [_stretched(rng, plane) for plane in planes]
     dates = [cells_of(plane) for plane in planes]
     size = (SIDE // CELL,) * 2
@@ -113,8 +109,8 @@ def table(
 
 
 def _stretched(rng: np.random.Generator, plane: np.ndarray) -> np.ndarray:
-    gain = rng.uniform(0.7, 1.2) * rng.uniform(0.94, 1.06, (len(plane), 1, 1))
-    return (plane * gain + rng.uniform(-15, 15)).clip(0, 255).astype(np.uint8)
+    gain, offset = rng.uniform(0.7, 1.2), rng.uniform(-15, 15)
+    return (plane * gain + offset).clip(0, 255).astype(np.uint8)
 
 
 def fit(features: np.ndarray, targets: np.ndarray, seed: int) -> Classifier:
@@ -183,7 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     veiled: list[Table] = []
     for pair in pairs(options.data, options.split, "validation"):
         for _ in range(options.rounds):
-            clear += table(rng, *drawn(rng, pair, veiled=False), stretched=0)
+            clear += table(rng, *drawn(rng, pair, veiled=False))
             veiled += table(rng, *drawn(rng, pair))
     chosen = 0.995
     for threshold in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995):
