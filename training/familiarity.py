@@ -48,7 +48,7 @@ class Table:
     scene
         Number of the scene of each block.
     names, events, places
-        Of each scene.
+        Name, event and place of each scene.
     """
 
     features: Floats

@@ -160,7 +160,7 @@ def features_of(
     orders
         Where red, green and blue are among the channels of each date.
     share
-        Of the blocks, 0-1, though never fewer than `FEWEST` of them.
+        Share of the blocks that is asked, 0-1, though never fewer than `FEWEST` of them.
 
     Returns
     -------

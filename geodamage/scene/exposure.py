@@ -35,7 +35,7 @@ class Reading:
     Attributes
     ----------
     scalings
-        Of each image; None where it stays as it is.
+        Scaling of each image; None where it stays as it is.
     shift
         What moves the image after into place; None where it stays.
     """
