@@ -383,6 +383,7 @@ class _Assessment(Run[Job, Summary]):
             )
             self._footprints.require_overlap(scene)
             self.fields = (*GIVEN_FIELDS, *self._footprints.kept)
+            self.geometry_type = self._footprints.geometry_type
             self.doubts += self._footprints.notes
 
     def _compare(self) -> None:
@@ -459,7 +460,7 @@ class _Assessment(Run[Job, Summary]):
                 else self._event.damaged_threshold,
                 "temperature": card.temperature,
                 "grade_weights": list(card.grade_weights),
-                **asdict(job.buildings),
+                **job.buildings.facts(),
             },
             "familiarity": self._familiarity.facts(),
             "footprints": footprint_facts(self._footprints, self.summary.placement),

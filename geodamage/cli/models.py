@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geodamage.cli.arguments import FILE, takes
-from geodamage.errors import GeodamageWarning, MissingExtraError
+from geodamage.errors import GeodamageWarning, MissingExtraError, install
 
 if TYPE_CHECKING:
     from geodamage.model.catalogue import ModelFile
@@ -135,7 +135,7 @@ def optimise_command(as_json: bool, quiet: bool, **options: Any) -> None:
     fp16 stores weights in half precision. half also computes in it, for a GPU. int8 computes in
     integers of 8 bits, for the processor. A variant is kept if it grades at least 99 % of the
     labelled buildings as the model does, and loses at most 0.5 points of each F1: localisation,
-    damage, and the official score. Needs pip install "geodamage[optimise]".
+    damage, and the official score. Needs pip install ".[optimise]".
 
     \u0008
     Example:
@@ -196,9 +196,7 @@ def _torch_needed() -> Iterator[None]:
     except ImportError as error:
         if error.name is None or error.name.startswith("geodamage"):
             raise
-        raise MissingExtraError(
-            f'{error.name} is not installed; run pip install "geodamage[train]"'
-        ) from error
+        raise MissingExtraError(f"{error.name} is not installed; run {install('train')}") from error
 
 
 @contextmanager
