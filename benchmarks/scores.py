@@ -44,7 +44,7 @@ LIMITS = """\
 
 - They have seen North and Central America only, no conflict damage and no radar images.
 - They have few examples of major damage, and they often miss minor damage.
-- They hardly recognise damage by flooding or by ash.
+- They hardly recognise damage by flooding, ash or an earthquake.
 - They miss most buildings below 50 m².
 - They draw large flat roofs in pieces, and they take bright sand for buildings.
 

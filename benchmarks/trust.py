@@ -4,10 +4,13 @@ r"""Measure what the product says of pairs that it cannot, or can hardly, grade.
 
 GEOTIFFS holds the pairs as `geodamage georeference` writes them. Each condition changes the pairs
 of one part of the split, assesses them with the label polygons as footprints, and prints a row:
-kappa of what was graded, what was not assessed (of footprints at least 80 % under what was drawn,
-and of those in clear ground), warnings, and measured shifts. Clouds come from `benchmarks.clouds`,
-which the detector has not learnt from. Nothing is chosen here. `--only` takes some conditions, and
-`--ungraded` looks at the pairs alone, which takes a tenth of the time: warnings and shifts.
+kappa of what was graded and, of the same buildings, of the pairs as they are; how many of them have
+the grade that they have there; what was not assessed (of footprints at least 80 % under what was
+drawn, and of those in clear ground); refusals, warnings, and measured shifts. Clouds come from
+`benchmarks.clouds`, which the detector has not learnt from. Nothing is chosen here. `--only` takes
+some conditions, and `--ungraded` looks at the pairs alone, which takes a tenth of the time:
+warnings and shifts. With `--kept FILE` what came of each pair is kept there, a line each, and a
+rerun goes on where the last one was ended; pairs are taken in an order that spreads over events.
 """
 
 import argparse
@@ -16,7 +19,8 @@ import json
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,8 +44,8 @@ from geodamage.scene.scene import Scene
 from geodamage.scores.buildings import quadratic_kappa
 
 COLUMNS = (
-    "", "pairs", "kappa", "graded", "covered", "not assessed", "clear", "not assessed",
-    "refused", "warned", "shift known", "within 1 m",
+    "", "pairs", "kappa", "as it is", "graded", "same grade", "covered", "not assessed", "clear",
+    "not assessed", "refused", "warned", "shift known", "within 1 m",
 )  # fmt: skip
 
 GRADES = {label: int(grade) for grade, label in LABELS.items() if int(grade) > 0}
@@ -170,8 +174,33 @@ def scaled(dtype: str, gain: float, offset: float = 0.0) -> Change:
     return change
 
 
+#: The condition that the others are held against.
+AS_IT_IS = "as it is"
+
+#: Channels of the model in images of eight, whose others are made up.
+BANDS = (5, 3, 2)
+
+
+def reversed_channels(pre: Shot, post: Shot, rng: np.random.Generator) -> Case:
+    """Return both images blue first, which nobody tells."""
+    del rng
+    one, two = (Shot(shot.pixels[::-1], shot.profile) for shot in (pre, post))
+    return Case(one, two)
+
+
+def of_eight(pre: Shot, post: Shot, rng: np.random.Generator) -> Case:
+    """Return both images as 16 bits in eight channels, of which the options name three."""
+    case = scaled("uint16", 8)(pre, post, rng)
+    wide = []
+    for shot in (case.pre, case.post):
+        pixels = np.repeat(shot.pixels[:1] // 2, 8, axis=0)
+        pixels[[band - 1 for band in BANDS]] = shot.pixels
+        wide.append(Shot(pixels, shot.profile | {"count": 8, "photometric": "MINISBLACK"}))
+    return Case(wide[0], wide[1], options=SceneOptions(pre_bands=BANDS, post_bands=BANDS))
+
+
 CONDITIONS: dict[str, Change] = {
-    "as it is": lambda pre, post, rng: Case(pre, post),
+    AS_IT_IS: lambda pre, post, rng: Case(pre, post),
     "cloud, all": veiled(0.97),
     "cloud, 60 %": veiled(0.6),
     "cloud, 30 %": veiled(0.3),
@@ -188,38 +217,77 @@ CONDITIONS: dict[str, Change] = {
     "16 bits, times 8": scaled("uint16", 8),
     "16 bits, times 3 plus 500": scaled("uint16", 3, 500),
     "16 bits, dark": scaled("uint16", 0.35 * 257),
+    "8 channels of 16 bits": of_eight,
     "float, 0 to 1": scaled("float32", 1 / 255),
+    "blue first": reversed_channels,
 }
 
 
-@dataclass
-class Row:
-    """What came of one condition."""
+#: A building: its grade by the label, the grade it got (0 for none), the share of it under what was
+#: drawn, and whether the images show it at all.
+Building = tuple[int, int, float, bool]
+#: What came of a pair under a condition: refused, warnings, registrations, buildings by identity.
+Record = dict[str, Any]
 
-    name: str
-    pairs: int = 0
-    refused: int = 0
-    warned: int = 0
-    known: int = 0
-    close: int = 0
-    measured: int = 0
-    truth: list[int] = field(default_factory=list)
-    grades: list[int] = field(default_factory=list)
-    covered: list[bool] = field(default_factory=list)
-    clear: list[bool] = field(default_factory=list)
 
-    def text(self) -> str:
-        """Return the row in Markdown."""
-        truth, grades = np.array(self.truth), np.array(self.grades)
-        graded = grades > 0
-        kappa = quadratic_kappa(truth[graded], grades[graded]) if graded.any() else None
-        cells = [
-            self.name, self.pairs, _figure(kappa), int(graded.sum()),
-            len(self.covered), _figure(_mean(self.covered)), len(self.clear),
-            _figure(_mean(self.clear)), self.refused, self.warned,
-            f"{self.known} of {self.measured}", f"{self.close} of {self.known}",
-        ]  # fmt: skip
-        return f"| {' | '.join(map(str, cells))} |"
+def row_text(name: str, records: Mapping[str, Record], base: Mapping[str, Record]) -> str:
+    """Return the row of a condition in Markdown.
+
+    Parameters
+    ----------
+    records, base
+        What came of each pair under it, and of the pairs as they are.
+    """
+    graded, twice, covered, clear = [], [], [], []
+    for pair, record in records.items():
+        plain = base.get(pair, {}).get("buildings", {})
+        for uid, (truth, grade, hidden, shown) in record["buildings"].items():
+            if grade:
+                graded.append((truth, grade))
+            if grade and uid in plain and plain[uid][1]:
+                twice.append((truth, grade, plain[uid][1]))
+            if hidden >= 0.8:
+                covered.append(grade == 0)
+            elif hidden == 0 and shown:
+                clear.append(grade == 0)
+    shifts = [shift for pair, record in records.items() if pair in base and name != AS_IT_IS
+              for shift in shifts_of(record, base[pair])]  # fmt: skip
+    known = [shift for shift in shifts if shift is not None]
+    cells = [
+        name, len(records), _kappa([(truth, grade) for truth, grade in graded]),
+        _kappa([(truth, plain) for truth, _, plain in twice]), len(graded),
+        _figure(_mean([grade == plain for _, grade, plain in twice])),
+        len(covered), _figure(_mean(covered)), len(clear), _figure(_mean(clear)),
+        sum(record["refused"] is not None for record in records.values()),
+        sum(bool(record["warnings"]) for record in records.values()),
+        f"{len(known)} of {len(shifts)}", f"{sum(off <= 1 for off in known)} of {len(known)}",
+    ]  # fmt: skip
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def shifts_of(record: Record, base: Record) -> list[float | None]:
+    """Return by how many metres each shift of a case is measured wrongly; None where unknown.
+
+    A pair whose shift is not known as it is says nothing.
+    """
+    found: list[float | None] = []
+    for name in ("moved", "laid"):
+        by, plain = record[name], base["said"].get(name, {})
+        if by is None or "east_m" not in plain or record["refused"] is not None:
+            continue
+        said = record["said"].get(name, {})
+        if "east_m" not in said:
+            found.append(None)
+            continue
+        off = [said[key] - plain[key] - part
+               for key, part in zip(("east_m", "north_m"), by, strict=True)]  # fmt: skip
+        found.append(float(np.hypot(*off)))
+    return found
+
+
+def _kappa(pairs: Sequence[tuple[int, int]]) -> str:
+    truth, grades = ([pair[side] for pair in pairs] for side in (0, 1))
+    return _figure(quadratic_kappa(truth, grades) if pairs else None)
 
 
 def _mean(values: Sequence[bool]) -> float | None:
@@ -247,28 +315,25 @@ def read_shot(path: Path) -> Shot:
         return Shot(dataset.read(), {key: dataset.profile[key] for key in kept})
 
 
-def run_case(case: Case, truth: gpd.GeoDataFrame, model: Any, row: Row, base: Any) -> Any:
-    """Assess a case and count what came of it; return what the sidecar says of registrations."""
+def run_case(case: Case, truth: gpd.GeoDataFrame, model: Any) -> Record:
+    """Assess a case and return what came of it."""
+    record: Record = {"refused": None, "warnings": [], "said": {}, "buildings": {},
+                      "moved": case.moved, "laid": case.laid}  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         paths = write_case(case, truth, Path(folder))
-        row.pairs += 1
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", GeodamageWarning)
                 facts, found = (graded if isinstance(model, str) else looked_at)(case, paths, model)
-        except GeodamageError:
-            row.refused += 1
-            return None
-    row.warned += bool(facts["warnings"])
-    said = {
+        except GeodamageError as error:
+            return record | {"refused": str(error)}
+    record["warnings"] = list(facts["warnings"])
+    record["said"] = {
         "moved": facts["scene"]["registration"],
         "laid": (facts.get("footprints") or {}).get("registration", {}),
+        "familiarity": facts.get("familiarity", {}),
     }
-    for name in said if base is not None else ():
-        count_shift(getattr(case, name), said[name], base[name], row)
-    if found is not None:
-        count_buildings(case, truth, found, row)
-    return said
+    return record if found is None else record | {"buildings": buildings_of(case, truth, found)}
 
 
 def write_pair(pair: Sequence[Shot], folder: Path) -> list[Path]:
@@ -308,34 +373,19 @@ def looked_at(case: Case, paths: Sequence[Path], model: Any) -> tuple[dict[str, 
         return {"scene": scene.facts(), "warnings": scene.warnings}, None
 
 
-def count_shift(by: tuple[float, float] | None, said: Any, base: Any, row: Row) -> None:
-    """Count whether a shift is known, and whether it is right to 1 m beside that of the base."""
-    if by is None or "east_m" not in base:
-        return
-    row.measured += 1
-    if "east_m" in said:
-        row.known += 1
-        off = [said[key] - base[key] - part
-               for key, part in zip(("east_m", "north_m"), by, strict=True)]  # fmt: skip
-        row.close += bool(np.hypot(*off) <= 1)
-
-
-def count_buildings(case: Case, truth: gpd.GeoDataFrame, found: Any, row: Row) -> None:
-    """Count the grades of a case, and what was not assessed of covered and of clear ground."""
+def buildings_of(case: Case, truth: gpd.GeoDataFrame, found: Any) -> dict[str, Building]:
+    """Return what became of each building of a case."""
     transform, size = case.post.profile["transform"], case.post.pixels.shape[1:]
+    result: dict[str, Building] = {}
     for uid, grade, shape in zip(truth["uid"], truth["grade"], truth.geometry, strict=True):
-        said = found.loc[uid]
-        is_blank = said["status"] == "not_assessed"
-        row.truth.append(int(grade))
-        row.grades.append(0 if is_blank else int(said["damage_class"]))
-        hidden = 0.0
+        said, hidden = found.loc[uid], 0.0
         if case.covered is not None:
             cover = coverage(shape, transform, size, 1)
             hidden = float((cover * (case.covered >= 0.9)).sum() / max(cover.sum(), 1))
-        if hidden >= 0.8:
-            row.covered.append(bool(is_blank))
-        elif hidden == 0 and not str(said["status_reason"]).startswith(("nodata", "outside")):
-            row.clear.append(bool(is_blank))
+        shown = not str(said["status_reason"]).startswith(("nodata", "outside"))
+        graded_as = 0 if said["status"] == "not_assessed" else int(said["damage_class"])
+        result[uid] = int(grade), graded_as, round(hidden, 4), shown
+    return result
 
 
 def names_of(split: Path, part: str) -> Iterator[str]:
@@ -358,32 +408,59 @@ def condition_parser(description: str | None, conditions: Sequence[str]) -> argp
     return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table in Markdown."""
-    parser = condition_parser(__doc__, list(CONDITIONS))
-    parser.add_argument("--pairs", type=int, help="so many alone, evenly spread")
-    parser.add_argument("--ungraded", action="store_true", help="look at the pairs alone")
-    options = parser.parse_args(arguments)
-    rows = [Row(name) for name in options.only]
+def in_spread_order(names: Sequence[str]) -> list[int]:
+    """Return the numbers of names, so that however few are done, they are spread over all."""
+    golden = (5**0.5 - 1) / 2
+    return sorted(range(len(names)), key=lambda number: (number * golden) % 1)
+
+
+def read_kept(path: Path | None) -> dict[str, dict[str, Record]]:
+    """Return what is kept of an earlier run: records by condition and pair."""
+    kept: dict[str, dict[str, Record]] = defaultdict(dict)
+    if path is not None and path.is_file():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            record = json.loads(line)
+            kept[record["condition"]][record["pair"]] = record
+    return kept
+
+
+def run_all(options: argparse.Namespace) -> dict[str, dict[str, Record]]:
+    """Assess every pair under every condition that is not kept; return all records."""
+    kept = read_kept(options.kept)
     model = load_model(options.model) if options.ungraded else options.model
     names = list(names_of(options.split, options.part))
-    step = len(names) / min(options.pairs or len(names), len(names))
-    for number, name in enumerate(names[int(n * step)] for n in range(round(len(names) / step))):
+    for number in in_spread_order(names)[: options.pairs]:
+        name = names[number]
         paths = [options.geotiffs / f"{name}_{date}_disaster.tif" for date in ("pre", "post")]
         truth = truth_of(options.labels, name)
         if not all(path.is_file() for path in paths) or truth.empty:
             print(f"{name}: no GeoTIFF, or no building with a grade", file=sys.stderr)
             continue
-        pre, post = map(read_shot, paths)
-        base = None
-        for row in rows:
-            case = CONDITIONS[row.name](pre, post, np.random.default_rng(number))
-            found = run_case(case, truth, model, row, base)
-            base = found if row.name == "as it is" else base
+        shots = [read_shot(path) for path in paths]
+        for condition in options.only:
+            if name in kept[condition]:
+                continue
+            case = CONDITIONS[condition](shots[0], shots[1], np.random.default_rng(number))
+            record = {"condition": condition, "pair": name} | run_case(case, truth, model)
+            kept[condition][name] = record
+            if options.kept is not None:
+                with options.kept.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(record) + "\n")
         print(name, file=sys.stderr, flush=True)
+    return kept
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table in Markdown."""
+    parser = condition_parser(__doc__, list(CONDITIONS))
+    parser.add_argument("--pairs", type=int, help="so many alone, evenly spread")
+    parser.add_argument("--ungraded", action="store_true", help="look at the pairs alone")
+    parser.add_argument("--kept", type=Path, help="file of what came of each pair, to go on with")
+    options = parser.parse_args(arguments)
+    kept = run_all(options)
     print(f"| {' | '.join(COLUMNS)} |\n|---{'|--:' * (len(COLUMNS) - 1)}|")
-    for row in rows:
-        print(row.text())
+    for name in options.only:
+        print(row_text(name, kept[name], kept[AS_IT_IS]))
 
 
 if __name__ == "__main__":

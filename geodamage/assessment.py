@@ -23,8 +23,9 @@ from geodamage.buildings.placement import placement_doubts, placement_remarks
 from geodamage.buildings.votes import count_pixels, plain
 from geodamage.damage import GRADES
 from geodamage.errors import OptionError
+from geodamage.familiarity.looking import Familiarity, familiarity_of, find_reference
 from geodamage.fields import GIVEN_FIELDS, empty_frame
-from geodamage.given import GivenFootprints
+from geodamage.given import GivenFootprints, footprint_facts
 from geodamage.job import (
     Coverage,
     Progress,
@@ -39,6 +40,7 @@ from geodamage.job import (
 )
 from geodamage.model.card import Card
 from geodamage.model.ensemble import Ensemble
+from geodamage.model.loading import find_model
 from geodamage.model.onnx import Model
 from geodamage.output.layers import read_layer
 from geodamage.output.publication import Publication, check_output
@@ -292,6 +294,7 @@ class _Assessment(Run[Job, Summary]):
         self._footprints: Footprints | None = None
         self._event: EventModel | None = None
         self._following: Following | None = None
+        self._familiarity = Familiarity()
 
     @property
     def by_pixel(self) -> bool:
@@ -363,8 +366,9 @@ class _Assessment(Run[Job, Summary]):
         return facts if self._event is None else adapted_facts(facts, self._event)
 
     def prepare(self) -> None:
-        """Read the footprints, if there are any, and load what makes features."""
+        """Look at how familiar the scene is, read footprints, and load what makes features."""
         job, scene = self.job, self.scene
+        self._compare()
         if self._follows:
             network = FeatureNetwork(device=job.device, threads=job.threads)
             extraction = Extraction(scene, network, self.card)
@@ -381,6 +385,17 @@ class _Assessment(Run[Job, Summary]):
             self.fields = (*GIVEN_FIELDS, *self._footprints.kept)
             self.geometry_type = self._footprints.geometry_type
             self.doubts += self._footprints.notes
+
+    def _compare(self) -> None:
+        """Say how the scene lies to what the model learnt from."""
+        path = find_model(model_source(self.job.model, self._event))
+        reference, blocks = find_reference(path, self.model.card), self.scene.take_blocks()
+        network = None
+        if reference is not None:
+            network = FeatureNetwork(device="cpu", threads=self.job.threads)
+        self._familiarity = familiarity_of(blocks, reference, network, self.model.card)
+        self.doubts += self._familiarity.doubts()
+        self.remarks += self._familiarity.remarks()
 
     def counted(self, pixels: int, area: float) -> Summary:
         """Return an empty summary."""
@@ -447,7 +462,8 @@ class _Assessment(Run[Job, Summary]):
                 "grade_weights": list(card.grade_weights),
                 **job.buildings.facts(),
             },
-            "footprints": _footprint_facts(self._footprints, self.summary.placement),
+            "familiarity": self._familiarity.facts(),
+            "footprints": footprint_facts(self._footprints, self.summary.placement),
             "features": None if job.features is None else {"file": job.features.name},
             **self.count_facts(),
         }
@@ -473,19 +489,3 @@ class _Assessment(Run[Job, Summary]):
         )
         view = make_view(read_layer(buildings), facts, source=job.output.name, imagery=imagery)
         add_page(publication, view, job.report)
-
-
-def _footprint_facts(
-    footprints: Footprints | None, placement: dict[str, Any] | None
-) -> dict[str, Any] | None:
-    if footprints is None:
-        return None
-    return {
-        "file": footprints.source,
-        "count": len(footprints.frame),
-        "duplicate_ids": footprints.duplicates,
-        "repaired": footprints.repaired,
-        "broken": footprints.broken,
-        "kept": [field.name for field in footprints.kept],
-        "registration": placement,
-    }

@@ -97,3 +97,20 @@ class GivenFootprints:
         shift, is_uneven = placement.field(measured)
         self.said["field"] = "linear" if is_uneven else "one shift"
         return replace(self.footprints, shift=shift)
+
+
+def footprint_facts(
+    footprints: Footprints | None, placement: dict[str, Any] | None
+) -> dict[str, Any] | None:
+    """Return what a sidecar says of given footprints; None where buildings were found."""
+    if footprints is None:
+        return None
+    return {
+        "file": footprints.source,
+        "count": len(footprints.frame),
+        "duplicate_ids": footprints.duplicates,
+        "repaired": footprints.repaired,
+        "broken": footprints.broken,
+        "kept": [field.name for field in footprints.kept],
+        "registration": placement,
+    }

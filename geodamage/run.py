@@ -65,8 +65,8 @@ class Run(ABC, Generic[J, S]):
         What was loaded and opened; the card is that by which buildings are made.
     summary, counts
         Filled on the way.
-    doubts
-        What a user should know of the other inputs, a line each.
+    doubts, remarks
+        What a user should know of the other inputs, and what else is worth a line.
     """
 
     #: What the sidecar calls the result, where it is not damage.
@@ -87,6 +87,7 @@ class Run(ABC, Generic[J, S]):
         self.job = job
         self.counts = BuildingCounts()
         self.doubts: list[str] = []
+        self.remarks: list[str] = []
         self._started = time.monotonic()
 
     # What differs.
@@ -183,6 +184,8 @@ class Run(ABC, Generic[J, S]):
             self.prepare()
             for doubt in self.doubts:
                 yield Progress("open", message=doubt, warning=True)
+            for remark in self.remarks:
+                yield Progress("open", message=remark)
             facts = yield from self._written(self.plan_of(self.scene.region))
         summary = self.summary
         yield Progress("done", summary.pixels, summary.pixels, summary.buildings)

@@ -50,6 +50,7 @@ ROOMS = {
     "buildings": {"scene", "model", "output"},
     "adaptation": {"scene", "model", "output", "buildings", "reviews"},
     "footprints": {"scene", "output"},
+    "familiarity": {"scene", "model", "adaptation"},
     "xbd": {"output"},
     "report": {"output", "scene", "model"},
     "event": {"output", "report"},

@@ -75,7 +75,7 @@ class Extraction:
 
     def __init__(self, scene: _Readable, network: FeatureNetwork, card: Card) -> None:
         self._scene, self._network = scene, network
-        self._channels = [_colours(card, date) for date in ("pre", "post")]
+        self._channels = [colours(card, date) for date in ("pre", "post")]
         #: Features of a building: mean and spread, of itself and of its surroundings, of two dates.
         self.width = 8 * network.channels
         a, _, c, _, e, f = scene.grid.transform[:6]
@@ -229,8 +229,14 @@ def _spans(first: int, count: int) -> list[tuple[int, slice]]:
     ]
 
 
-def _colours(card: Card, date: str) -> list[int]:
-    """Return where red, green and blue are among the channels of a date."""
+def colours(card: Card, date: str) -> list[int]:
+    """Return where red, green and blue are among the channels of a date.
+
+    Raises
+    ------
+    ModelError
+        If one of them is not.
+    """
     channels = card.pre_channels if date == "pre" else card.post_channels
     if not set(_COLOURS) <= set(channels):
         raise ModelError(

@@ -31,6 +31,7 @@ from geodamage.model.loading import load_model
 from geodamage.model.onnx import Model
 from geodamage.plan import Plan
 from geodamage.prediction import Strip, run_plan
+from geodamage.scene.exposure import Reading
 from geodamage.scene.scene import Scene
 from geodamage.windows import Window
 
@@ -201,11 +202,12 @@ def _watch() -> Callable[[], bool]:
 
 @dataclass(frozen=True)
 class _View:
-    """What a worker needs to see a scene as the client sees it."""
+    """What a worker needs to see a scene as the client sees it, without looking at it again."""
 
     job: Job
     grid: Grid
     region: Window
+    reading: Reading
 
 
 def predict_on_cluster(
@@ -238,7 +240,7 @@ def predict_on_cluster(
     GeodamageError
         If a strip cannot be predicted.
     """
-    view = _View(job, scene.grid, scene.region)
+    view = _View(job, scene.grid, scene.region, scene.reading)
     waiting: deque[Any] = deque()
     parts = [strip_plan(plan, strip) for strip in plan.strips()]
     try:
@@ -310,7 +312,7 @@ def _open(view: _View) -> tuple[Scene, Model | Ensemble]:
     model = load_model(
         job.model, device=job.device, threads=job.threads, engine=job.engine, tta=job.tta
     )
-    scene = Scene.open(job.pre, job.post, model=model, options=job.scene)
+    scene = Scene.open(job.pre, job.post, model=model, options=job.scene, reading=view.reading)
     if (scene.grid, scene.region) != (view.grid, view.region):
         scene.close()
         raise InputError(

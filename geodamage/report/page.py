@@ -60,6 +60,8 @@ LIMITS = (
     " and wherever the images differ in season, angle or sharpness from what the model has seen.",
     "A disaster unlike those in the training data (kind, region, style of building) makes grades"
     " worse, and probabilities too confident.",
+    "The bundled models hardly recognise damage by flooding, ash or an earthquake: most such"
+    " buildings come out as not damaged. They never saw damage by conflict.",
     "Shares are of buildings with a grade. Those that are not assessed are neither damaged nor"
     " safe.",
 )

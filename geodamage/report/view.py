@@ -441,6 +441,7 @@ def run_rows(facts: Mapping[str, Any]) -> list[Row]:
         "Grade decided by": facts.get("vote"),
         "Hidden by cloud, smoke or fill": hidden_ground(facts),
         "Candidates": real_share(facts),
+        "The scene is": _part(facts, "familiarity").get("verdict"),
     }
     return [(name, str(value)) for name, value in names.items() if value]
 

@@ -37,6 +37,8 @@ class Examination:
         What a user should know, a line each.
     remarks
         What else is worth a line.
+    blocks
+        What was looked at of two images that can be compared.
     facts
         What a sidecar says.
     shift
@@ -47,6 +49,7 @@ class Examination:
     facts: dict[str, Any] = field(default_factory=dict)
     shift: Shift | None = None
     remarks: tuple[str, ...] = ()
+    blocks: tuple[Block, ...] = ()
 
 
 def examine(images: Sequence[Image], ground: Ground, options: SceneOptions) -> Examination:
@@ -84,7 +87,9 @@ def examine(images: Sequence[Image], ground: Ground, options: SceneOptions) -> E
         found += image_oddities(blocks, "pre", names[0])
     sights = _Sights(images, ground, blocks)
     registration, shift = _registration(sights, ground, options, found)
-    return Examination(found, facts | {"registration": registration}, shift, _remarks(registration))
+    facts |= {"registration": registration}
+    seen = tuple(blocks) if alike else ()
+    return Examination(found, facts, shift, _remarks(registration), seen)
 
 
 def _remarks(registration: dict[str, Any]) -> tuple[str, ...]:

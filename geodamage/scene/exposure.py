@@ -5,7 +5,7 @@ is mended by what is left, until it stands.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,8 +13,10 @@ from geodamage.scene.image import Image
 from geodamage.scene.obscured import CELL, hidden
 from geodamage.scene.options import SceneOptions
 from geodamage.scene.scaling import Scaling
+from geodamage.scene.shift import Shift
 from geodamage.scene.stretch import Ends, ends_of, fit
 from geodamage.scene.survey import Block, Bools, Bytes, Ground, look, spread
+from geodamage.scene.water import water
 
 #: Rounds of reading, at most, and 8-bit values by which ends that stand may still move.
 ROUNDS, STANDS = 6, 2.0
@@ -24,6 +26,29 @@ WIDENED = 3.0
 ENOUGH = 4096
 #: Of so many pixels along a side one is looked at.
 STEP = 2
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the images of a scene are read, once somebody has looked at them.
+
+    Attributes
+    ----------
+    scalings
+        Scaling of each image; None where it stays as it is.
+    shift
+        What moves the image after into place; None where it stays.
+    """
+
+    scalings: tuple[Scaling | None, ...] = ()
+    shift: Shift | None = None
+
+
+def scaled_as(images: Sequence[Image], scalings: Sequence[Scaling | None]) -> tuple[Image, ...]:
+    """Return images with the scalings that were found before."""
+    return tuple(
+        replace(image, scaling=scaling) for image, scaling in zip(images, scalings, strict=True)
+    )
 
 
 def exposed(images: Sequence[Image], ground: Ground, options: SceneOptions) -> tuple[Image, ...]:
@@ -85,26 +110,46 @@ def _listed(values: Sequence[float]) -> str:
 def _clear(blocks: Sequence[Block], dates: int, options: SceneOptions) -> list[Bytes] | None:
     """Return the pixels of each date on ground that all show, (channels, pixels)."""
     clear = [_clear_of(block, dates, options) for block in blocks]
-    if sum(int(found.sum()) for found in clear) < ENOUGH:  # all cloud: then by what there is
-        clear = [_cut(block.both) for block in blocks]
-    if not any(found.any() for found in clear):
+    land = [found & ~_cut(_wet(block, dates)) for block, found in zip(blocks, clear, strict=True)]
+    everything = [_cut(block.both) for block in blocks]
+    # Of nothing but water, or cloud, by what there is.
+    chosen = next((found for found in (land, clear) if _pixels(found) >= ENOUGH), everything)
+    if not _pixels(chosen):
         return None
     return [
         np.concatenate(
-            [_cut(image)[:, found] for image, found in zip(date, clear, strict=True)], axis=1
+            [_cut(image)[:, found] for image, found in zip(date, chosen, strict=True)], axis=1
         )
         for date in ([block.pre for block in blocks], [block.post for block in blocks])[:dates]
     ]
 
 
-def _clear_of(block: Block, dates: int, options: SceneOptions) -> Bools:
-    """Return where nothing hides the ground of a block."""
+def _pixels(masks: Sequence[Bools]) -> int:
+    return sum(int(mask.sum()) for mask in masks)
+
+
+def _whole(block: Block, dates: int) -> tuple[tuple[slice, slice], list[Bytes]]:
+    """Return the part of a block that is whole cells, and its images."""
     rows, columns = (side // CELL * CELL for side in block.both.shape)
     cut = slice(0, rows), slice(0, columns)
-    images = [image[:, *cut] for image in (block.pre, block.post)[:dates]]
+    return cut, [image[:, *cut] for image in (block.pre, block.post)[:dates]]
+
+
+def _wet(block: Block, dates: int) -> Bools:
+    """Return where open water lies in a block."""
+    cut, images = _whole(block, dates)
+    result = np.zeros_like(block.both)
+    if result[cut].size:
+        result[cut] = water(images)
+    return result
+
+
+def _clear_of(block: Block, dates: int, options: SceneOptions) -> Bools:
+    """Return where nothing hides the ground of a block."""
+    cut, images = _whole(block, dates)
     missing = [~valid[cut] for valid in (block.pre_valid, block.post_valid)[:dates]]
     clear = block.both.copy()
-    if not rows or not columns:
+    if not clear[cut].size:
         return _cut(clear)
     together = options.obscured == "on"
     groups = [range(dates)] if together else [range(number, number + 1) for number in range(dates)]

@@ -12,6 +12,7 @@ import threading
 import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -20,7 +21,6 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 from affine import Affine
-from pyproj import CRS, Transformer
 from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 
@@ -29,16 +29,17 @@ from geodamage.errors import GeodamageWarning, GsdWarning, SceneError, SceneWarn
 from geodamage.grid import Grid, GsdRange, ground_area
 from geodamage.scene.aoi import read_aoi
 from geodamage.scene.examination import Examination, examine
-from geodamage.scene.exposure import exposed, remarks
+from geodamage.scene.exposure import Reading, exposed, remarks, scaled_as
 from geodamage.scene.hiding import Hiding
 from geodamage.scene.image import Image, crs_name, open_image
 from geodamage.scene.lattice import SLACK, worked_gsd, working_lattice
+from geodamage.scene.meeting import meeting_point, no_overlap
 from geodamage.scene.options import SceneOptions, check_sensors, scene_options
 from geodamage.scene.pair import require_two_files
 from geodamage.scene.pixels import MISSING_POST, MISSING_PRE, OUTSIDE, OUTSIDE_AOI, Pixels
 from geodamage.scene.probability_maps import ProbabilityMap, open_map
 from geodamage.scene.shift import Shift
-from geodamage.scene.survey import Ground
+from geodamage.scene.survey import Block, Ground
 from geodamage.sources import Source
 from geodamage.windows import Window, mirror, round_down, round_up
 
@@ -106,7 +107,7 @@ class Scene:
         self._examined = Examination()
         self._check_gsd(gsd)
         last = self._images[-1]
-        self._lattice = working_lattice(pre.first.grid, pre.gsd, _meeting_point(pre, last), gsd)
+        self._lattice = working_lattice(pre.first.grid, pre.gsd, meeting_point(pre, last), gsd)
         self.pre_outline = pre.outline(self._lattice.crs)
         self.post_outline = last.outline(self._lattice.crs)
         self._place(options.snap)
@@ -135,6 +136,7 @@ class Scene:
         gsd: GsdRange | None = None,
         options: SceneOptions = SceneOptions(),
         examined: bool = True,
+        reading: Reading | None = None,
     ) -> Self:
         """Open a pair of images, or one, and lay the working grid over their overlap.
 
@@ -153,6 +155,8 @@ class Scene:
         examined
             Look at the images first: whether they are a pair, and how they lie. Without it, a scene
             that was examined before is opened again, for its pixels.
+        reading
+            `reading` of the same scene, where it was opened before: then nothing is looked at.
 
         Raises
         ------
@@ -209,13 +213,17 @@ class Scene:
                 maps.append(open_map(path))
                 opened.callback(maps[-1].close)
             first, second = images[0], images[1] if len(images) > 1 else None
-            if second is not None and examined:
+            if second is not None and examined and reading is None:
                 require_two_files(*([tile.name for tile in image.tiles] for image in images))
             scene = cls(first, second, gsd=gsd, options=options, maps=maps)
             scene._hiding.open(scene._lattice, scene.grid.window_bounds(scene.extent))
             opened.callback(scene._hiding.close)
-            scene._images = exposed(scene._images, scene._ground, options)
-            if examined:
+            if reading is not None:
+                scene._images = scaled_as(scene._images, reading.scalings)
+                scene.post_shift = reading.shift
+            else:
+                scene._images = exposed(scene._images, scene._ground, options)
+            if examined and reading is None:
                 scene._examine(options)
             for text, category in scene._notes:
                 warnings.warn(text, category, stacklevel=2)
@@ -317,6 +325,17 @@ class Scene:
         post = pre if found.post is found.pre else found.post[:, rows, columns]
         maps = None if found.maps is None else found.maps[:, rows, columns]
         return Pixels(pre, post, missing, maps)
+
+    def take_blocks(self) -> tuple[Block, ...]:
+        """Return the blocks of both images that were looked at, and let go of them."""
+        blocks = self._examined.blocks
+        self._examined = replace(self._examined, blocks=())
+        return blocks
+
+    @property
+    def reading(self) -> Reading:
+        """What was found of the images that their pixels depend on; another process can take it."""
+        return Reading(tuple(image.scaling for image in self._images), self.post_shift)
 
     @property
     def origin(self) -> tuple[int, int]:
@@ -429,7 +448,7 @@ class Scene:
         overlap = shapely.intersection(self.pre_outline, self.post_outline)
         covered = self._lattice.covered(overlap.bounds) if not overlap.is_empty else None
         if covered is None or min(covered.shape) == 0:
-            raise _no_overlap(self._images[0], self._images[-1])
+            raise no_overlap(self._images[0], self._images[-1])
         if min(covered.shape) < SHORTEST_SIDE:
             names = " and ".join(image.first.name for image in self._images)
             verb = "overlap in" if len(self._images) > 1 else "has, at the model's pixel size,"
@@ -460,38 +479,3 @@ class Scene:
         a, _, c, _, e, f = self.grid.transform[:6]
         place = np.array([c, f])
         self._aoi_pixels = shapely.transform(self.aoi, lambda points: (points - place) / [a, e])
-
-
-def _meeting_point(pre: Image, post: Image) -> tuple[float, float]:
-    """Return longitude and latitude of the middle of the overlap, degrees."""
-    lon, lat = _lonlat_centre(pre)
-    plane = CRS.from_proj4(f"+proj=laea +lon_0={lon} +lat_0={lat} +datum=WGS84 +units=m")
-    outlines = pre.outline(plane), post.outline(plane)
-    if not all(np.isfinite(outline.bounds).all() for outline in outlines):
-        raise _no_overlap(pre, post)
-    overlap = shapely.intersection(*outlines)
-    if overlap.is_empty:
-        raise _no_overlap(pre, post)
-    to_lonlat = Transformer.from_crs(plane, "EPSG:4326", always_xy=True)
-    centre = to_lonlat.transform(overlap.centroid.x, overlap.centroid.y)
-    return float(centre[0]), float(centre[1])
-
-
-def _lonlat_centre(image: Image) -> tuple[float, float]:
-    grid = image.first.grid
-    rows, columns = grid.shape
-    x, y = grid.xy(np.array([columns / 2]), np.array([rows / 2]))
-    to_lonlat = Transformer.from_crs(grid.crs, "EPSG:4326", always_xy=True)
-    lon, lat = to_lonlat.transform(x, y)
-    return float(lon[0]), float(lat[0])
-
-
-def _no_overlap(pre: Image, post: Image) -> SceneError:
-    places = []
-    for image in (pre, post):
-        left, bottom, right, top = image.outline(CRS.from_epsg(4326)).bounds
-        places.append(f"{image.role} covers {left:.5f} {bottom:.5f} {right:.5f} {top:.5f}")
-    return SceneError(
-        f"the images do not overlap: {', '.join(places)} (west south east north, degrees); "
-        "check that both are of one place and that their CRS is right"
-    )

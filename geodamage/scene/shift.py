@@ -1,6 +1,7 @@
 """Shifts: what a registration says, in a sidecar, and as what pixels or polygons are moved by."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,32 @@ Floats = npt.NDArray[np.float64]
 
 #: From x and y (CRS units of the working grid) to how far what was measured lies off there.
 Shift = Callable[[Floats, Floats], tuple[Floats, Floats]]
+
+
+@dataclass(frozen=True)
+class LinearShift:
+    """A shift that is linear in place; equal by value, and whole where a worker gets it.
+
+    Attributes
+    ----------
+    centre
+        x and y that it is counted from, CRS units.
+    east, north
+        Constant, by x and by y: CRS units.
+    """
+
+    centre: tuple[float, ...]
+    east: tuple[float, ...]
+    north: tuple[float, ...]
+
+    def __call__(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+        """Return how far what was measured lies off, east and north."""
+        away = x - self.centre[0], y - self.centre[1]
+        east, north = (
+            constant + by_x * away[0] + by_y * away[1]
+            for constant, by_x, by_y in (self.east, self.north)
+        )
+        return east, north
 
 
 def shift_facts(measured: Registration, gsd: tuple[float, float]) -> dict[str, Any]:
@@ -59,7 +86,7 @@ def length_of(facts: Mapping[str, Any]) -> float:
 
 def shift_field(
     measured: Registration, grid: Grid, extent: Window, windows: Sequence[Window]
-) -> tuple[Shift, bool]:
+) -> tuple[LinearShift, bool]:
     """Return a known shift in CRS units, and whether it is another from place to place.
 
     Parameters
@@ -90,15 +117,9 @@ def shift_field(
     return _linear(one, centre), False
 
 
-def _linear(field: Floats, centre: Floats) -> Shift:
-    def shift(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-        away = x - centre[0], y - centre[1]
-        east, north = (
-            constant + by_x * away[0] + by_y * away[1] for constant, by_x, by_y in field.T
-        )
-        return east, north
-
-    return shift
+def _linear(field: Floats, centre: Floats) -> LinearShift:
+    east, north = field.T.tolist()
+    return LinearShift(tuple(centre.tolist()), tuple(east), tuple(north))
 
 
 def _middle(grid: Grid, window: Window) -> tuple[float, float]:

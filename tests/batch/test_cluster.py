@@ -17,6 +17,8 @@ import pytest
 from geodamage.assessment import Job
 from geodamage.batch.cluster import (
     DaskExecutor,
+    _open,
+    _View,
     connect,
     predict_on_cluster,
     run_on_worker,
@@ -141,6 +143,18 @@ def test_a_worker_that_sees_another_grid_is_refused(client, large, model, tmp_pa
 
 
 @pytest.mark.slow
+def test_a_worker_does_not_look_at_the_scene_again(large, model, tmp_path, monkeypatch):
+    loaded = load_model(model, threads=1)
+    job = job_of(large, model, tmp_path / "out.geojson")
+    with Scene.open(job.pre, job.post, model=loaded, options=job.scene) as scene:
+        view = _View(job, scene.grid, scene.region, scene.reading)
+    monkeypatch.setattr("geodamage.scene.scene.examine", None)
+    monkeypatch.setattr("geodamage.scene.scene.exposed", None)
+    opened, _ = _open(view)
+    with opened:
+        assert opened.grid == view.grid
+
+
 def test_tasks_run_on_a_cluster(client, pair, model, tmp_path):
     executor = DaskExecutor(client, threads=1)
     assert executor.slots >= 3

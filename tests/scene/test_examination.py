@@ -1,6 +1,7 @@
 """A scene is examined when it is opened: what it says, refuses and moves."""
 
 import json
+import pickle
 import warnings
 
 import numpy as np
@@ -164,3 +165,28 @@ def test_angles_are_in_the_sidecar(raster):
 def test_an_unknown_word_is_refused():
     with pytest.raises(OptionError, match="--registration sometimes"):
         SceneOptions(registration="sometimes")
+
+
+@pytest.mark.slow
+def test_what_was_found_is_passed_on_and_nothing_is_looked_at_again(shifted, monkeypatch):
+    with opened(*shifted, registration="apply") as scene:
+        window = Window(100, 100, 64, 64)
+        there, reading = scene.read(window), scene.reading
+    monkeypatch.setattr("geodamage.scene.scene.examine", None)
+    monkeypatch.setattr("geodamage.scene.scene.exposed", None)
+    again = pickle.loads(pickle.dumps(reading))
+    assert again == reading
+    assert again.shift is not None
+    with Scene.open(*shifted, gsd=GSD, options=SceneOptions(), reading=again) as scene:
+        assert np.array_equal(scene.read(window).post, there.post)
+
+
+@pytest.mark.slow
+def test_a_stretch_that_was_found_is_passed_on(raster):
+    paths = [raster(f"{name}.tif", image.astype(np.uint16) * 3 + 500)
+             for name, image in (("a", PLACE), ("b", later(PLACE, 1, 1)))]  # fmt: skip
+    with opened(*paths) as scene:
+        reading, pre = scene.reading, scene.read(scene.extent).pre
+    assert all(scaling is not None for scaling in reading.scalings)
+    with Scene.open(*paths, gsd=GSD, options=SceneOptions(), reading=reading) as scene:
+        assert np.array_equal(scene.read(scene.extent).pre, pre)

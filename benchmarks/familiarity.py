@@ -1,0 +1,126 @@
+r"""Measure whether a scene that is unlike the training imagery is graded worse.
+
+    python -m benchmarks.familiarity XBD training/recipes/compact.csv
+
+Networks that have not seen an event would answer this; here a linear model on the bundled features
+of buildings stands in for them (as in `benchmarks.adapt`). Each pair is graded twice: by a stand-in
+that learnt from the other events, and by one that learnt from the other places, its own event among
+them. Each time its distance is taken to the same pairs that the stand-in learnt from, so that a
+population of known and unknown events comes of it. A row has kappa by quartile of that distance,
+within an event, for quartiles of all events differ by what happened there.
+"""
+
+import argparse
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.adapt import _ArrayScene, polygons, stand_in
+from geodamage.adaptation.extraction import Extraction
+from geodamage.adaptation.network import FeatureNetwork
+from geodamage.familiarity.looking import features_of
+from geodamage.model.loading import load_model
+from geodamage.scene.survey import BLOCK, Block
+from geodamage.scores.buildings import quadratic_kappa
+from geodamage.scores.evaluation import EvaluationJob, choose_pairs, read_truth
+from geodamage.windows import Window
+from training.familiarity import FOLDS, Table, split_rows
+
+#: Damaged buildings that an event must have for a row of its own.
+ENOUGH = 100
+
+
+def blocks_of(images: Sequence[np.ndarray]) -> list[Block]:
+    """Return the blocks of a pair, uint8 (rows, columns, 3), that hold more than black."""
+    pre, post = (image.transpose(2, 0, 1) for image in images)
+    found = []
+    for row in range(0, pre.shape[1] - BLOCK + 1, BLOCK):
+        for column in range(0, pre.shape[2] - BLOCK + 1, BLOCK):
+            window = Window(row, column, BLOCK, BLOCK)
+            one, two = pre[:, *window.slices], post[:, *window.slices]
+            shown = [np.asarray(image.max(0) > 0) for image in (one, two)]
+            found.append(Block(window, one, two, shown[0], shown[1]))
+    return found
+
+
+def read(folder: Path, split: Path) -> tuple[dict[str, np.ndarray], Table]:
+    """Return the features of the buildings of all pairs, and of their blocks."""
+    network, card = FeatureNetwork(device="cpu", threads=1), load_model("fast").card
+    rows = {row["pair"]: row for row in split_rows(split)}
+    columns: dict[str, list[Any]] = defaultdict(list)
+    blocks, scenes, names = [], list[int](), list[str]()
+    for pair in choose_pairs(EvaluationJob(folder=folder)):
+        truth = read_truth(pair)
+        numbers, boxes = polygons(truth)
+        if not numbers or pair.name not in rows:
+            continue
+        found = features_of(blocks_of((truth.pre, truth.post)), network, [[0, 1, 2]] * 2)
+        blocks.append(found)
+        scenes += [len(names)] * len(found)
+        columns["features"].append(Extraction(_ArrayScene(truth), network, card).features(boxes))
+        columns["grades"].append([truth.grades[number] for number in numbers])
+        columns["scene"].append([len(names)] * len(numbers))
+        names.append(pair.name)
+        print(pair.name, file=sys.stderr, flush=True)
+    table = Table(
+        np.concatenate(blocks),
+        np.array(scenes),
+        tuple(names),
+        tuple(rows[name]["event"] for name in names),
+        tuple(f"{rows[name]['event']} {rows[name]['place']}" for name in names),
+    )
+    return {name: np.concatenate(parts) for name, parts in columns.items()}, table
+
+
+def grades_without(buildings: dict[str, np.ndarray], groups: Sequence[object]) -> np.ndarray:
+    """Return the grades by stand-ins that learnt from the buildings of other groups."""
+    own = np.array([str(group) for group in groups])[buildings["scene"]]
+    result = np.zeros(len(own), int)
+    for group in np.unique(own):
+        mine = own == group
+        known = buildings | {"event": np.where(mine, "own", "other")}
+        result[mine] = stand_in(known, "own").argmax(1) + 1
+    return result
+
+
+def kappas(truth: np.ndarray, grades: np.ndarray, distance: np.ndarray) -> list[float]:
+    """Return kappa by quartile of distance, the nearest first."""
+    quartile = np.digitize(distance, np.nanquantile(distance, (0.25, 0.5, 0.75)))
+    return [
+        quadratic_kappa(truth[quartile == n].tolist(), grades[quartile == n].tolist())
+        for n in range(4)
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table in Markdown."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path, help="folder of labelled pairs")
+    parser.add_argument("split", type=Path, help="names the places")
+    options = parser.parse_args(arguments)
+    buildings, table = read(options.data, options.split)
+    order = sorted(set(table.places))
+    folds = [order.index(place) % FOLDS for place in table.places]
+    scene, truth = buildings["scene"], np.tile(buildings["grades"], 2)
+    grades = np.concatenate([grades_without(buildings, groups) for groups in (table.events, folds)])
+    found = [table.unseen_events(), table.unseen_places()]
+    distance = np.concatenate([one[scene] for one in found])
+    event = np.tile(np.array(table.events)[scene], 2)
+    print("| event | buildings | nearest quarter | second | third | farthest |")
+    print("|---|--:|--:|--:|--:|--:|")
+    for name in (*sorted(set(table.events)), "all"):
+        own = (event == name) | (name == "all")
+        own &= np.isfinite(distance)
+        if (truth[own] > 1).sum() >= 2 * ENOUGH:
+            cells = [f"{value:.2f}" for value in kappas(truth[own], grades[own], distance[own])]
+            print(f"| {name} | {int(own.sum()) // 2} | {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()
