@@ -331,8 +331,8 @@ class _Assessment(Run[Job, Summary]):
             model = super().load()
             if model.card.task == "damage" and self.job.footprints is None:
                 raise ModelError(
-                    f"model {model.card.name!r} grades buildings and finds none; give --footprints, "
-                    "or an ensemble of it and a model of the task localisation"
+                    f"model {model.card.name!r} grades buildings and finds none; give "
+                    "--footprints, or an ensemble of it and a model of the task localisation"
                 )
             return model
         job = self.job

@@ -15,17 +15,11 @@ from typing import Any
 
 from geodamage.errors import GeodamageWarning, MissingExtraError, OptionError
 from geodamage.model.card import Card, with_card
+from geodamage.model.measuring import measure_memory, pattern_windows
 from geodamage.model.onnx import Model
 from geodamage.networks.checkpoints import Checkpoint, build_network, read_checkpoint
 from geodamage.networks.conventions import Exported, convention_of
-from geodamage.networks.export import (
-    TOLERANCE,
-    check_parity,
-    measure_halo,
-    measure_memory,
-    pattern_windows,
-    to_onnx,
-)
+from geodamage.networks.export import TOLERANCE, check_parity, measure_halo, to_onnx
 from geodamage.networks.registry import network_facts
 from geodamage.output.publication import Publication, check_output, output_errors
 
