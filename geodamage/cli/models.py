@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geodamage.cli.arguments import FILE, takes
-from geodamage.errors import GeodamageWarning, MissingExtraError
+from geodamage.errors import GeodamageWarning, MissingExtraError, OptionError
 
 if TYPE_CHECKING:
+    from geodamage.foreign.importing import Wrapped
     from geodamage.model.catalogue import ModelFile
     from geodamage.networks.importing import Imported
 
@@ -108,22 +109,46 @@ def networks_command(as_json: bool) -> None:
 @click.argument("files", nargs=-1, required=True, type=FILE)
 @takes("models import")
 def import_command(files: tuple[Path, ...], output: Path, **options: Any) -> None:
-    """Make a model of published checkpoints.
+    """Make a model of published weights, or of an ONNX file of another program.
 
     FILES are checkpoints of the xView2 first place, of its distilled students, of MetaDamageNet
-    (also folders) or of xView2SiameseUNet. The weights tell which network each is for. One file
-    becomes NAME.onnx. Several become the ensemble NAME.toml with its members beside it.
+    (also folders), of xView2SiameseUNet, of ChangeOS or of Microsoft's siamese network: the weights
+    tell which network each is for. Or they are ONNX files: --convention tells how each takes
+    images; those of beaconGIS and HOT are recognised. One file becomes NAME.onnx. Several become
+    the ensemble NAME.toml with its members beside it.
 
     \u0008
     Example:
       geodamage models import weights/*_best -o first-place
+      geodamage models import unet.onnx --convention unet.toml -o unet
     """
+    conventions = options.pop("conventions")
+    kinds = {path.suffix.lower() == ".onnx" for path in files}
+    if len(kinds) > 1:
+        raise OptionError(
+            f"{', '.join(map(str, files))}: ONNX files and checkpoints; import each kind by itself"
+        )
+    if kinds == {True}:
+        _import_graphs(files, output, conventions, options)
+        return
+    if conventions:
+        raise OptionError(f"--convention is for ONNX files, and {files[0]} is none; leave it out")
     with _torch_needed():
         from geodamage.networks.importing import import_checkpoints
 
     with _warnings_as_lines():
         for imported in import_checkpoints(files, output, **options):
             click.echo(_line(imported), err=True)
+
+
+def _import_graphs(
+    files: tuple[Path, ...], output: Path, conventions: tuple[str, ...], options: dict[str, Any]
+) -> None:
+    from geodamage.foreign.importing import import_graphs
+
+    with _warnings_as_lines():
+        for wrapped in import_graphs(files, output, conventions=conventions, **options):
+            click.echo(_wrapped_line(wrapped), err=True)
 
 
 @command.command(name="optimise")
@@ -219,6 +244,15 @@ def _line(imported: "Imported") -> str:
         f"{imported.source}: {imported.network}, {imported.task} ({imported.family}){epoch}{score}"
         f", {imported.context}, halo {imported.halo}, {imported.size / 1e6:.1f} MB, within "
         f"{imported.difference:.1g} of the network -> {imported.path.name}"
+    )
+
+
+def _wrapped_line(wrapped: "Wrapped") -> str:
+    card = wrapped.card
+    return (
+        f"{wrapped.source}: {wrapped.convention.name or 'a graph'}, told by {wrapped.known_by}; "
+        f"{card.task}, {card.context}, window {card.tile}, {wrapped.size / 1e6:.1f} MB, within "
+        f"{wrapped.difference:.1g} of the bare file -> {wrapped.path.name}"
     )
 
 
