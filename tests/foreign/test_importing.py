@@ -1,4 +1,4 @@
-"""Foreign files become model files that say what the bare file says, asked as its authors ask it."""
+"""Foreign files become model files that say what the bare file says, asked as it is meant."""
 
 import tomllib
 import warnings
