@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from geodamage.errors import CheckpointError, GeodamageWarning, OptionError
+from geodamage.errors import CheckpointError, GeodamageWarning, MissingExtraError, OptionError
 from geodamage.networks.registry import create_network, named_tasks
 
 #: What DataParallel puts before every key.
@@ -226,6 +226,8 @@ def _check_start(start: bytes, path: Path) -> None:
 
 
 def _read_content(path: Path) -> Any:
+    if path.suffix.lower() == ".safetensors" or _is_safetensors(path):
+        return _read_safetensors(path)
     try:
         with torch.serialization.safe_globals(_ALLOWED), warnings.catch_warnings():
             # PyTorch's own, about pickles that it did not write.
@@ -244,6 +246,28 @@ def _read_content(path: Path) -> Any:
         raise CheckpointError(
             f"{path}: no PyTorch checkpoint, or a damaged one; get the file again"
         ) from error
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Say whether a file begins as safetensors do: the length of a JSON object, and one."""
+    with path.open("rb") as file:
+        start = file.read(9)
+    length = int.from_bytes(start[:8], "little")
+    return len(start) == 9 and start[8:] == b"{" and 2 <= length <= path.stat().st_size - 8
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        import safetensors
+        import safetensors.torch
+    except ImportError as error:
+        raise MissingExtraError(
+            'safetensors is not installed; run pip install "geodamage[train]"'
+        ) from error
+    try:
+        return safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, ValueError, KeyError, OSError) as error:
+        raise CheckpointError(f"{path}: cut off, or no safetensors; get the file again") from error
 
 
 def _state_of(content: Any, path: Path) -> dict[str, Any]:
@@ -361,6 +385,10 @@ def _checked(value: Tensor, key: str, path: Path) -> Tensor:
     if value.layout != torch.strided or value.is_quantized or value.is_complex():
         raise CheckpointError(f"{path}: {key} is {value.dtype}; save it as plain float32")
     if not value.is_floating_point():
+        if key.endswith(".relative_position_index"):
+            from geodamage.networks.changeos import check_index
+
+            return check_index(key, value, path)
         if value.ndim:
             raise CheckpointError(f"{path}: {key} is {value.dtype}; save it as float32")
         return value.to(torch.int64)

@@ -61,6 +61,8 @@ _LICENCES = {
     "metadamagenet": "MIT (repository); trained on xBD, CC BY-NC-SA 4.0",
     "siamese_resnet50": "none stated; trained on xBD, CC BY-NC-SA 4.0",
     "open_cities": "MIT (repository); trained on Open Cities, CC BY 4.0, and SpaceNet, CC BY-SA",
+    "changeos": "Apache-2.0 (card); trained on xBD, CC BY-NC-SA 4.0",
+    "microsoft": "MIT (repository); trained on xBD, CC BY-NC-SA 4.0",
     "geodamage": "CC BY-NC-SA 4.0",
 }
 _SOURCES = {
@@ -69,6 +71,8 @@ _SOURCES = {
     "distillation": "by distillation from the first place (Bai et al. 2023): train and tier3",
     "metadamagenet": "by MetaDamageNet (Afshar 2024): train and tier3",
     "siamese_resnet50": "by xView2SiameseUNet (Scholz 2025): train and three quarters of tier3",
+    "changeos": "by torchange (ChangeOS, Zheng et al. 2021, with Swin-T): train and tier3",
+    "microsoft": "by building-damage-assessment-cnn-siamese (2022)",
     "geodamage": "by geodamage",
 }
 #: Who trained those of `timm_fpn` is not known from their weights; none is published.
@@ -219,14 +223,15 @@ def _write_model(
     card = _card(checkpoint, path.stem, licence)
     facts = exported.convention.card_facts | _field(exported, checkpoint, tolerance)
     card = dataclasses.replace(card, **facts)
-    blob = to_onnx(exported, EXAMPLE_WINDOW)
+    example = max(EXAMPLE_WINDOW, _least_traced(checkpoint.network))
+    blob = to_onnx(exported, example)
     with output_errors(path):
         partial.write_bytes(blob)
     card = dataclasses.replace(card, bytes_per_pixel=_memory(partial, card))
     with output_errors(path):
         partial.write_bytes(with_card(blob, card))
     model = Model(partial, device="cpu")
-    difference = check_parity(exported, model, pattern_windows(1, 2 * EXAMPLE_WINDOW, seed=1))
+    difference = check_parity(exported, model, pattern_windows(1, 2 * example, seed=1))
     return Imported(
         source=source,
         path=path,
@@ -272,6 +277,15 @@ def _card(checkpoint: Checkpoint, name: str, licence: str | None) -> Card:
             "published": note,
         },
     )
+
+
+def _least_traced(network: str) -> int:
+    """Return the pixels of a window below which a network is traced wrongly."""
+    if network != "changeos_swint":
+        return 0
+    from geodamage.networks.changeos import LEAST_TRACED
+
+    return LEAST_TRACED
 
 
 def _of_open_cities(checkpoint: Checkpoint) -> bool:
