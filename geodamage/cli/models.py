@@ -28,15 +28,19 @@ def command() -> None:
 
 @command.command(name="list")
 @takes("models list")
-def list_command(as_json: bool) -> None:
-    """List the models that came with the package.
+def list_command(as_json: bool, published: bool) -> None:
+    """List the models that came with the package, or weights that others publish.
 
     \u0008
     Example:
       geodamage models list
+      geodamage models list --published
     """
     from geodamage.model.catalogue import list_models
 
+    if published:
+        _list_published(as_json)
+        return
     files = list_models()
     if as_json:
         _write_json([file.as_dict() for file in files])
@@ -45,6 +49,32 @@ def list_command(as_json: bool) -> None:
             ("name", "task", "context", "GSD in m", "MB", "licence"),
             [_row(file) for file in files],
         )
+
+
+def _list_published(as_json: bool) -> None:
+    import dataclasses
+
+    from geodamage.model.published import list_published
+
+    known = list_published()
+    if as_json:
+        _write_json([dataclasses.asdict(weights) for weights in known])
+        return
+    for weights in known:
+        size = f"{weights.size / 1e6:,.1f} MB" if weights.size else "size not stated"
+        hashes = zip(weights.files, weights.sha256, strict=True)
+        rows = [
+            ("from", weights.source),
+            ("size", size),
+            ("licence", weights.licence),
+            ("score", weights.score or "none stated"),
+            *(("SHA-256", f"{sha256 or 'not stated'}  {file}") for file, sha256 in hashes),
+            ("import", weights.command),
+        ]
+        click.echo(weights.name)
+        _write_table((), [(f"  {key}", value) for key, value in rows])
+        if weights.note:
+            click.echo(f"  {weights.note}")
 
 
 @command.command(name="show")
@@ -242,6 +272,7 @@ def _line(imported: "Imported") -> str:
     score = "" if imported.best_score is None else f", best score {imported.best_score:.4f}"
     return (
         f"{imported.source}: {imported.network}, {imported.task} ({imported.family}){epoch}{score}"
+        f"{', the file as published (SHA-256)' if imported.published else ''}"
         f", {imported.context}, halo {imported.halo}, {imported.size / 1e6:.1f} MB, within "
         f"{imported.difference:.1g} of the network -> {imported.path.name}"
     )

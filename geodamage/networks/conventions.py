@@ -102,8 +102,8 @@ _OPEN_CITIES = _IMAGENET | {"layout": "heads"}
 #: Source: torchange 0.0.4, metrics/xview2.py and changeos.py: ImageNet's mean and deviation, RGB,
 #: pre and post in one tensor; the largest of five channels within buildings.
 _CHANGEOS = _IMAGENET | {"layout": "building", "background_competes": True}
-#: Source: building-damage-assessment-cnn-siamese @2ccc807, inference.py: each tile is standardised by
-#: its own mean and deviation. What the engine hands over is undone here.
+#: Source: building-damage-assessment-cnn-siamese @2ccc807, inference.py: each tile is standardised
+#: by its own mean and deviation. What the engine hands over is undone here.
 _LOW, _HIGH = STANDARD_RANGE
 _SIAMUNET = {
     "order": "rgb",

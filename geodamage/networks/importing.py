@@ -17,6 +17,7 @@ from geodamage.errors import GeodamageWarning, MissingExtraError, OptionError
 from geodamage.model.card import Card, with_card
 from geodamage.model.measuring import measure_memory, pattern_windows
 from geodamage.model.onnx import Model
+from geodamage.model.published import find_published
 from geodamage.networks.checkpoints import Checkpoint, build_network, read_checkpoint
 from geodamage.networks.conventions import Exported, convention_of
 from geodamage.networks.export import TOLERANCE, check_parity, measure_halo, to_onnx
@@ -75,6 +76,11 @@ _SOURCES = {
     "microsoft": "by building-damage-assessment-cnn-siamese (2022)",
     "geodamage": "by geodamage",
 }
+#: Scores that authors state, and not their files. Source: card of torchange's file.
+_STATED = {
+    "changeos": "76.91 overall, 85.03 localisation, 73.43 damage; 89.39 / 58.03 / 72.75 / 81.25 by "
+    "grade: xView2 hold, per pixel, of the file that its authors published",
+}
 #: Who trained those of `timm_fpn` is not known from their weights; none is published.
 _NOT_PUBLISHED = frozenset({"timm_fpn"})
 #: Ground sample distances, metres per pixel: native, finest and coarsest taken as they are. Source:
@@ -112,6 +118,8 @@ class Imported:
     """Size of the model file, bytes."""
     difference: float
     """Largest difference of a probability between the model file and the network."""
+    published: str = ""
+    """Name of the published weights that it is by its SHA-256; empty where none is known."""
 
 
 def import_checkpoints(
@@ -244,6 +252,7 @@ def _write_model(
         halo=card.halo,
         size=partial.stat().st_size,
         difference=difference,
+        published=card.scores.get("published_weights", ""),
     )
 
 
@@ -255,6 +264,10 @@ def _card(checkpoint: Checkpoint, name: str, licence: str | None) -> Card:
     if noted is None and checkpoint.best_loss is not None:
         kind, noted = "loss", checkpoint.best_loss
     note = f"{kind} that its training noted: {noted}, epoch {checkpoint.epoch}"
+    sha256 = _file_hash(checkpoint.source)
+    known = find_published(sha256)
+    if checkpoint.family in _STATED:
+        note = _STATED[checkpoint.family]
     return Card(
         name=name,
         version="1",
@@ -273,8 +286,9 @@ def _card(checkpoint: Checkpoint, name: str, licence: str | None) -> Card:
         scores={
             "network": checkpoint.network,
             "checkpoint": checkpoint.source.name,
-            "checkpoint_sha256": _file_hash(checkpoint.source),
+            "checkpoint_sha256": sha256,
             "published": note,
+            "published_weights": "" if known is None else known.name,
         },
     )
 
