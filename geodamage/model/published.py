@@ -57,4 +57,6 @@ def list_published() -> tuple[PublishedWeights, ...]:
 
 def find_published(sha256: str) -> PublishedWeights | None:
     """Return the weights that have a file of this hash, or None."""
+    if not sha256:
+        return None
     return next((weights for weights in list_published() if sha256 in weights.sha256), None)
