@@ -163,6 +163,10 @@ def import_command(files: tuple[Path, ...], output: Path, **options: Any) -> Non
         return
     if conventions:
         raise OptionError(f"--convention is for ONNX files, and {files[0]} is none; leave it out")
+    from geodamage.model.weight_files import find_weights
+
+    for file in files:  # torch takes ten times the memory that it takes to refuse
+        find_weights(file)
     with _torch_needed():
         from geodamage.networks.importing import import_checkpoints
 

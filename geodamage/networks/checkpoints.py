@@ -9,7 +9,6 @@ nothing random can remain in it.
 import _codecs
 import json
 import re
-import stat
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from geodamage.errors import CheckpointError, GeodamageWarning, MissingExtraError, OptionError
+from geodamage.model.weight_files import find_weights, is_safetensors
 from geodamage.networks.registry import create_network, named_tasks
 
 #: What DataParallel puts before every key.
@@ -103,7 +103,7 @@ def read_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     CheckpointError
         If it cannot be read, holds more than weights, or fits no network exactly.
     """
-    source = _find_file(Path(path))
+    source = find_weights(Path(path))
     content = _read_content(source)
     state = _state_of(content, source)
     options = _options_of(content)
@@ -197,36 +197,8 @@ def save_checkpoint(
         partial.unlink(missing_ok=True)
 
 
-def _find_file(path: Path) -> Path:
-    try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            path = path / "model.pth"
-            if not path.exists():
-                raise CheckpointError(f"{path.parent}: a folder without model.pth; give a file")
-            mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):
-            raise CheckpointError(f"{path}: not a regular file; give a checkpoint")
-        with path.open("rb") as file:
-            start = file.read(512)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: no such file; check the path") from error
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); check it") from error
-    _check_start(start, path)
-    return path
-
-
-def _check_start(start: bytes, path: Path) -> None:
-    if not start:
-        raise CheckpointError(f"{path}: empty; get the file again")
-    # Source: RFC 1952 (gzip), POSIX ustar (magic at byte 257).
-    if start[:2] == b"\x1f\x8b" or start[257:262] == b"ustar":
-        raise CheckpointError(f"{path}: an archive; unpack it and import the files inside")
-
-
 def _read_content(path: Path) -> Any:
-    if path.suffix.lower() == ".safetensors" or _is_safetensors(path):
+    if path.suffix.lower() == ".safetensors" or is_safetensors(path):
         return _read_safetensors(path)
     try:
         with torch.serialization.safe_globals(_ALLOWED), warnings.catch_warnings():
@@ -246,14 +218,6 @@ def _read_content(path: Path) -> Any:
         raise CheckpointError(
             f"{path}: no PyTorch checkpoint, or a damaged one; get the file again"
         ) from error
-
-
-def _is_safetensors(path: Path) -> bool:
-    """Say whether a file begins as safetensors do: the length of a JSON object, and one."""
-    with path.open("rb") as file:
-        start = file.read(9)
-    length = int.from_bytes(start[:8], "little")
-    return len(start) == 9 and start[8:] == b"{" and 2 <= length <= path.stat().st_size - 8
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
