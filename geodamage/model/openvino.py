@@ -1,6 +1,7 @@
 """OpenVINO's own runtime on the processor: a session that is asked as one of ONNX Runtime is."""
 
 import contextlib
+import functools
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,8 @@ from geodamage.errors import MissingExtraError
 
 #: Names of inputs and outputs that a model may have. A graph may give one port several names.
 _KNOWN = frozenset({"pre", "post", "localisation", "damage"})
+#: Two threads that ask for the core at first would make two.
+_STARTING = threading.Lock()
 
 
 class Port(NamedTuple):
@@ -54,7 +57,8 @@ class OpenVinoSession:
 
     def __init__(self, blob: bytes, threads: int) -> None:
         openvino = _runtime()
-        core = openvino.Core()
+        with _STARTING:
+            core = _core()
         self._model = core.compile_model(core.read_model(blob), "CPU", _settings(threads))
         precision = self._model.get_property("INFERENCE_PRECISION_HINT")
         if precision != openvino.Type.f32:
@@ -146,6 +150,16 @@ def _runtime() -> Any:
                 'openvino is not installed; run pip install "geodamage[cpu]", or leave --engine out'
             ) from error
     return openvino
+
+
+@functools.cache
+def _core() -> Any:
+    """Return the one core of this process.
+
+    A second one, and one that ends while models of another are in use, has ended processes by a
+    signal (openvinotoolkit/openvino issue 35338, seen with some builds).
+    """
+    return _runtime().Core()
 
 
 @contextlib.contextmanager
