@@ -28,9 +28,10 @@ from benchmarks.networks import MEGAPIXEL, make_tiles, milliseconds, positive, t
 from geodamage.errors import GeodamageError, InputError, OptionError
 from geodamage.model.ensemble import Ensemble
 from geodamage.model.heads import Predictor
+from geodamage.model.measuring import pattern_windows
 from geodamage.networks import create_network
 from geodamage.networks.conventions import Exported
-from geodamage.networks.export import pattern_windows, to_onnx
+from geodamage.networks.export import to_onnx
 from geodamage.networks.registry import SIDE, network_facts
 from geodamage.optimise.precision import KEPT_FLOAT, quantise
 from geodamage.scores.buildings import BuildingScore

@@ -84,7 +84,7 @@ def brought_back(prediction: Prediction, shape: tuple[int, int]) -> Prediction:
     def grown(plane: np.ndarray) -> np.ndarray:
         return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR))
 
-    damage, joined = (np.stack([*map(grown, planes)]) for planes in prediction[1:])
+    damage, joined = (np.stack([*map(grown, planes)]) for planes in prediction[1:3])
     return Prediction(grown(prediction.localisation), damage, joined)
 
 

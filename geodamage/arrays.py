@@ -6,11 +6,12 @@ import numpy as np
 
 from geodamage.errors import ModelError, SceneError
 from geodamage.model.card import Card
-from geodamage.model.heads import Heads, Predictor, probabilities
+from geodamage.model.heads import Heads, Predictor, heads_of, probabilities
 from geodamage.plan import make_plan
 from geodamage.prediction import run_plan
 from geodamage.scene.pixels import OUTSIDE, Pixels
 from geodamage.scene.scene import Scene
+from geodamage.scene.statistics import shown, statistics_of
 from geodamage.windows import Window, mirror, round_up
 
 #: Channels of an image in memory, in order.
@@ -29,11 +30,15 @@ class Prediction(NamedTuple):
         the pair was cut into windows, they sum to 1.
     probabilities
         float32 (5, rows, columns): background, then the four grades.
+    grades
+        uint8 (rows, columns): the grade of each pixel by the rules of the model, where the heads
+        above do not say it any more: of windows, what damage left of 1 is gone. Else None.
     """
 
     localisation: np.ndarray
     damage: np.ndarray
     probabilities: np.ndarray
+    grades: np.ndarray | None = None
 
 
 def predict_arrays(
@@ -79,10 +84,14 @@ def predict_pair(
         If one window needs more memory.
     """
     _check(pre, post)
+    _check_heads(model.card)
     before = _planes(model.card, pre, model.card.pre_channels)
     after = _planes(model.card, post, model.card.post_channels)
     if max(before.shape[1:]) <= model.card.tile:
-        return _at_once(model, before, after)
+        pixels = Pixels(before, after, np.zeros(before.shape[1:], np.uint8))
+        scalings = statistics_of(_ArrayScene(before, after), model.card)
+        seen = shown(pixels, scalings)
+        return _at_once(model, seen.pre, seen.post)
     return _in_tiles(model, before, after, memory)
 
 
@@ -95,6 +104,14 @@ def _check(pre: np.ndarray, post: np.ndarray) -> None:
     if pre.shape != post.shape:
         raise SceneError(
             f"pre has {_size(pre)} pixels and post {_size(post)}; give two images of one size"
+        )
+
+
+def _check_heads(card: Card) -> None:
+    lacking = {"localisation", "damage"} - set(heads_of(card))
+    if lacking:
+        raise ModelError(
+            f"model {card.name!r} has no {lacking.pop()} head; give one with both, or an ensemble"
         )
 
 
@@ -151,12 +168,17 @@ def _in_tiles(model: Predictor, pre: np.ndarray, post: np.ndarray, memory: float
     """Predict as a scene is predicted, and lay the strips side by side."""
     region = Window(0, 0, *pre.shape[1:])
     joined = np.empty((5, *region.shape), np.float32)
+    competes = getattr(model, "has_pixel_rules", False) and model.rules.background_competes
+    grades = np.zeros(region.shape, np.uint8) if competes else None
     plan = make_plan(region, model.card, memory=memory)
     # The engine asks a scene for nothing but its pixels.
-    for strip in run_plan(cast(Scene, _ArrayScene(pre, post)), model, plan):
+    scene = cast(Scene, _ArrayScene(pre, post))
+    for strip in run_plan(scene, model, plan, with_grades=competes):
         joined[(slice(None), *strip.window.slices)] = strip.probabilities
+        if grades is not None and strip.grades is not None:
+            grades[strip.window.slices] = strip.grades
     damage = joined[1:] / np.maximum(joined[1:].sum(0), np.float32(1e-30))
-    return Prediction(1 - joined[0], damage, joined)
+    return Prediction(1 - joined[0], damage, joined, grades)
 
 
 class _ArrayScene:
@@ -169,7 +191,7 @@ class _ArrayScene:
 
     def __init__(self, pre: np.ndarray, post: np.ndarray) -> None:
         self._pre, self._post = pre, post
-        self._extent = Window(0, 0, *pre.shape[1:])
+        self.extent = Window(0, 0, *pre.shape[1:])
 
     def mark(self, pixels: Pixels, window: Window) -> Pixels:
         """Return the pixels as they are."""
@@ -178,10 +200,10 @@ class _ArrayScene:
 
     def read(self, window: Window) -> Pixels:
         """Read a window; it may reach beyond the arrays."""
-        rows = mirror(window.row, window.bottom, self._extent.height)[:, None]
-        columns = mirror(window.column, window.right, self._extent.width)
+        rows = mirror(window.row, window.bottom, self.extent.height)[:, None]
+        columns = mirror(window.column, window.right, self.extent.width)
         missing = np.full(window.shape, OUTSIDE, np.uint8)
-        inside = (window & self._extent).shift(-window.row, -window.column)
+        inside = (window & self.extent).shift(-window.row, -window.column)
         if inside.size:
             missing[inside.slices] = 0
         return Pixels(self._pre[:, rows, columns], self._post[:, rows, columns], missing)

@@ -22,7 +22,7 @@ from geodamage.buildings.footprints import voting_places
 from geodamage.buildings.placement import placement_doubts, placement_remarks
 from geodamage.buildings.votes import count_pixels, plain
 from geodamage.damage import GRADES
-from geodamage.errors import OptionError
+from geodamage.errors import ModelError, OptionError
 from geodamage.familiarity.looking import Familiarity, familiarity_of, find_reference
 from geodamage.fields import GIVEN_FIELDS, empty_frame
 from geodamage.given import GivenFootprints, footprint_facts
@@ -331,7 +331,13 @@ class _Assessment(Run[Job, Summary]):
         """Load the model; of an event model the one that it starts from."""
         self._event = find_event_model(self.job.model)
         if self._event is None:
-            return super().load()
+            model = super().load()
+            if model.card.task == "damage" and self.job.footprints is None:
+                raise ModelError(
+                    f"model {model.card.name!r} grades buildings and finds none; give "
+                    "--footprints, or an ensemble of it and a model of the task localisation"
+                )
+            return model
         job = self.job
         return load_base(
             self._event, device=job.device, threads=job.threads, engine=job.engine, tta=job.tta

@@ -31,6 +31,7 @@ from geodamage.scene.pixels import (
     Pixels,
 )
 from geodamage.scene.scene import Scene
+from geodamage.scene.statistics import shown, statistics_of
 from geodamage.windows import Window
 
 #: Flag of a pixel that has a pixel without data, or beyond the region, among its neighbours.
@@ -158,14 +159,15 @@ def run_plan(
             f"{plan.halo}; mend the halo of the card"
         )
     # Inference has a thread to itself: whatever else is done there would leave a core idle.
-    asked = ahead(_infer(model, plan, reach, ahead(_read(scene, plan))))
+    asked = ahead(_infer(model, plan, reach, ahead(_read(scene, plan, model.card))))
     join = building_probabilities if localisation_only else probabilities
     return ahead(_assemble(plan, rules, asked, join))
 
 
-def _read(scene: Scene, plan: Plan) -> Iterator[tuple[Window, Pixels]]:
+def _read(scene: Scene, plan: Plan, card: Card) -> Iterator[tuple[Window, Pixels]]:
     """Read each strip with its halo; rows that the last strip has read are not read again."""
     last: tuple[Window, Pixels] | None = None
+    scalings = statistics_of(scene, card)
     margin = max(plan.halo, scene.margin)
     spare = margin - plan.halo
     for strip in plan.strips():
@@ -177,7 +179,8 @@ def _read(scene: Scene, plan: Plan) -> Iterator[tuple[Window, Pixels]]:
         else:
             pixels = scene.read(wanted)
         last = wanted, pixels
-        yield strip, _without(scene.mark(pixels, wanted), spare)
+        # What hides the ground is looked for in the image as it is.
+        yield strip, shown(_without(scene.mark(pixels, wanted), spare), scalings)
 
 
 def _without(pixels: Pixels, margin: int) -> Pixels:
@@ -333,6 +336,9 @@ def _ask(
         said = model(pre, post, windows(pixels.maps))
     else:
         said = model(pre, post)
+    if said.localisation is None and said.damage is not None and model.card.task == "damage":
+        # Whoever lets such a model grade says where the buildings are.
+        said = Heads(np.ones_like(said.damage[:, :1]), said.damage)
     heads = _cropped(said, plan.halo - reach)
     # Copies: a view would keep the halo in memory.
     return Heads(*(None if head is None else head.copy() for head in heads))

@@ -42,6 +42,7 @@ from geodamage.plan import Plan, make_plan
 from geodamage.prediction import UNSEEN, Strip
 from geodamage.report.findings import STATEMENT
 from geodamage.scene.scene import Scene
+from geodamage.scene.statistics import statistics_facts
 from geodamage.sources import find
 from geodamage.vector.layer import split_layer
 from geodamage.windows import Window
@@ -297,7 +298,7 @@ class Run(ABC, Generic[J, S]):
             "software": versions(),
             "model": self.model_facts(),
             "date": self.job.date,
-            "scene": self.scene.facts(),
+            "scene": self.scene.facts() | statistics_facts(self.scene, self.card),
             **self.own_facts(),
             "seconds": round(self.summary.seconds, 2),
             "warnings": [*self.scene.warnings, *self.doubts, *self.summary.doubts()],

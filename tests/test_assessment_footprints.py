@@ -2,11 +2,13 @@ import json
 
 import geopandas as gpd
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 import shapely
 
 from geodamage.fields import NAMES
+from geodamage.model.card import with_card
 from geodamage.output.publication import read_sidecar
 from tests.assessments import comparable, run, write_footprints
 from tests.conftest import (
@@ -15,6 +17,7 @@ from tests.conftest import (
     Roof,
     run_command,
 )
+from tests.fakes import make_card, pointwise_bytes
 
 
 @pytest.mark.slow
@@ -145,3 +148,18 @@ def test_broken_footprints_are_refused_unless_asked(pair, model, tmp_path):
     assert facts["footprints"]["broken"] == 1
     assert any("1 of 2 features" in line for line in facts["warnings"])
     assert facts["not_assessed_by_reason"] == {"no_geometry": 1}
+
+
+def test_a_model_that_only_grades_wants_footprints(pair, tmp_path):
+    grader = tmp_path / "grader.onnx"
+    graph = onnx.load_from_string(pointwise_bytes())
+    del graph.graph.output[0]
+    assert [node.name for node in graph.graph.output] == ["damage"]
+    grader.write_bytes(with_card(graph.SerializeToString(), make_card(halo=0, task="damage")))
+    result = run_command("assess", *pair, "-o", tmp_path / "b.gpkg", "--model", grader)
+    assert result.exit_code == 5
+    assert "grades buildings and finds none; give --footprints" in result.stderr
+    footprints = write_footprints(tmp_path / "f.gpkg", range(3), [r.polygon for r in ROOFS[:3]])
+    frame = run(pair, tmp_path / "b.gpkg", grader, "--footprints", footprints)
+    assert (frame["status"] == "assessed").all()
+    assert frame["damage_class"].between(1, 4).all()

@@ -17,7 +17,7 @@ MODULES = {"lazy-loader": "lazy_loader", "opencv-python-headless": "cv2"}
 
 #: Modules that come with an extra, and where they may be imported.
 EXTRAS = {
-    "onnx": {"geodamage.optimise.precision"},
+    "onnx": {"geodamage.foreign.graph", "geodamage.optimise.precision"},
     "onnxruntime": {"geodamage.model.session", "geodamage.optimise.precision"},
     "openvino": {"geodamage.model.openvino"},
     "pyarrow": {
@@ -60,6 +60,7 @@ ROOMS = {
     "scores": {"scene", "buildings", "xbd", "model", "output"},
     "optimise": {"scores", "buildings", "xbd", "model", "output"},
     "networks": {"model", "output"},
+    "foreign": {"model", "output"},
 }
 
 #: Modules of the root, from the lowest to the highest: the spine.

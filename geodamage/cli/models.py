@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geodamage.cli.arguments import FILE, takes
-from geodamage.errors import GeodamageWarning, MissingExtraError, install
+from geodamage.errors import GeodamageWarning, MissingExtraError, OptionError, install
 
 if TYPE_CHECKING:
+    from geodamage.foreign.importing import Wrapped
     from geodamage.model.catalogue import ModelFile
     from geodamage.networks.importing import Imported
 
@@ -27,15 +28,19 @@ def command() -> None:
 
 @command.command(name="list")
 @takes("models list")
-def list_command(as_json: bool) -> None:
-    """List the models that came with the package.
+def list_command(as_json: bool, published: bool) -> None:
+    """List the models that came with the package, or weights that others publish.
 
     \u0008
     Example:
       geodamage models list
+      geodamage models list --published
     """
     from geodamage.model.catalogue import list_models
 
+    if published:
+        _list_published(as_json)
+        return
     files = list_models()
     if as_json:
         _write_json([file.as_dict() for file in files])
@@ -44,6 +49,32 @@ def list_command(as_json: bool) -> None:
             ("name", "task", "context", "GSD in m", "MB", "licence"),
             [_row(file) for file in files],
         )
+
+
+def _list_published(as_json: bool) -> None:
+    import dataclasses
+
+    from geodamage.model.published import list_published
+
+    known = list_published()
+    if as_json:
+        _write_json([dataclasses.asdict(weights) for weights in known])
+        return
+    for weights in known:
+        size = f"{weights.size / 1e6:,.1f} MB" if weights.size else "size not stated"
+        hashes = zip(weights.files, weights.sha256, strict=True)
+        rows = [
+            ("from", weights.source),
+            ("size", size),
+            ("licence", weights.licence),
+            ("score", weights.score or "none stated"),
+            *(("SHA-256", f"{sha256 or 'not stated'}  {file}") for file, sha256 in hashes),
+            ("import", weights.command),
+        ]
+        click.echo(weights.name)
+        _write_table((), [(f"  {key}", value) for key, value in rows])
+        if weights.note:
+            click.echo(f"  {weights.note}")
 
 
 @command.command(name="show")
@@ -108,22 +139,50 @@ def networks_command(as_json: bool) -> None:
 @click.argument("files", nargs=-1, required=True, type=FILE)
 @takes("models import")
 def import_command(files: tuple[Path, ...], output: Path, **options: Any) -> None:
-    """Make a model of published checkpoints.
+    """Make a model of published weights, or of an ONNX file of another program.
 
     FILES are checkpoints of the xView2 first place, of its distilled students, of MetaDamageNet
-    (also folders) or of xView2SiameseUNet. The weights tell which network each is for. One file
-    becomes NAME.onnx. Several become the ensemble NAME.toml with its members beside it.
+    (also folders), of xView2SiameseUNet, of ChangeOS or of Microsoft's siamese network: the weights
+    tell which network each is for. Or they are ONNX files: --convention tells how each takes
+    images; those of beaconGIS and HOT are recognised. One file becomes NAME.onnx. Several become
+    the ensemble NAME.toml with its members beside it.
 
     \u0008
     Example:
       geodamage models import weights/*_best -o first-place
+      geodamage models import unet.onnx --convention unet.toml -o unet
     """
+    conventions = options.pop("conventions")
+    kinds = {path.suffix.lower() == ".onnx" for path in files}
+    if len(kinds) > 1:
+        raise OptionError(
+            f"{', '.join(map(str, files))}: ONNX files and checkpoints; import each kind by itself"
+        )
+    if kinds == {True}:
+        _import_graphs(files, output, conventions, options)
+        return
+    if conventions:
+        raise OptionError(f"--convention is for ONNX files, and {files[0]} is none; leave it out")
+    from geodamage.model.weight_files import find_weights
+
+    for file in files:  # torch takes ten times the memory that it takes to refuse
+        find_weights(file)
     with _torch_needed():
         from geodamage.networks.importing import import_checkpoints
 
     with _warnings_as_lines():
         for imported in import_checkpoints(files, output, **options):
             click.echo(_line(imported), err=True)
+
+
+def _import_graphs(
+    files: tuple[Path, ...], output: Path, conventions: tuple[str, ...], options: dict[str, Any]
+) -> None:
+    from geodamage.foreign.importing import import_graphs
+
+    with _warnings_as_lines():
+        for wrapped in import_graphs(files, output, conventions=conventions, **options):
+            click.echo(_wrapped_line(wrapped), err=True)
 
 
 @command.command(name="optimise")
@@ -215,8 +274,18 @@ def _line(imported: "Imported") -> str:
     score = "" if imported.best_score is None else f", best score {imported.best_score:.4f}"
     return (
         f"{imported.source}: {imported.network}, {imported.task} ({imported.family}){epoch}{score}"
+        f"{', the file as published (SHA-256)' if imported.published else ''}"
         f", {imported.context}, halo {imported.halo}, {imported.size / 1e6:.1f} MB, within "
         f"{imported.difference:.1g} of the network -> {imported.path.name}"
+    )
+
+
+def _wrapped_line(wrapped: "Wrapped") -> str:
+    card = wrapped.card
+    return (
+        f"{wrapped.source}: {wrapped.convention.name or 'a graph'}, told by {wrapped.known_by}; "
+        f"{card.task}, {card.context}, window {card.tile}, {wrapped.size / 1e6:.1f} MB, within "
+        f"{wrapped.difference:.1g} of the bare file -> {wrapped.path.name}"
     )
 
 

@@ -30,6 +30,13 @@ LARGEST_TILE = 8192
 #: Shifts that `benchmarks.robustness` measures, pixels, and what kappa and F1 may lose by one.
 _SHIFTS, _LOST = (4, 8, 16, 32), 0.03
 _RGB = ("red", "green", "blue")
+#: What a model wants known of a whole scene before it sees a window of it: nothing; each channel of
+#: each date stretched from its 2nd to its 98th percentile; or standardised by its own mean and
+#: deviation. A graph sees one window, so the engine does it.
+SCENE_STATISTICS = ("none", "stretch", "standardise")
+#: Deviations from the mean that become 0 and 255 where a scene is standardised; a graph undoes it.
+#: Imagery reaches farther above its mean than below.
+STANDARD_RANGE = (-4.0, 6.0)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -94,6 +101,11 @@ class Card:
         Hash of the model that this one was made of by changing its precision.
     parity
         How far it is from that model: what, on which data, on which date.
+    scene_statistics
+        What the engine does with the statistics of a scene: `none`, `stretch` or `standardise`.
+    background_competes
+        Whether a pixel is background, too, where that is the largest of the five channels of the
+        damage head: what its four grades leave of 1.
     """
 
     name: str
@@ -124,6 +136,8 @@ class Card:
     precision: str = "fp32"
     parent_sha256: str = ""
     parity: Mapping[str, Any] = field(default_factory=dict)
+    scene_statistics: str = "none"
+    background_competes: bool = False
 
     def __repr__(self) -> str:
         return (
@@ -147,6 +161,8 @@ class Card:
         sensors = {self.pre_sensor, self.post_sensor} <= set(SENSORS)
         yield sensors, f"a sensor is none of {', '.join(SENSORS)}"
         yield self.precision in PRECISIONS, f"precision is none of {', '.join(PRECISIONS)}"
+        statistics = self.scene_statistics in SCENE_STATISTICS
+        yield statistics, f"scene_statistics is none of {', '.join(SCENE_STATISTICS)}"
         yield self.stride >= 1, "stride is below 1"
         yield self.tile <= LARGEST_TILE, f"tile {self.tile} is above {LARGEST_TILE}"
         yield self.stride <= LARGEST_TILE // 4, f"stride {self.stride} is above {LARGEST_TILE // 4}"
@@ -167,6 +183,11 @@ class Card:
     def gsd(self) -> GsdRange:
         """The ground sample distances the model was made for."""
         return GsdRange(self.gsd_native, self.gsd_min, self.gsd_max)
+
+    @property
+    def standard_range(self) -> tuple[float, float]:
+        """Deviations from the mean that become 0 and 255 where a scene is standardised."""
+        return STANDARD_RANGE
 
     @property
     def margin(self) -> int:

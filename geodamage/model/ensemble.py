@@ -133,7 +133,7 @@ class Ensemble:
     @property
     def has_pixel_rules(self) -> bool:
         """Whether the rules are its own, and more than the threshold of the card."""
-        return self._rules is not None
+        return self._rules is not None or self._card.background_competes
 
     @property
     def resident_bytes(self) -> int:

@@ -169,6 +169,12 @@ def _check_inputs(path: Path, cards: Sequence[Card]) -> None:
     sensors = {(card.pre_sensor, card.post_sensor) for card in cards}
     if len(sensors) > 1:
         raise ModelError(f"{path}: its members take different sensors; use members that agree")
+    statistics = {card.scene_statistics for card in cards}
+    if len(statistics) > 1:
+        raise ModelError(
+            f"{path}: its members want different statistics of the scene: "
+            f"{', '.join(sorted(statistics))}; use members that agree"
+        )
 
 
 def _joined_names(
@@ -188,6 +194,8 @@ def _joined_names(
         "licence": " AND ".join(sorted({card.licence for card in cards})),
         "training_data": "; ".join(dict.fromkeys(card.training_data for card in cards)),
         "scores": {},
+        # Of a mean of several, what is left of 1 means nothing; [pixels] may say otherwise.
+        "background_competes": len(cards) == 1 and cards[0].background_competes,
     }
 
 

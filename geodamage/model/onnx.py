@@ -37,8 +37,6 @@ class Model:
         Size of the file.
     """
 
-    #: Whether the rules are more than the threshold of the card.
-    has_pixel_rules = False
     #: Saved maps that it reads: only an ensemble has them.
     maps: "tuple[SavedMap, ...]" = ()
 
@@ -97,8 +95,13 @@ class Model:
 
     @property
     def rules(self) -> PixelRules:
-        """The threshold of the card for every grade."""
+        """What the card says: its threshold for every grade, and whether background competes."""
         return PixelRules.of(self._card)
+
+    @property
+    def has_pixel_rules(self) -> bool:
+        """Whether the rules are more than the threshold of the card."""
+        return self._card.background_competes
 
     def __call__(self, pre: np.ndarray, post: np.ndarray) -> Heads:
         """Return the heads for uint8 `(n, c, rows, columns)` of both dates."""

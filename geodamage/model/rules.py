@@ -37,6 +37,9 @@ class PixelRules:
         buildings; 0 leaves it as it is.
     dilation_covers
         What it grows over: `intended` no-damage alone, `published` major damage as well.
+    background_competes
+        Whether a pixel is background, too, where its best grade is not above what the four grades
+        leave of 1: the largest of the five channels of the damage head wins.
 
     Raises
     ------
@@ -47,6 +50,7 @@ class PixelRules:
     thresholds: tuple[float, ...]
     dilation: int = 0
     dilation_covers: str = "intended"
+    background_competes: bool = False
 
     def __post_init__(self) -> None:
         if not (_are_shares(self.thresholds) and len(self.thresholds) == 4):
@@ -61,11 +65,15 @@ class PixelRules:
             raise ModelError(
                 f"dilation_covers = {self.dilation_covers!r} is none of {', '.join(COVERED)}"
             )
+        if not isinstance(self.background_competes, bool):
+            raise ModelError(
+                f"background_competes = {self.background_competes!r} is neither true nor false"
+            )
 
     @classmethod
     def of(cls, card: Card) -> "PixelRules":
-        """Return the rules of a model that has none of its own: its one threshold, no dilation."""
-        return cls((card.threshold,) * 4)
+        """Return the rules of a model: its one threshold, no dilation; what its card says."""
+        return cls((card.threshold,) * 4, background_competes=card.background_competes)
 
     @classmethod
     def from_table(cls, table: Any, source: str) -> "PixelRules":
@@ -115,6 +123,9 @@ class PixelRules:
         best = damage.argmax(0)
         limit = np.asarray(self.thresholds, localisation.dtype)
         found = np.where(localisation > limit[best], best + 1, 0).astype(np.uint8)
+        if self.background_competes:
+            # Source: torchange 0.0.4, metrics/xview2.py: the largest of five, background first.
+            found[damage.max(0) <= 1 - damage.sum(0)] = 0
         return self.dilated(found)
 
     def dilated(self, grades: np.ndarray) -> np.ndarray:

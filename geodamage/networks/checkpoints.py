@@ -9,7 +9,6 @@ nothing random can remain in it.
 import _codecs
 import json
 import re
-import stat
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,7 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from geodamage.errors import CheckpointError, GeodamageWarning, OptionError
+from geodamage.errors import CheckpointError, GeodamageWarning, MissingExtraError, OptionError
+from geodamage.model.weight_files import find_weights, is_safetensors
 from geodamage.networks.registry import create_network, named_tasks
 from geodamage.sources import read_text
 
@@ -104,7 +104,7 @@ def read_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     CheckpointError
         If it cannot be read, holds more than weights, or fits no network exactly.
     """
-    source = _find_file(Path(path))
+    source = find_weights(Path(path))
     content = _read_content(source)
     state = _state_of(content, source)
     options = _options_of(content)
@@ -198,35 +198,9 @@ def save_checkpoint(
         partial.unlink(missing_ok=True)
 
 
-def _find_file(path: Path) -> Path:
-    try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            path = path / "model.pth"
-            if not path.exists():
-                raise CheckpointError(f"{path.parent}: a folder without model.pth; give a file")
-            mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):
-            raise CheckpointError(f"{path}: not a regular file; give a checkpoint")
-        with path.open("rb") as file:
-            start = file.read(512)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: no such file; check the path") from error
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); check it") from error
-    _check_start(start, path)
-    return path
-
-
-def _check_start(start: bytes, path: Path) -> None:
-    if not start:
-        raise CheckpointError(f"{path}: empty; get the file again")
-    # Source: RFC 1952 (gzip), POSIX ustar (magic at byte 257).
-    if start[:2] == b"\x1f\x8b" or start[257:262] == b"ustar":
-        raise CheckpointError(f"{path}: an archive; unpack it and import the files inside")
-
-
 def _read_content(path: Path) -> Any:
+    if path.suffix.lower() == ".safetensors" or is_safetensors(path):
+        return _read_safetensors(path)
     try:
         with torch.serialization.safe_globals(_ALLOWED), warnings.catch_warnings():
             # PyTorch's own, about pickles that it did not write.
@@ -245,6 +219,20 @@ def _read_content(path: Path) -> Any:
         raise CheckpointError(
             f"{path}: no PyTorch checkpoint, or a damaged one; get the file again"
         ) from error
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        import safetensors
+        import safetensors.torch
+    except ImportError as error:
+        raise MissingExtraError(
+            'safetensors is not installed; run pip install "geodamage[train]"'
+        ) from error
+    try:
+        return safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, ValueError, KeyError, OSError) as error:
+        raise CheckpointError(f"{path}: cut off, or no safetensors; get the file again") from error
 
 
 def _state_of(content: Any, path: Path) -> dict[str, Any]:
@@ -362,6 +350,10 @@ def _checked(value: Tensor, key: str, path: Path) -> Tensor:
     if value.layout != torch.strided or value.is_quantized or value.is_complex():
         raise CheckpointError(f"{path}: {key} is {value.dtype}; save it as plain float32")
     if not value.is_floating_point():
+        if key.endswith(".relative_position_index"):
+            from geodamage.networks.changeos import check_index
+
+            return check_index(key, value, path)
         if value.ndim:
             raise CheckpointError(f"{path}: {key} is {value.dtype}; save it as float32")
         return value.to(torch.int64)

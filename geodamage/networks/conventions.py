@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from geodamage.errors import OptionError
+from geodamage.model.card import STANDARD_RANGE
 
 _RGB = ("red", "green", "blue")
 
@@ -39,7 +40,8 @@ class Convention:
     """What channel 0 of the damage channels means: `background` or `building`."""
     layout: str = "joined"
     """`joined`: both images in one tensor, one in the output; `paired`: one output that holds two
-    and six channels for the two dates; `apart`: images and outputs apart, damage at half size;
+    and six channels for the two dates; `building`: one output of one building channel and five of
+    damage; `apart`: images and outputs apart, damage at half size;
     `heads`: a localisation network with several, of which `building` holds background and building
     at a quarter of the size."""
     pre_channels: tuple[str, ...] = _RGB
@@ -48,6 +50,10 @@ class Convention:
     """Spectral channels of the post image."""
     post_sensor: str = "optical"
     """`optical` or `sar`: what the post image is taken by."""
+    statistics: str = "none"
+    """What is done to the whole scene first; see `Card.scene_statistics`."""
+    background_competes: bool = False
+    """Whether a pixel is background where that is the largest of the damage channels."""
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -62,6 +68,8 @@ class Convention:
             "pre_channels": self.pre_channels,
             "post_channels": self.post_channels,
             "post_sensor": self.post_sensor,
+            "scene_statistics": self.statistics,
+            "background_competes": self.background_competes,
         }
 
     @property
@@ -91,12 +99,28 @@ _IMAGENET = {
 }
 #: Source: dataset.py of the third place of Open Cities: ImageNet's mean and deviation, RGB.
 _OPEN_CITIES = _IMAGENET | {"layout": "heads"}
+#: Source: torchange 0.0.4, metrics/xview2.py and changeos.py: ImageNet's mean and deviation, RGB,
+#: pre and post in one tensor; the largest of five channels within buildings.
+_CHANGEOS = _IMAGENET | {"layout": "building", "background_competes": True}
+#: Source: building-damage-assessment-cnn-siamese @2ccc807, inference.py: each tile is standardised
+#: by its own mean and deviation. What the engine hands over is undone here.
+_LOW, _HIGH = STANDARD_RANGE
+_SIAMUNET = {
+    "order": "rgb",
+    "divisor": 255 / (_HIGH - _LOW),
+    "mean": (-_LOW, -_LOW, -_LOW),
+    "layout": "paired",
+    "statistics": "standardise",
+    "background_competes": True,
+}
 _FAMILIES: dict[str, dict[str, object]] = {
     "first_place": _FIRST_PLACE,
     "distillation": _FIRST_PLACE,
     "metadamagenet": _SYMMETRIC,
     "siamese_resnet50": _IMAGENET,
     "open_cities": _OPEN_CITIES,
+    "changeos": _CHANGEOS,
+    "microsoft": _SIAMUNET,
     "geodamage": _SYMMETRIC | {"layout": "apart"},
 }
 #: The one damage network that was not trained by cross-entropy. Source: train34_cls.py of the
@@ -192,6 +216,8 @@ class Exported(nn.Module):
         if self.convention.layout == "apart":
             return self._apart(pre, post)
         logits = self.logits(pre, post)
+        if self.convention.layout == "building":
+            return logits[:, :1].sigmoid(), logits[:, 1:].softmax(1)[:, 1:5]
         return self._paired(logits) if self.convention.layout == "paired" else self._joined(logits)
 
     def _building(self, pre: Tensor) -> Tensor:

@@ -15,17 +15,12 @@ from typing import Any
 
 from geodamage.errors import GeodamageWarning, MissingExtraError, OptionError, install
 from geodamage.model.card import Card, with_card
+from geodamage.model.measuring import measure_memory, pattern_windows
 from geodamage.model.onnx import Model
+from geodamage.model.published import find_published
 from geodamage.networks.checkpoints import Checkpoint, build_network, read_checkpoint
 from geodamage.networks.conventions import Exported, convention_of
-from geodamage.networks.export import (
-    TOLERANCE,
-    check_parity,
-    measure_halo,
-    measure_memory,
-    pattern_windows,
-    to_onnx,
-)
+from geodamage.networks.export import TOLERANCE, check_parity, measure_halo, to_onnx
 from geodamage.networks.registry import network_facts
 from geodamage.output.publication import Publication, check_output, output_errors
 from geodamage.words import counted
@@ -68,6 +63,8 @@ _LICENCES = {
     "metadamagenet": "MIT (repository); trained on xBD, CC BY-NC-SA 4.0",
     "siamese_resnet50": "none stated; trained on xBD, CC BY-NC-SA 4.0",
     "open_cities": "MIT (repository); trained on Open Cities, CC BY 4.0, and SpaceNet, CC BY-SA",
+    "changeos": "Apache-2.0 (card); trained on xBD, CC BY-NC-SA 4.0",
+    "microsoft": "MIT (repository); trained on xBD, CC BY-NC-SA 4.0",
     "geodamage": "CC BY-NC-SA 4.0",
 }
 _SOURCES = {
@@ -76,7 +73,14 @@ _SOURCES = {
     "distillation": "by distillation from the first place (Bai et al. 2023): train and tier3",
     "metadamagenet": "by MetaDamageNet (Afshar 2024): train and tier3",
     "siamese_resnet50": "by xView2SiameseUNet (Scholz 2025): train and three quarters of tier3",
+    "changeos": "by torchange (ChangeOS, Zheng et al. 2021, with Swin-T): train and tier3",
+    "microsoft": "by building-damage-assessment-cnn-siamese (2022)",
     "geodamage": "by geodamage",
+}
+#: Scores that authors state, and not their files. Source: card of torchange's file.
+_STATED = {
+    "changeos": "76.91 overall, 85.03 localisation, 73.43 damage; 89.39 / 58.03 / 72.75 / 81.25 by "
+    "grade: xView2 hold, per pixel, of the file that its authors published",
 }
 #: Who trained those of `timm_fpn` is not known from their weights; none is published.
 _NOT_PUBLISHED = frozenset({"timm_fpn"})
@@ -115,6 +119,8 @@ class Imported:
     """Size of the model file, bytes."""
     difference: float
     """Largest difference of a probability between the model file and the network."""
+    published: str = ""
+    """Name of the published weights that it is by its SHA-256; empty where none is known."""
 
 
 def import_checkpoints(
@@ -229,14 +235,15 @@ def _write_model(
     card = _card(checkpoint, path.stem, licence)
     facts = exported.convention.card_facts | _field(exported, checkpoint, tolerance)
     card = dataclasses.replace(card, **facts)
-    blob = to_onnx(exported, EXAMPLE_WINDOW)
+    example = max(EXAMPLE_WINDOW, _least_traced(checkpoint.network))
+    blob = to_onnx(exported, example)
     with output_errors(path):
         partial.write_bytes(blob)
     card = dataclasses.replace(card, bytes_per_pixel=_memory(partial, card))
     with output_errors(path):
         partial.write_bytes(with_card(blob, card))
     model = Model(partial, device="cpu")
-    difference = check_parity(exported, model, pattern_windows(1, 2 * EXAMPLE_WINDOW, seed=1))
+    difference = check_parity(exported, model, pattern_windows(1, 2 * example, seed=1))
     return Imported(
         source=source,
         path=path,
@@ -249,6 +256,7 @@ def _write_model(
         halo=card.halo,
         size=partial.stat().st_size,
         difference=difference,
+        published=card.scores.get("published_weights", ""),
     )
 
 
@@ -260,6 +268,10 @@ def _card(checkpoint: Checkpoint, name: str, licence: str | None) -> Card:
     if noted is None and checkpoint.best_loss is not None:
         kind, noted = "loss", checkpoint.best_loss
     note = f"{kind} that its training noted: {noted}, epoch {checkpoint.epoch}"
+    sha256 = _file_hash(checkpoint.source)
+    known = find_published(sha256)
+    if checkpoint.family in _STATED:
+        note = _STATED[checkpoint.family]
     return Card(
         name=name,
         version="1",
@@ -278,10 +290,20 @@ def _card(checkpoint: Checkpoint, name: str, licence: str | None) -> Card:
         scores={
             "network": checkpoint.network,
             "checkpoint": checkpoint.source.name,
-            "checkpoint_sha256": _file_hash(checkpoint.source),
+            "checkpoint_sha256": sha256,
             "published": note,
+            "published_weights": "" if known is None else known.name,
         },
     )
+
+
+def _least_traced(network: str) -> int:
+    """Return the pixels of a window below which a network is traced wrongly."""
+    if network != "changeos_swint":
+        return 0
+    from geodamage.networks.changeos import LEAST_TRACED
+
+    return LEAST_TRACED
 
 
 def _of_open_cities(checkpoint: Checkpoint) -> bool:

@@ -15,6 +15,7 @@ from geodamage.networks.compact import CompactSiamese
 from geodamage.networks.decoders import DecoderDesign
 from geodamage.networks.efficient_fpn import create_efficient_fpn
 from geodamage.networks.lite import LITES, LiteSiamese
+from geodamage.networks.siamunet import SiamUnet
 from geodamage.networks.timm_fpn import create_timm_fpn
 from geodamage.networks.two_sensors import POST_CHANNELS, PRE_CHANNELS, CompactTwoSensors
 from geodamage.networks.unets import UnetDesign, create_unet
@@ -166,6 +167,25 @@ def create_siamese(task: Task, *, pretrained: bool, skips: bool) -> nn.Module:
     return resnet50_siamese.siamese_resnet50(pretrained)
 
 
+def create_changeos(task: Task, *, pretrained: bool) -> nn.Module:
+    """Create ChangeOS."""
+    _refuse_pretrained(pretrained, "changeos_swint")
+    from geodamage.networks.changeos import ChangeOS  # needs torchvision: a second to import
+
+    return ChangeOS()
+
+
+def create_siamunet(task: Task, *, pretrained: bool) -> nn.Module:
+    """Create Microsoft's siamese U-Net."""
+    _refuse_pretrained(pretrained, "siamunet")
+    return SiamUnet()
+
+
+def _refuse_pretrained(pretrained: bool, name: str) -> None:
+    if pretrained:
+        raise OptionError(f"{name}: import its published weights; leave out pretrained")
+
+
 def create_fpn(name: str, task: Task, **options: Any) -> nn.Module:
     """Create a feature pyramid with four heads; its encoder is of Open Cities or of timm."""
     if name == "timm_fpn":
@@ -224,6 +244,8 @@ NETWORKS: Mapping[str, Blueprint] = {
     "efficient_fpn_b1": fpn("efficient_fpn_b1"),
     "efficient_fpn_b2": fpn("efficient_fpn_b2"),
     "timm_fpn": fpn("timm_fpn", "encoder"),
+    "changeos_swint": Blueprint("changeos", "global", ("assess",), create_changeos),
+    "siamunet": Blueprint("microsoft", "local", ("assess",), create_siamunet),
     "compact": Blueprint(
         "geodamage",
         "local",

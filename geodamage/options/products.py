@@ -109,6 +109,12 @@ SOURCES: tuple[Option, ...] = (
         help="Licence of the weights, for the card.",
     ),
     Option(
+        name="convention", kind=Text(), metavar="NAME|FILE", multiple=True, dest="conventions",
+        commands=("models import",),
+        help="How an ONNX file takes images, and what its channels mean: a built-in name or a TOML "
+        "file; one for all files, or one for each.",
+    ),
+    Option(
         name="calibration", kind=Folder(), metavar="XBD_DIR", required=True,
         commands=("models optimise",), takers=("OptimisationJob",),
         help="Labelled pairs: images set the ranges, labels are the test.",

@@ -128,6 +128,10 @@ WORDS: tuple[Option, ...] = (
         ),
     ),
     Option(
+        name="published", kind=Flag(), default=False, commands=("models list",),
+        help="List the weights that others publish, and how to import them; nothing is downloaded.",
+    ),
+    Option(
         name="progress", kind=Choice(("auto", "json")), default="auto",
         help="json: one object per line on stderr, for programs.",
         commands=("assess", "buildings", "batch"),

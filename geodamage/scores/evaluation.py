@@ -288,7 +288,9 @@ def evaluate_model(
 
 def official_masks(model: Predictor, truth: Truth, prediction: Prediction) -> Masks:
     """Return what a model said of a pair, by its rules for pixels, beside the targets."""
-    grades = model.rules.grades(prediction.localisation, prediction.damage)
+    grades = prediction.grades
+    if grades is None:
+        grades = model.rules.grades(prediction.localisation, prediction.damage)
     found = (grades > 0).astype(np.uint8)
     return Masks(found, grades, truth.localisation, truth.damage)
 

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from geodamage.foreign import importing as foreign
 from geodamage.networks import importing, registry
 from geodamage.networks.checkpoints import save_checkpoint
 from geodamage.networks.registry import NetworkFacts, create_network
 from tests.conftest import listing, make_model, run_command
+from tests.foreign.graphs import convention, write_graph
 
 
 @pytest.fixture(scope="module")
@@ -65,17 +67,18 @@ def test_what_is_not_there_is_not_shown(name):
 
 
 @pytest.mark.slow
-def test_list_and_show_need_no_torch():
+def test_list_and_show_need_no_torch(tmp_path):
     code = (
         "import sys\n"
         "sys.modules['torch'] = None\n"
         "from geodamage.cli import main\n"
         "main(sys.argv[1:])\n"
     )
-    for words in (["list"], ["show", "fast"]):
+    for words in (["list"], ["list", "--published"], ["show", "fast"]):
         command = [sys.executable, "-c", code, "models", *words]
         assert subprocess.run(command, capture_output=True, check=False).returncode == 0
-    command = [sys.executable, "-c", code, "models", "import", "x", "-o", "y"]
+    (tmp_path / "x").write_bytes(b"PK")
+    command = [sys.executable, "-c", code, "models", "import", str(tmp_path / "x"), "-o", "y"]
     done = subprocess.run(command, capture_output=True, check=False, text=True)
     assert done.returncode == 2
     assert 'torch is not installed; run pip install ".[train]"' in done.stderr
@@ -179,3 +182,48 @@ def test_weights_that_do_not_fit_are_one_line_and_exit_5(tmp_path, checkpoint):
 
 def test_import_needs_files():
     assert run_command("models", "import", "-o", "x").exit_code == 2
+
+
+def test_what_is_no_checkpoint_is_refused_without_torch(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "geodamage.networks.importing", raising=False)
+    page = tmp_path / "weights.pth"
+    page.write_text("<!DOCTYPE html>")
+    result = run_command("models", "import", page, "-o", tmp_path / "own")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (5, 1)
+    assert "no PyTorch checkpoint" in result.stderr
+
+
+def test_published_weights_are_listed():
+    result = run_command("models", "list", "--published")
+    assert result.exit_code == 0
+    assert "ChangeOS Swin-T" in result.stdout
+    assert "geodamage models import model.safetensors -o changeos" in result.stdout
+    listed = json.loads(run_command("models", "list", "--published", "--json").stdout)
+    assert {"name", "licence", "sha256", "score", "command"} <= set(listed[0])
+
+
+def test_a_foreign_graph_is_imported_and_says_how(tmp_path, monkeypatch):
+    monkeypatch.setattr(foreign, "measure_memory", lambda path, size: 99.0)
+    shapes = {"x": ["n", 6, "h", "w"]}, {"y": ["n", 5, "h", "w"]}
+    source = write_graph(tmp_path / "x.onnx", *shapes)
+    refused = run_command("models", "import", source, "-o", tmp_path / "own")
+    assert (refused.exit_code, len(refused.stderr.splitlines())) == (5, 1)
+    told = convention(tmp_path / "c.toml")
+    result = run_command("models", "import", source, "--convention", told, "-o", tmp_path / "own")
+    assert result.exit_code == 0, result.stderr
+    assert "told by --convention; assess, global, window 64" in result.stderr
+    shown = json.loads(run_command("models", "show", tmp_path / "own.onnx", "--json").stdout)
+    assert shown["card"]["scores"]["file"] == "x.onnx"
+
+
+def test_each_kind_of_file_is_imported_by_itself(tmp_path, checkpoint):
+    shapes = {"x": ["n", 6, "h", "w"]}, {"y": ["n", 5, "h", "w"]}
+    source = write_graph(tmp_path / "x.onnx", *shapes)
+    for files, said in (
+        ([source, checkpoint], "import each kind by itself"),
+        ([checkpoint, "--convention", "own"], "--convention is for ONNX files"),
+    ):
+        result = run_command("models", "import", *files, "-o", tmp_path / "own")
+        assert result.exit_code == 2
+        assert said in result.stderr

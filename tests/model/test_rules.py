@@ -164,3 +164,17 @@ def test_a_table_that_makes_no_sense_is_refused(change, message):
 def test_what_is_no_table_of_rules_is_refused(table, message):
     with pytest.raises(ModelError, match=message):
         PixelRules.from_table(table, "e.toml")
+
+
+def test_background_may_be_the_largest_of_five():
+    localisation = np.full((1, 4), 0.9, np.float32)
+    #                  background .7  .1            .2           .5, a tie
+    damage = np.array([[[0.1, 0.5, 0.0, 0.5]], [[0.1, 0.2, 0.0, 0.0]],
+                       [[0.1, 0.1, 0.0, 0.0]], [[0.0, 0.1, 0.8, 0.0]]], np.float32)  # fmt: skip
+    plain = PixelRules((0.5,) * 4).grades(localisation, damage)
+    competing = PixelRules((0.5,) * 4, background_competes=True).grades(localisation, damage)
+    assert plain.tolist() == [[1, 1, 4, 1]]
+    assert competing.tolist() == [[0, 1, 4, 0]]
+    assert PixelRules.of(make_card(background_competes=True)).background_competes
+    with pytest.raises(ModelError, match="neither true nor false"):
+        PixelRules((0.5,) * 4, background_competes=1)

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from geodamage.errors import CheckpointError, OptionError
+from geodamage.model.measuring import pattern_windows
 from geodamage.model.onnx import Model
 from geodamage.networks import importing
 from geodamage.networks.checkpoints import load_checkpoint, read_checkpoint, save_checkpoint
@@ -24,7 +25,7 @@ from geodamage.networks.efficient_fpn import (
     with_survival,
 )
 from geodamage.networks.efficientnets import BlockDesign, block_designs
-from geodamage.networks.export import check_parity, pattern_windows, to_onnx
+from geodamage.networks.export import check_parity, to_onnx
 from geodamage.networks.feature_pyramid import Aspp, ContextBlock, FpnOutputs
 from geodamage.networks.importing import Imported, ensemble_text, import_checkpoints
 from geodamage.networks.registry import create_network

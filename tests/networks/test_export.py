@@ -11,16 +11,11 @@ from torch.nn import functional
 from geodamage.errors import ModelError
 from geodamage.model.card import Card, with_card
 from geodamage.model.heads import Heads
+from geodamage.model.measuring import measure_memory, pattern_windows
 from geodamage.model.onnx import Model
 from geodamage.networks.checkpoints import load_checkpoint, save_checkpoint
 from geodamage.networks.conventions import Convention, Exported, convention_of
-from geodamage.networks.export import (
-    check_parity,
-    measure_halo,
-    measure_memory,
-    pattern_windows,
-    to_onnx,
-)
+from geodamage.networks.export import check_parity, measure_halo, to_onnx
 from geodamage.networks.registry import create_network, find
 
 

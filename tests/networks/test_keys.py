@@ -252,6 +252,22 @@ PUBLISHED = [
         69176656,
         "5668da23bcef09907e9c7381c10e5c72",
     ),
+    Published(
+        "changeos_swint",
+        "changeos_swint",
+        "assess",
+        373,
+        41446272,
+        "c1268ad2b2264d4b79f5d7b27d2390ce",
+    ),
+    Published(
+        "ms_siamunet",
+        "siamunet",
+        "assess",
+        176,
+        3728727,
+        "b68d5d1e7b5dc921bcf0fbc67430d470",
+    ),
 ]
 
 

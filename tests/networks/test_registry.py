@@ -115,7 +115,9 @@ def test_a_state_can_be_assigned_to_a_network_without_numbers():
 def test_a_name_nobody_has_is_answered_with_near_ones():
     with pytest.raises(OptionError, match=r"'res34_unett'.*did you mean .*res34_unet"):
         create_network("res34_unett", task="damage")
-    with pytest.raises(OptionError, match=r"did you mean compact or .*siamese_resnet50"):
+    with pytest.raises(
+        OptionError, match=r"did you mean changeos_swint or compact or .*siamese_resnet50"
+    ):
         create_network("§", task="damage")
 
 

@@ -3,9 +3,10 @@ import torch
 from torch import nn
 
 from geodamage.errors import OptionError
+from geodamage.model.measuring import pattern_windows
 from geodamage.networks import create_network
 from geodamage.networks.conventions import COMPACT, Exported, convention_of
-from geodamage.networks.export import check_parity, dates_of, pattern_windows, to_onnx
+from geodamage.networks.export import check_parity, dates_of, to_onnx
 from geodamage.networks.registry import find
 
 NAME = "compact_two_sensors"

@@ -6,9 +6,9 @@ import pytest
 from geodamage.errors import ModelError, OptionError, OutputExistsError
 from geodamage.model.card import read_card
 from geodamage.model.ensemble import Ensemble, Member
+from geodamage.model.measuring import pattern_windows
 from geodamage.model.onnx import Model
 from geodamage.networks import importing
-from geodamage.networks.export import pattern_windows
 from geodamage.optimise import variants as optimisation
 from tests.conftest import listing
 from tests.labelled_pairs import write_pair

@@ -4,9 +4,9 @@ import torch
 
 from geodamage.errors import CheckpointError, DeviceError, OptionError, ResourceError
 from geodamage.model.heads import Heads
+from geodamage.model.measuring import pattern_windows
 from geodamage.networks import importing
 from geodamage.networks.conventions import Exported, convention_of
-from geodamage.networks.export import pattern_windows
 from tests.fakes import BoxModel
 from tests.run_folders import write_run, write_weights
 from training.predictor import (

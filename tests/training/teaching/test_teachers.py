@@ -7,9 +7,9 @@ import torch
 from geodamage.errors import InputError, OptionError
 from geodamage.model.heads import Heads
 from geodamage.model.loading import load_model
+from geodamage.model.measuring import pattern_windows
 from geodamage.networks import create_network, importing
 from geodamage.networks.conventions import COMPACT, Exported, convention_of
-from geodamage.networks.export import pattern_windows
 from tests.conftest import make_model
 from tests.run_folders import write_run
 from training.teaching.answers import (
