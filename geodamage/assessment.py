@@ -77,6 +77,10 @@ class Job(RunOptions):
     engine
         What computes on the processor: `onnxruntime`, `openvino`, or `auto`, which is OpenVINO
         where `geodamage models bench` has found it right and faster on this machine.
+    precision
+        What it is computed in: `float32`, `bfloat16`, `int8`, refused where the card does not say
+        that grades stay the same; or `auto`, which is `bfloat16` where the card allows it and
+        `geodamage models bench` has found it faster on this machine, and else what the file holds.
     tta
         `none`, or `flips` to average over four mirror images.
     vote
@@ -331,7 +335,12 @@ class _Assessment(Run[Job, Summary]):
             return super().load()
         job = self.job
         return load_base(
-            self._event, device=job.device, threads=job.threads, engine=job.engine, tta=job.tta
+            self._event,
+            device=job.device,
+            threads=job.threads,
+            engine=job.engine,
+            precision=job.precision,
+            tta=job.tta,
         )
 
     def card_for(self, card: Card) -> Card:

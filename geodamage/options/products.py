@@ -86,7 +86,8 @@ SOURCES: tuple[Option, ...] = (
         help="Labelled pairs: images set the ranges, labels are the test.",
     ),
     Option(
-        name="precision", kind=Choice(("fp16", "half", "int8")), multiple=True, dest="precisions",
+        name="precision", kind=Choice(("fp16", "half", "int8", "bfloat16")), multiple=True,
+        dest="precisions",
         commands=("models optimise",), takers=("OptimisationJob",),
         help="What to make; fp16 and int8 unless given.",
     ),

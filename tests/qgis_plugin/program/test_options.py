@@ -21,19 +21,20 @@ OFFERED = {
     "assess": (
         commands.AssessParameters,
         {"pre", "post"},
-        {"engine", "features", "keep", "post_bands", "post_scale", "progress", "quiet",
-         "skip_broken", "verbose"},
+        {"engine", "features", "keep", "post_bands", "post_scale", "precision", "progress",
+         "quiet", "skip_broken", "verbose"},
     ),
     "buildings": (
         commands.BuildingsParameters,
         {"image"},
-        {"engine", "tta_scales", "progress", "quiet", "verbose"},
+        {"engine", "precision", "tta_scales", "progress", "quiet", "verbose"},
     ),
     "batch": (
         commands.BatchParameters,
         {"manifest"},
         {"admin_name", "dask", "dask_local", "dry_run", "engine", "features", "keep", "post_bands",
-         "post_scale", "progress", "quiet", "shard", "skip_broken", "split_scenes", "verbose"},
+         "post_scale", "precision", "progress", "quiet", "shard", "skip_broken", "split_scenes",
+         "verbose"},
     ),
     "score": (
         commands.ScoreParameters,
