@@ -9,7 +9,7 @@ from geodamage.errors import MissingExtraError
 from geodamage.model import engines
 from geodamage.model.loading import find_model, load_model
 from geodamage.model.onnx import Model
-from geodamage.model.openvino import OpenVinoSession, openvino_version
+from geodamage.model.openvino import OpenVinoSession, has_bfloat16, openvino_version
 from tests.fakes import pointwise_bytes, write_pointwise
 from tests.model.small_models import images
 
@@ -38,6 +38,15 @@ def test_257_stays_257(session):
     pre, post = images(8, 8)
     post[:] = 248  # the graph adds nine; bfloat16 has no odd number above 256
     assert (asked(session, pre, post)[1][:, 3] == 257).all()
+
+
+@pytest.mark.skipif(not has_bfloat16(), reason="the processor has no bfloat16")
+def test_in_bfloat16_257_becomes_256():
+    pre, post = images(8, 8)
+    post[:] = 248
+    assert (
+        asked(OpenVinoSession(pointwise_bytes(), 1, "bfloat16"), pre, post)[1][:, 3] == 256
+    ).all()
 
 
 def test_it_says_what_onnx_runtime_says(tmp_path):

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -7,6 +8,7 @@ from geodamage.errors import LabelError, ModelError, OptionError, OutputExistsEr
 from geodamage.model.card import read_card
 from geodamage.model.ensemble import Ensemble
 from geodamage.model.loading import load_model
+from geodamage.model.openvino import has_bfloat16
 from geodamage.optimise import parity
 from geodamage.optimise import variants as optimisation
 from geodamage.optimise.timings import Memory
@@ -64,6 +66,23 @@ def test_variants_are_written_and_their_cards_say_what_they_are(tmp_path, parent
         assert len(card.parity["date"]) == 10
     assert card.parity["kept_float"] == int8.kept_float == "ends"
     assert fp16.size < fp16.parent_size
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not has_bfloat16(), reason="the processor has no bfloat16")
+def test_bfloat16_is_the_model_with_more_on_its_card(tmp_path, parent, data):
+    _, (found,) = run(calibration=data, model=parent, output=tmp_path, precisions=("bfloat16",))
+    assert found.written
+    assert listing(tmp_path) == ["own.onnx"]
+    before, after = (load_model(path, device="cpu") for path in (parent, found.path))
+    assert after.card.sha256 == before.card.sha256
+    assert dataclasses.replace(after.card, parity={}) == before.card
+    facts = after.card.parity["bfloat16"]
+    assert facts["passed"] is True
+    assert facts["buildings"] == 16
+    assert facts["halo"] >= before.card.halo
+    assert facts["bytes_per_pixel"] == 300
+    assert load_model(found.path, precision="bfloat16").card.halo == facts["halo"]
 
 
 @pytest.mark.slow
@@ -184,7 +203,7 @@ def test_channels_that_pairs_lack_are_refused(data):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"precisions": ("int4",)}, "--precision int4: unknown; give fp16, half or int8"),
+        ({"precisions": ("int4",)}, "--precision int4: unknown; give fp16, half, int8 or bfloat16"),
         ({"precisions": ()}, "--precision: nothing is chosen"),
         ({"windows": 0}, "--windows 0"),
     ],
