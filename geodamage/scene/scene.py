@@ -306,16 +306,20 @@ class Scene:
         height, width = int(rows.max()) - top + 1, int(columns.max()) - left + 1
         inner = Window(extent.row + top, extent.column + left, height, width)
         found = self._read_within(inner)
-        rows, columns = (rows - top)[:, None], columns - left
-        missing = found.missing[rows, columns]
+
+        def taken(planes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+            # Rows whole, then columns: several times as fast as pixel by pixel.
+            return planes.take(rows - top, -2).take(columns - left, -1)
+
+        missing = taken(found.missing)
         inside = (window & extent).shift(-window.row, -window.column)
         beyond = np.ones(window.shape, bool)
         if inside.size:
             beyond[inside.slices] = False
         missing[beyond] |= OUTSIDE
-        pre = found.pre[:, rows, columns]
-        post = pre if found.post is found.pre else found.post[:, rows, columns]
-        maps = None if found.maps is None else found.maps[:, rows, columns]
+        pre = taken(found.pre)
+        post = pre if found.post is found.pre else taken(found.post)
+        maps = None if found.maps is None else taken(found.maps)
         return Pixels(pre, post, missing, maps)
 
     @property
