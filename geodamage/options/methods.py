@@ -142,6 +142,9 @@ MODELS: tuple[Option, ...] = (
             at("evaluate", kind=Choice(("stored", "float32", "bfloat16", "int8")),
                 default="stored", help="What the model is computed in; stored is what the file "
                 "holds."),
+            at("models optimise", kind=Choice(("fp16", "half", "int8", "bfloat16")), default=None,
+                multiple=True, dest="precisions", takers=("OptimisationJob",),
+                help="What to make; fp16 and int8 unless given."),
         ),
     ),
     Option(
