@@ -1,6 +1,7 @@
 """OpenVINO's own runtime on the processor: a session that is asked as one of ONNX Runtime is."""
 
 import contextlib
+import functools
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,8 @@ from geodamage.errors import MissingExtraError
 _KNOWN = frozenset({"pre", "post", "localisation", "damage"})
 #: What OpenVINO calls the precisions.
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
+#: Two threads that ask for the core at first would make two.
+_STARTING = threading.Lock()
 
 
 class Port(NamedTuple):
@@ -57,8 +60,8 @@ class OpenVinoSession:
     """
 
     def __init__(self, blob: bytes, threads: int, precision: str = "float32") -> None:
-        openvino = _runtime()
-        core = openvino.Core()
+        with _STARTING:
+            core = _core()
         if precision == "bfloat16" and not _has_bfloat16(core):
             raise RuntimeError("this processor does not compute in bfloat16")
         settings = _settings(threads, precision)
@@ -119,7 +122,11 @@ def openvino_version() -> str | None:
 
 def has_bfloat16() -> bool:
     """Say whether OpenVINO is installed, and the processor computes in bfloat16."""
-    return openvino_version() is not None and _has_bfloat16(_runtime().Core())
+    if openvino_version() is None:
+        return False
+    with _STARTING:
+        core = _core()
+    return _has_bfloat16(core)
 
 
 def _has_bfloat16(core: Any) -> bool:
@@ -164,6 +171,16 @@ def _runtime() -> Any:
                 'openvino is not installed; run pip install "geodamage[cpu]", or leave --engine out'
             ) from error
     return openvino
+
+
+@functools.cache
+def _core() -> Any:
+    """Return the one core of this process.
+
+    A second one, and one that ends while models of another are in use, has ended processes by a
+    signal (openvinotoolkit/openvino issue 35338, seen with some builds).
+    """
+    return _runtime().Core()
 
 
 @contextlib.contextmanager

@@ -1,12 +1,14 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from geodamage.errors import MissingExtraError
 from geodamage.model import engines
+from geodamage.model import openvino as openvino_module
 from geodamage.model.loading import find_model, load_model
 from geodamage.model.onnx import Model
 from geodamage.model.openvino import OpenVinoSession, has_bfloat16, openvino_version
@@ -56,6 +58,25 @@ def test_it_says_what_onnx_runtime_says(tmp_path):
     for pair in (images(20, 28), images(8, 8)):
         for one, other in zip(ours(*pair), Model(path, engine="onnxruntime")(*pair), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+def test_all_sessions_of_a_process_share_one_core(monkeypatch):
+    import openvino
+
+    made = []
+
+    class Counted(openvino.Core):
+        def __init__(self):
+            super().__init__()
+            made.append(self)
+
+    openvino_module._core.cache_clear()
+    monkeypatch.setattr(openvino, "Core", Counted)
+    with ThreadPoolExecutor(4) as pool:
+        sessions = list(pool.map(lambda _: OpenVinoSession(pointwise_bytes(), 1), range(8)))
+    assert len(made) == 1
+    answers = [asked(session, *images(8, 8))[0] for session in sessions]
+    assert all(np.array_equal(answers[0], answer) for answer in answers)
 
 
 def test_an_answer_outlives_the_next_and_no_image_changes(session):
