@@ -60,14 +60,15 @@ class OpenVinoSession:
     """
 
     def __init__(self, blob: bytes, threads: int, precision: str = "float32") -> None:
+        openvino = _runtime()
         with _STARTING:
             core = _core()
         if precision == "bfloat16" and not _has_bfloat16(core):
             raise RuntimeError("this processor does not compute in bfloat16")
         settings = _settings(threads, precision)
         self._model = core.compile_model(core.read_model(blob), "CPU", settings)
-        set_to = self._model.get_property("INFERENCE_PRECISION_HINT").to_string()
-        if set_to != settings["INFERENCE_PRECISION_HINT"]:
+        set_to = self._model.get_property("INFERENCE_PRECISION_HINT")
+        if set_to != getattr(openvino.Type, _HINTS[precision]):
             raise RuntimeError(f"OpenVINO would compute in {set_to}")
         self.precision = precision
         self._inputs = {_name(port): port for port in self._model.inputs}
