@@ -13,6 +13,7 @@ test: ## All tests that this machine can run
 lint: ## Rules and format
 	ruff check .
 	ruff format --check .
+	bandit -q -r qgis_plugin/geodamage_qgis
 
 format: ## Format the code
 	ruff check --fix .

@@ -388,6 +388,7 @@ class _Assessment(Run[Job, Summary]):
             )
             self._footprints.require_overlap(scene)
             self.fields = (*GIVEN_FIELDS, *self._footprints.kept)
+            self.geometry_type = self._footprints.geometry_type
             self.doubts += self._footprints.notes
 
     def counted(self, pixels: int, area: float) -> Summary:
@@ -453,7 +454,7 @@ class _Assessment(Run[Job, Summary]):
                 else self._event.damaged_threshold,
                 "temperature": card.temperature,
                 "grade_weights": list(card.grade_weights),
-                **asdict(job.buildings),
+                **job.buildings.facts(),
             },
             "footprints": _footprint_facts(self._footprints, self.summary.placement),
             "features": None if job.features is None else {"file": job.features.name},

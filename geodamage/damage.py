@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from enum import IntEnum
 from types import MappingProxyType
+from typing import NamedTuple
 
 
 class DamageGrade(IntEnum):
@@ -103,6 +104,15 @@ FROM_SCALE: Mapping[str, Mapping[str, DamageGrade | None]] = MappingProxyType(
             "Destroyed": DamageGrade.DESTROYED,
             "Not Analysed": None,
         },
+        # Words of products of 2016, such as EMSR177; some write "Completed" for "Completely".
+        "cems_2016": {
+            "Not Affected": DamageGrade.NO_DAMAGE,
+            "Negligible to slight damage": DamageGrade.MINOR,
+            "Moderately Damaged": DamageGrade.MINOR,
+            "Highly Damaged": DamageGrade.MAJOR,
+            "Completely Destroyed": DamageGrade.DESTROYED,
+            "Completed Destroyed": DamageGrade.DESTROYED,
+        },
         # Codes of `Main_Damage_Site_Class`; 11 is damage from adjacent impact or debris.
         "unosat": {
             "1": DamageGrade.DESTROYED,
@@ -111,6 +121,21 @@ FROM_SCALE: Mapping[str, Mapping[str, DamageGrade | None]] = MappingProxyType(
             "4": DamageGrade.MINOR,
             "6": DamageGrade.NO_DAMAGE,
             "11": None,
+        },
+        "unosat_words": {
+            "Destroyed": DamageGrade.DESTROYED,
+            "Severe Damage": DamageGrade.MAJOR,
+            "Moderate Damage": DamageGrade.MINOR,
+            "Possible Damage": DamageGrade.MINOR,
+            "No Visible Damage": DamageGrade.NO_DAMAGE,
+            "Possible Damage From Adjacent Impact/Debris": None,
+        },
+        # Field `severity` of the building layers of HOT fAIr; only the worst two were published.
+        "hot": {
+            "none": DamageGrade.NO_DAMAGE,
+            "minor": DamageGrade.MINOR,
+            "major": DamageGrade.MAJOR,
+            "destroyed": DamageGrade.DESTROYED,
         },
         # Codes of BRIGHT targets; 0 is background. Source: Chen et al. 2025, "BRIGHT: a globally
         # distributed multimodal building damage assessment dataset", three levels. Its "damaged"
@@ -145,11 +170,52 @@ TO_SCALE: Mapping[str, Mapping[DamageGrade, str]] = MappingProxyType(
             )
         ),
         "unosat": dict(zip(GRADES, ("6", "3", "2", "1"), strict=True)),
+        "unosat_words": dict(
+            zip(
+                GRADES,
+                ("No Visible Damage", "Moderate Damage", "Severe Damage", "Destroyed"),
+                strict=True,
+            )
+        ),
+        "ems98_words": dict(
+            zip(
+                GRADES,
+                (
+                    "Grade 1: negligible to slight damage",
+                    "Grade 2: moderate damage",
+                    "Grade 4: very heavy damage",
+                    "Grade 5: destruction",
+                ),
+                strict=True,
+            )
+        ),
         "fema": dict(zip(GRADES, ("No Damage", "Minor", "Major", "Destroyed"), strict=True)),
         "three_level": dict(
             zip(GRADES, ("intact", "damaged", "damaged", "destroyed"), strict=True)
         ),
         "binary": dict(zip(GRADES, ("undamaged", "damaged", "damaged", "damaged"), strict=True)),
+    }
+)
+
+
+class Source(NamedTuple):
+    """Where the words of a scale come from, and the date of what was read."""
+
+    title: str
+    date: str
+
+
+SCALE_SOURCES: Mapping[str, Source] = MappingProxyType(
+    {
+        "xbd": Source("Gupta et al., xBD: the Joint Damage Scale", "2019-11-21"),
+        "cems": Source("Copernicus EMS Rapid Mapping, grading product EMSR927", "2026-08"),
+        "unosat": Source("UNOSAT, Gaza Strip Comprehensive Damage Assessment", "2025-10-11"),
+        "fema": Source("FEMA, Damage Assessment Operations Manual", "2016-04"),
+        "ems98": Source("Grünthal (ed.), European Macroseismic Scale 1998", "1998"),
+        "microsoft": Source(
+            "Microsoft AI for Good, building damage assessment, layers on HDX", "2026-06"
+        ),
+        "binary": Source("none: damaged or not", "2026-11-30"),
     }
 )
 

@@ -60,6 +60,11 @@ def without_secrets(text: str) -> str:
     )
 
 
+def install(*extras: str) -> str:
+    """Return the command that installs extras, for messages: geodamage is in no index yet."""
+    return f'pip install ".[{",".join(extras)}]" in your clone of geodamage'
+
+
 class GeodamageError(Exception):
     """Any error that geodamage raises on purpose; its message tells no secret of a URL."""
 

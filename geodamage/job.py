@@ -24,6 +24,7 @@ from geodamage.options.lookup import check_fields, options_of, taken
 from geodamage.options.option import Option
 from geodamage.output.layers import read_layer
 from geodamage.scene.options import SceneOptions, options_given
+from geodamage.words import counted
 from geodamage.work import Work
 
 Source = str | PathLike[str] | Sequence[str | PathLike[str]]
@@ -143,7 +144,7 @@ class Coverage(ABC):
         return [
             f"cloud, smoke or fill hides {shares['ground_pre']:.1%} of the ground in pre and "
             f"{shares['ground_post']:.1%} in post; {self.hidden_buildings:,} of "
-            f"{self.buildings:,} buildings are not assessed for it"
+            f"{counted(self.buildings, 'building is', 'buildings are')} not assessed for it"
         ]
 
     def remarks(self) -> list[str]:
@@ -214,8 +215,8 @@ class Result(Generic[S]):
         return replace(self, frame=self.buildings, output=None)
 
     def __repr__(self) -> str:
-        found, km2 = f"{self.summary.buildings:,} buildings", self.summary.assessed_km2
-        doubts = f", {len(self.warnings)} warnings" if self.warnings else ""
+        found, km2 = counted(self.summary.buildings, "building"), self.summary.assessed_km2
+        doubts = f", {counted(len(self.warnings), 'warning')}" if self.warnings else ""
         where = "in memory" if self.output is None else f"in {self.output}"
         return f"<Result: {found} on {km2:.3f} km²{doubts}, {where}>"
 

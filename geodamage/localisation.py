@@ -5,7 +5,7 @@ writers.
 """
 
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar, overload
@@ -13,7 +13,7 @@ from typing import Any, ClassVar, overload
 import geopandas as gpd
 
 from geodamage.buildings.finding import find_footprints
-from geodamage.errors import ModelError, OptionError
+from geodamage.errors import ModelError
 from geodamage.fields import FOOTPRINT_FIELDS
 from geodamage.job import (
     Coverage,
@@ -75,8 +75,6 @@ class LocalisationJob(RunOptions):
         How the image is read, `SceneOptions`; those for `pre` count.
     buildings
         How polygons are made, `BuildingOptions`.
-    regularise
-        Give buildings right-angled outlines where these fit.
     tile
         Window size, pixels; None takes the model's. The result does not depend on it.
     batch_size
@@ -95,12 +93,6 @@ class LocalisationJob(RunOptions):
     image: Source
     scales: tuple[float, ...] = (1.0,)
     threshold: float | None = None
-    regularise: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.regularise and self.buildings.simplify > 0:
-            raise OptionError("--regularise and --simplify: give one of the two")
 
 
 @dataclass
@@ -256,7 +248,6 @@ class _Localisation(Run[LocalisationJob, FootprintSummary]):
             options=self.job.buildings,
             counts=self.counts,
             former=self.former(),
-            right_angled=self.job.regularise,
         )
 
     def model_facts(self) -> dict[str, Any]:
@@ -271,9 +262,7 @@ class _Localisation(Run[LocalisationJob, FootprintSummary]):
                 "localisation": card.threshold,
                 "seeds": card.seed_threshold,
                 "seed_depth": card.seed_depth,
-                **asdict(job.buildings),
+                **job.buildings.facts(),
             },
-            "regularise": job.regularise,
             **self.count_facts(),
-            "not_regularised": self.counts.not_regularised if job.regularise else None,
         }

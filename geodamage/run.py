@@ -26,15 +26,18 @@ from geodamage.model.card import Card
 from geodamage.model.ensemble import Ensemble
 from geodamage.model.loading import load_model
 from geodamage.model.onnx import Model
+from geodamage.output.json_values import json_ready
 from geodamage.output.publication import (
     RASTER_EXTENSIONS,
+    RESULT_EXTENSIONS,
     Publication,
     check_distinct,
     check_output,
-    json_ready,
 )
 from geodamage.output.rasters import GradeRaster, ProbabilityRaster, raster_bytes
+from geodamage.output.seen_ground import SeenGround
 from geodamage.output.vectors import vector_writer
+from geodamage.output.writer import GeometryType
 from geodamage.plan import Plan, make_plan
 from geodamage.prediction import UNSEEN, Strip
 from geodamage.report.findings import STATEMENT
@@ -70,6 +73,8 @@ class Run(ABC, Generic[J, S]):
     kind: ClassVar[Mapping[str, str]] = {}
     #: What is written of each building, and the rasters of all of them.
     fields: tuple[Field, ...] = FIELDS
+    #: What all buildings are, for formats that declare it; those that are found are polygons.
+    geometry_type: GeometryType = "Polygon"
     grades: ClassVar[type[GradeRaster]] = GradeRaster
     probabilities: ClassVar[type[ProbabilityRaster]] = ProbabilityRaster
 
@@ -212,7 +217,9 @@ class Run(ABC, Generic[J, S]):
         """Check that all that is asked for can be written, and replaces no input."""
         job = self.job
         check_distinct(self.outputs())
-        check_output(job.output, inputs=inputs, overwrite=job.overwrite)
+        check_output(
+            job.output, inputs=inputs, overwrite=job.overwrite, extensions=RESULT_EXTENSIONS
+        )
         for raster in (job.raster, job.probabilities):
             if raster is not None:
                 check_output(
@@ -229,7 +236,11 @@ class Run(ABC, Generic[J, S]):
         self.summary = summary = self.counted(region.size, pixel_area(scene.grid))
         with Publication(overwrite=job.overwrite) as publication, ExitStack() as stack:
             partial = publication.partial(job.output)
-            vector = stack.enter_context(vector_writer(partial, scene.grid.crs, fields=self.fields))
+            vector = stack.enter_context(
+                vector_writer(
+                    partial, scene.grid.crs, geometry_type=self.geometry_type, fields=self.fields
+                )
+            )
             rasters = Rasters(self, publication, stack)
             self.open_products(publication, stack)
             strips = rasters.recorded(self.predicted(plan))
@@ -243,12 +254,17 @@ class Run(ABC, Generic[J, S]):
             yield Progress("write", region.size, region.size, summary.buildings)
             stack.close()
             scene.require_unchanged()
+            self.doubts += vector.notes
+            for note in vector.notes:
+                yield Progress("write", message=note, warning=True)
             for doubt in summary.doubts():
                 yield Progress("write", message=doubt, warning=True)
             for remark in summary.remarks():
                 yield Progress("write", message=remark)
             summary.seconds = time.monotonic() - self._started
-            facts: dict[str, Any] = json_ready(self._facts())
+            facts: dict[str, Any] = json_ready(
+                {**self._facts(), "assessed_area": rasters.ground.facts()}
+            )
             for path in (job.output, job.raster, job.probabilities):
                 if path is not None:
                     publication.sidecar(path, facts)
@@ -257,6 +273,7 @@ class Run(ABC, Generic[J, S]):
 
     def count_facts(self) -> dict[str, Any]:
         """Return what was found, as the sidecar says it."""
+        is_regular = self.job.buildings.regularise
         return {
             **self.summary.facts(),
             "ids_from": None
@@ -264,6 +281,8 @@ class Run(ABC, Generic[J, S]):
             else {"file": self.job.ids_from.name, "taken_over": self.counts.taken_over},
             "cut_components": self.counts.cut_components,
             "dropped_too_small": self.counts.too_small,
+            "regularise": is_regular,
+            "not_regularised": self.counts.not_regularised if is_regular else None,
         }
 
     def former(self) -> Former | None:
@@ -301,11 +320,14 @@ class Rasters:
     ----------
     done
         Pixels that have passed.
+    ground
+        The ground of them that all images show.
     """
 
     def __init__(self, run: "Run[Any, Any]", publication: Publication, stack: ExitStack) -> None:
         self.done = 0
         self._run = run
+        self.ground = SeenGround(run.scene.grid, run.scene.region)
         self._grades = self._opened(run.job.raster, run.grades, publication, stack)
         self._probabilities = self._opened(
             run.job.probabilities, run.probabilities, publication, stack
@@ -328,6 +350,7 @@ class Rasters:
                 self._run.summary.seen_pixels += count_seen(strip)
                 self._run.summary.hidden_pixels.update(count_hidden(strip))
                 seen: np.ndarray = (strip.missing & UNSEEN) == 0
+                self.ground.add(strip.window, seen)
                 if self._grades is not None:
                     self._write_grades(self._grades, strip, seen)
                 if self._probabilities is not None:

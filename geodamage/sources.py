@@ -19,6 +19,9 @@ Source = str | os.PathLike[str]
 #: where a ring holds a NaN, are of nothing.
 VECTOR_ERRORS = (OSError, ValueError, RuntimeError, ShapelyError)
 
+#: Endings of images in a folder.
+IMAGES = (".tif", ".tiff", ".jp2")
+
 _LONGEST_LIST = 16 * 2**20  # bytes of a list of files
 
 _REMOTE_PREFIXES = {"http": "/vsicurl/", "https": "/vsicurl/", "s3": "/vsis3/"}
@@ -42,8 +45,9 @@ def find(source: Source | Sequence[Source], *, allow_remote: bool = False) -> li
     Parameters
     ----------
     source
-        A file, a folder (its .tif and .tiff), a glob, `@list.txt` (a path per line, relative to
-        the list; `#` begins a comment), a URL, or a sequence of these.
+        A file, a folder (its .tif, .tiff and .jp2), a glob (`**` goes through all folders below),
+        `@list.txt` (a path per line, relative to the list; `#` begins a comment), a URL, or a
+        sequence of these.
     allow_remote
         Whether http, https and s3 URLs are let through.
 
@@ -93,7 +97,7 @@ def _expand(name: str) -> list[str]:
     if Path(name).is_dir():
         return _in_folder(name)
     if glob.has_magic(name) and not os.path.lexists(name):
-        matches = sorted(glob.glob(name))  # noqa: PTH207 (an absolute pattern too)
+        matches = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 (an absolute pattern too)
         if not matches:
             raise SceneReadError(f"{name}: no file matches; check the path and quote the pattern")
         return matches
@@ -105,11 +109,12 @@ def _in_folder(name: str) -> list[str]:
         entries = sorted(path.name for path in Path(name).iterdir())
     except OSError as error:
         raise SceneReadError(f"{name}: the folder cannot be listed ({error.strerror})") from error
-    files = [str(Path(name, e)) for e in entries if e.lower().endswith((".tif", ".tiff"))]
+    files = [str(Path(name, e)) for e in entries if e.lower().endswith(IMAGES)]
     if not files:
-        raise SceneReadError(
-            f"{name}: no .tif or .tiff in this folder; name the folder of the tiles"
-        )
+        hint = "name the folder of the tiles"
+        if any(Path(name, entry).is_dir() for entry in entries):
+            hint += f", or all below this one: {Path(name, '**', '*.tif')}, in quotes"
+        raise SceneReadError(f"{name}: no .tif, .tiff or .jp2 in this folder; {hint}")
     return files
 
 
@@ -140,6 +145,30 @@ def _checked(name: str, allow_remote: bool) -> str:
     if not allow_remote:
         raise SceneReadError(f"{name}: remote imagery is read with --allow-remote only")
     return prefix + (rest if prefix == "/vsis3/" else name)
+
+
+def read_text(path: str | os.PathLike[str], most: int = 256 * 2**20) -> str:
+    """Return the text of a file that is one, and no longer than it may be.
+
+    Parameters
+    ----------
+    path
+        A file in UTF-8, with or without a mark of it.
+    most
+        Bytes.
+
+    Raises
+    ------
+    SceneReadError
+        If it is a pipe or a device, too long, or no text.
+    """
+    name = check_file(os.fspath(path), may_be_empty=True)
+    try:
+        if Path(name).stat().st_size > most:
+            raise SceneReadError(f"{path}: over {most / 1e6:,.0f} MB; is it the right file?")
+        return Path(name).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SceneReadError(f"{path}: not a text in UTF-8 ({error}); save it as one") from error
 
 
 def check_file(name: str, *, may_be_empty: bool = False) -> str:

@@ -397,3 +397,20 @@ def test_a_damaged_block_leaves_no_file(model, tmp_path):
     )  # fmt: skip
     assert result.exit_code == 4
     assert listing(output) == []
+
+
+@pytest.mark.slow
+def test_outlines_are_right_angled_where_that_is_asked_for(tmp_path, pair, model):
+    plain, straight = tmp_path / "plain.gpkg", tmp_path / "straight.gpkg"
+    for output, options in ((plain, []), (straight, ["--regularise"])):
+        done = run_command("assess", *pair, "-o", output, "--model", model, *options)
+        assert done.exit_code == 0, done.stderr
+    assert read_sidecar(plain)["not_regularised"] is None
+    facts = read_sidecar(straight)
+    assert facts["regularise"] is True
+    before, after = gpd.read_file(plain), gpd.read_file(straight)
+    assert after["damage"].tolist() == before["damage"].tolist()
+    assert len(after) - facts["not_regularised"] > 0
+    assert shapely.is_valid(after.geometry).all()
+    overlap = before.geometry.intersection(after.geometry).area / before.geometry.area
+    assert (overlap > 0.75).all()

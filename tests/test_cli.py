@@ -254,13 +254,13 @@ def test_cuda_where_there_is_none(command):
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime has CUDA")
     arguments, _ = command
-    fails(run_command(*arguments, "--device", "cuda"), 5, "--device cuda", "geodamage[gpu]")
+    fails(run_command(*arguments, "--device", "cuda"), 5, "--device cuda", ".[gpu]")
 
 
 def test_onnxruntime_is_not_installed(command, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     arguments, _ = command
-    fails(run_command(*arguments), 2, "onnxruntime", "geodamage[cpu]", "geodamage[gpu]")
+    fails(run_command(*arguments), 2, "onnxruntime", ".[cpu]", ".[gpu]")
 
 
 @pytest.mark.slow

@@ -13,7 +13,9 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 #: Lines of the docs that call other programs, and go on in the next line or not.
-OTHERS = re.compile(r"dask-worker|#SBATCH|python (-m training|sample_data|benchmarks)|^ +--set ")
+OTHERS = re.compile(
+    r"dask-worker|#SBATCH|python (-m (training|benchmarks|tests)|sample_data|benchmarks)|^ +--set "
+)
 #: Options of the repository's own scripts that the docs name apart from them.
 OF_SCRIPTS = {"--data", "--seconds", "--set", "--sar", "--size", "--xbd"}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from geodamage.errors import SceneReadError
-from geodamage.sources import allow_open_files, find
+from geodamage.sources import allow_open_files, find, read_text
 from tests.conftest import make_pixels
 
 
@@ -34,6 +34,15 @@ def test_find_by_glob(folder):
     assert names(find(f"{folder}/[bc].*")) == ["b.tif", "c.TIF"]
     with pytest.raises(SceneReadError, match="no file matches"):
         find(f"{folder}/z*.tif")
+
+
+def test_find_in_folders_of_folders(raster, tmp_path):
+    paths = [raster(f"quads/{name}/{name}1.tif", make_pixels(2, 2)) for name in ("02", "03")]
+    paths.append(raster("quads/0.tif", make_pixels(2, 2)))
+    assert sorted(find(tmp_path / "quads" / "**" / "*.tif")) == sorted(map(str, paths))
+    paths[-1].unlink()
+    with pytest.raises(SceneReadError, match=r"all below this one: .*\*\*/\*\.tif, in quotes"):
+        find(tmp_path / "quads")
 
 
 def test_find_prefers_a_file_to_a_glob(raster):
@@ -117,6 +126,17 @@ def test_find_refuses_an_unreadable_file(raster):
     path.chmod(0)
     with pytest.raises(SceneReadError, match="permission denied"):
         find(path)
+
+
+def test_a_text_has_a_length_and_an_encoding(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"\xef\xbb\xbfa,b\n")
+    assert read_text(path) == "a,b\n"
+    with pytest.raises(SceneReadError, match=r"a\.csv: over 0 MB; is it the right file"):
+        read_text(path, most=3)
+    path.write_bytes(b"\xff")
+    with pytest.raises(SceneReadError, match="not a text in UTF-8"):
+        read_text(path)
 
 
 def test_the_limit_of_open_files_is_raised_or_named(monkeypatch):

@@ -20,12 +20,13 @@ EXTRAS = {
     "onnx": {"geodamage.optimise.precision"},
     "onnxruntime": {"geodamage.model.session", "geodamage.optimise.precision"},
     "openvino": {"geodamage.model.openvino"},
-    "pyarrow": {"geodamage.output.vectors", "geodamage.vector.parquet"},
+    "pyarrow": {"geodamage.output.geoparquet", "geodamage.vector.parquet"},
     "bokeh": {"geodamage.report.page"},
     "distributed": {"geodamage.batch.cluster"},
     "jinja2": {"geodamage.report.page"},
     "markupsafe": {"geodamage.report.page"},
     "matplotlib": {"geodamage.report.maps"},
+    "xlsxwriter": {"geodamage.exports.workbook"},
     "pystac": {"geodamage.batch.stac"},
     "pystac_client": {"geodamage.batch.stac"},
 }
@@ -45,6 +46,8 @@ ROOMS = {
     "xbd": {"output"},
     "report": {"output", "scene", "model"},
     "event": {"output", "report"},
+    "exports": {"output", "report"},
+    "comparison": {"exports", "output", "report", "reviews"},
     "reviews": {"buildings", "event", "output", "report", "scores"},
     "scores": {"scene", "buildings", "xbd", "model", "output"},
     "optimise": {"scores", "buildings", "xbd", "model", "output"},
@@ -54,7 +57,7 @@ ROOMS = {
 #: Modules of the root, from the lowest to the highest: the spine.
 FOUNDATIONS = {
     "_version", "codes", "damage", "datums", "errors", "fields", "grid", "options", "schema",
-    "sources", "vector", "windows", "work",
+    "sources", "vector", "windows", "words", "work",
 }  # fmt: skip
 MIDDLE = {"ahead", "plan", "prediction", "arrays"}
 #: Rooms that stand on predictions.

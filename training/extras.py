@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-from geodamage.errors import MissingExtraError
+from geodamage.errors import MissingExtraError, install
 
 
 def optional(module: str, extra: str) -> Any:
@@ -26,6 +26,4 @@ def optional(module: str, extra: str) -> Any:
         # What is missing inside of a package that is there is another matter.
         if (error.name or "").partition(".")[0] != package:
             raise
-        raise MissingExtraError(
-            f'{package} is not installed; run pip install "geodamage[{extra}]"'
-        ) from error
+        raise MissingExtraError(f"{package} is not installed; run {install(extra)}") from error

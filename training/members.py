@@ -29,6 +29,7 @@ from geodamage.plan import make_plan
 from geodamage.prediction import UNSEEN, run_plan
 from geodamage.scene.scene import Scene
 from geodamage.scores.footprints import draw, pair_files
+from geodamage.sources import read_text
 
 #: The least gain in Jaccard that one more member is worth.
 LEAST_GAIN = 1e-4
@@ -206,7 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         steps = choose_members(
             options.candidates, options.images, options.truths, most=options.most
         )
-        table = tomllib.loads(options.candidates.read_text(encoding="utf-8"))
+        table = tomllib.loads(read_text(options.candidates))
         with output_errors(options.output):
             options.output.write_text(chosen_text(table, steps), encoding="utf-8")
     except GeodamageError as error:

@@ -28,6 +28,7 @@ from geodamage.scene.obscured import (
     cells_of,
     features_of,
 )
+from geodamage.sources import read_text
 from sample_data.clouds import KINDS, veil
 
 #: Opacity from which a cell is obscured, and under which it is clear; between, nobody is asked.
@@ -52,8 +53,8 @@ def pairs(data: Path, split: Path, part: str) -> Iterator[tuple[np.ndarray, np.n
 
 def names_of(split: Path, part: str) -> list[str]:
     """Return the pairs of a part of a split."""
-    with split.open(encoding="utf-8", newline="") as file:
-        return [row["pair"] for row in csv.DictReader(file) if row["part"] == part]
+    rows = csv.DictReader(read_text(split).splitlines(keepends=True))
+    return [row["pair"] for row in rows if row["part"] == part]
 
 
 def read_pair(data: Path, name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from geodamage.errors import OptionError
+from geodamage.sources import read_text
 from training.data.augmentation_options import Augmentation
 from training.data.augmentation_presets import augmentation_options
 from training.data.crops import ChipOptions
@@ -284,8 +285,8 @@ class Recipe:
             type, and what is no TOML.
         """
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            text = read_text(path)
+        except OSError as error:
             raise OptionError(f"{path}: no such recipe ({error})") from error
         values = _parsed(text, f"{path}: not TOML")
         for override in overrides:

@@ -17,7 +17,14 @@ from typing import Any
 from geodamage._version import __version__
 from geodamage.assessment import Job
 from geodamage.batch.executors import Event, Outcome, Task, follow_task
-from geodamage.errors import InputError, MissingExtraError, OptionError, ResourceError, one_line
+from geodamage.errors import (
+    InputError,
+    MissingExtraError,
+    OptionError,
+    ResourceError,
+    install,
+    one_line,
+)
 from geodamage.grid import Grid
 from geodamage.model.ensemble import Ensemble
 from geodamage.model.loading import load_model
@@ -82,8 +89,8 @@ def _distributed() -> Any:
         return importlib.import_module("distributed")
     except ImportError as error:
         raise MissingExtraError(
-            "a cluster needs dask and distributed; install them with "
-            "pip install 'geodamage[cluster]', or leave --dask and --dask-local out"
+            f"a cluster needs dask and distributed; run {install('cluster')}, or leave --dask and "
+            "--dask-local out"
         ) from error
 
 

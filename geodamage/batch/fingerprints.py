@@ -19,6 +19,7 @@ from typing import Any
 from geodamage.assessment import Job
 from geodamage.errors import InputError, LedgerError, ModelError
 from geodamage.model.loading import find_model
+from geodamage.scene.virtual import sources_of
 from geodamage.sources import find, is_remote
 from geodamage.vector.layer import split_layer
 
@@ -58,14 +59,16 @@ def input_bytes(job: Job) -> int:
     total = 0
     for role in ("pre", "post"):
         for name in _found(role, job):
-            if not is_remote(name) and Path(name).is_file():
-                total += Path(name).stat().st_size
+            for file in (name, *sources_of(name)):
+                if not is_remote(file) and Path(file).is_file():
+                    total += Path(file).stat().st_size
     return total
 
 
 def _images(role: str, job: Job) -> Iterator[str]:
     for name in _found(role, job):
-        yield f"{role} {_state(name)}"
+        for file in (name, *sources_of(name)):
+            yield f"{role} {_state(file)}"
 
 
 def _found(role: str, job: Job) -> list[str]:

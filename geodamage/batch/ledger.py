@@ -403,8 +403,8 @@ def _unpacked(text: str, pid: int) -> Owner:
 
 
 def _record(row: sqlite3.Row) -> SceneRecord:
-    values = {name: row[name] for name in SceneRecord.__dataclass_fields__}
     with _sound():
+        values = {name: row[name] for name in SceneRecord.__dataclass_fields__}
         host = None if row["host"] is None else json.loads(row["host"])[0]
         outputs, facts = json.loads(row["outputs"]), json.loads(row["facts"])
         if not isinstance(facts, dict) or not all(len(v) == 3 for v in outputs.values()):
@@ -445,7 +445,7 @@ def _errors(path: Path) -> Iterator[None]:
             f"{path}: {error}; see that no other program holds it, that the folder is there and "
             "may be written to, and that the disk is not full"
         ) from error
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         reason = one_line(error)
         raise LedgerError(
             f"{path}: the ledger is damaged ({reason}); move it away and run the same command with "

@@ -37,7 +37,7 @@ from geodamage.scene.options import SceneOptions, with_choices
 from geodamage.scene.scene import Scene
 from geodamage.scene.sheets import lay_out
 from geodamage.scene.tiles import Tile, open_tile
-from geodamage.sources import check_file, find, is_remote
+from geodamage.sources import IMAGES, check_file, find, is_remote
 
 #: Bytes of a scene's name in UTF-8; file systems take 255, and files are named after it.
 LONGEST_NAME = 100
@@ -233,7 +233,7 @@ def _placed(folder: Path) -> tuple[list[Placed], list[tuple[str, InputError]]]:
         entries = sorted(path.name for path in folder.iterdir())
     except OSError as error:
         raise ManifestError(f"{folder}: cannot be listed ({error.strerror})") from error
-    names = [name for name in entries if name.lower().endswith((".tif", ".tiff"))]
+    names = [name for name in entries if name.lower().endswith(IMAGES)]
     if not names:
         raise ManifestError(f"{folder}: no .tif or .tiff in it; put the images there")
     placed, bad = [], []

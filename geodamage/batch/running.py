@@ -65,6 +65,7 @@ from geodamage.event.merging import merge_event
 from geodamage.model.session import default_threads
 from geodamage.output.publication import sidecar_path
 from geodamage.scene.options import scene_options
+from geodamage.words import counted
 from geodamage.work import long_work
 
 #: Seconds between two looks at what the executor has to say.
@@ -161,7 +162,7 @@ class _Batch:
                 yield self.progress("open", record.name, f"again, {altered}", warning=True)
         self._learn()
         done = sum(state == DONE for state in self.states.values())
-        message = f"{self.total:,} scenes" + (f", {done:,} of them done" if done else "")
+        message = counted(self.total, "scene") + (f", {done:,} of them done" if done else "")
         yield self.progress("open", message=message)
 
     def _entries(self) -> list[SceneIdentity]:
@@ -247,7 +248,9 @@ class _Batch:
                 continue
             if self._executor is None:
                 self._executor = self._start()
-                yield self.progress("assess", message=f"{self._executor.slots} scenes at a time")
+                yield self.progress(
+                    "assess", message=f"{counted(self._executor.slots, 'scene')} at a time"
+                )
             task = Task(record.name, self.jobs[record.name])
             if self._is_huge(task.name):
                 yield from self._run_split(task)
@@ -333,7 +336,7 @@ class _Batch:
             return self.progress("assess", name, "another process has taken it over", warning=True)
         self.assessed += 1
         self.states[name], self.km2[name] = DONE, float(facts["assessed_km2"])
-        return self.progress("assess", name, f"{facts['buildings']:,} buildings")
+        return self.progress("assess", name, counted(facts["buildings"], "building"))
 
     def _checked(self, outcome: Outcome) -> Outcome:
         """Refuse a result whose inputs were changed meanwhile, or that is not there."""
@@ -413,7 +416,10 @@ class _Batch:
             return
         if over < len(self.job.scenes):
             left = len(self.job.scenes) - over
-            message = f"{left:,} scenes are left to other processes; who ends last merges"
+            message = (
+                f"{counted(left, 'scene is', 'scenes are')} left to other processes; who "
+                f"ends last merges"
+            )
             yield self.progress("merge", message=message)
             return
         event, report = self.folder / EVENT, self.folder / REPORT
@@ -446,7 +452,7 @@ class _Batch:
             existing="update" if is_whole else "replace",
         ):
             yield self.progress("merge", message=step.message, warning=step.warning)
-        yield self.progress("merge", message=f"merged {len(looks):,} scenes into {event}")
+        yield self.progress("merge", message=f"merged {counted(len(looks), 'scene')} into {event}")
         if self.job.report:
             # It brings its scripts with it, and is only wanted here.
             from geodamage.report.writing import write_event_report

@@ -19,7 +19,14 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from geodamage.batch.pairing import Placed
-from geodamage.errors import ManifestError, MissingExtraError, OptionError, SceneReadError, one_line
+from geodamage.errors import (
+    ManifestError,
+    MissingExtraError,
+    OptionError,
+    SceneReadError,
+    install,
+    one_line,
+)
 from geodamage.sources import check_file, is_remote
 
 if TYPE_CHECKING:
@@ -332,9 +339,7 @@ def _require_pystac() -> None:
         import pystac  # noqa: F401
         import pystac_client  # noqa: F401  (both come with the extra)
     except ImportError as error:
-        raise MissingExtraError(
-            'pystac is not installed; run pip install "geodamage[stac]"'
-        ) from error
+        raise MissingExtraError(f"pystac is not installed; run {install('stac')}") from error
 
 
 def _item(entry: Any, place: str) -> "Item":

@@ -18,6 +18,7 @@ from geodamage.buildings.packing import Packed, pack
 from geodamage.buildings.regularisation import regularise
 from geodamage.buildings.splitting import split_touching
 from geodamage.damage import GRADES, LABELS
+from geodamage.errors import OptionError
 from geodamage.fields import FIELDS, FOOTPRINT_FIELDS, Field, empty_frame
 from geodamage.grid import Grid
 from geodamage.model.card import Card
@@ -120,13 +121,23 @@ class BuildingOptions:
         m², geodesic; smaller components are dropped.
     simplify
         Tolerance in metres; 0 keeps every pixel edge.
+    regularise
+        Whether outlines are right-angled. Those that none fits stay as they are, and are counted.
+        Area and place are those of the pixels.
     """
 
     min_area: float = DEFAULT_MIN_AREA
     simplify: float = 0.0
+    regularise: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.regularise and self.simplify > 0:
+            raise OptionError("--regularise and --simplify: give one of the two")
+
+    def facts(self) -> dict[str, float]:
+        """Return what a sidecar says of sizes."""
+        return {"min_area": self.min_area, "simplify": self.simplify}
 
 
 @dataclass
@@ -214,6 +225,11 @@ class _Finder:
 
     def _shaped(self, polygons: np.ndarray) -> np.ndarray:
         """Return the outlines as they were asked for."""
+        if self.options.regularise:
+            shaped, fits = regularise(polygons, self.grid.transform.a)
+            self.counts.not_regularised += int((~fits).sum())
+            shaped[~fits] = polygons[~fits]
+            return shaped
         if self.options.simplify > 0:
             return np.asarray(
                 shapely.simplify(polygons, self.options.simplify, preserve_topology=True)
@@ -327,18 +343,9 @@ class _FootprintFinder(_Finder):
     """The same of strips without grades: a building has its probability."""
 
     fields: tuple[Field, ...] = FOOTPRINT_FIELDS
-    right_angled: bool = False
 
     def _judged(self, votes: np.ndarray, pixels: np.ndarray) -> dict[str, np.ndarray]:
         return {"probability": votes[:, 0] / pixels}
-
-    def _shaped(self, polygons: np.ndarray) -> np.ndarray:
-        if not self.right_angled:
-            return super()._shaped(polygons)
-        shaped, fits = regularise(polygons, self.grid.transform.a)
-        self.counts.not_regularised += int((~fits).sum())
-        shaped[~fits] = super()._shaped(polygons[~fits])
-        return shaped
 
 
 def find_footprints(
@@ -349,7 +356,6 @@ def find_footprints(
     *,
     options: BuildingOptions | None = None,
     counts: BuildingCounts | None = None,
-    right_angled: bool = False,
     former: Former | None = None,
 ) -> Iterator[gpd.GeoDataFrame]:
     """Find the buildings of a scene while it is predicted, without a grade.
@@ -360,9 +366,6 @@ def find_footprints(
         From `run_plan` with `localisation_only`, in its order.
     grid, region, card, options, counts, former
         The same as of `find_buildings`.
-    right_angled
-        Regularise the polygons; those that no right-angled outline fits stay as they are, and are
-        counted. Area and place are those of the pixels.
 
     Yields
     ------
@@ -372,9 +375,7 @@ def find_footprints(
     """
     counts = counts if counts is not None else BuildingCounts()
     options = options or BuildingOptions()
-    finder = _FootprintFinder(
-        grid, region, card, options, counts, former=former, right_angled=right_angled
-    )
+    finder = _FootprintFinder(grid, region, card, options, counts, former=former)
     yield from _found(finder, strips)
 
 

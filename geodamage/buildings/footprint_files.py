@@ -16,11 +16,13 @@ from geodamage.datums import datum_doubt
 from geodamage.errors import FootprintError
 from geodamage.fields import NAMES, Field, Kind
 from geodamage.grid import Grid
+from geodamage.output.writer import GeometryType
 from geodamage.scene.scene import Scene
 from geodamage.scene.shift import Shift
 from geodamage.vector.layer import VectorLayer, plain_column
 from geodamage.vector.placing import densified
 from geodamage.vector.reading import read_vector
+from geodamage.words import counted
 
 #: Columns that hold the footprint's own identity, looked for in this order.
 ID_COLUMNS = ("building_id", "id", "uid", "osm_id", "fid")
@@ -65,6 +67,14 @@ class Footprints:
         """The geometries."""
         shapes: np.ndarray = self.frame.geometry.to_numpy()
         return shapes
+
+    @property
+    def geometry_type(self) -> GeometryType:
+        """What all geometries are, for formats that declare it."""
+        kinds = set(self.frame.geometry.geom_type.dropna())
+        if kinds <= {"Polygon"}:
+            return "Polygon"
+        return "MultiPolygon" if kinds <= {"Polygon", "MultiPolygon"} else "Unknown"
 
     def placed(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the geometries where they are graded, and how far each was moved, CRS units."""
@@ -204,7 +214,8 @@ def _in_plane(frame: gpd.GeoDataFrame, grid: Grid, path: Path) -> np.ndarray:
     if unplaced.any():
         _refuse_exchanged(frame, path)
         raise FootprintError(
-            f"{path}: {int(unplaced.sum())} footprints have no place in {grid.crs.to_string()}; "
+            f"{path}: {counted(int(unplaced.sum()), 'footprint has', 'footprints have')} no "
+            f"place in {grid.crs.to_string()}; "
             f"their CRS ({frame.crs.to_string()}) is probably wrong"
         )
     placed: np.ndarray = flat

@@ -24,6 +24,8 @@ COMMANDS = {
     "event": "Merge the results of many scenes into one layer of the event.",
     "sample": "Draw the buildings that a person should look at.",
     "estimate": "Estimate totals with intervals, from what people saw.",
+    "export": "Write a result in the format and the schema that others use.",
+    "compare": "Compare a result with an official layer of damage.",
     "report": "Write an assessment as a page that opens offline.",
     "evaluate": "Score a model over a folder of labelled pairs.",
     "score": "Score predictions against targets by the official xView2 metric.",

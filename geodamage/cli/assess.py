@@ -15,9 +15,9 @@ from geodamage.cli.progress import Reporter
 def command(**options: Any) -> None:
     """Grade the damage of every building between two images.
 
-    PRE and POST are the images before and after: each a GeoTIFF, a folder of tiles, a glob in
-    quotes, @list.txt, or a URL with --allow-remote. They may differ in CRS, pixel size, extent and
-    type.
+    PRE and POST are the images before and after: each a GeoTIFF, JPEG 2000 or VRT, a folder of
+    tiles, a glob in quotes, @list.txt, or a URL with --allow-remote. They may differ in CRS, pixel
+    size, extent and type.
 
     \u0008
     Example:

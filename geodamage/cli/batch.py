@@ -8,6 +8,7 @@ import click
 from geodamage.cli.arguments import takes
 from geodamage.cli.batch_progress import BatchReporter, print_plan
 from geodamage.options.lookup import taken
+from geodamage.words import counted
 
 INTERRUPTED = 130
 
@@ -43,7 +44,10 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     try:
         reporter.follow_batch(run_batch(job), options["output"])
     except KeyboardInterrupt:
-        message = f"interrupted; {reporter.done:,} scenes are done, the same command does the rest"
+        message = (
+            f"interrupted; {counted(reporter.done, 'scene is', 'scenes are')} done, the "
+            f"same command does the rest"
+        )
         reporter.error(message, INTERRUPTED)
         ctx.exit(INTERRUPTED)
     ctx.exit(reporter.exit_code)

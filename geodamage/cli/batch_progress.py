@@ -12,6 +12,7 @@ import click
 
 from geodamage.cli.progress import LINE_EVERY, Reporter, tell
 from geodamage.damage import GRADES
+from geodamage.words import counted
 
 if TYPE_CHECKING:
     from geodamage.batch.plan import BatchPlan
@@ -93,7 +94,7 @@ class BatchReporter(Reporter):
 
 
 def _state(progress: "BatchProgress") -> str:
-    text = f"{progress.done:,} of {progress.total:,} scenes, {progress.km2:,.2f} km²"
+    text = f"{progress.done:,} of {counted(progress.total, 'scene')}, {progress.km2:,.2f} km²"
     if progress.failed:
         text += f", {progress.failed:,} failed"
     if progress.eta is not None:
@@ -125,12 +126,15 @@ def _print_summary(summary: "BatchSummary", output: Path) -> None:
     console = Console(stderr=True, highlight=False)
     console.print(table)
     console.print(
-        f"{len(summary.done):,} scenes done, {summary.assessed:,} of them now; "
+        f"{counted(len(summary.done), 'scene')} done, {summary.assessed:,} of them now; "
         f"{summary.km2:.3f} km² assessed, what two scenes show counted twice; "
         f"{summary.seconds:.1f} s"
     )
     if summary.elsewhere:
-        console.print(f"{len(summary.elsewhere):,} scenes are in the hands of other processes")
+        console.print(
+            f"{counted(len(summary.elsewhere), 'scene is', 'scenes are')} in the hands of other "
+            f"processes"
+        )
     for path in (summary.event, summary.report):
         if path is not None:
             console.print(f"wrote {path}", soft_wrap=True)
@@ -141,7 +145,7 @@ def _print_summary(summary: "BatchSummary", output: Path) -> None:
 def _print_failed(summary: "BatchSummary") -> None:
     if not summary.failed:
         return
-    tell(f"geodamage: error: {len(summary.failed):,} scenes failed:")
+    tell(f"geodamage: error: {counted(len(summary.failed), 'scene')} failed:")
     for name, why in summary.failed.items():
         tell(f"  {name}: {why}")
     tell("mend them and run the same command with --retry-failed")
@@ -176,6 +180,7 @@ def print_plan(plan: "BatchPlan", *, as_json: bool) -> None:
         click.echo(json.dumps({"stage": "plan", **facts}))
     else:
         click.echo(
-            f"{facts['usable']:,} of {facts['scenes']:,} scenes can be used: {km2:.3f} km², about "
-            f"{duration(plan.seconds)} with {plan.workers} at a time ({plan.speed:.2f} MP/s each)"
+            f"{facts['usable']:,} of {counted(int(facts['scenes']), 'scene')} can be used: "
+            f"{km2:.3f} km², about {duration(plan.seconds)} with {plan.workers} at a time "
+            f"({plan.speed:.2f} MP/s each)"
         )

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def command(**options: Any) -> None:
     """Find the buildings of one image.
 
-    IMAGE is a GeoTIFF, a folder of tiles, a glob in quotes, @list.txt, or a URL with
-    --allow-remote. Imagery that is finer than the model was made for, such as a drone's, is
+    IMAGE is a GeoTIFF, JPEG 2000 or VRT, a folder of tiles, a glob in quotes, @list.txt, or a URL
+    with --allow-remote. Imagery that is finer than the model was made for, such as a drone's, is
     averaged down to the model's pixel size.
 
     \u0008

@@ -11,6 +11,7 @@ from geodamage.cli.arguments import FILE, takes
 from geodamage.cli.tables import NOT_DEFINED, align
 from geodamage.damage import GRADES
 from geodamage.options.lookup import taken
+from geodamage.words import counted
 
 
 @click.command(name="estimate")
@@ -34,7 +35,7 @@ def command(
       geodamage estimate buildings.gpkg --reviewed sample.gpkg --answers answers.csv
     """  # noqa: D301
     # After the options are known to be good: these imports take a second.
-    from geodamage.output.publication import json_ready
+    from geodamage.output.json_values import json_ready
     from geodamage.reviews.estimation import EstimateOptions, estimate, write_estimate
 
     fields = EstimateOptions(**taken("EstimateOptions", "estimate", options))
@@ -66,7 +67,8 @@ def _lines(found: Mapping[str, Any]) -> list[str]:
     lines += ["", *_of_the_model(found["model"])]
     for pair in found["reviewers"]:
         lines.append(
-            f"{pair['reviewers'][0]} and {pair['reviewers'][1]} on {pair['buildings']:,} buildings:"
+            f"{pair['reviewers'][0]} and {pair['reviewers'][1]} on "
+            f"{counted(pair['buildings'], 'building')}:"
             f" linear kappa {_rate(pair['linear_kappa'])}, quadratic"
             f" {_rate(pair['quadratic_kappa'])}"
         )

@@ -8,6 +8,7 @@ import click
 
 from geodamage.cli.arguments import FILE, takes
 from geodamage.errors import OptionError
+from geodamage.words import counted
 
 if TYPE_CHECKING:
     from geodamage.event.merging import EventProgress, EventSummary, Existing
@@ -80,13 +81,18 @@ def _print(summary: "EventSummary", output: Path) -> None:
         f"{'not assessed':<13}{facts['buildings_per_status']['not_assessed']:>10,}", err=True
     )
     click.echo(
-        f"{summary.buildings:,} buildings on {facts['assessed_km2']:.3f} km² by {summary.looks:,} "
-        f"looks of {summary.scenes:,} scenes ({summary.fresh:,} new, {summary.redone:,} redone, "
+        f"{counted(summary.buildings, 'building')} on {facts['assessed_km2']:.3f} km² by "
+        f"{counted(summary.looks, 'look')} "
+        f"of {counted(summary.scenes, 'scene')} ({summary.fresh:,} new, {summary.redone:,} redone, "
         f"{summary.unchanged:,} known)",
         err=True,
     )
     if facts["admin"] is not None and facts["admin"]["buildings_outside"]:
         count = facts["admin"]["buildings_outside"]
-        click.echo(f"{count:,} buildings lie in no area of {facts['admin']['file']}", err=True)
+        click.echo(
+            f"{counted(count, 'building lies', 'buildings lie')} in no area of "
+            f"{facts['admin']['file']}",
+            err=True,
+        )
     click.echo(f"wrote {output} and {output}.json", err=True)
     click.echo(facts["statement"], err=True)

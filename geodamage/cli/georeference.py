@@ -8,6 +8,7 @@ import click
 
 from geodamage.cli.arguments import FILE, takes
 from geodamage.errors import LabelError
+from geodamage.words import counted
 
 if TYPE_CHECKING:
     from geodamage.xbd.georeferencing import GeoImage, Outcome
@@ -50,13 +51,15 @@ def command(
         click.echo(f"geodamage: not georeferenced: {outcome.why}", err=True)
     if not written:
         raise LabelError(
-            f"{xbd_dir}: none of {len(refused):,} pairs could be georeferenced; the lines above "
+            f"{xbd_dir}: none of {counted(len(refused), 'pair')} could be georeferenced; the "
+            f"lines above "
             "say why"
         )
     if not quiet:
         click.echo(
-            f"wrote {len(written):,} GeoTIFFs of {len(outcomes) - len(refused):,} pairs to "
-            f"{output}; {len(refused):,} pairs not georeferenced",
+            f"wrote {counted(len(written), 'GeoTIFF')} of "
+            f"{counted(len(outcomes) - len(refused), 'pair')} to "
+            f"{output}; {counted(len(refused), 'pair')} not georeferenced",
             err=True,
         )
     ctx.exit(SOME_FAILED if refused else 0)

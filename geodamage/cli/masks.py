@@ -8,6 +8,7 @@ import click
 
 from geodamage.cli.arguments import FILE, takes
 from geodamage.cli.progress import follow
+from geodamage.words import counted
 
 if TYPE_CHECKING:
     from geodamage.xbd.masks import Target
@@ -42,22 +43,26 @@ def command(
     files = find_label_files(labels)
     work = write_targets(files, output, unclassified=unclassified, overwrite=overwrite)
     done = itertools.count(1)
-    targets = follow(work, lambda _: f"{next(done):,} of {len(files):,} masks", quiet=quiet)
+    targets = follow(
+        work, lambda _: f"{next(done):,} of {counted(len(files), 'mask')}", quiet=quiet
+    )
     if not quiet:
         _sum_up(targets, output, unclassified)
 
 
 def _sum_up(targets: "list[Target]", output: Path, unclassified: str) -> None:
     count = sum(target.labels for target in targets)
-    click.echo(f"wrote {len(targets):,} masks of {count:,} labels to {output}", err=True)
+    click.echo(
+        f"wrote {counted(len(targets), 'mask')} of {counted(count, 'label')} to {output}", err=True
+    )
     ungraded = sum(target.unclassified for target in targets)
     if ungraded:
-        click.echo(f"{ungraded:,} labels without a grade: {SAID[unclassified]}", err=True)
+        click.echo(f"{counted(ungraded, 'label')} without a grade: {SAID[unclassified]}", err=True)
     outside = [target for target in targets if target.outside]
     if outside:
         lost = sum(target.outside for target in outside)
         click.echo(
-            f"geodamage: warning: {lost:,} labels lie outside their image and are not drawn; the "
-            f"first in {outside[0].path.name}",
+            f"geodamage: warning: {counted(lost, 'label lies', 'labels lie')} outside its image "
+            f"and {'is' if lost == 1 else 'are'} not drawn; the first in {outside[0].path.name}",
             err=True,
         )

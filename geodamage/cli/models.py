@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geodamage.cli.arguments import FILE, takes
-from geodamage.errors import GeodamageWarning, MissingExtraError
+from geodamage.errors import GeodamageWarning, MissingExtraError, install
 
 if TYPE_CHECKING:
     from geodamage.model.catalogue import ModelFile
@@ -136,7 +136,7 @@ def optimise_command(as_json: bool, quiet: bool, **options: Any) -> None:
     integers of 8 bits, for the processor. bfloat16 leaves the model as it is, and says on its card
     that OpenVINO may compute it so. A variant is kept if it grades at least 99.5 % of the labelled
     buildings as the model does, and loses at most 0.5 points of each F1: localisation, damage, and
-    the official score. Needs pip install "geodamage[optimise]".
+    the official score. Needs pip install ".[optimise]".
 
     \u0008
     Example:
@@ -197,9 +197,7 @@ def _torch_needed() -> Iterator[None]:
     except ImportError as error:
         if error.name is None or error.name.startswith("geodamage"):
             raise
-        raise MissingExtraError(
-            f'{error.name} is not installed; run pip install "geodamage[train]"'
-        ) from error
+        raise MissingExtraError(f"{error.name} is not installed; run {install('train')}") from error
 
 
 @contextmanager

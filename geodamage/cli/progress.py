@@ -16,6 +16,7 @@ import click
 
 from geodamage.damage import GRADES
 from geodamage.errors import GeodamageWarning
+from geodamage.words import counted
 from geodamage.work import Work
 
 if TYPE_CHECKING:
@@ -138,13 +139,15 @@ class Reporter:
             if now - self._last_line >= LINE_EVERY or self._verbose:
                 self._last_line = now
                 share = 100 * progress.done / max(progress.total, 1)
-                tell(f"{share:5.1f} %  {progress.buildings:,} buildings")
+                tell(f"{share:5.1f} %  {counted(progress.buildings, 'building')}")
             return
         if self._bar is None:
             self._start_bar(progress.total)
         if self._bar is not None and self._task is not None:
             self._bar.update(
-                self._task, completed=progress.done, buildings=f"{progress.buildings:,} buildings"
+                self._task,
+                completed=progress.done,
+                buildings=counted(progress.buildings, "building"),
             )
 
     def _start_bar(self, total: int) -> None:

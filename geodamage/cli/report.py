@@ -7,6 +7,7 @@ import click
 
 from geodamage.cli.arguments import FILE, takes
 from geodamage.options.lookup import taken
+from geodamage.words import counted
 
 
 @click.command(name="report")
@@ -41,4 +42,4 @@ def command(buildings: Path, output: Path, **options: Any) -> None:
 
 def _say(buildings: int, paths: list[Path | None]) -> None:
     written = [str(path) for path in paths if path is not None]
-    click.echo(f"{buildings:,} buildings; wrote {', '.join(written)}", err=True)
+    click.echo(f"{counted(buildings, 'building')}; wrote {', '.join(written)}", err=True)

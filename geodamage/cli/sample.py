@@ -8,6 +8,7 @@ import click
 from geodamage.cli.arguments import FILE, takes
 from geodamage.errors import OptionError
 from geodamage.options.lookup import taken
+from geodamage.words import counted
 
 _WITHOUT_AREAS = {"purpose": "--for", "by": "--by", "estimate_share": "--estimate-share"}
 
@@ -42,7 +43,7 @@ def command(results: tuple[Path, ...], output: Path, **options: Any) -> None:
         )
     for warning in sample.warnings:
         click.echo(f"geodamage: warning: {warning}", err=True)
-    click.echo(f"{len(sample.frame):,} buildings to look at; wrote {output}", err=True)
+    click.echo(f"{counted(len(sample.frame), 'building')} to look at; wrote {output}", err=True)
 
 
 def _draw_areas(results: tuple[Path, ...], output: Path, options: dict[str, Any]) -> None:
@@ -61,4 +62,4 @@ def _draw_areas(results: tuple[Path, ...], output: Path, options: dict[str, Any]
         overwrite=options["overwrite"],
     )
     if not options["quiet"]:
-        click.echo(f"{len(frame):,} cells to look at in full; wrote {output}", err=True)
+        click.echo(f"{counted(len(frame), 'cell')} to look at in full; wrote {output}", err=True)

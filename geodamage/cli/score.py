@@ -12,6 +12,7 @@ import click
 from geodamage.cli.arguments import FILE, takes
 from geodamage.cli.progress import LINE_EVERY
 from geodamage.errors import OptionError
+from geodamage.words import counted
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -35,7 +36,9 @@ def command(
 
     PRED_DIR holds {test|hold}_{localization|damage}_ID_prediction.png and TARGET_DIR holds
     ..._target.png: PNGs of one 8-bit channel with the values 0-4. Every target is scored. Where
-    TARGET_DIR/names.csv has the columns id and pair, each event is scored as well.
+    TARGET_DIR/names.csv has the columns id and pair, each event is scored as well. The names that
+    `geodamage masks` writes are taken, too: PAIR_{pre|post}_disaster_target.png, of which
+    PAIR_{pre|post}_disaster_prediction.png is the prediction.
 
     With --buildings each side is a mask (GeoTIFF or PNG), a raster of probabilities or a layer of
     polygons. The scores are the Jaccard index by pixel, and F1 by building from an overlap (IoU)
@@ -108,7 +111,7 @@ def _watch(images: "Iterator[tuple[K, V]]", total: int) -> "Iterator[tuple[K, V]
     for done, scored in enumerate(images, 1):
         if time.monotonic() - said >= every:
             said = time.monotonic()
-            line = f"{done:,} of {total:,} images"
+            line = f"{done:,} of {counted(total, 'image')}"
             click.echo(f"\r{line}\x1b[K" if terminal else line, nl=not terminal, err=True)
         yield scored
     if terminal:

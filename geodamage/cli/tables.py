@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from geodamage.damage import GRADES
+from geodamage.words import counted
 
 #: What stands where a figure is not defined.
 NOT_DEFINED = "n/a"
@@ -171,7 +172,7 @@ def _calibration(figures: Mapping[str, Any]) -> list[str]:
             means = (_rate(cell[key]) for key in ("confidence", "accuracy"))
             rows.append([*edges, f"{cell['buildings']:,}", *means])
     return [
-        f"calibration of {figures['buildings']:,} buildings: expected error "
+        f"calibration of {counted(figures['buildings'], 'building')}: expected error "
         f"{_rate(figures['ece'])}; damaged or not: Brier score {_rate(figures['brier'])}, "
         f"skill {_rate(figures['brier_skill'])}",
         *(align(rows, right=set(range(5))) if len(rows) > 1 else []),

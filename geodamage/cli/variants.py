@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geodamage.errors import ModelError
+from geodamage.words import counted
 
 if TYPE_CHECKING:
     from geodamage.optimise.timings import Timing
@@ -34,7 +35,8 @@ def print_variants(variants: "Sequence[Variant]") -> None:
     if variants:
         first = variants[0]
         click.echo(
-            f"{first.parity.buildings:,} buildings of {first.parity.parent.pairs} pairs; parent "
+            f"{counted(first.parity.buildings, 'building')} of "
+            f"{counted(first.parity.parent.pairs, 'pair')}; parent "
             f"{first.parent_size / 1e6:.1f} MB; localisation to detection: loss of F1 in points"
         )
 

@@ -30,6 +30,7 @@ from geodamage.fields import NAMES, STATUSES
 from geodamage.grid import geodesic_area
 from geodamage.output.publication import output_errors
 from geodamage.report.findings import STATEMENT
+from geodamage.words import counted
 
 
 class Rollups(NamedTuple):
@@ -147,7 +148,8 @@ def write_layers(layers: dict[str, gpd.GeoDataFrame], path: Path) -> None:
             count = int(pyogrio.read_info(path, layer=name)["features"])
             if count != len(frame):
                 raise OutputError(
-                    f"cannot write layer {name}: {count:,} of {len(frame):,} rows arrived; check "
+                    f"cannot write layer {name}: {count:,} of {counted(len(frame), 'row')} "
+                    f"arrived; check "
                     f"the free space of {path.parent}"
                 )
 

@@ -24,10 +24,11 @@ from geodamage.errors import (
 )
 from geodamage.fields import NAMES, conform, empty_frame
 from geodamage.output.disk import hash_of
+from geodamage.output.geojson import to_rfc7946
 from geodamage.output.publication import VECTOR_EXTENSIONS, read_sidecar, sidecar_path
-from geodamage.output.vectors import to_rfc7946
 from geodamage.sources import check_file
 from geodamage.vector.reading import read_vector
+from geodamage.words import counted
 
 LONLAT = CRS.from_user_input("OGC:CRS84")
 
@@ -303,7 +304,8 @@ def _frame(path: Path, facts: dict[str, Any]) -> gpd.GeoDataFrame:
         raise SceneError(f"{path}: lacks {lacks}; give a file that geodamage assess wrote")
     if len(frame) != expected:
         raise SceneError(
-            f"{path}: holds {len(frame):,} buildings and its sidecar says {expected}; run again"
+            f"{path}: holds {counted(len(frame), 'building')} and its sidecar says {expected}; "
+            f"run again"
         )
     return frame
 

@@ -30,6 +30,7 @@ from geodamage.event.rollups import (
 from geodamage.fields import REVIEWED
 from geodamage.options.lookup import check
 from geodamage.output.disk import file_state
+from geodamage.output.locks import refuse_edited
 from geodamage.output.publication import Publication, check_output
 from geodamage.vector.layer import split_layer
 from geodamage.work import long_work
@@ -136,19 +137,22 @@ def merge_event(
     check_output(output, inputs=inputs, overwrite=is_replaced, extensions=(".gpkg",))
     rollups = Rollups(cell, None if admin is None else read_admin(admin, admin_name))
     is_read = existing == "update" and output.exists()
-    state = file_state(output)
-    known = read_record(output) if is_read else no_record()
-    scenes = yield from _read(looks, known)
-    redone = known.names & {scene.look.scene for scene in scenes}
-    yield EventProgress("match", len(looks), len(looks))
-    record = add_scenes(known, scenes)
-    yield EventProgress("write", len(looks), len(looks))
-    layers, facts = make_layers(record, rollups)
     with Publication(overwrite=is_replaced) as publication:
-        write_layers(layers, publication.partial(output))
+        partial = publication.partial(output)  # its lock is held from here on
         if is_read:
-            publication.expect(output, state)
+            refuse_edited(output)
+            publication.expect(output, file_state(output))
+        known = read_record(output) if is_read else no_record()
+        scenes = yield from _read(looks, known)
+        redone = known.names & {scene.look.scene for scene in scenes}
+        yield EventProgress("match", len(looks), len(looks))
+        record = add_scenes(known, scenes)
+        yield EventProgress("write", len(looks), len(looks))
+        layers, facts = make_layers(record, rollups)
+        write_layers(layers, partial)
         publication.sidecar(output, facts)
+        if is_read:
+            refuse_edited(output)
     yield EventProgress("done", len(looks), len(looks))
     return EventSummary(
         scenes=len(record.scenes),

@@ -1,24 +1,27 @@
 """Places: which looks of different scenes show one building."""
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from heapq import heapify, heappop, heappush
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import shapely
 
+from geodamage.errors import ResourceError
+
 #: Intersection over union from which two polygons are one building.
 LEAST_IOU = 0.5
-#: Weight of a pair that has one identity; over any IoU. Of what a model found it says no more than
-#: that both have one point: a shed and the hall that was built over it do, too.
-SAME_IDENTITY = 2.0
 #: Decimals of an IoU that decide which fit is better; coordinates are known to a centimetre, which
 #: moves the IoU of houses by thousandths, so what is equal here is a tie.
 IOU_DECIMALS = 2
-#: Pairs of polygons that are intersected at once; bounds the memory for it.
+#: Polygons whose pairs are looked up at once, and pairs that are intersected at once.
+POLYGONS_AT_ONCE = 500
 PAIRS_AT_ONCE = 200_000
+#: Pairs of different polygons that may be one building; more take more memory than they are worth.
+MOST_PAIRS = 10_000_000
 
 UNKNOWN = -1
 
@@ -82,32 +85,46 @@ class Seen(NamedTuple):
         return Seen(*(values[rows] for values in self))
 
 
-@dataclass(frozen=True)
-class _Nodes:
-    """Different things that were seen: looks of one identity and shape are one of them.
+class _Groups(NamedTuple):
+    """Looks that are alike, so that pairs are formed of what differs alone.
 
-    The same footprint seen in a thousand scenes is one node; without this, the pairs among its
-    looks would be half a million.
+    The same footprint seen in a thousand scenes would be half a million pairs, and a thousand
+    footprints of one outline in two scenes a million.
 
     Attributes
     ----------
-    of
-        int64 (n,): node of each look.
-    first
-        int64 (nodes,): first look of each node.
-    key
-        int64 (nodes,): equal for nodes of one identity.
-    scene
-        int64 (nodes,): the only scene that has it, or -1.
-    old
-        bool (nodes,): whether the place of all its looks is known.
+    node
+        int64 (n,): number of each look's identity and shape.
+    kind
+        int64 (n,): number of each look's shape and of how much of it could be seen; looks of one
+        kind fit all others alike.
     """
 
-    of: np.ndarray
-    first: np.ndarray
-    key: np.ndarray
-    scene: np.ndarray
-    old: np.ndarray
+    node: np.ndarray
+    kind: np.ndarray
+
+
+class _Pairs(NamedTuple):
+    """Pairs of kinds that may be one building, both ways round.
+
+    Attributes
+    ----------
+    start
+        int64 (kinds + 1,): where the pairs of each kind begin.
+    other
+        int32 (pairs,): the kind that it may be one with.
+    weight
+        float64 (pairs,): how well they fit.
+    """
+
+    start: np.ndarray
+    other: np.ndarray
+    weight: np.ndarray
+
+    def of(self, kind: int) -> Iterator[tuple[int, float]]:
+        """Yield the kinds that one may be a building with, and how well they fit."""
+        part = slice(self.start[kind], self.start[kind + 1])
+        yield from zip(self.other[part].tolist(), self.weight[part].tolist(), strict=True)
 
 
 def find_places(looks: Sightings) -> np.ndarray:
@@ -132,63 +149,128 @@ def find_places(looks: Sightings) -> np.ndarray:
     int64 (n,)
         Number of the place of each look; new ones count on from the highest known.
     """
-    nodes = _nodes(looks)
-    neighbours = _neighbours(looks, nodes)
+    groups = _groups(looks)
+    shapes = _comparable(looks.shapes)
+    pairs = _pairs(looks, groups.kind, shapes)
+    alike = _of_one_identity(looks, groups.node, shapes)
     place = looks.place.copy()
     known = np.flatnonzero(place != UNKNOWN)
-    places_of: dict[int, list[int]] = defaultdict(list)
-    _record(places_of, nodes.of[known], place[known])
+    by_node, by_kind = _PlacesOf(), _PlacesOf()
+    by_node.add(groups.node[known], place[known])
+    by_kind.add(groups.kind[known], place[known])
     next_place = int(place.max(initial=UNKNOWN)) + 1
     for rows in _by_scene(looks.scene, place):
-        _join(looks, rows, place, list(_offers(looks, nodes, rows, neighbours, places_of)))
+        taken: set[int] = set()
+        _join_by_identity(looks, rows, place, taken, groups.node, alike, by_node)
+        rest = rows[(place[rows] == UNKNOWN) & ~looks.unseen[rows]]
+        _join_by_fit(looks, rest, place, taken, groups.kind, pairs, by_kind)
         fresh = rows[place[rows] == UNKNOWN]
         place[fresh] = np.arange(next_place, next_place + len(fresh))
         next_place += len(fresh)
-        _record(places_of, nodes.of[rows], place[rows])
+        by_node.add(groups.node[rows], place[rows])
+        by_kind.add(groups.kind[rows], place[rows])
     return place
 
 
-def _nodes(looks: Sightings) -> _Nodes:
+class _PlacesOf(defaultdict[int, dict[int, None]]):
+    """Places of the looks of each group, in the order in which they were met."""
+
+    def __init__(self) -> None:
+        super().__init__(dict)
+
+    def add(self, groups: np.ndarray, places: np.ndarray) -> None:
+        """Add the places of some looks."""
+        for group, place in zip(groups.tolist(), places.tolist(), strict=True):
+            self[group][place] = None
+
+
+def _groups(looks: Sightings) -> _Groups:
     wkb = pd.Series(shapely.to_wkb(looks.shapes), dtype=object)
     shape = pd.factorize(wkb.where(wkb.notna(), b""))[0]
     key = pd.factorize(pd.Series(looks.identity, dtype=object))[0] * 2 + looks.given
-    of, _ = pd.factorize(key * (len(shape) + 1) + shape)
-    count = int(of.max(initial=-1)) + 1
-    _, first = np.unique(of, return_index=True)
-    lowest = np.full(count, np.iinfo(np.int64).max)
-    highest = np.full(count, -1)
-    np.minimum.at(lowest, of, looks.scene)
-    np.maximum.at(highest, of, looks.scene)
-    old = np.ones(count, bool)
-    np.logical_and.at(old, of, looks.place != UNKNOWN)
-    scene = np.where(lowest == highest, lowest, -1)
-    return _Nodes(of.astype(np.int64), first, key[first], scene, old)
-
-
-def _neighbours(looks: Sightings, nodes: _Nodes) -> dict[int, list[tuple[int, float]]]:
-    """Return the nodes that each node may be one building with, and how well they fit."""
-    shapes = _comparable(looks.shapes[nodes.first])
-    neighbours: dict[int, list[tuple[int, float]]] = defaultdict(list)
-    first = nodes.first
+    node = pd.factorize(key * (len(shape) + 1) + shape)[0]
     # A footprint is whole wherever a scene ends; what a model found ends with its scene.
+    seen = np.where(looks.given, 0, 2 + 2 * looks.scene + looks.cut)
+    kind = pd.factorize(shape * (int(seen.max(initial=0)) + 1) + seen)[0]
+    return _Groups(node.astype(np.int64), kind.astype(np.int64))
+
+
+def _pairs(looks: Sightings, kind: np.ndarray, shapes: np.ndarray) -> _Pairs:
+    """Return the kinds that each kind may be one building with, and how well they fit."""
+    _, first, count = np.unique(kind, return_index=True, return_counts=True)
+    scene = _only_scene(looks.scene, kind, len(first))
+    is_old = np.ones(len(first), bool)
+    np.logical_and.at(is_old, kind, looks.place != UNKNOWN)
     ground = np.where(looks.given, None, looks.outlines[looks.scene])[first]
-    seen = Seen(shapes, ground, looks.cut[first] & ~looks.given[first])
-    tree = shapely.STRtree(shapes)
-    for start in range(0, len(shapes), PAIRS_AT_ONCE):
-        part = slice(start, start + PAIRS_AT_ONCE)
-        i, j = tree.query(shapes[part], predicate="intersects")
+    seen = Seen(shapes[first], ground, looks.cut[first] & ~looks.given[first])
+    tree = shapely.STRtree(seen.shapes)
+    found: list[tuple[np.ndarray, ...]] = []
+    total = 0
+    for start in range(0, len(first), POLYGONS_AT_ONCE):
+        i, j = tree.query(seen.shapes[start : start + POLYGONS_AT_ONCE], predicate="intersects")
         i = i + start
-        useful = (i < j) & ~(nodes.old[i] & nodes.old[j])
-        useful &= (nodes.scene[i] != nodes.scene[j]) | (nodes.scene[i] == -1)
-        i, j = i[useful], j[useful]
-        for begin in range(0, len(i), PAIRS_AT_ONCE):
-            few = slice(begin, begin + PAIRS_AT_ONCE)
-            one, two = i[few], j[few]
-            weight = fit(seen.at(one), seen.at(two))
-            same = nodes.key[one] == nodes.key[two]
-            weight[same & looks.given[nodes.first[one]]] = SAME_IDENTITY
-            _connect(one, two, weight, neighbours)
-    return neighbours
+        useful = (i < j) | ((i == j) & (count[i] > 1))
+        useful &= ~(is_old[i] & is_old[j]) & ((scene[i] != scene[j]) | (scene[i] == -1))
+        for near in _near(seen, i[useful], j[useful]):
+            found.append(near)
+            total += len(near[0])
+        if total > MOST_PAIRS:
+            raise ResourceError(
+                f"over {MOST_PAIRS:,} pairs of outlines cover half of each other or more; leave "
+                "out the scenes whose footprints lie on top of each other"
+            )
+    return _both_ways(found, len(first))
+
+
+def _only_scene(scene: np.ndarray, group: np.ndarray, count: int) -> np.ndarray:
+    """Return the scene of groups that one scene alone has, and -1 of others."""
+    lowest, highest = np.full(count, np.iinfo(np.int64).max), np.full(count, -1)
+    np.minimum.at(lowest, group, scene)
+    np.maximum.at(highest, group, scene)
+    return np.where(lowest == highest, lowest, -1)
+
+
+def _near(seen: "Seen", i: np.ndarray, j: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+    """Yield the pairs that may be one building, and how well they fit."""
+    for begin in range(0, len(i), PAIRS_AT_ONCE):
+        one, two = i[begin : begin + PAIRS_AT_ONCE], j[begin : begin + PAIRS_AT_ONCE]
+        weight = fit(seen.at(one), seen.at(two))
+        near = weight >= LEAST_IOU
+        yield one[near].astype(np.int32), two[near].astype(np.int32), weight[near]
+
+
+def _both_ways(found: list[tuple[np.ndarray, ...]], count: int) -> _Pairs:
+    if not found:
+        empty = np.zeros(0, np.int32)
+        return _Pairs(np.zeros(count + 1, np.int64), empty, np.zeros(0))
+    one, two, weight = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    other_way = one != two
+    kind = np.concatenate([one, two[other_way]])
+    other = np.concatenate([two, one[other_way]])
+    weight = np.concatenate([weight, weight[other_way]])
+    order = np.argsort(kind, kind="stable")
+    start = np.concatenate([[0], np.cumsum(np.bincount(kind, minlength=count))])
+    return _Pairs(start, other[order], weight[order])
+
+
+def _of_one_identity(
+    looks: Sightings, node: np.ndarray, shapes: np.ndarray
+) -> dict[int, list[int]]:
+    """Return the nodes of other shape that have a given footprint's identity and touch it."""
+    _, first = np.unique(node, return_index=True)
+    rows = first[looks.given[first]]
+    ids = pd.Series(pd.factorize(pd.Series(looks.identity[rows], dtype=object))[0])
+    several = ids.duplicated(keep=False).to_numpy()
+    alike: dict[int, list[int]] = defaultdict(list)
+    for group in ids[several].groupby(ids).groups.values():
+        members = rows[group.to_numpy()]
+        i, j = np.triu_indices(len(members), 1)
+        touch = shapely.intersects(shapes[members[i]], shapes[members[j]])
+        pairs = node[members[i[touch]]].tolist(), node[members[j[touch]]].tolist()
+        for one, two in zip(*pairs, strict=True):
+            alike[one].append(two)
+            alike[two].append(one)
+    return alike
 
 
 def _comparable(shapes: np.ndarray) -> np.ndarray:
@@ -197,21 +279,6 @@ def _comparable(shapes: np.ndarray) -> np.ndarray:
     mended = shapes.copy()
     mended[broken] = shapely.make_valid(shapes[broken], method="structure", keep_collapsed=False)
     return mended
-
-
-def _connect(
-    i: np.ndarray,
-    j: np.ndarray,
-    weight: np.ndarray,
-    neighbours: dict[int, list[tuple[int, float]]],
-) -> None:
-    """Add the pairs that may be one building to the neighbours."""
-    near = weight >= LEAST_IOU
-    for one, two, value in zip(
-        i[near].tolist(), j[near].tolist(), weight[near].tolist(), strict=True
-    ):
-        neighbours[one].append((two, value))
-        neighbours[two].append((one, value))
 
 
 def fit(ones: Seen, others: Seen) -> np.ndarray:
@@ -265,12 +332,6 @@ def _clip(shapes: np.ndarray, grounds: np.ndarray) -> np.ndarray:
     return clipped
 
 
-def _record(places_of: dict[int, list[int]], nodes: np.ndarray, places: np.ndarray) -> None:
-    for node, place in zip(nodes.tolist(), places.tolist(), strict=True):
-        if place not in places_of[node]:
-            places_of[node].append(place)
-
-
 def _by_scene(scene: np.ndarray, place: np.ndarray) -> Iterator[np.ndarray]:
     """Yield the looks without a place, a scene at a time."""
     rows = np.flatnonzero(place == UNKNOWN)
@@ -278,32 +339,79 @@ def _by_scene(scene: np.ndarray, place: np.ndarray) -> Iterator[np.ndarray]:
         yield from np.split(rows, np.flatnonzero(np.diff(scene[rows])) + 1)
 
 
-#: Look and place, before them what decides between offers: the least comes first.
-_Offer = tuple[float, float, str, int, int]
-
-
-def _offers(
+def _join_by_identity(
     looks: Sightings,
-    nodes: _Nodes,
     rows: np.ndarray,
-    neighbours: dict[int, list[tuple[int, float]]],
-    places_of: dict[int, list[int]],
-) -> Iterator[_Offer]:
-    """Yield the buildings that looks may join: -weight, -area, identity, place, look."""
-    areas = np.nan_to_num(looks.area[rows]).tolist()
-    for row, node, area in zip(rows.tolist(), nodes.of[rows].tolist(), areas, strict=True):
-        found = [(node, SAME_IDENTITY), *neighbours.get(node, ())]
-        for other, weight in found:
-            if weight < SAME_IDENTITY and looks.unseen[row]:
-                continue
-            for place in places_of.get(other, ()):
-                yield -round(weight, IOU_DECIMALS), -area, looks.identity[row], place, row
-
-
-def _join(looks: Sightings, rows: np.ndarray, place: np.ndarray, offers: list[_Offer]) -> None:
-    """Let looks of one scene join buildings, the best fit first."""
-    taken: set[int] = set()
-    for _, _, _, number, row in sorted(offers):
+    place: np.ndarray,
+    taken: set[int],
+    node: np.ndarray,
+    alike: dict[int, list[int]],
+    places_of: _PlacesOf,
+) -> None:
+    """Let looks of one scene join the buildings that have their identity, the larger first."""
+    offers = [
+        (-area, looks.identity[row], number, row)
+        for row, own, area in zip(
+            rows.tolist(), node[rows].tolist(), _areas(looks, rows), strict=True
+        )
+        for other in (own, *alike.get(own, ()))
+        for number in places_of.get(other, ())
+    ]
+    for _, _, number, row in sorted(offers):
         if place[row] == UNKNOWN and number not in taken:
             place[row] = number
             taken.add(number)
+
+
+def _join_by_fit(
+    looks: Sightings,
+    rows: np.ndarray,
+    place: np.ndarray,
+    taken: set[int],
+    kind: np.ndarray,
+    pairs: _Pairs,
+    places_of: _PlacesOf,
+) -> None:
+    """Let looks of one scene join the buildings that they fit, the best fit first.
+
+    Looks of one kind share the list of what they fit, and pass over what is taken once for all.
+    """
+    offers: dict[int, deque[tuple[float, int]]] = {}
+    queue: list[tuple[float, float, str, int, int]] = []
+    of = dict(zip(rows.tolist(), kind[rows].tolist(), strict=True))
+    area = dict(zip(rows.tolist(), _areas(looks, rows), strict=True))
+    for row, own in of.items():
+        if own not in offers:
+            found = [
+                (-round(weight, IOU_DECIMALS), number)
+                for other, weight in pairs.of(own)
+                for number in places_of.get(other, ())
+            ]
+            offers[own] = deque(sorted(found))
+        if offers[own]:
+            queue.append(_offer(row, offers[own], area[row], looks.identity[row]))
+    heapify(queue)
+    while queue:
+        _, _, _, number, row = heappop(queue)
+        if number not in taken:
+            place[row] = number
+            taken.add(number)
+            continue
+        left = offers[of[row]]
+        while left and left[0][1] in taken:
+            left.popleft()
+        if left:
+            heappush(queue, _offer(row, left, area[row], looks.identity[row]))
+
+
+def _offer(
+    row: int, offers: deque[tuple[float, int]], area: float, identity: Any
+) -> tuple[float, float, str, int, int]:
+    """Return a look and its best place, before them what decides: the least comes first."""
+    weight, number = offers[0]
+    return weight, -area, identity, number, row
+
+
+def _areas(looks: Sightings, rows: np.ndarray) -> list[float]:
+    areas: list[float] = np.nan_to_num(looks.area[rows]).tolist()
+    return areas

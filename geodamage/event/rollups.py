@@ -14,7 +14,7 @@ from geodamage.damage import GRADES
 from geodamage.errors import OptionError, SceneError
 from geodamage.event.looks import LONLAT
 from geodamage.grid import utm_zone
-from geodamage.output.vectors import to_rfc7946
+from geodamage.output.geojson import to_rfc7946
 from geodamage.vector.layer import plain_column
 from geodamage.vector.placing import densified
 from geodamage.vector.reading import read_vector

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from geodamage.errors import MissingExtraError
+from geodamage.errors import MissingExtraError, install
 
 #: Names of inputs and outputs that a model may have. A graph may give one port several names.
 _KNOWN = frozenset({"pre", "post", "localisation", "damage"})
@@ -169,7 +169,7 @@ def _runtime() -> Any:
             import openvino
         except ImportError as error:
             raise MissingExtraError(
-                'openvino is not installed; run pip install "geodamage[cpu]", or leave --engine out'
+                f"openvino is not installed; run {install('cpu')}, or leave --engine out"
             ) from error
     return openvino
 

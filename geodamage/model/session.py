@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any, Protocol
 
-from geodamage.errors import DeviceError, MissingExtraError, ModelError
+from geodamage.errors import DeviceError, MissingExtraError, ModelError, install
 from geodamage.options.lookup import check
 
 # Left alone, ONNX Runtime 1.32 writes a number of the machine into the user's cache and holds the
@@ -86,8 +86,8 @@ def _runtime() -> Any:
         import onnxruntime
     except ImportError as error:
         raise MissingExtraError(
-            'onnxruntime is not installed; run pip install "geodamage[cpu]" '
-            'or, with an NVIDIA GPU, pip install "geodamage[gpu]"'
+            f"onnxruntime is not installed; run {install('cpu')} or, with an NVIDIA GPU, "
+            'pip install ".[gpu]"'
         ) from error
     return onnxruntime
 
@@ -116,7 +116,7 @@ def _providers(runtime: Any, device: str, card: Computed, threads: int) -> list[
         raise DeviceError(
             f"--device {device}: this onnxruntime has no {name} provider (it has "
             f"{', '.join(there)}); replace it by pip uninstall onnxruntime and "
-            f'pip install "geodamage[{_EXTRAS[kind]}]", for both own the same module'
+            f"{install(_EXTRAS[kind])}, for both own the same module"
         )
     if kind == "cpu":
         return ["CPUExecutionProvider"]

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from geodamage.errors import CheckpointError, GeodamageWarning, OptionError
 from geodamage.networks.registry import create_network, named_tasks
+from geodamage.sources import read_text
 
 #: What DataParallel puts before every key.
 PARALLEL = "module."
@@ -378,7 +379,7 @@ def _facts_of(content: Any, path: Path) -> Mapping[str, Any]:
     if path.name != "model.pth" or not beside.exists():
         return {}
     try:
-        facts = json.loads(beside.read_text(encoding="utf-8"))
+        facts = json.loads(read_text(beside))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{beside}: cannot be read ({error}); mend or remove it") from error
     if not isinstance(facts, dict):

@@ -13,7 +13,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from geodamage.errors import GeodamageWarning, MissingExtraError, OptionError
+from geodamage.errors import GeodamageWarning, MissingExtraError, OptionError, install
 from geodamage.model.card import Card, with_card
 from geodamage.model.onnx import Model
 from geodamage.networks.checkpoints import Checkpoint, build_network, read_checkpoint
@@ -28,6 +28,7 @@ from geodamage.networks.export import (
 )
 from geodamage.networks.registry import network_facts
 from geodamage.output.publication import Publication, check_output, output_errors
+from geodamage.words import counted
 
 #: Families that answer by the rules of the first place. Source: building_damage_kd keeps its
 #: teachers' inference and create_submission.py as they are.
@@ -157,7 +158,7 @@ def import_checkpoints(
     """
     if find_spec("onnxruntime") is None:
         raise MissingExtraError(
-            'onnxruntime is not installed; run pip install "geodamage[cpu]", so that what was '
+            f"onnxruntime is not installed; run {install('cpu')}, so that what was "
             "imported can be measured and compared"
         )
     paths = [Path(source) for source in sources]
@@ -186,7 +187,10 @@ def _target(output: Path, count: int) -> Path:
     extension = ".onnx" if count == 1 else ".toml"
     if output.suffix.lower() in (".onnx", ".toml"):
         if output.suffix.lower() != extension:
-            raise OptionError(f"output {output}: {count} checkpoint(s) become a {extension}")
+            raise OptionError(
+                f"output {output}: {counted(count, 'checkpoint becomes', 'checkpoints become')} "
+                f"a {extension}"
+            )
         output = output.with_suffix("")
     return output.with_name(output.name + extension)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from geodamage.errors import MissingExtraError, ModelError
+from geodamage.errors import MissingExtraError, ModelError, install
 
 #: What of a graph stays in single precision when the rest becomes integers, in the order in which
 #: it is tried: the first and the last layers; all but products with weights, too.
@@ -238,7 +238,7 @@ def _extra_named() -> Iterator[None]:
         if missing not in _EXTRAS:
             raise
         raise MissingExtraError(
-            f'{missing} is not installed; run pip install "geodamage[{_EXTRAS[missing]}]"'
+            f"{missing} is not installed; run {install(_EXTRAS[missing])}"
         ) from error
 
 

@@ -19,6 +19,8 @@ TAKERS: Mapping[str, str] = {
     "Words": "report",
     "SampleOptions": "sample",
     "EstimateOptions": "estimate",
+    "ExportOptions": "export",
+    "CompareOptions": "compare",
     "ScoringOptions": "score",
     "OptimisationJob": "models optimise",
     "TimingJob": "models bench",

@@ -7,7 +7,7 @@ from geodamage.options.option import Option, at
 SOURCES: tuple[Option, ...] = (
     Option(
         name="output", kind=File(), short="-o", required=True,
-        help="Result: .geojson, .geojsonl, .gpkg, .fgb or .parquet.",
+        help="Result: .geojson, .geojsonl, .gpkg, .fgb, .parquet, .csv or .shp.",
         takers=("Job", "LocalisationJob"),
         commands=(
             "assess",
@@ -16,7 +16,12 @@ SOURCES: tuple[Option, ...] = (
             at("event", help="Result: a GeoPackage.", takers=()),
             at("report", help="The page: .html.", takers=()),
             at("adapt", help="The event model: .toml.", takers=()),
-            at("regrade", takers=()),
+            at("regrade", takers=(), help="Result: .geojson, .geojsonl, .gpkg, .fgb or .parquet."),
+            at("export", takers=(),
+                help="Export: .gpkg, .geojson, .geojsonl, .fgb, .parquet, .shp, .kml, .kmz, .csv, "
+                ".xlsx or .pmtiles."),
+            at("compare", required=False, takers=(),
+                help="Write the comparison, too: .gpkg, with what differs and the cells."),
             at("sample", help="Sample: .geojson, .gpkg, .fgb or .parquet.", takers=()),
             at("estimate", required=False, takers=(),
                 help="Write the estimate, too: .json, for --estimate of other commands."),
@@ -131,8 +136,8 @@ PRODUCTS: tuple[Option, ...] = (
         ),
     ),
     Option(
-        name="regularise", kind=Flag(), default=False, commands=("buildings",),
-        takers=("LocalisationJob",), help="Give buildings right-angled outlines, where these fit.",
+        name="regularise", kind=Flag(), default=False, commands=("assess", "buildings", "batch"),
+        takers=("BuildingOptions",), help="Give buildings right-angled outlines, where these fit.",
     ),
     Option(
         name="merge", kind=Flag(), default=True, commands=("batch",), takers=("BatchJob",),
@@ -158,7 +163,11 @@ PRODUCTS: tuple[Option, ...] = (
     # Larger and smaller cells are a slip of the keyboard.
     Option(
         name="cell", kind=Number(10, 100_000), default=500.0, unit="metres", metavar="METRES",
-        commands=("event", at("sample", default=100.0, help="Side of the cells of --areas.")),
+        commands=(
+            "event",
+            at("sample", default=100.0, help="Side of the cells of --areas."),
+            at("compare", default=100.0, takers=("CompareOptions",)),
+        ),
         help="Side of the cells of the grid.",
     ),
     Option(

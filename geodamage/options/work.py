@@ -98,6 +98,8 @@ WORDS: tuple[Option, ...] = (
             at("regrade", takers=()),
             at("sample", help="Replace an existing sample, and the answers in it."),
             at("estimate", help="Replace an existing estimate."),
+            at("export", help="Replace existing files."),
+            at("compare", help="Replace existing files."),
             at("evaluate", help="Replace existing masks."),
             at("masks", help="Replace existing masks."),
             at("georeference", help="Replace existing GeoTIFFs."),
@@ -111,6 +113,7 @@ WORDS: tuple[Option, ...] = (
             at("event", help="One JSON object on stdout."),
             at("adapt", help="One JSON object on stdout: the card of the event model."),
             at("estimate", help="One JSON object on stdout, with every figure."),
+            at("compare", help="One JSON object on stdout, with every figure."),
             at("evaluate", help="One JSON object on stdout, with every figure and event."),
             at("score", help="One JSON object on stdout, the official keys first."),
             at("georeference", help="One JSON object on stdout, with every fit."),
@@ -127,10 +130,10 @@ WORDS: tuple[Option, ...] = (
     Option(
         name="quiet", kind=Flag(), default=False, short="-q", help="Print errors only.",
         commands=(
-            "assess", "buildings", "batch", "report", "adapt", "regrade", "masks",
+            "assess", "buildings", "batch", "report", "adapt", "regrade", "export", "masks",
             *(at(name, help="Print errors only on stderr.")
-              for name in ("event", "sample", "estimate", "evaluate", "score", "georeference",
-                           "models optimise", "models bench")),
+              for name in ("event", "sample", "estimate", "compare", "evaluate", "score",
+                           "georeference", "models optimise", "models bench")),
         ),
     ),
     Option(

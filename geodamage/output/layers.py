@@ -1,5 +1,7 @@
 """Layers of buildings, read back from the files that `vectors` and `event` write."""
 
+import csv
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -7,12 +9,16 @@ import geopandas as gpd
 import pandas as pd
 
 from geodamage.errors import InputError, OutputError
+from geodamage.fields import DTYPES, FIELDS, FOOTPRINT_FIELDS
+from geodamage.output.companions import COMPANIONS
 from geodamage.output.publication import final_path, read_sidecar
+from geodamage.output.shapefile import NAMES_ENDING
 from geodamage.sources import check_file
 from geodamage.vector.formats import SEQUENCES
 from geodamage.vector.geojson import LONLAT
 from geodamage.vector.layer import plain_column
 from geodamage.vector.reading import read_vector
+from geodamage.vector.tables import read_csv
 
 
 def is_empty_sequence(path: Path) -> bool:
@@ -48,6 +54,8 @@ def read_layer(path: Path, layer: str | None = None) -> gpd.GeoDataFrame:
     """
     if is_empty_sequence(path):
         return gpd.GeoDataFrame(geometry=[], crs=LONLAT)
+    if final_path(path).suffix.lower() in (".csv", ".shp"):
+        return read_handed_on(path)
     found = read_vector(path, layer=layer, remedy="give a result of assess", refusal=InputError)
     columns = {name: _as_gdal_has_it(found.frame[name]) for name in found.attributes}
     return found.frame.assign(**columns)
@@ -66,3 +74,61 @@ def _as_gdal_has_it(values: pd.Series) -> pd.Series:
     return (
         plain if str(plain.dtype) == "float64" else plain.astype(object).where(~plain.isna(), None)
     )
+
+
+def read_handed_on(path: Path) -> gpd.GeoDataFrame:
+    """Read a CSV or a Shapefile with the names and types that its writer was given.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    is_final = final_path(path) == path
+    if final_path(path).suffix.lower() == ".csv":
+        content = read_csv(path)
+        table = pd.DataFrame(content.rows)
+        frame = gpd.GeoDataFrame(table.mask(table == ""), geometry=content.shapes, crs=content.crs)
+        return _typed(frame)
+    names = path.with_suffix(NAMES_ENDING) if is_final else Path(f"{path}{NAMES_ENDING}")
+    if is_final:
+        frame = read_vector(path, remedy="give a result of assess", refusal=InputError).frame
+    else:
+        with tempfile.TemporaryDirectory(prefix="geodamage-") as folder:
+            file = Path(folder) / "buildings.shp"
+            file.symlink_to(path.absolute())
+            for ending in COMPANIONS[".shp"]:
+                file.with_suffix(ending).symlink_to(Path(f"{path}{ending}").absolute())
+            frame = read_vector(file, refusal=InputError).frame
+    return _typed(frame.rename(columns=_long_names(names)))
+
+
+def _long_names(path: Path) -> dict[str, str]:
+    """Return the names that those of a Shapefile stand for; none where the table is not there."""
+    if not path.exists():
+        return {}
+    with path.open(encoding="utf-8", newline="") as file:
+        return {row["field"]: row["name"] for row in csv.DictReader(file)}
+
+
+def _typed(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """Return a layer whose known fields have their types; of others numbers are numbers."""
+    kinds = {field.name: field.kind for field in (*FIELDS, *FOOTPRINT_FIELDS)}
+    for name in frame.columns.drop(frame.geometry.name):
+        kind, values = kinds.get(name), frame[name]
+        if kind == "flag":
+            said = values.astype(object).map({"true": True, "false": False, 1: True, 0: False})
+            if said.notna().equals(values.notna()):  # other schemas have words under that name
+                frame[name] = said.astype(DTYPES["flag"])
+        elif kind != "text" and pd.api.types.is_string_dtype(values.dtype):
+            frame[name] = _numbers(values)
+    return frame
+
+
+def _numbers(values: pd.Series) -> pd.Series:
+    """Return numbers where all values are; else the values."""
+    try:
+        numbers: pd.Series = pd.to_numeric(values)
+    except (ValueError, TypeError):
+        return values
+    return numbers

@@ -3,9 +3,10 @@
 import errno
 import os
 import signal
+import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -82,6 +83,32 @@ def refuse_locked(path: Path) -> None:
     """
     if _file_of(path).exists():
         Lock(path).release()
+
+
+def refuse_edited(path: Path) -> None:
+    """Check that no other program is editing a GeoPackage; what it saves later would be lost.
+
+    Who edits one, as QGIS does, holds a lock of SQLite on it from the first edit to the end.
+
+    Raises
+    ------
+    OutputError
+        If one is.
+    """
+    address = f"{path.absolute().as_uri()}?mode=rw"
+    try:
+        with closing(sqlite3.connect(address, uri=True, timeout=0, isolation_level=None)) as base:
+            base.execute("PRAGMA locking_mode = EXCLUSIVE")
+            base.execute("BEGIN EXCLUSIVE")
+            base.execute("ROLLBACK")
+    except sqlite3.OperationalError as error:
+        if "locked" not in str(error):  # that it cannot be read is said by who reads it
+            return
+        raise OutputError(
+            f"{path}: is being edited by another program; save and close it there, and run again"
+        ) from error
+    except sqlite3.DatabaseError:
+        return
 
 
 def clear_locks(folder: Path) -> None:

@@ -6,7 +6,6 @@ their final names when all of them are complete. The sidecar comes last: no side
 
 import errno
 import json
-import math
 import os
 import re
 import secrets
@@ -20,7 +19,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
 import pyogrio.errors
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
@@ -31,13 +29,18 @@ from geodamage.errors import (
     OptionError,
     OutputError,
     OutputExistsError,
+    install,
     one_line,
-    without_secrets,
 )
+from geodamage.output.companions import companions
 from geodamage.output.disk import file_state, hash_of, remove, remove_all, sync
+from geodamage.output.json_values import json_ready
 from geodamage.output.locks import Lock, refuse_locked, signals_held
 
 VECTOR_EXTENSIONS = (".geojson", ".geojsonl", ".ndjson", ".gpkg", ".fgb", ".parquet")
+#: What assessing and finding buildings write, too; other commands do not take these for results, as
+#: they are for handing on: names and types are cut down in them.
+RESULT_EXTENSIONS = (*VECTOR_EXTENSIONS, ".csv", ".shp")
 RASTER_EXTENSIONS = (".tif", ".tiff")
 
 #: What drivers leave beside a file; one left by an older file would spoil a new one.
@@ -168,8 +171,8 @@ def _check_name(path: Path, extensions: tuple[str, ...]) -> None:
         raise OptionError(f"output name of over {LONGEST_NAME} bytes: {path}; choose a shorter one")
     if extension == ".parquet" and find_spec("pyarrow") is None:
         raise MissingExtraError(
-            f"output {path}: GeoParquet needs pyarrow; install it with"
-            " pip install 'geodamage[parquet]', or choose another extension"
+            f"output {path}: GeoParquet needs pyarrow; run {install('parquet')}, or choose another "
+            "extension"
         )
 
 
@@ -192,7 +195,8 @@ def _check_folder(path: Path) -> None:
 
 def _targets(path: Path) -> list[Path]:
     """Return all that publishing an output replaces or removes."""
-    return [path, sidecar_path(path), *(Path(f"{path}{ending}") for ending in SIBLINGS)]
+    beside = [sidecar_path(path), *(Path(f"{path}{ending}") for ending in SIBLINGS)]
+    return [path, *beside, *companions(path).values()]
 
 
 def _is_same_file(path: Path, other: Path) -> bool:
@@ -423,7 +427,8 @@ class Publication:
         """Bring all files to the disk; return the partial files of the sidecars."""
         for path, partial in self._partials.items():
             with output_errors(path):
-                sync(partial)
+                for file in (partial, *self._beside(path).values()):
+                    sync(file)
         return {path: self._write_sidecar(path) for path in self._sidecars}
 
     def _publish(self, sidecars: Mapping[Path, Path]) -> None:
@@ -431,9 +436,17 @@ class Publication:
         for path in outputs:
             self._make_way(path)
         _sync_folders(outputs)
+        for path in tuple(outputs):
+            _move(self._beside(path))
         _move(outputs)
         _move(sidecars)
         PUBLISHED.extend(outputs)
+
+    def _beside(self, path: Path) -> dict[Path, Path]:
+        """Return the partial files of the other files of an output, by their final paths."""
+        partial = self._partials[path]
+        files = {file: Path(f"{partial}{end}") for end, file in companions(path).items()}
+        return {final: file for final, file in files.items() if file.exists()}
 
     def _write_sidecar(self, path: Path) -> Path:
         result, facts = self._sidecars[path]
@@ -478,18 +491,3 @@ def _sync_folders(paths: Iterable[Path]) -> None:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-
-
-def json_ready(value: Any) -> Any:
-    """Return what JSON can hold of a value, and anybody may read: URLs tell no secrets."""
-    if isinstance(value, Mapping):
-        return {str(key): json_ready(item) for key, item in value.items()}
-    if isinstance(value, np.generic | np.ndarray):
-        return json_ready(value.tolist())
-    if isinstance(value, list | tuple | set | frozenset):
-        return [json_ready(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, int | None):
-        return value
-    return without_secrets(str(value))

@@ -75,6 +75,8 @@ class _WorkingRaster:
 
     channels: ClassVar[int]
     resampling: ClassVar[str]
+    #: Value that a GIS leaves out of the picture.
+    nodata: ClassVar[int] = NOT_ASSESSED
 
     def __init__(self, path: str | os.PathLike[str], grid: Grid, region: Window) -> None:
         self.path = Path(path)
@@ -104,6 +106,8 @@ class _WorkingRaster:
         """Complete the file."""
         try:
             with _writing(self.path):
+                # Until now it filled the blocks that nobody has written.
+                self._dataset.nodata = self.nodata
                 self._dataset.close()
                 self._is_open = False
                 self._convert()
@@ -196,11 +200,13 @@ class GradeRaster(_WorkingRaster):
     """A raster of damage grades, `uint8`: 0 background, 1-4 grade, 255 not assessed.
 
     What no window has covered is not assessed. Overviews take the nearest pixel: codes cannot be
-    averaged.
+    averaged. Background is the nodata value, for a colour table of TIFF has no transparency: as a
+    colour it would be an opaque black that hides the map beneath.
     """
 
     channels = 1
     resampling = "NEAREST"
+    nodata = BACKGROUND
 
     def write_valid(self, window: Window, assessed: np.ndarray) -> None:
         """Set background where pixels were assessed, 255 elsewhere.

@@ -27,7 +27,7 @@ from geodamage.damage import (
     LABELS,
     DamageGrade,
 )
-from geodamage.errors import MissingExtraError
+from geodamage.errors import MissingExtraError, install
 from geodamage.report.findings import PROBABILITIES, Positions, numbers
 from geodamage.report.pictures import CHIP_SIDE, as_photograph, as_stencil, burn
 from geodamage.report.view import (
@@ -44,6 +44,7 @@ from geodamage.report.view import (
     statement,
     warnings_of,
 )
+from geodamage.words import counted
 
 #: Code of a building in a layer of pixels that has no grade; 0 is where there is none.
 _UNGRADED = 5
@@ -72,9 +73,7 @@ def require_report_extra() -> None:
     """
     missing = [name for name in ("bokeh", "jinja2", "matplotlib") if find_spec(name) is None]
     if missing:
-        raise MissingExtraError(
-            f"a report needs {' and '.join(missing)}; install with pip install 'geodamage[report]'"
-        )
+        raise MissingExtraError(f"a report needs {' and '.join(missing)}; run {install('report')}")
 
 
 def render(view: View) -> str:
@@ -282,7 +281,8 @@ def _method(view: View) -> list[str]:
     )
     if isinstance(view.facts.get("scenes"), int):
         where = (
-            f"{view.facts['scenes']:,} scenes were assessed one by one. Outlines of different"
+            f"{counted(view.facts['scenes'], 'scene was', 'scenes were')} assessed one by one. "
+            f"Outlines of different"
             " scenes that overlap by half or more are one building; its grade here is that of its"
             " best look: most of it seen, then the latest."
         )

@@ -40,6 +40,7 @@ from geodamage.report.pictures import (
     read_dates,
     region_of,
 )
+from geodamage.words import counted
 
 #: Buildings and vertices that a page draws as shapes; a laptop pans through these without a jerk.
 MOST_SHAPES = 6_000
@@ -399,10 +400,7 @@ def model_rows(facts: Mapping[str, Any]) -> list[Row]:
 
 
 def _scores(model: Mapping[str, Any], *, by_footprints: bool) -> list[Row]:
-    """Return how a bundled model scored, by its card; other models are known by the sidecar.
-
-    Given footprints are graded better than found buildings: each has its own figures.
-    """
+    """Return how a bundled model scored, with footprints or without, by its card."""
     cards = (card for entry in list_models() for card in entry.cards)
     card = next((c for c in cards if c.sha256 and c.sha256 == model.get("sha256")), None)
     if card is None:
@@ -412,7 +410,8 @@ def _scores(model: Mapping[str, Any], *, by_footprints: bool) -> list[Row]:
     if not test:
         return rows
     where = f"{card.scores.get('data')}; {card.scores.get('date')}"
-    rows.append(("Tested on", f"{test.get('buildings'):,} buildings held out ({where})"))
+    tested = counted(test.get("buildings", 0), "building")
+    rows.append(("Tested on", f"{tested} held out ({where})"))
     if by_footprints:
         grades = [f"{k} {v}" for k, v in _part(test, "footprints_f1_per_grade").items()]
         return [*rows, ("F1 of each grade, of footprints", _listed(grades))] if grades else rows
@@ -453,8 +452,8 @@ def warnings_of(view: View) -> list[str]:
     told = view.facts.get("buildings")
     if isinstance(told, int) and told != view.findings.buildings:
         lines.append(
-            f"the layer holds {view.findings.buildings:,} buildings, its sidecar says {told:,}:"
-            " it was changed after the assessment"
+            f"the layer holds {counted(view.findings.buildings, 'building')}, its sidecar says "
+            f"{told:,}: it was changed after the assessment"
         )
     return lines
 

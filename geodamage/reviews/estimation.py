@@ -15,7 +15,8 @@ from geodamage.damage import GRADES
 from geodamage.errors import OptionError
 from geodamage.event.rollups import Admin, read_admin
 from geodamage.options.lookup import check_fields
-from geodamage.output.publication import Publication, check_output, json_ready, output_errors
+from geodamage.output.json_values import json_ready
+from geodamage.output.publication import Publication, check_output, output_errors
 from geodamage.report.findings import STATEMENT
 from geodamage.reviews.agreement import weighted_kappa
 from geodamage.reviews.areas import read_missed

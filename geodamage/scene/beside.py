@@ -8,6 +8,7 @@ the same and are not read; what they say is named, with the command that brings 
 import hashlib
 import os
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from geodamage.sources import is_remote
 
 #: First bytes of TIFF and BigTIFF, in either order of bytes.
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+#: First bytes of JPEG 2000, in its container and bare, and how a remote one is called.
+_JPEG2000, _JPEG2000_NAMES = (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"), (".jp2", ".j2k")
 #: Endings of what GDAL opens beside a file as an image.
 _IMAGES = (".ovr", ".msk", ".aux")
 #: Bytes that are read of a sidecar, and of a file to tell whether it has changed.
@@ -24,10 +27,8 @@ _MOST, _HEAD = 2**20, 2**16
 _OTHERS = (
     (b"\x89PNG", "a PNG; place it with gdal_translate -a_srs EPSG:nnnn -of COG"),
     (b"\xff\xd8\xff", "a JPEG; place it with gdal_translate -a_srs EPSG:nnnn -of COG"),
-    (b"\0\0\0\x0cjP", "a JPEG 2000; convert it with gdal_translate -of COG"),
-    (b"\xff\x4f\xff\x51", "a JPEG 2000; convert it with gdal_translate -of COG"),
     (b"NITF", "an NITF; convert it with gdal_translate -of COG"),
-    (b"<VRT", "a virtual file; write it out with gdal_translate -of COG, or name its files"),
+    (b"<VRT", "a virtual file; call it .vrt, or write it out with gdal_translate -of COG"),
     (b"\x89HDF", "an HDF5; convert it with gdal_translate -of COG"),
     (b"PK\3\4", "a ZIP archive; unpack it first"),
     (b"\x1f\x8b", "a gzip archive; unpack it first"),
@@ -149,6 +150,13 @@ def contradictions(name: str, masked: bool, has_nodata: bool, alpha: int | None)
     return (f"{name}: has {' and '.join(say)}; a pixel is valid where none of them objects",)
 
 
+def is_jpeg2000(name: str) -> bool:
+    """Say whether an image is JPEG 2000: by its content, and a remote one by its name."""
+    if is_remote(name):
+        return name.partition("?")[0].lower().endswith(_JPEG2000_NAMES)
+    return _start(Path(name), 8).startswith(_JPEG2000)
+
+
 def hint_of(name: str, error: BaseException) -> str:
     """Return what a file is that is no GeoTIFF, and what to do; nothing where that is not known."""
     if is_remote(name):
@@ -159,8 +167,37 @@ def hint_of(name: str, error: BaseException) -> str:
     return next((f"; it is {told}" for head, told in _OTHERS if start.startswith(head)), "")
 
 
-def file_print(name: str) -> tuple[int, int, str] | None:
-    """Return size, time of change and a hash of the first bytes of a local file."""
+def mask_beside(name: str, is_there: Callable[[str], bool]) -> tuple[str, ...]:
+    """Return a line where a mask stands beside a remote image, which is not read with it.
+
+    Parameters
+    ----------
+    name
+        The image, as GDAL opens it.
+    is_there
+        Says whether a GeoTIFF is at an address.
+    """
+    address, mark, key = name.partition("?")
+    if not is_there(f"{address}.msk{mark}{key}"):
+        return ()
+    file = address.rpartition("/")[2]
+    return (
+        f"{name}: {file}.msk beside it says where it is valid, and is not read; download both, and "
+        f"bring it in with gdal_translate --config GDAL_TIFF_INTERNAL_MASK YES {file} new.tif",
+    )
+
+
+#: Size, time of change and a hash of the first bytes of a file.
+FilePrint = tuple[int, int, str]
+
+
+def file_prints(*names: str) -> tuple[tuple[str, FilePrint], ...]:
+    """Return the prints of local files that are there, by name."""
+    prints = ((name, _file_print(name)) for name in names)
+    return tuple((name, seen) for name, seen in prints if seen is not None)
+
+
+def _file_print(name: str) -> FilePrint | None:
     if is_remote(name):
         return None
     try:
@@ -171,13 +208,14 @@ def file_print(name: str) -> tuple[int, int, str] | None:
     return found.st_size, found.st_mtime_ns, head
 
 
-def require_unchanged(name: str, seen: tuple[int, int, str] | None) -> None:
-    """Check that a file is as it was when it was opened.
+def require_unchanged(seen: tuple[tuple[str, FilePrint], ...]) -> None:
+    """Check that files are as they were when they were opened.
 
     Raises
     ------
     SceneReadError
-        If it was written to since: then pixels of both may be in the result.
+        If one was written to since: then pixels of both may be in the result.
     """
-    if seen is not None and file_print(name) != seen:
-        raise SceneReadError(f"{name}: was changed while it was read; run again")
+    for name, before in seen:
+        if _file_print(name) != before:
+            raise SceneReadError(f"{name}: was changed while it was read; run again")

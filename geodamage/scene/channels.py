@@ -8,6 +8,7 @@ from rasterio.enums import ColorInterp
 from rasterio.windows import Window
 
 from geodamage.errors import OptionError, SceneError
+from geodamage.words import counted
 
 #: What stands for invisible and visible in an alpha channel, whatever its type.
 _ENDS = (0, 1, 255, 65535)
@@ -74,7 +75,8 @@ def choose_channels(
     if len(rest) != wanted:
         example = ",".join(map(str, _by_colour(tags, wanted)))
         raise SceneError(
-            f"{name}: {count} channel(s){' with alpha' if alpha else ''}, and the model takes "
+            f"{name}: {counted(count, 'channel')}{' with alpha' if alpha else ''}, and the model "
+            f"takes "
             f"{wanted}; say which with {option}, for example {option} {example}"
         )
     rgb = _RGB
@@ -92,7 +94,9 @@ def _asked_channels(
 ) -> tuple[int, ...]:
     text = ",".join(map(str, asked))
     if len(asked) != wanted:
-        raise OptionError(f"{option} {text}: {len(asked)} channel(s), and the model takes {wanted}")
+        raise OptionError(
+            f"{option} {text}: {counted(len(asked), 'channel')}, and the model takes {wanted}"
+        )
     if not all(1 <= index <= count for index in asked):
         raise OptionError(f"{option} {text}: {name} has channels 1 to {count}")
     return asked

@@ -19,6 +19,7 @@ from geodamage.scene.registration import Registration, Sight, measure
 from geodamage.scene.shift import Shift, directed, length_of, shift_facts, shift_field
 from geodamage.scene.survey import Block, Ground, look, shares, spread
 from geodamage.scene.tiles import environment
+from geodamage.words import counted
 
 #: Blocks from which on the lack of any likeness is said.
 MANY = 4
@@ -97,7 +98,7 @@ def _remarks(registration: dict[str, Any]) -> tuple[str, ...]:
     doubt = "" if error is None else f", give or take {error:.1f} m"
     return (
         f"post lies {length_of(registration):.1f} m off pre ({directed(registration)}){doubt}, by "
-        f"{registration['blocks']} blocks{moved}",
+        f"{counted(registration['blocks'], 'block')}{moved}",
     )
 
 

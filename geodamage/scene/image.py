@@ -39,6 +39,7 @@ from geodamage.scene.warp import (
 )
 from geodamage.sources import Source, allow_open_files, find, is_remote
 from geodamage.windows import Window, round_up, split
+from geodamage.words import counted
 
 #: Source pixels in memory at once.
 MOST_PIXELS = 8_000_000
@@ -96,7 +97,7 @@ class Image:
     def require_unchanged(self) -> None:
         """Raise `SceneReadError` if a file was written to since it was opened."""
         for tile in self.tiles:
-            require_unchanged(tile.name, tile.seen)
+            require_unchanged(tile.seen)
 
     def outline(self, crs: CRS) -> BaseGeometry:
         """Return the union of the tiles' outlines in a CRS."""
@@ -341,7 +342,7 @@ def _few(notes: list[str], most: int = 3) -> list[str]:
 def _check_alike(first: Tile, other: Tile) -> None:
     kinds = [(tile.facts["channels"], tile.dtype) for tile in (first, other)]
     if kinds[0] != kinds[1]:
-        described = [f"{count} channels of {dtype}" for count, dtype in kinds]
+        described = [f"{counted(count, 'channel')} of {dtype}" for count, dtype in kinds]
         raise SceneError(
             f"{other.name}: {described[1]}, but {first.name} has {described[0]}; "
             "the tiles of an image must be alike"
@@ -473,7 +474,7 @@ def sample_tiles(tiles: Sequence[Tile], count: int, *, overviews: bool) -> Sampl
 
 def _named(tiles: Sequence[Tile]) -> str:
     name = tiles[0].name
-    return name if len(tiles) == 1 else f"{name} and {len(tiles) - 1} more tile(s)"
+    return name if len(tiles) == 1 else f"{name} and {counted(len(tiles) - 1, 'more tile')}"
 
 
 def _check_contrast(tiles: Sequence[Tile], sample: Sample) -> list[str]:

@@ -16,6 +16,7 @@ from geodamage.scene.shift import Shift
 from geodamage.scene.tiles import Tile, open_tile
 from geodamage.sources import check_file
 from geodamage.windows import Window
+from geodamage.words import counted
 
 #: Parts of a map that are looked at before it is used.
 _SAMPLE_BLOCKS = 64
@@ -95,7 +96,8 @@ def _meaning(tile: Tile) -> tuple[Scaling | None, npt.NDArray[np.uint8]]:
     channels = tile.dataset.count
     if channels not in (1, _GRADED_CHANNELS) or tile.dtype not in ("uint8", "float32", "float64"):
         raise SceneError(
-            f"{tile.name}: {channels} channel(s) of {tile.dtype}; a probability map has one "
+            f"{tile.name}: {counted(channels, 'channel')} of {tile.dtype}; a probability map has "
+            f"one "
             "channel of 8 bits or of floats 0-1, or is what assess --probabilities writes"
         )
     share = _shares(tile)

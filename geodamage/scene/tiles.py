@@ -1,7 +1,8 @@
-"""The tiles of an image: GeoTIFFs opened, checked and read; nothing else opens imagery.
+"""The tiles of an image, opened, checked and read; nothing else opens imagery.
 
-GDAL is given one driver: a file that is no GeoTIFF, whatever its name, is refused, and so is
-everything that would make GDAL open another file.
+GDAL is given one driver: a file that is no GeoTIFF and no JPEG 2000, whatever its name, is refused,
+and so is everything that would make GDAL open another file. A VRT goes through
+`geodamage.scene.virtual` first.
 """
 
 import os
@@ -26,19 +27,30 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOEr
 
 from geodamage.errors import SceneError, SceneReadError, one_line
 from geodamage.grid import Grid
-from geodamage.scene.beside import contradictions, file_print, hint_of, notes_beside, where_crs
+from geodamage.scene.beside import (
+    FilePrint,
+    contradictions,
+    file_prints,
+    hint_of,
+    is_jpeg2000,
+    mask_beside,
+    notes_beside,
+    where_crs,
+)
 from geodamage.scene.beside import require_plain_siblings as require_plain
 from geodamage.scene.channels import Channels, choose_channels, without_false_alpha
 from geodamage.scene.jpeg import JpegBlocks, decoder, gdal_decodes_alike, is_ycbcr_jpeg
 from geodamage.scene.scaling import SCALED_TYPES
+from geodamage.scene.virtual import Virtual, is_virtual, read_virtual
 from geodamage.sources import is_remote
 from geodamage.windows import Window, spread_over
 
 #: GDAL keeps at most this many bytes of blocks; its own default is a share of the memory.
 CACHE_BYTES = 128 * 2**20
 
-#: A block that unpacks to more than this is refused; GDAL unpacks blocks whole.
-LARGEST_BLOCK = 512 * 2**20
+#: A block that unpacks to more than this is refused: GDAL unpacks blocks whole, and one that does
+#: not fit into its cache beside that of the other date would be unpacked for every window anew.
+LARGEST_BLOCK = CACHE_BYTES // 2
 
 #: Pixels of a part of an image that is looked at before it is used: about this many a side.
 PART = 512
@@ -80,7 +92,7 @@ def environment(name: str) -> rasterio.Env:
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One open GeoTIFF: an image, or a tile of it.
+    """One open file: an image, or a tile of it.
 
     Attributes
     ----------
@@ -107,7 +119,8 @@ class Tile:
     notes
         What is odd about it, and about what stands beside it.
     seen
-        What tells whether the file has changed; None of a remote one.
+        What tells whether the file, and those that a VRT names, have changed; empty of a remote
+        one.
     is_idle
         Whether `nodata` seems to fit no pixel, so that black around an image has no data, too.
     """
@@ -123,7 +136,7 @@ class Tile:
     jpeg: JpegBlocks | None = None
     mask_channels: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
-    seen: tuple[int, int, str] | None = None
+    seen: tuple[tuple[str, FilePrint], ...] = ()
     is_idle: bool = False
 
     @property
@@ -261,7 +274,8 @@ class Tile:
 
     def _holds(self, window: Window) -> bool:
         """Say whether the file holds any block of a window; a block left out is not valid."""
-        if self.masked:  # a mask may call the zeros of such a block valid
+        # A mask may call the zeros of such a block valid, and other formats do not tell.
+        if self.masked or self.dataset.driver != "GTiff":
             return True
         height, width = self.dataset.block_shapes[0]
         indexes, alpha = self.channels
@@ -294,7 +308,7 @@ def open_tile(
     option: str = "--bands",
     speckled: bool = False,
 ) -> Tile:
-    """Open a GeoTIFF and check that it can be used.
+    """Open a GeoTIFF, JPEG 2000 or VRT, and check that it can be used.
 
     Parameters
     ----------
@@ -309,32 +323,53 @@ def open_tile(
     Raises
     ------
     SceneReadError
-        If it is not a GeoTIFF.
+        If it is none.
     SceneError
         If it lies nowhere, or its pixels are of a kind that is not used.
     OptionError
         If the user's channels do not fit it.
     """
-    require_plain(name)
+    virtual = read_virtual(name) if is_virtual(name) else None
     with environment(name), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        try:
-            dataset = rasterio.open(name, driver="GTiff")
-        except (RasterioError, RasterioCRSError) as error:
-            where = "out of reach, " if is_remote(name) else ""
-            raise SceneReadError(
-                f"{name}: {where}not a GeoTIFF, or damaged ({_reason(error)}){hint_of(name, error)}"
-            ) from error
+        dataset = _opened(name) if virtual is None else _opened_virtual(name, virtual)
         try:
             channels = choose_channels(name, dataset.colorinterp, asked, wanted, option=option)
             channels, odd = without_false_alpha(name, dataset, channels, asked)
             tile = _checked_tile(name, dataset, channels, tuple(odd))
+            if virtual is not None:
+                facts = tile.facts | {"sidecars": [], "sources": list(virtual.sources)}
+                tile = replace(tile, facts=facts, seen=file_prints(name, *virtual.sources))
             if speckled and tile.dtype == "uint8" and tile.nodata and not any(tile.nodata):
                 tile = replace(tile, nodata=None)
             return tile
         except BaseException:
             dataset.close()
             raise
+
+
+def _opened(name: str) -> Any:
+    require_plain(name)
+    try:
+        return rasterio.open(name, driver="JP2OpenJPEG" if is_jpeg2000(name) else "GTiff")
+    except (RasterioError, RasterioCRSError) as error:
+        where = "out of reach, " if is_remote(name) else ""
+        raise SceneReadError(
+            f"{name}: {where}not a GeoTIFF or JPEG 2000, or damaged ({_reason(error)})"
+            f"{hint_of(name, error)}"
+        ) from error
+
+
+def _opened_virtual(name: str, virtual: Virtual) -> Any:
+    """Open a VRT; every file that it names is opened by itself first, as an image would be."""
+    for source in virtual.sources:
+        with _opened(source) as dataset:
+            _check_structure(source, dataset)
+    try:
+        return rasterio.open(virtual.text, driver="VRT")
+    except (RasterioError, RasterioCRSError) as error:
+        reason = _reason(error).replace(virtual.text, name)[:200]
+        raise SceneReadError(f"{name}: the VRT is damaged ({reason}); make it anew") from error
 
 
 def _checked_tile(name: str, dataset: Any, channels: Channels, odd: tuple[str, ...]) -> Tile:
@@ -354,10 +389,21 @@ def _checked_tile(name: str, dataset: Any, channels: Channels, odd: tuple[str, .
     jpeg = JpegBlocks(name, dataset) if "jpeg" in facts and not gdal_decodes_alike() else None
     odd += notes_beside(name, nodata is not None)
     odd += contradictions(name, masked, nodata is not None, channels.alpha)
-    seen = file_print(name)
+    if is_remote(name) and nodata is None and not masked and channels.alpha is None:
+        odd += mask_beside(name, _is_there)
+    seen = file_prints(name)
     return Tile(
         name, dataset, grid, channels, nodata, masked, dtype, facts, jpeg, mask_channels, odd, seen
     )
+
+
+def _is_there(url: str) -> bool:
+    """Say whether a GeoTIFF is at a URL."""
+    try:
+        rasterio.open(url, driver="GTiff").close()
+    except (RasterioError, RasterioCRSError):
+        return False
+    return True
 
 
 def _facts(name: str, dataset: Any) -> dict[str, Any]:
@@ -376,11 +422,13 @@ def _check_structure(name: str, dataset: Any) -> None:
         raise SceneReadError(f"{name}: names another file as its overviews; remove that tag")
     for (height, width), dtype in zip(dataset.block_shapes, dataset.dtypes, strict=True):
         planes = dataset.count if dataset.interleaving is not None and _is_chunky(dataset) else 1
-        size = height * width * np.dtype(dtype if "int" in dtype else "complex128").itemsize
+        size = height * width * np.dtype("complex64" if "complex" in dtype else dtype).itemsize
         if size * planes > LARGEST_BLOCK:
+            megabytes = size * planes / 2**20
             raise SceneError(
-                f"{name}: blocks of {height} x {width} pixels, too large to unpack; rewrite it "
-                "with gdal_translate -co TILED=YES"
+                f"{name}: blocks of {height} x {width} pixels, each {megabytes:,.0f} MB unpacked "
+                f"and over {LARGEST_BLOCK // 2**20} MB; rewrite it with gdal_translate "
+                "-co TILED=YES -co COMPRESS=DEFLATE"
             )
 
 

@@ -32,6 +32,7 @@ from geodamage.options.lookup import check_fields
 from geodamage.scores.scoring import OFFICIAL_SHAPE
 from geodamage.scores.submission import SubmissionFolder
 from geodamage.scores.tallies import Drawing, Masks, Tally, Truth, add_up, count_pair, intervals
+from geodamage.words import counted
 from geodamage.work import long_work
 from geodamage.xbd.folders import DATES, DRIVERS, Pair, find_pairs, read_image, read_split
 from geodamage.xbd.labels import Label, fit_lonlat
@@ -424,4 +425,11 @@ def _unlabelled(job: EvaluationJob) -> list[str]:
     stems = {path.stem for path in (job.folder / "images").glob(f"*{ending}.*")}
     names = [stem.removesuffix(ending) for stem in stems]
     bare = sum(not Pair(name, job.folder).label_file("post").exists() for name in names)
-    return [f"{bare} pairs have no post labels and were left out"] if bare else []
+    return (
+        [
+            f"{counted(bare, 'pair has', 'pairs have')} no post labels and "
+            f"{'was' if bare == 1 else 'were'} left out"
+        ]
+        if bare
+        else []
+    )

@@ -1,7 +1,8 @@
 """The file layout of the official xView2 scorer: folders of masks, checked and counted.
 
 Every image has four PNGs, `{test|hold}_{localization|damage}_{id}_prediction.png` in one folder
-and `..._target.png` in another. The targets say which images there are.
+and `..._target.png` in another. The targets say which images there are. The names of xBD's own
+targets, as `geodamage masks` writes them, are taken, too: `{pair}_{pre|post}_disaster_target.png`.
 """
 
 import csv
@@ -27,6 +28,9 @@ from geodamage.xbd.folders import Pair
 
 #: Source: DIUx-xView/xView2_scoring, xview2_metrics.py: names, shape and values of the masks.
 TARGET_NAME = re.compile(r"(?P<part>test|hold)_(?P<kind>localization|damage)_(?P<id>[^_]+)_target")
+#: Source: xBD, folder `targets`: buildings are drawn for the date before, grades for that after.
+PAIR_NAME = re.compile(r"(?P<pair>.+)_(?P<date>pre|post)_disaster_target")
+KINDS = {"pre": "localization", "post": "damage"}
 OFFICIAL_SHAPE = (1024, 1024)
 HIGHEST = max(GRADES)
 #: Pixels above which a mask is refused before it is decoded: four of them are held at a time.
@@ -43,13 +47,16 @@ _COLOURS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGBA"}
 
 
 class ImageId(NamedTuple):
-    """Which image: `test` or `hold`, and its id."""
+    """Which image: `test` or `hold` and its id, or nothing and the name of its pair."""
 
     part: str
     id: str
 
     def file_name(self, kind: str, role: str) -> str:
         """Return the name of its mask, such as `test_damage_00001_target.png`."""
+        if not self.part:
+            date = next(date for date, drawn in KINDS.items() if drawn == kind)
+            return f"{self.id}_{date}_disaster_{role}.png"
         return f"{self.part}_{kind}_{self.id}_{role}.png"
 
 
@@ -147,13 +154,8 @@ def find_submission(predictions: str | PathLike[str], targets: str | PathLike[st
 def _find_targets(targets: Path) -> tuple[ImageId, ...]:
     kinds: dict[str, set[ImageId]] = {"localization": set(), "damage": set()}
     for path in targets.glob("*.png"):
-        name = TARGET_NAME.fullmatch(path.stem)
-        if name is None:
-            raise ScoringError(
-                f"{path}: not the name of a target; it must be "
-                "{test|hold}_{localization|damage}_ID_target.png, and no other PNG may lie there"
-            )
-        kinds[name["kind"]].add(ImageId(name["part"], name["id"]))
+        kind, image = _target(path)
+        kinds[kind].add(image)
     for kind, other in (("damage", "localization"), ("localization", "damage")):
         lone = sorted(kinds[other] - kinds[kind])
         if lone:
@@ -164,6 +166,18 @@ def _find_targets(targets: Path) -> tuple[ImageId, ...]:
             f"{targets}: no target; it needs {{test|hold}}_{{localization|damage}}_ID_target.png"
         )
     return tuple(sorted(kinds["damage"]))
+
+
+def _target(path: Path) -> tuple[str, ImageId]:
+    """Return what a target shows, and of which image it is."""
+    if name := TARGET_NAME.fullmatch(path.stem):
+        return name["kind"], ImageId(name["part"], name["id"])
+    if name := PAIR_NAME.fullmatch(path.stem):
+        return KINDS[name["date"]], ImageId("", name["pair"])
+    raise ScoringError(
+        f"{path}: not the name of a target; it must be {{test|hold}}_{{localization|damage}}_ID_"
+        "target.png or PAIR_{pre|post}_disaster_target.png, and no other PNG may lie there"
+    )
 
 
 def _check_predictions(predictions: Path, images: Iterable[ImageId]) -> None:
@@ -182,7 +196,7 @@ def _read_events(targets: Path, images: Iterable[ImageId]) -> dict[str, str]:
     """Return the event of each id; nothing where the targets have no list of names."""
     path = targets / NAMES
     if not path.exists():
-        return {}
+        return {image.id: Pair(image.id, targets).event for image in images if not image.part}
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             pairs = {row["id"]: Pair(row["pair"], targets) for row in csv.DictReader(file)}

@@ -6,7 +6,7 @@ from pathlib import Path
 import geopandas as gpd
 import pandas as pd
 
-from geodamage.errors import MissingExtraError, SceneError, SceneReadError, one_line
+from geodamage.errors import MissingExtraError, SceneError, SceneReadError, install, one_line
 from geodamage.sources import VECTOR_ERRORS
 from geodamage.vector.layer import Content
 
@@ -22,9 +22,7 @@ def read_parquet(path: Path) -> Content:
         If it is no GeoParquet, or damaged.
     """
     if find_spec("pyarrow") is None:
-        raise MissingExtraError(
-            f"{path}: GeoParquet needs pyarrow; install it with pip install 'geodamage[parquet]'"
-        )
+        raise MissingExtraError(f"{path}: GeoParquet needs pyarrow; run {install('parquet')}")
     import pyarrow as pa
 
     kept = {pa.int64(): pd.Int64Dtype(), pa.int32(): pd.Int32Dtype(), pa.bool_(): pd.BooleanDtype()}

@@ -14,6 +14,7 @@ from geodamage.vector.layer import Content, VectorLayer, split_layer, table_of
 from geodamage.vector.parquet import read_parquet
 from geodamage.vector.surfaces import without_numbers
 from geodamage.vector.tables import read_csv
+from geodamage.words import counted
 
 #: How many of the features that are broken a message names.
 NAMED = 3
@@ -122,4 +123,6 @@ def _told(broken: Mapping[int, str], content: Content) -> str:
     named = [f"{place}: {why}" for place, why in list(reasons.items())[:NAMED]]
     more = ", and so on" if len(reasons) > NAMED else ""
     total = len(content.shapes) + len(content.lost)
-    return f"{len(reasons):,} of {total:,} features cannot be read ({'; '.join(named)}{more})"
+    return (
+        f"{len(reasons):,} of {counted(total, 'feature')} cannot be read ({'; '.join(named)}{more})"
+    )

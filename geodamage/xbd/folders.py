@@ -11,6 +11,8 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from geodamage.errors import LabelError, SceneReadError
+from geodamage.sources import check_file, read_text
+from geodamage.words import counted
 from geodamage.xbd.labels import Label, read_xbd
 
 DATES = ("pre", "post")
@@ -92,14 +94,15 @@ def read_split(
         If the file is no such table, or holds no pair of the part.
     """
     try:
-        with Path(path).open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        rows = list(csv.DictReader(read_text(path).splitlines(keepends=True)))
         chosen = [
             Pair(row["pair"], Path(folder) / (row.get("folder") or ""))
             for row in rows
             if part is None or row["part"] == part
         ]
-    except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
+    except SceneReadError as error:
+        raise LabelError(str(error)) from error
+    except (OSError, KeyError, csv.Error) as error:
         raise LabelError(
             f"{path}: not a split file ({type(error).__name__}: {error}); "
             "it needs the columns pair and part"
@@ -126,6 +129,7 @@ def read_image(path: str | PathLike[str]) -> np.ndarray:
     path = Path(path)
     if path.suffix.lower() not in DRIVERS:
         raise SceneReadError(f"{path}: not a name of an image; it ends in {', '.join(DRIVERS)}")
+    check_file(str(path))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -136,7 +140,7 @@ def read_image(path: str | PathLike[str]) -> np.ndarray:
             ):
                 if dataset.count < 3 or set(dataset.dtypes) != {"uint8"}:
                     raise SceneReadError(
-                        f"{path}: {dataset.count} channels of {dataset.dtypes[0]}; "
+                        f"{path}: {counted(dataset.count, 'channel')} of {dataset.dtypes[0]}; "
                         "an image of a pair has three of 8 bits"
                     )
                 planes: np.ndarray = dataset.read([1, 2, 3])

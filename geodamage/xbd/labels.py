@@ -14,6 +14,7 @@ from shapely import MultiPolygon, Polygon
 from geodamage.damage import UNCLASSIFIED, DamageGrade
 from geodamage.errors import LabelError
 from geodamage.vector.wkt import from_wkt
+from geodamage.words import counted
 
 #: Folders of an xBD download that hold `images/` and `labels/`; the same data carry two names.
 TIERS = ("train", "tier1", "tier3", "test", "hold")
@@ -117,7 +118,8 @@ def read_label_file(path: str | PathLike[str], *, to_pixels: ToPixels | None = N
         labels = [_placed(path, _uid(feature), feature, to_pixels) for feature in degrees]
     else:
         raise LabelError(
-            f"{path}: {len(degrees)} buildings in degrees and none in pixels (features.xy); get "
+            f"{path}: {counted(len(degrees), 'building')} in degrees and none in pixels "
+            f"(features.xy); get "
             "the file again, or put the image with its georeference into ../images as "
             f"{path.stem}.tif"
         )

@@ -15,6 +15,7 @@ import shapely
 from geodamage.damage import NOT_ASSESSED, DamageGrade
 from geodamage.errors import LabelError, OptionError
 from geodamage.output.publication import Publication, check_output, output_errors
+from geodamage.words import counted
 from geodamage.work import long_work
 from geodamage.xbd.georeferencing import to_pixels
 from geodamage.xbd.labels import TIERS, Label, LabelFile, ToPixels, check_reach, read_label_file
@@ -209,7 +210,8 @@ def _count_outside(source: Path, file: LabelFile, shape: tuple[int, int]) -> int
     outside = int(apart.any(axis=1).sum())
     if outside == len(boxes):
         raise LabelError(
-            f"{source}: all {outside} labels lie outside an image of {columns} x {rows} pixels; "
+            f"{source}: {counted(outside, 'label lies', 'labels lie')} outside an image of "
+            f"{columns} x {rows} pixels; "
             "mend metadata.width and metadata.height, or the labels"
         )
     return outside

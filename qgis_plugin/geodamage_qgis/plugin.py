@@ -15,6 +15,7 @@ from qgis.PyQt.QtWidgets import QAction, QFileDialog
 from geodamage_qgis.errors import PluginError
 from geodamage_qgis.gui.background import end_all
 from geodamage_qgis.processing.provider import GeodamageProvider
+from geodamage_qgis.translation import tr, use
 
 MENU = "GeoDamage"
 ICON = Path(__file__).parent / "icon.svg"
@@ -30,6 +31,7 @@ class GeodamagePlugin:
     """
 
     def __init__(self, iface: Any) -> None:
+        use(str(QgsApplication.locale()))
         self.iface = iface
         self.provider: GeodamageProvider | None = None
         self.dialog: Any = None
@@ -47,11 +49,11 @@ class GeodamagePlugin:
         """Add the provider, the button and the menu."""
         self.initProcessing()
         entries: list[tuple[str, Callable[[], None]]] = [
-            ("Assess building damage…", self.open_dialog),
-            ("Open a result…", self.open_result),
-            ("Review the active layer", self.open_review),
-            ("Set up…", self.open_assistant),
-            ("Diagnostics…", self.open_diagnostics),
+            (tr("Assess building damage…"), self.open_dialog),
+            (tr("Open a result…"), self.open_result),
+            (tr("Review the active layer"), self.open_review),
+            (tr("Set up…"), self.open_assistant),
+            (tr("Diagnostics…"), self.open_diagnostics),
         ]
         for title, slot in entries:
             self._add(title, slot)
@@ -86,7 +88,7 @@ class GeodamagePlugin:
         """Ask for a result and load it."""
         window = self.iface.mainWindow()
         kinds = "Results (*.gpkg *.geojson *.geojsonl *.fgb *.parquet)"
-        path, _ = QFileDialog.getOpenFileName(window, "Open a result", "", kinds)
+        path, _ = QFileDialog.getOpenFileName(window, tr("Open a result"), "", kinds)
         if path:
             with self.telling_errors():
                 from geodamage_qgis.results.layers import load_result

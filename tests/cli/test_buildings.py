@@ -208,7 +208,7 @@ def test_one_channel_is_used_thrice_where_it_is_asked_for(tmp_path, model):
     grey = make_arrays()[0][1:2]
     image = make_raster(tmp_path / "grey.tif", grey)
     said = find(tmp_path, image, model, code=4)
-    assert "1 channel(s), and the model takes 3" in said
+    assert "1 channel, and the model takes 3" in said
     assert "--bands 1,1,1" in said
     assert len(read(find(tmp_path, image, model, "--bands", "1,1,1"))) == len(ROOFS)
 
@@ -328,7 +328,7 @@ def test_an_outlier_rule_or_a_width_fixes_the_window(tmp_path, image, ensemble):
         (("--regularise", "--simplify", "1"), 2, "give one of the two"),
         (("--tile", "40"), 2, "--tile 40: must be a multiple of 16"),
         (("--memory", "1MB"), 7, "raise --memory"),
-        (("--bands", "1,2"), 2, "--bands 1,2: 2 channel(s), and the model takes 3"),
+        (("--bands", "1,2"), 2, "--bands 1,2: 2 channels, and the model takes 3"),
         (("--min-area", "-1"), 2, "not negative"),
         (("--raster", "same.tif", "--probabilities", "same.tif"), 2, "give two names"),
         (("--aoi", "nowhere.geojson"), 4, "nowhere.geojson"),
@@ -346,7 +346,7 @@ def test_a_model_that_does_not_find_buildings_is_refused(tmp_path, image, ensemb
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("gone.tif", "no such file"), ("", "no .tif or .tiff in this folder")]
+    ("name", "said"), [("gone.tif", "no such file"), ("", "no .tif, .tiff or .jp2 in this folder")]
 )
 def test_an_image_that_is_not_there_is_said(tmp_path, model, name, said):
     (tmp_path / "in").mkdir()

@@ -101,7 +101,7 @@ def test_flips_of_a_symmetric_model_change_nothing(data, model):
         (["--part", "test"], 2, "--split"),
         (["--memory", "much"], 2, "not a size"),
         (["--min-area", "-1"], 2, "not negative"),
-        (["--split", "none.csv"], 4, "not a split file"),
+        (["--split", "none.csv"], 4, "no such file"),
         (["--model", "none"], 5, "no bundled model"),
         (["--predictions", "no/such/masks"], 6, "cannot write"),
     ],

@@ -35,7 +35,7 @@ def test_refused_pairs_are_listed_at_the_end(xbd, tmp_path):
     assert result.exit_code == 3
     *_, refused, last = result.stderr.splitlines()
     assert refused.startswith("geodamage: not georeferenced: storm_1: neither label file")
-    assert last.endswith("; 1 pairs not georeferenced")
+    assert last.endswith("; 1 pair not georeferenced")
     facts = json.loads(result.stdout)
     assert [refusal["pair"] for refusal in facts["not_georeferenced"]] == ["storm_1"]
     assert [image["date"] for image in facts["written"]] == ["pre", "post"]

@@ -21,7 +21,7 @@ def test_a_folder_becomes_masks_and_a_summary(tmp_path):
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr.splitlines() == [
         f"wrote 2 masks of 6 labels to {tmp_path / 'targets'}",
-        "1 labels without a grade: left undrawn, as in the official targets",
+        "1 label without a grade: left undrawn, as in the official targets",
     ]
     assert listing(tmp_path / "targets") == [f"{POST}_target.png", f"{PRE}_target.png"]
     mask = cv2.imread(str(tmp_path / "targets" / f"{POST}_target.png"), cv2.IMREAD_UNCHANGED)
@@ -54,7 +54,7 @@ def test_labels_outside_are_a_warning(tmp_path):
     labels = write_labels(tmp_path / "labels", POST, squares=squares)
     result = run_command("masks", labels, "-o", tmp_path)
     assert result.exit_code == 0
-    assert f"warning: 1 labels lie outside their image and are not drawn; the first in {POST}" in (
+    assert f"warning: 1 label lies outside its image and is not drawn; the first in {POST}" in (
         result.stderr
     )
 

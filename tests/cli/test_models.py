@@ -78,7 +78,7 @@ def test_list_and_show_need_no_torch():
     command = [sys.executable, "-c", code, "models", "import", "x", "-o", "y"]
     done = subprocess.run(command, capture_output=True, check=False, text=True)
     assert done.returncode == 2
-    assert 'torch is not installed; run pip install "geodamage[train]"' in done.stderr
+    assert 'torch is not installed; run pip install ".[train]"' in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 

@@ -44,7 +44,7 @@ def test_variants_are_made_and_used(tmp_path, parent, data, pair):
     assert heads.split()[:3] == ["variant", "MB", "agreement"]
     assert fp16.split()[0] == "own-fp16.onnx"
     assert int8.split()[-2:] == ["ends", "written"]
-    assert note.startswith("4 buildings of 1 pairs")
+    assert note.startswith("4 buildings of 1 pair")
     out = tmp_path / "buildings.geojson"
     model = tmp_path / "own-int8.onnx"
     assessed = run_command("assess", *pair, "-o", out, "--model", model)
@@ -105,7 +105,7 @@ def test_a_missing_package_is_one_line(tmp_path, parent, data, monkeypatch):
     done = optimise(parent, data, tmp_path)
     assert done.exit_code == 2
     (line,) = done.stderr.splitlines()
-    assert 'onnx is not installed; run pip install "geodamage[optimise]"' in line
+    assert 'onnx is not installed; run pip install ".[optimise]"' in line
 
 
 @pytest.mark.slow

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -97,6 +98,30 @@ def test_events_are_shown_where_they_are_asked_for(folders):
     figures = json.loads(run_command("score", *folders, "--json").stdout)
     assert list(figures) == [*KEYS, "events"]
     assert list(figures["events"]["fire"]) == KEYS
+
+
+@pytest.mark.slow
+def test_what_masks_writes_is_scored_by_pair_and_event(tmp_path):
+    square = "POLYGON ((100 100, 400 100, 400 400, 100 400, 100 100))"
+    for pair, grade in (("quake_1", "destroyed"), ("flood_1", "no-damage")):
+        for date in ("pre", "post"):
+            building = {"feature_type": "building", "uid": "a"}
+            building |= {"subtype": grade} if date == "post" else {}
+            label = {"features": {"xy": [{"properties": building, "wkt": square}], "lng_lat": []}}
+            label["metadata"] = {"width": 1024, "height": 1024}
+            (tmp_path / f"{pair}_{date}_disaster.json").write_text(json.dumps(label))
+    targets, predictions = tmp_path / "targets", tmp_path / "predictions"
+    drawn = run_command("masks", tmp_path, "-o", targets)
+    assert drawn.exit_code == 0, drawn.stderr
+    assert "wrote 4 masks of 4 labels" in drawn.stderr
+    predictions.mkdir()
+    for path in targets.glob("*.png"):
+        shutil.copy(path, predictions / path.name.replace("target", "prediction"))
+    done = run_command("score", predictions, targets, "--per-event", "--json")
+    assert done.exit_code == 0, done.stderr
+    figures = json.loads(done.stdout)
+    assert figures["localization_f1"] == 1
+    assert set(figures["events"]) == {"quake", "flood"}
 
 
 def test_events_without_names_are_refused(folders):

@@ -1,4 +1,6 @@
 import json
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -7,9 +9,10 @@ from geopandas.testing import assert_geodataframe_equal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from geodamage.errors import OutputError
 from geodamage.event.layers import best_looks
 from geodamage.event.looks import order_key
-from geodamage.event.merging import add_scenes
+from geodamage.event.merging import add_scenes, merge_event
 from geodamage.event.record import no_record
 from geodamage.event.rollups import GRADE_FIELDS, roll_up_by_grid
 from tests.event_scenes import (
@@ -142,3 +145,49 @@ def test_a_scene_that_was_assessed_again_alike_changes_nothing(tmp_path, output)
     assert merge([look], output, existing="update").redone == 1
     same_layers(before, layers(output))
     assert merge([look], output, existing="update").unchanged == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("journal", ["wal", "delete"])
+def test_an_event_that_is_being_edited_is_left_alone(tmp_path, output, journal):
+    """A layer that QGIS edits is open in WAL, and its edits may be unsaved yet."""
+    looks = [write_scene(tmp_path, name, [HOUSE]) for name in "ab"]
+    merge(looks[:1], output)
+    with closing(sqlite3.connect(output, isolation_level=None)) as base:
+        base.execute(f"PRAGMA journal_mode = {journal}")
+        base.execute("SELECT count(*) FROM buildings").fetchone()
+        if journal == "delete":
+            base.execute("BEGIN IMMEDIATE")
+        with pytest.raises(OutputError, match="is being edited by another program"):
+            merge(looks, output, existing="update")
+        base.execute("CREATE TABLE note (text)")
+        if journal == "delete":
+            base.execute("COMMIT")
+    assert merge(looks, output, existing="update").fresh == 1
+
+
+def test_an_event_has_one_run_at_a_time_from_its_first_step(tmp_path, output):
+    looks = [write_scene(tmp_path, name, [HOUSE]) for name in "ab"]
+    merge(looks[:1], output)
+    work = merge_event(looks, output, existing="update")
+    next(work)
+    with pytest.raises(OutputError, match="another run is writing it"):
+        merge(looks, output, existing="update")
+    work.close()
+    assert merge(looks, output, existing="update").fresh == 1
+
+
+@pytest.mark.slow
+def test_an_edit_that_begins_meanwhile_is_kept(tmp_path, output):
+    looks = [write_scene(tmp_path, name, [HOUSE]) for name in "ab"]
+    merge(looks[:1], output)
+    work = merge_event(looks, output, existing="update")
+    next(work)
+    with closing(sqlite3.connect(output, isolation_level=None)) as base:
+        base.execute("BEGIN IMMEDIATE")
+        base.execute("CREATE TABLE note (text)")
+        with pytest.raises(OutputError, match="is being edited"):
+            for _ in work:
+                pass
+        base.execute("COMMIT")
+        assert base.execute("SELECT count(*) FROM note").fetchone() == (0,)

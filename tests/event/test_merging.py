@@ -417,7 +417,7 @@ def test_looks_are_refused_by_name(tmp_path, output):
         merge([], output)
     facts = json.loads(look.sidecar.read_text())
     look.sidecar.write_text(json.dumps(facts | {"buildings": 2}))
-    with pytest.raises(SceneError, match="holds 1 buildings and its sidecar says 2"):
+    with pytest.raises(SceneError, match="holds 1 building and its sidecar says 2"):
         merge([look], output)
     look.sidecar.write_text(json.dumps(facts | {"scene": {"crs": "EPSG:1"}}))
     with pytest.raises(SceneError, match="says no region and CRS"):

@@ -4,7 +4,17 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geodamage.event.places import UNKNOWN, Seen, Sightings, find_places, fit
+from geodamage.errors import ResourceError
+from geodamage.event.places import (
+    IOU_DECIMALS,
+    LEAST_IOU,
+    MOST_PAIRS,
+    UNKNOWN,
+    Seen,
+    Sightings,
+    find_places,
+    fit,
+)
 
 GROUND = shapely.box(0, 0, 100, 100)
 
@@ -111,6 +121,82 @@ def test_of_what_a_model_found_only_the_fit_says_that_it_is_one_building():
     shed, hall = shapely.box(0, 0, 5, 5), shapely.box(0, 0, 50, 50)
     rows = [(s, shape, "7", False, UNKNOWN) for s, shape in enumerate((shed, hall))]
     assert find_places(sightings(*rows)).tolist() == [0, 1]
+
+
+def test_footprints_of_one_outline_are_told_apart_by_name_and_none_is_left_over():
+    """Flats of one house: a name that is new takes a place that no other claims."""
+    names = ["a", "b", "c"], ["c", "x", "a"]
+    rows = [
+        (scene, shapely.box(0, 0, 9, 9), name, True, UNKNOWN)
+        for scene, given_names in enumerate(names)
+        for name in given_names
+    ]
+    assert find_places(sightings(*rows)).tolist() == [0, 1, 2, 2, 1, 0]
+
+
+@pytest.mark.slow
+def test_outlines_on_top_of_each_other_take_no_pair_each():
+    """A few thousand: their pairs would be 36 million, and the limit is lower."""
+    count = 6_000
+    rows = [
+        (scene, shapely.box(0, 0, 9 - scene, 9), f"{scene} {n:04}", True, UNKNOWN)
+        for scene in (0, 1)
+        for n in range(count)
+    ]
+    assert count**2 > MOST_PAIRS
+    place = find_places(sightings(*rows))
+    assert place.tolist() == [*range(count), *range(count)]
+
+
+def test_too_many_pairs_of_different_outlines_are_refused(monkeypatch):
+    monkeypatch.setattr("geodamage.event.places.MOST_PAIRS", 50)
+    rows = [
+        (scene, shapely.box(0, 0, 9 + 0.001 * n, 9 + scene), f"{scene} {n}", True, UNKNOWN)
+        for scene in (0, 1)
+        for n in range(20)
+    ]
+    with pytest.raises(ResourceError, match="over 50 pairs of outlines"):
+        find_places(sightings(*rows))
+
+
+few = st.lists(
+    st.tuples(st.integers(0, 2), boxes, st.sampled_from("abcdef"), st.booleans(), st.just(UNKNOWN)),
+    max_size=14,
+    unique_by=lambda row: (row[0], row[2]),
+)
+
+
+@pytest.mark.slow
+@given(few)
+def test_places_are_those_of_all_pairs_in_order(rows):
+    """The rule of `find_places` itself, pair by pair."""
+    rows = sorted(rows, key=lambda row: row[0])
+    if not rows:
+        return
+    place = [UNKNOWN] * len(rows)
+    for scene in range(3):
+        offers = []
+        for new, (s, shape, name, is_given, _) in enumerate(rows):
+            if s != scene:
+                continue
+            for old, (other_scene, other, other_name, other_given, _) in enumerate(rows):
+                if other_scene >= scene:
+                    continue
+                same = (name, is_given) == (other_name, other_given)
+                iou = fit(seen(shape), seen(other))[0]
+                by_name = same and (shape.intersects(other) if is_given else shape == other)
+                weight = 2.0 if by_name else round(float(iou), IOU_DECIMALS)
+                if by_name or iou >= LEAST_IOU:
+                    offers.append((-weight, -shape.area, name, place[old], new))
+        taken = set()
+        for *_, number, new in sorted(offers):
+            if place[new] == UNKNOWN and number not in taken:
+                place[new] = number
+                taken.add(number)
+        for new, row in enumerate(rows):
+            if row[0] == scene and place[new] == UNKNOWN:
+                place[new] = max(place) + 1
+    assert find_places(sightings(*rows, outlines=[None] * 3)).tolist() == place
 
 
 def test_nothing_has_no_place():

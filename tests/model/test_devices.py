@@ -56,7 +56,7 @@ def test_what_is_not_there_is_named_with_the_wheel_that_has_it(device, extra):
     with pytest.raises(DeviceError) as caught:
         chosen(device, there=["CPUExecutionProvider"])
     message = str(caught.value)
-    assert f'pip uninstall onnxruntime and pip install "geodamage[{extra}]"' in message
+    assert f'pip uninstall onnxruntime and pip install ".[{extra}]"' in message
     assert "both own the same module" in message
     assert "\n" not in message
 

@@ -11,7 +11,9 @@ from geodamage.batch.job import BatchJob
 from geodamage.buildings.finding import BuildingOptions
 from geodamage.buildings.votes import VOTES
 from geodamage.cli.masks import SAID
+from geodamage.comparison.comparing import CompareOptions
 from geodamage.errors import DeviceError, OptionError
+from geodamage.exports.exporting import ExportOptions
 from geodamage.grid import SENSORS
 from geodamage.localisation import LocalisationJob
 from geodamage.model.engines import PRECISIONS
@@ -42,7 +44,7 @@ CLASSES = {
     kind.__name__: kind
     for kind in (Job, SceneOptions, BuildingOptions, LocalisationJob, BatchJob, EvaluationJob,
                  ReportOptions, Words, SampleOptions, EstimateOptions, ScoringOptions,
-                 OptimisationJob, TimingJob)
+                 OptimisationJob, TimingJob, ExportOptions, CompareOptions)
 }  # fmt: skip
 OF_CLASSES = [
     pytest.param(CLASSES[taker], option, field, id=f"{taker}.{field}")

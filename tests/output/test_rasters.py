@@ -134,8 +134,10 @@ def test_layout_colours_and_tags(tmp_path):
     with rasterio.open(path) as dataset:
         assert dataset.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
         assert dataset.overviews(1) == [2, 4]
-        assert dataset.nodata == 255
+        assert dataset.nodata == 0
         assert dataset.block_shapes == [(512, 512)]
+        # A colour table of TIFF knows no transparency; what is nodata a GIS leaves out.
+        assert not dataset.read_masks(1).any()
         colours = dataset.colormap(1)
         tags = dataset.tags()
     for grade in DamageGrade:

@@ -14,11 +14,16 @@ import shapely
 from affine import Affine
 from pyproj import CRS, Transformer
 
-import geodamage.output.vectors
+import geodamage.output.writer
 from geodamage.errors import OptionError, OutputExistsError, SceneReadError
 from geodamage.fields import FIELDS, NAMES, empty_frame
-from geodamage.output.publication import VECTOR_EXTENSIONS, Publication, read_sidecar
-from geodamage.output.vectors import to_rfc7946, vector_writer, write_buildings
+from geodamage.output.geojson import to_rfc7946
+from geodamage.output.publication import (
+    VECTOR_EXTENSIONS,
+    Publication,
+    read_sidecar,
+)
+from geodamage.output.vectors import vector_writer, write_buildings
 
 UTM = CRS.from_epsg(32633)
 TO_WGS84 = Transformer.from_crs(UTM, "OGC:CRS84", always_xy=True)
@@ -150,12 +155,20 @@ def test_parquet_declares_types_and_metadata(tmp_path):
     assert column["geometry_types"] == ["Polygon"]
     assert CRS.from_json_dict(column["crs"]) == UTM
     assert column["bbox"] == frame.total_bounds.tolist()
+    # Readers skip row groups by the boxes of buildings.
+    assert column["covering"]["bbox"]["xmax"] == ["bbox", "xmax"]
+    boxes = pq.read_table(path, columns=["bbox"])["bbox"].to_pylist()
+    assert boxes[2] is None
+    assert list(boxes[0].values()) == list(frame.geometry[0].bounds)
+    west, south, east, north = frame.geometry[3].bounds
+    near = gpd.read_parquet(path, bbox=(west + 1, south + 1, east - 1, north - 1))
+    assert near["building_id"].tolist() == ["b3"]
 
 
 @pytest.mark.slow
 def test_batches_are_gathered(tmp_path, monkeypatch):
     pq = pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr(geodamage.output.vectors, "ROWS_AT_ONCE", 4)
+    monkeypatch.setattr(geodamage.output.writer, "ROWS_AT_ONCE", 4)
     path = tmp_path / "b.parquet"
     write(path, *(make_buildings(1, start=number) for number in range(10)))
     file = pq.ParquetFile(path)
@@ -200,7 +213,7 @@ def test_writing_is_quiet_under_a_partial_name(path):
 
 def test_unknown_extension(tmp_path):
     with pytest.raises(OptionError, match=r"use \.geojson"):
-        vector_writer(tmp_path / "b.shp", UTM)
+        vector_writer(tmp_path / "b.dxf", UTM)
 
 
 def test_write_buildings(tmp_path):
@@ -327,7 +340,7 @@ with Publication() as publication:
         path = Path({folder!r}) / f"buildings{{extension}}"
         writers.append(vector_writer(publication.partial(path), UTM))
         publication.sidecar(path, {{}})
-    geodamage.output.vectors.ROWS_AT_ONCE = 10
+    geodamage.output.writer.ROWS_AT_ONCE = 10
     for start in range(0, 1000, 100):
         for writer in writers:
             writer.append(make_buildings(100, start))

@@ -11,10 +11,11 @@ import pytest
 PLUGIN = Path(__file__).parents[2] / "qgis_plugin" / "geodamage_qgis"
 
 #: What the modules of a room, or a module at the root, may import of the others.
-SPINE = {"errors", "scale", "version"}
+SPINE = {"errors", "scale", "translation", "version"}
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "scale": set(),
+    "translation": set(),
     "version": set(),
     "program": SPINE,
     "settings": SPINE | {"program"},
@@ -27,7 +28,7 @@ ROOMS: dict[str, set[str]] = {
     "__init__": {"plugin"},
 }
 #: These run, and are tested, without QGIS; so do the single modules of `PLAIN`.
-PLAIN_ROOMS = {"errors", "scale", "version", "program", "setup"}
+PLAIN_ROOMS = {"errors", "scale", "translation", "version", "program", "setup"}
 PLAIN = {"results.journal", "review.walk"}
 QGIS = {"qgis", "processing", "osgeo"}
 

@@ -93,6 +93,19 @@ def test_images_are_read_from_a_web_server(server, pair, model, tmp_path):
     assert gpd.read_file(output).equals(gpd.read_file(local))
 
 
+def test_a_mask_beside_a_remote_image_is_named(server):
+    make_raster(server.folder / "masked.tif", make_pixels(40, 50))
+    make_raster(server.folder / "tagged.tif", make_pixels(40, 50), nodata=7)
+    for name in ("masked", "tagged"):
+        make_raster(server.folder / f"{name}.tif.msk", make_pixels(40, 50)[:1])
+    url = f"/vsicurl/http://{server.address}/masked.tif?Signature=SECRET"
+    (note,) = open_tile(url, None, 3).notes
+    assert "masked.tif.msk beside it says where it is valid" in note
+    assert "gdal_translate --config GDAL_TIFF_INTERNAL_MASK YES masked.tif new.tif" in note
+    assert open_tile(f"/vsicurl/http://{server.address}/tagged.tif", None, 3).notes == ()
+    assert open_tile(f"/vsicurl/http://{server.address}/pre.tif", None, 3).notes == ()
+
+
 @pytest.mark.slow
 def test_a_key_in_a_url_is_told_to_nobody(server, pair, model, tmp_path):
     urls = [f"http://user:SECRET@{server.address}/{path.name}?Signature=SECRET" for path in pair]
@@ -132,7 +145,8 @@ def test_images_are_read_from_an_object_store(server, pair, model, tmp_path, mon
     output, result = assess(tmp_path, model, *urls, "--allow-remote")
     assert result.exit_code == 0, result.stderr
     assert len(gpd.read_file(output)) > 0
-    assert {line.split()[1] for line in server.asked} == {"/bucket/pre.tif", "/bucket/post.tif"}
+    names = {f"/bucket/{name}.tif{mask}" for name in ("pre", "post") for mask in ("", ".msk")}
+    assert {line.split()[1] for line in server.asked if "?" not in line} == names
 
 
 def test_nothing_is_asked_without_leave(server, pair, model, tmp_path):
@@ -179,7 +193,8 @@ def test_a_part_of_an_image_is_read_by_range(server):
     found, _ = tile.read(Window(1000, 1000, 16, 16))
     image.close()
     assert np.array_equal(found, pixels[:, 1000:1016, 1000:1016])
-    ranges = [re.fullmatch(r"GET \S+ bytes=(\d+)-(\d+)", line) for line in server.asked[1:]]
+    asked = [line for line in server.asked[1:] if ".msk" not in line]
+    ranges = [re.fullmatch(r"GET \S+ bytes=(\d+)-(\d+)", line) for line in asked]
     assert None not in ranges
     read = sum(int(found[2]) - int(found[1]) + 1 for found in ranges)
     assert read < path.stat().st_size / 4

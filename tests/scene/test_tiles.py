@@ -9,7 +9,7 @@ from rasterio.enums import ColorInterp
 
 from geodamage.errors import OptionError, SceneError, SceneReadError
 from geodamage.scene.channels import choose_channels
-from geodamage.scene.tiles import open_tile
+from geodamage.scene.tiles import CACHE_BYTES, LARGEST_BLOCK, open_tile
 from geodamage.windows import Window
 from tests.conftest import UTM, make_pixels
 
@@ -242,6 +242,41 @@ def test_a_block_too_large_to_unpack_is_refused(raster, monkeypatch):
     )
     with pytest.raises(SceneError, match="blocks of 64 x 64 pixels"):
         open_tile(str(path), None, 3)
+
+
+def test_a_block_of_each_date_fits_into_the_cache(raster):
+    assert 2 * LARGEST_BLOCK <= CACHE_BYTES
+    path = raster(
+        "a.tif", np.zeros((3, 16, 16), np.uint8), tiled=True, compress="deflate",
+        blockxsize=4736, blockysize=4736, interleave="pixel",
+    )  # fmt: skip
+    with pytest.raises(SceneError, match=r"each 64 MB unpacked and over 64 MB; .* TILED=YES"):
+        open_tile(str(path), None, 3)
+
+
+@pytest.mark.parametrize("reversible", ["YES", "NO"])
+def test_jpeg_2000_is_read_by_its_content(raster, reversible):
+    pixels = make_pixels(300, 200)
+    path = raster("a.tif", pixels)
+    with rasterio.open(path) as source:
+        profile = {**source.profile, "driver": "JP2OpenJPEG", "REVERSIBLE": reversible}
+        profile |= {"QUALITY": 100 if reversible == "YES" else 25, "BLOCKXSIZE": 128}
+    for key in ("tiled", "interleave", "blockxsize", "blockysize", "photometric", "nodata"):
+        profile.pop(key, None)
+    with rasterio.open(path.with_name("b.jp2"), "w", **profile) as target:
+        target.write(pixels)
+    path.with_name("b.jp2").rename(path)
+    tile = open_tile(str(path), None, 3)
+    assert tile.dataset.driver == "JP2OpenJPEG"
+    whole, valid = tile.read(tile.window)
+    assert valid.all()
+    assert np.array_equal(whole, pixels) == (reversible == "YES")
+    part, _ = tile.read(Window(90, 70, 100, 60))
+    assert np.array_equal(part, whole[:, 90:190, 70:130])
+    windows, is_whole = tile.parts(4)
+    assert is_whole
+    assert windows
+    tile.dataset.close()
 
 
 @pytest.mark.parametrize(

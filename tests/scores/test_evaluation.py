@@ -133,7 +133,7 @@ def test_notes_say_what_is_odd(tmp_path, model):
     place, gsd, unlabelled = run(tmp_path, model).report()["notes"]
     assert "1 of 2 pairs do not say where they lie" in place
     assert "1 of 2 pairs have pixels outside 0.3 to 1 m" in gsd
-    assert "1 pairs have no post labels" in unlabelled
+    assert "1 pair has no post labels" in unlabelled
 
 
 def without(name):

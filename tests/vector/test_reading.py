@@ -94,7 +94,7 @@ def test_a_csv_has_well_known_text_or_degrees(tmp_path, text, bounds):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("id,wkt\n7,POLYGON((1 2,3 2\n", "1 of 1 features"),
+        ("id,wkt\n7,POLYGON((1 2,3 2\n", "1 of 1 feature"),
         ("id,wkt\n7,\"POINT(500000 4000000)\"\n", "not longitude and latitude"),
         ("id,name\n7,a\n", "no column"),
     ],

@@ -175,7 +175,7 @@ def test_the_size_of_the_image_is_read(write):
 )
 def test_buildings_in_degrees_alone_need_a_georeference(write, features):
     path = write({"features": features})
-    with pytest.raises(LabelError, match=r"1 buildings in degrees .*\.\./images as labels\.tif"):
+    with pytest.raises(LabelError, match=r"1 building in degrees .*\.\./images as labels\.tif"):
         read_xbd(path)
     (label,) = read_label_file(path, to_pixels=lambda degrees: degrees * 2 + 1).labels
     assert label.polygon.bounds == (1, 1, 21, 21)

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from geodamage.errors import LabelError, SceneReadError
+from geodamage.sources import read_text
 from geodamage.xbd.folders import read_image
 from training.data.labelled import Sample
 
@@ -166,9 +167,8 @@ def list_images(path: Path, folder: Path) -> list[BuildingImage]:
         What `read_building_index` raises.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        rows = list(csv.DictReader(read_text(path).splitlines(keepends=True)))
+    except (OSError, csv.Error) as error:
         raise LabelError(
             f"{path}: no index of prepared images ({error}); make it by training.prepare_buildings"
         ) from error

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from geodamage.errors import LabelError
+from geodamage.sources import read_text
 from training.data.building_tiles import FOOTPRINTS, Tile, name_ends, read_table
 
 IMAGES = (".tif", ".tiff", ".jpg", ".jpeg", ".png")
@@ -94,7 +95,7 @@ def open_cities_tiles(folder: Path) -> Iterator[Tile]:
 
 def _item(path: Path) -> dict[str, Any] | None:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path))
     except (OSError, ValueError) as error:
         raise LabelError(f"{path}: not JSON ({error}); download it again") from error
     is_item = isinstance(content, dict) and content.get("type") == "Feature"

@@ -23,6 +23,7 @@ from rasterio.io import DatasetReader
 from geodamage.errors import LabelError, OptionError, SceneReadError
 from geodamage.grid import Grid
 from geodamage.scene.scaling import SCALED_TYPES, Scaling, from_samples
+from geodamage.sources import check_file, read_text
 from geodamage.vector.wkt import from_wkt
 from geodamage.windows import Window
 
@@ -66,12 +67,11 @@ def name_ends(stem: str) -> Iterator[str]:
 def read_table(path: Path) -> list[dict[str, str]]:
     """Return the polygons of a CSV; none of one that lists something else."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            if not {"ImageId", "PolygonWKT_Pix"} <= set(reader.fieldnames or ()):
-                return []
-            return list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reader = csv.DictReader(read_text(path).splitlines(keepends=True))
+        if not {"ImageId", "PolygonWKT_Pix"} <= set(reader.fieldnames or ()):
+            return []
+        return list(reader)
+    except (OSError, csv.Error) as error:
         raise LabelError(f"{path}: no table of footprints ({error})") from error
 
 
@@ -153,6 +153,7 @@ def open_raster(path: Path) -> DatasetReader:
     SceneReadError
         If rasterio cannot.
     """
+    check_file(str(path))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)

@@ -16,6 +16,7 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from geodamage.damage import GRADES
 from geodamage.errors import InputError, LabelError
+from geodamage.sources import read_text
 from geodamage.xbd.folders import Pair, find_pairs, read_image
 from geodamage.xbd.labels import TIERS, Label, fit_lonlat
 from geodamage.xbd.masks import burn_labels
@@ -221,8 +222,8 @@ def read_index(path: Path) -> list[IndexedPair]:
         If it is none.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return [_entry(row) for row in csv.DictReader(file)]
+        rows = csv.DictReader(read_text(path).splitlines(keepends=True))
+        return [_entry(row) for row in rows]
     except (OSError, KeyError, ValueError, TypeError, shapely.errors.ShapelyError) as error:
         raise LabelError(
             f"{path}: not an index ({type(error).__name__}: {error}); make it by training.prepare"

@@ -19,6 +19,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from geodamage.damage import BACKGROUND, FROM_SCALE
 from geodamage.errors import LabelError, SceneReadError
+from geodamage.sources import check_file
 from geodamage.xbd.folders import DRIVERS, Pair, read_image
 from sample_data.scenes import draw_scene
 from training.data.crops import LabelledPair, assemble, label_drawn, load_pair
@@ -184,6 +185,7 @@ def read_radar(path: Path) -> np.ndarray:
     SceneReadError
         If it is no PNG, TIFF or JPEG, is damaged, or is not of one channel of 8 bits.
     """
+    check_file(str(path))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)

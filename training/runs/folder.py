@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 from geodamage.errors import OptionError
+from geodamage.sources import check_file
 from training.recipe import Recipe, as_toml, as_values
 from training.runs.records import replace_text
 
@@ -27,7 +28,7 @@ def open_run(run: Path, recipe: Recipe, split: Path) -> None:
         If the folder holds a run of another recipe or split.
     """
     run.mkdir(parents=True, exist_ok=True)
-    digest = hashlib.sha256(split.read_bytes()).hexdigest()
+    digest = hashlib.sha256(Path(check_file(str(split))).read_bytes()).hexdigest()
     if (run / "last.pt").exists():
         before = as_values(Recipe.read(run / "recipe.toml"))
         now = as_values(recipe)

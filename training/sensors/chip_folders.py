@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geodamage.errors import LabelError, OptionError, SceneReadError
+from geodamage.sources import read_text
 
 SENSORS = ("eo", "sar")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -102,8 +103,7 @@ def read_chips(folder: Path, part: str, sensor: str) -> tuple[ChipFile, ...]:
 
 def _from_table(table: Path, images: Path) -> tuple[ChipFile, ...]:
     try:
-        with table.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        rows = list(csv.DictReader(read_text(table).splitlines(keepends=True)))
         return tuple(_row(images, row["img_name"], row["class_id"]) for row in rows)
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise LabelError(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from geodamage.errors import OptionError
+from geodamage.sources import read_text
 from training.presets import converted, near
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
@@ -167,8 +168,8 @@ class ChipRecipe:
             of range, and what is no TOML.
         """
         try:
-            values = _parsed(path.read_text(encoding="utf-8"), f"{path}: not TOML")
-        except (OSError, UnicodeDecodeError) as error:
+            values = _parsed(read_text(path), f"{path}: not TOML")
+        except OSError as error:
             raise OptionError(f"{path}: no such recipe ({error})") from error
         for override in overrides:
             values |= _parsed(override, f"--set {override}: not key=value with the value in TOML")

@@ -31,6 +31,7 @@ from geodamage_qgis.setup.environment import (
 )
 from geodamage_qgis.setup.makers import Maker, find_gpu, find_maker
 from geodamage_qgis.setup.wheels import Package, package_by_name, read_package
+from geodamage_qgis.translation import tr
 
 LOG = "GeoDamage"
 
@@ -50,7 +51,7 @@ class Assistant(QDialog):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setWindowTitle("Set up GeoDamage")
+        self.setWindowTitle(tr("Set up GeoDamage"))
         self.resize(720, 480)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.executable: Executable | None = None
@@ -67,7 +68,7 @@ class Assistant(QDialog):
 
     def look(self) -> None:
         """Look for the program, for what can make an environment, and for a GPU."""
-        self._say(WAITING, "Looking for geodamage …")
+        self._say(WAITING, tr("Looking for geodamage …"))
         job = partial(_look, settings.executable(), self._folder, settings.maker())
         self._begin(job, self._found)
 
@@ -75,7 +76,7 @@ class Assistant(QDialog):
         """Read the wheel or folder that is to be installed, and show its hash."""
         self.form.source.setText(path)
         self.package = None
-        self.form.hash.setText("Reading …" if path else CHOOSE)
+        self.form.hash.setText(tr("Reading …") if path else tr(CHOOSE))
         self._update()
         if path:
             shown = partial(self._show_package, path)
@@ -105,12 +106,12 @@ class Assistant(QDialog):
 
     def remove(self) -> None:
         """Remove the environment."""
-        self._say(WAITING, "Removing the environment …")
+        self._say(WAITING, tr("Removing the environment …"))
         self._begin(partial(remove, self._folder), self._removed)
 
     def cancel(self) -> None:
         """End the work that runs; nothing is left of it."""
-        self.form.step.setText("Cancelling …")
+        self.form.step.setText(tr("Cancelling …"))
         self._workers.cancel()
 
     def use(self) -> None:
@@ -121,7 +122,7 @@ class Assistant(QDialog):
             self.changed.emit()
             self.look()
             return
-        self._say(WAITING, f"Asking {path} …")
+        self._say(WAITING, tr("Asking {path} …").format(path=path))
         self._begin(partial(find_executable, path, self._folder), self._named)
 
     def done(self, result: int) -> None:
@@ -141,16 +142,16 @@ class Assistant(QDialog):
     def _settle(self, executable: Executable | PluginError) -> None:
         self.executable = executable if isinstance(executable, Executable) else None
         if self.executable is not None:
-            self._say(GOOD, f"Ready: {executable}")
+            self._say(GOOD, tr("Ready: {program}").format(program=executable))
         else:
             missing = isinstance(executable, MissingError)
-            text = "There is no geodamage on this computer yet, as far as the plugin can see."
+            text = tr("There is no geodamage on this computer yet, as far as the plugin can see.")
             self._say(MISSING if missing else BAD, text if missing else _capital(str(executable)))
         self._update()
 
     def _offer(self, gpu: str | None) -> None:
         self.form.gpu.setEnabled(gpu is not None)
-        self.form.gpu_label.setText(gpu or "No NVIDIA GPU was found (nvidia-smi).")
+        self.form.gpu_label.setText(gpu or tr("No NVIDIA GPU was found (nvidia-smi)."))
         if gpu is not None and not self.form.gpu.isChecked():
             self.form.gpu.setChecked(True)
 
@@ -171,7 +172,7 @@ class Assistant(QDialog):
         # It was made to be used.
         settings.set_executable(None)
         self.form.program.clear()
-        self._end_work("Done.")
+        self._end_work(tr("Done."))
         self._settle(executable)
         self.changed.emit()
 
@@ -185,7 +186,7 @@ class Assistant(QDialog):
         self.changed.emit()
 
     def _stopped(self, error: PluginError) -> None:
-        self._end_work("Cancelled." if isinstance(error, CancelledError) else "Failed.")
+        self._end_work(tr("Cancelled.") if isinstance(error, CancelledError) else tr("Failed."))
         self._fail(error)
 
     def _fail(self, error: PluginError) -> None:
@@ -227,7 +228,7 @@ class Assistant(QDialog):
         )
 
     def _work(self, job: Callable[[], Any], cancellation: Cancellation) -> None:
-        self._say(WAITING, "Making the environment; you can go on working in QGIS.")
+        self._say(WAITING, tr("Making the environment; you can go on working in QGIS."))
         self.form.log.clear()
         self.form.bar.setRange(0, 0)
         self.form.bar.show()
@@ -320,16 +321,18 @@ class Assistant(QDialog):
     def _tell_needs(self) -> None:
         """Say what is installed with geodamage, from where, and how much room it takes."""
         names = self.package.requires if self.package is not None else ()
-        needs = ", ".join(names) or "all that it names"
+        needs = ", ".join(names) or tr("all that it names")
         space = SPACE["gpu" if self.form.gpu.isChecked() else "cpu"]
         where = (
-            "They are taken from the wheel's folder."
+            tr("They are taken from the wheel's folder.")
             if self.form.offline.isChecked()
-            else "They are downloaded from the package index that pip uses on this computer."
+            else tr("They are downloaded from the package index that pip uses on this computer.")
         )
         self.form.needs.setText(
-            f"Installed with it: {needs}, and what these need. {where} It takes up to "
-            f"{space / 1e9:.1f} GB in {self._folder}."
+            tr(
+                "Installed with it: {needs}, and what these need. {where} It takes up to "
+                "{space} GB in {folder}."
+            ).format(needs=needs, where=where, space=f"{space / 1e9:.1f}", folder=self._folder)
         )
 
     def _grow(self, height: int) -> None:
@@ -347,27 +350,27 @@ class Assistant(QDialog):
 
     def _browse_file(self) -> None:
         path, _ = QFileDialog.getOpenFileName(
-            self, "The wheel of geodamage", self.form.source.text(), "Wheels (*.whl)"
+            self, tr("The wheel of geodamage"), self.form.source.text(), "Wheels (*.whl)"
         )
         if path:
             self.choose(path)
 
     def _browse_folder(self) -> None:
         path = QFileDialog.getExistingDirectory(
-            self, "A folder with the wheel, or with the sources", self.form.source.text()
+            self, tr("A folder with the wheel, or with the sources"), self.form.source.text()
         )
         if path:
             self.choose(path)
 
     def _browse_maker(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "A Python of at least 3.11, or uv")
+        path, _ = QFileDialog.getOpenFileName(self, tr("A Python of at least 3.11, or uv"))
         if path:
             settings.set_maker(path)
             self.look()
 
     def _browse_program(self) -> None:
         path, _ = QFileDialog.getOpenFileName(
-            self, "The geodamage program", self.form.program.text()
+            self, tr("The geodamage program"), self.form.program.text()
         )
         if path:
             self.form.program.setText(path)

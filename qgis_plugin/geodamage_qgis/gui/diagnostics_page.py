@@ -24,6 +24,7 @@ from geodamage_qgis.errors import PluginError
 from geodamage_qgis.gui.background import Workers
 from geodamage_qgis.gui.signs import BAD, GOOD, WAITING, Sign
 from geodamage_qgis.setup.diagnostics import Report, collect, to_html, to_text
+from geodamage_qgis.translation import tr
 from geodamage_qgis.version import plugin_version
 
 
@@ -49,7 +50,7 @@ class DiagnosticsPage(QDialog):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setWindowTitle("GeoDamage diagnostics")
+        self.setWindowTitle(tr("GeoDamage diagnostics"))
         self.resize(820, 680)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.report: Report | None = None
@@ -64,7 +65,7 @@ class DiagnosticsPage(QDialog):
         self.report = None
         self.copy_button.setEnabled(False)
         self.look_button.setEnabled(False)
-        self._say(WAITING, "Looking; this takes some seconds …")
+        self._say(WAITING, tr("Looking; this takes some seconds …"))
         # Settings and QGIS are asked here: other threads may not.
         job = partial(
             collect,
@@ -80,7 +81,7 @@ class DiagnosticsPage(QDialog):
         """Copy the report to the clipboard."""
         if self.report is not None:
             QgsApplication.clipboard().setText(to_text(self.report))
-            self.copied.setText("Copied. Look through it before you send it.")
+            self.copied.setText(tr("Copied. Look through it before you send it."))
 
     def done(self, result: int) -> None:
         """Close the window."""
@@ -96,9 +97,9 @@ class DiagnosticsPage(QDialog):
         head.addWidget(self.verdict, 1)
         self.page = QTextBrowser()
         self.copied = QLabel()
-        self.copy_button = QPushButton("Copy report")
+        self.copy_button = QPushButton(tr("Copy report"))
         self.copy_button.clicked.connect(self.copy)
-        self.look_button = QPushButton("Look again")
+        self.look_button = QPushButton(tr("Look again"))
         self.look_button.clicked.connect(self.look)
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
         buttons.addButton(self.copy_button, QDialogButtonBox.ButtonRole.ActionRole)

@@ -47,12 +47,17 @@ from geodamage_qgis.gui.task import AlgorithmTask, TaskFeedback
 from geodamage_qgis.processing.tool import ICON
 from geodamage_qgis.program.executable import ask
 from geodamage_qgis.results import layers
+from geodamage_qgis.translation import tr
 
 LOG = "GeoDamage"
 ALGORITHM = "geodamage:assess"
 
 #: Colours of what is said in the log, legible on light and dark.
-_COLOURS = {"error": "#c62828", "warning": "#b26a00", "command": "#607d8b", "detail": "#607d8b"}
+#: Colours of lines on a light and on a dark ground; each has a contrast of 4.5 or more to it.
+_COLOURS = {
+    "error": ("#c62828", "#ff8a80"), "warning": ("#8f5600", "#ffb74d"),
+    "command": ("#54707d", "#90a4ae"), "detail": ("#54707d", "#90a4ae"),
+}  # fmt: skip
 
 
 class Windows(Protocol):
@@ -88,7 +93,7 @@ class AssessDialog(QDialog):
         self._name: str | None = None
         # Messages that may have to go before somebody closes them, and where they are.
         self._told: list[tuple[QgsMessageBar, QgsMessageBarItem]] = []
-        self.setWindowTitle("Assess building damage")
+        self.setWindowTitle(tr("Assess building damage"))
         self.setWindowIcon(QIcon(str(ICON)))
         self.bar = QgsMessageBar(self)
         self.bar.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Fixed)
@@ -109,17 +114,17 @@ class AssessDialog(QDialog):
         self.summary.setOpenLinks(False)
         self.summary.anchorClicked.connect(self.open_link)
         tabs = QTabWidget(self)
-        tabs.addTab(self.form, "Parameters")
-        tabs.addTab(self.log, "Log")
-        tabs.addTab(self.summary, "Summary")
+        tabs.addTab(self.form, tr("Parameters"))
+        tabs.addTab(self.log, tr("Log"))
+        tabs.addTab(self.summary, tr("Summary"))
         tabs.setTabEnabled(2, False)
         return tabs
 
     def _make_buttons(self) -> QDialogButtonBox:
         box = QDialogButtonBox(QDialogButtonBox.StandardButton.Close, self)
-        self.run_button = QPushButton("Run", self)
+        self.run_button = QPushButton(tr("Run"), self)
         self.run_button.setDefault(True)
-        self.cancel_button = QPushButton("Cancel", self)
+        self.cancel_button = QPushButton(tr("Cancel"), self)
         self.cancel_button.setEnabled(False)
         box.addButton(self.run_button, QDialogButtonBox.ButtonRole.ActionRole)
         box.addButton(self.cancel_button, QDialogButtonBox.ButtonRole.ActionRole)
@@ -152,17 +157,17 @@ class AssessDialog(QDialog):
             self._tell(error)
             return
         temporary = values["OUTPUT"] == QgsProcessing.TEMPORARY_OUTPUT
-        self._name = "buildings (temporary)" if temporary else None
+        self._name = tr("buildings (temporary)") if temporary else None
         settings.set_model(self.form.model.value())
         self._show_running(True)
         self.tabs.setCurrentWidget(self.log)
-        self._say("stage", "Starting")
+        self._say("stage", tr("Starting"))
         QgsApplication.taskManager().addTask(self._task)
 
     def cancel(self) -> None:
         """End the run; nothing is left of it."""
         if self._task is not None:
-            self.status.setText("Cancelling …")
+            self.status.setText(tr("Cancelling …"))
             self.cancel_button.setEnabled(False)
             self._task.cancel()
 
@@ -239,7 +244,7 @@ class AssessDialog(QDialog):
         """Say that there is no program that works, and offer to set one up."""
         self._take_back_setup()
         self.form.model.set_bundled([])
-        setup = ("Set up…", self._windows.open_assistant)
+        setup = (tr("Set up…"), self._windows.open_assistant)
         self._setup = self._push(_capital(str(error)), Qgis.MessageLevel.Warning, setup)
 
     def _take_back_setup(self) -> None:
@@ -254,16 +259,18 @@ class AssessDialog(QDialog):
         if succeeded and task is not None:
             self._take_result(task.results)
         elif task is not None and task.error:
-            self.status.setText("Failed")
+            self.status.setText(tr("Failed"))
             self._say("error", task.error)
             self._tell(PluginError(task.error))
         else:
             self.progress.setValue(0)
-            self.status.setText("Cancelled; nothing was written")
+            self.status.setText(tr("Cancelled; nothing was written"))
 
     def _take_result(self, results: dict[str, Any]) -> None:
         self.progress.setValue(self.progress.maximum())
-        counts = f"{results['BUILDINGS']:,} buildings, {results['DAMAGED']:,} of them damaged"
+        counts = tr("{buildings} buildings, {damaged} of them damaged").format(
+            buildings=f"{results['BUILDINGS']:,}", damaged=f"{results['DAMAGED']:,}"
+        )
         self.status.setText(counts)
         self._output = results["OUTPUT"]
         try:
@@ -279,7 +286,7 @@ class AssessDialog(QDialog):
 
     def _written(self, results: dict[str, Any]) -> dict[str, str]:
         """Return what was written beside the result, by title."""
-        return {title: results[name] for name, title, _ in BESIDE if results.get(name)}
+        return {tr(title): results[name] for name, title, _ in BESIDE if results.get(name)}
 
     def _zoom_to(self, layer: QgsVectorLayer) -> None:
         """Show all of a result on the map."""
@@ -301,9 +308,9 @@ class AssessDialog(QDialog):
             self._tell(PluginError(f"{path} cannot be opened; open it in a browser by hand"))
 
     def _tell_success(self, text: str) -> None:
-        summary = ("Summary", partial(self._show_tab, 2))
+        summary = (tr("Summary"), partial(self._show_tab, 2))
         # The layer may be gone when somebody presses the button.
-        review = ("Review", partial(self.review, self._output))
+        review = (tr("Review"), partial(self.review, self._output))
         self._push(text, Qgis.MessageLevel.Success, summary, review)
 
     def _tell(self, error: PluginError) -> None:
@@ -348,7 +355,8 @@ class AssessDialog(QDialog):
         if kind not in ("stage", "error"):
             QgsMessageLog.logMessage(text, LOG, level, False)
         lines = html.escape(text).replace("\n", "<br>")
-        colour = _COLOURS.get(kind)
+        is_dark = self.log.palette().base().color().lightness() < 128
+        colour = _COLOURS[kind][is_dark] if kind in _COLOURS else None
         self.log.appendHtml(f'<span style="color:{colour}">{lines}</span>' if colour else lines)
 
     def _show_progress(self, percent: float) -> None:

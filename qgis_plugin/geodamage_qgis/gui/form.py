@@ -41,6 +41,7 @@ from geodamage_qgis.errors import PluginError
 from geodamage_qgis.gui.pickers import AreaPicker, ImagePicker, ModelPicker
 from geodamage_qgis.processing import parameters, sources
 from geodamage_qgis.program.commands import VECTOR_EXTENSIONS, VOTE_CHOICES
+from geodamage_qgis.translation import tr
 
 RESULTS = "GeoPackage (*.gpkg);;GeoJSON (*.geojson);;FlatGeobuf (*.fgb)"
 
@@ -86,6 +87,9 @@ class AssessForm(QScrollArea):
             layout.addWidget(group)
         layout.addStretch()
         self.setWidget(inside)
+        # Nothing is cut at the right, whatever the language and the font.
+        bar = self.verticalScrollBar().sizeHint().width()
+        self.setMinimumWidth(inside.minimumSizeHint().width() + bar)
         # What was named for one project is not for another.
         QgsProject.instance().cleared.connect(self._forget)
 
@@ -182,28 +186,28 @@ class AssessForm(QScrollArea):
             picker.emptied.connect(self.guess)
         self.post.picked.connect(self.propose_output)
         self.model = ModelPicker(self)
-        group, form = _group("Images")
-        form.addRow("Before", self.pre)
-        form.addRow("After", self.post)
-        form.addRow("Model", self.model)
+        group, form = _group(tr("Images"))
+        form.addRow(tr("Before"), self.pre)
+        form.addRow(tr("After"), self.post)
+        form.addRow(tr("Model"), self.model)
         return group
 
     def _buildings(self, canvas: QgsMapCanvas) -> QGroupBox:
         self.footprints = QgsMapLayerComboBox(self)
         self.footprints.setFilters(QgsMapLayerProxyModel.Filter.PolygonLayer)
-        self.footprints.setAllowEmptyLayer(True, "detect them in the image before")
+        self.footprints.setAllowEmptyLayer(True, tr("detect them in the image before"))
         self.footprints.setCurrentIndex(0)  # QGIS has taken the first layer
         self.footprints.setMinimumContentsLength(20)
-        self.selected_only = QCheckBox("Selected features only", self)
+        self.selected_only = QCheckBox(tr("Selected features only"), self)
         self.id_field = QgsFieldComboBox(self)
         self.id_field.setAllowEmptyFieldName(True)
         self.id_field.setFilters(QgsFieldProxyModel.Filter.AllTypes)
         self.id_field.setMinimumWidth(150)
         self.area = AreaPicker(canvas, self)
-        group, form = _group("Buildings")
-        form.addRow("Footprints", self.footprints)
-        form.addRow("Building ID field", _row(self.id_field, self.selected_only))
-        form.addRow("Area", self.area)
+        group, form = _group(tr("Buildings"))
+        form.addRow(tr("Footprints"), self.footprints)
+        form.addRow(tr("Building ID field"), _row(self.id_field, self.selected_only))
+        form.addRow(tr("Area"), self.area)
         self._footprint_rows = [self.id_field, self.selected_only]
         self.footprints.layerChanged.connect(self._take_footprints)
         self._take_footprints()
@@ -221,41 +225,44 @@ class AssessForm(QScrollArea):
         self.output.setFilter(RESULTS)
         # The dialog says whether a file is replaced: the box below does.
         self.output.setConfirmOverwrite(False)
-        self.output.lineEdit().setPlaceholderText("[Save to temporary file]")
-        self.overwrite = QCheckBox("Overwrite existing files", self)
-        self.beside = {name: QCheckBox(title, self) for name, title, _ in BESIDE}
-        group, form = _group("Result")
-        form.addRow("Save to", self.output)
+        self.output.lineEdit().setPlaceholderText(tr("[Save to temporary file]"))
+        self.overwrite = QCheckBox(tr("Overwrite existing files"), self)
+        self.beside = {name: QCheckBox(tr(title), self) for name, title, _ in BESIDE}
+        group, form = _group(tr("Result"))
+        form.addRow(tr("Save to"), self.output)
         form.addRow("", self.overwrite)
-        form.addRow("Also write", _row(*self.beside.values()))
+        for number, box in enumerate(self.beside.values()):
+            form.addRow("" if number else tr("Also write"), box)
         return group
 
     def _advanced(self) -> QgsCollapsibleGroupBox:
         self.device = QComboBox(self)
         self.device.addItems(["auto", "cpu", "cuda"])
         self.device.setEditable(True)
-        self.flips = QCheckBox("Average over flipped images (takes four times as long)", self)
+        self.flips = QCheckBox(tr("Average over flipped images (takes four times as long)"), self)
         self.vote = QComboBox(self)
         for choice in VOTE_CHOICES:
-            self.vote.addItem(VOTE_TITLES[choice], choice)
-        self.bands = _line("the first three; or e.g. 3,2,1", self)
-        self.scale = _line("automatic, 2 to 98 %; or e.g. 0,3000", self)
+            self.vote.addItem(tr(VOTE_TITLES[choice]), choice)
+        self.bands = _line(tr("the first three; or e.g. 3,2,1"), self)
+        self.scale = _line(tr("automatic, 2 to 98 %; or e.g. 0,3000"), self)
         self.min_area = _decimal(" m²", "20 m²", self)
-        self.simplify = _decimal(" m", "no simplification", self)
-        self.tile = _whole(" pixels", "the model's own", self)
+        self.simplify = _decimal(" m", tr("no simplification"), self)
+        self.regularise = QCheckBox(tr("Right-angled outlines, where these fit"), self)
+        self.tile = _whole(tr(" pixels"), tr("the model's own"), self)
         self.batch_size = _whole("", "1", self)
-        self.threads = _whole("", "all processors", self)
+        self.threads = _whole("", tr("all processors"), self)
         self.memory = _line("1.5GB", self)
-        self.allow_remote = QCheckBox("Allow remote images (http, s3)", self)
-        group = QgsCollapsibleGroupBox("Advanced", self)
+        self.allow_remote = QCheckBox(tr("Allow remote images (http, s3)"), self)
+        group = QgsCollapsibleGroupBox(tr("Advanced"), self)
         form = QFormLayout(group)
         _grow(form)
         for title, widget in (
-            ("Device", self.device), ("Grade from", self.vote), ("", self.flips),
-            ("Bands", self.bands), ("Value range", self.scale),
-            ("Smallest building", self.min_area), ("Simplify outlines by", self.simplify),
-            ("Window size", self.tile), ("Windows per batch", self.batch_size),
-            ("Threads", self.threads), ("Memory", self.memory), ("", self.allow_remote),
+            (tr("Device"), self.device), (tr("Grade from"), self.vote), ("", self.flips),
+            (tr("Bands"), self.bands), (tr("Value range"), self.scale),
+            (tr("Smallest building"), self.min_area), (tr("Simplify outlines by"), self.simplify),
+            ("", self.regularise), (tr("Window size"), self.tile),
+            (tr("Windows per batch"), self.batch_size), (tr("Threads"), self.threads),
+            (tr("Memory"), self.memory), ("", self.allow_remote),
         ):  # fmt: skip
             form.addRow(title, widget)
         group.setCollapsed(True)
@@ -285,6 +292,7 @@ class AssessForm(QScrollArea):
             parameters.MEMORY: self.memory.text().strip() or None,
             parameters.MIN_AREA: _set_value(self.min_area),
             parameters.SIMPLIFY: _set_value(self.simplify),
+            parameters.REGULARISE: self.regularise.isChecked(),
             parameters.TILE: _set_value(self.tile),
             parameters.BATCH_SIZE: _set_value(self.batch_size),
             parameters.THREADS: _set_value(self.threads),

@@ -33,7 +33,9 @@ from qgis.PyQt.QtWidgets import (
     QWidget,
 )
 
-IMAGES = "Images (*.tif *.tiff *.vrt);;All files (*)"
+from geodamage_qgis.translation import tr
+
+IMAGES = "Images (*.tif *.tiff *.jp2 *.vrt);;All files (*)"
 MODELS = "Models (*.onnx *.toml)"
 
 
@@ -69,7 +71,7 @@ class ImagePicker(QWidget):
         project.cleared.connect(self.clear)
         self.layers = QgsMapLayerComboBox(self)
         self.layers.setFilters(QgsMapLayerProxyModel.Filter.RasterLayer)
-        self.layers.setAllowEmptyLayer(True, "choose a raster layer or files")
+        self.layers.setAllowEmptyLayer(True, tr("choose a raster layer or files"))
         self.layers.setCurrentIndex(0)  # QGIS has taken the first layer
         self.layers.setMinimumContentsLength(24)
         self.layers.currentIndexChanged.connect(lambda _index: self.picked.emit())
@@ -77,7 +79,7 @@ class ImagePicker(QWidget):
         _lay_out(self, self.layers, _menu_button(self, self._entries()))
 
     def _entries(self) -> list[tuple[str, Any]]:
-        return [("Files…", self.choose_files), ("Several layers…", self.choose_layers)]
+        return [(tr("Files…"), self.choose_files), (tr("Several layers…"), self.choose_layers)]
 
     def value(self) -> list[Any]:
         """Return layers or paths, the top one first; empty where nothing is picked."""
@@ -119,7 +121,7 @@ class ImagePicker(QWidget):
 
     def choose_files(self) -> None:
         """Ask for files."""
-        paths, _ = QFileDialog.getOpenFileNames(self, "Images", "", IMAGES)
+        paths, _ = QFileDialog.getOpenFileNames(self, tr("Images"), "", IMAGES)
         if paths:
             self.set_files(paths)
 
@@ -135,7 +137,7 @@ class ImagePicker(QWidget):
             self.layers.setAdditionalItems([])
             self.layers.setCurrentIndex(0)
             return
-        text = names[0] if len(names) == 1 else f"{len(names)} images: {', '.join(names)}"
+        text = names[0] if len(names) == 1 else _several(names)
         self.layers.setAdditionalItems([text])
         self.layers.setCurrentIndex(self.layers.findText(text))
         self.layers.setToolTip("\n".join(names))
@@ -169,7 +171,7 @@ class LayerChoice(QDialog):
 
     def __init__(self, layers: Sequence[QgsMapLayer], parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setWindowTitle("Tiles of one image")
+        self.setWindowTitle(tr("Tiles of one image"))
         self._layers = list(layers)
         self.list = QListWidget(self)
         for layer in self._layers:
@@ -182,7 +184,7 @@ class LayerChoice(QDialog):
         box.accepted.connect(self.accept)
         box.rejected.connect(self.reject)
         layout = QVBoxLayout(self)
-        layout.addWidget(QLabel("Where tiles overlap, the upper one is used.", self))
+        layout.addWidget(QLabel(tr("Where tiles overlap, the upper one is used."), self))
         layout.addWidget(self.list)
         layout.addWidget(box)
 
@@ -210,7 +212,9 @@ class AreaPicker(QWidget):
         super().__init__(parent)
         self._canvas = canvas
         self.kind = QComboBox(self)
-        self.kind.addItems(["Overlap of both images", "Current map view", "Polygons of layer"])
+        self.kind.addItems(
+            [tr("Overlap of both images"), tr("Current map view"), tr("Polygons of layer")]
+        )
         self.layers = QgsMapLayerComboBox(self)
         self.layers.setFilters(QgsMapLayerProxyModel.Filter.PolygonLayer)
         self.layers.setMinimumContentsLength(16)
@@ -247,11 +251,11 @@ class ModelPicker(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.models = QComboBox(self)
-        self.models.addItem("default", None)
+        self.models.addItem(tr("default"), None)
         self._bundled: set[str] = set()
         self.models.setMinimumContentsLength(24)
         _stretch(self.models)
-        _lay_out(self, self.models, _menu_button(self, [("A model file…", self.choose_file)]))
+        _lay_out(self, self.models, _menu_button(self, [(tr("A model file…"), self.choose_file)]))
 
     def value(self) -> str | None:
         """Return the name or path of the model; None leaves it to the program."""
@@ -289,7 +293,7 @@ class ModelPicker(QWidget):
 
     def choose_file(self) -> None:
         """Ask for the file of a model."""
-        path, _ = QFileDialog.getOpenFileName(self, "Model", "", MODELS)
+        path, _ = QFileDialog.getOpenFileName(self, tr("Model"), "", MODELS)
         if path:
             self.set_value(path)
 
@@ -300,10 +304,16 @@ def describe_model(entry: dict[str, Any]) -> str:
     parts = [str(entry["name"])]
     finest, coarsest = card.get("gsd_min"), card.get("gsd_max")
     if finest is not None and coarsest is not None:
-        parts.append(f"pixels of {finest:g} to {coarsest:g} m")
+        pixels = tr("pixels of {finest} to {coarsest} m")
+        parts.append(pixels.format(finest=f"{finest:g}", coarsest=f"{coarsest:g}"))
     if card.get("licence"):
         parts.append(str(card["licence"]))
     return " · ".join(parts)
+
+
+def _several(names: Sequence[str]) -> str:
+    """Return what several images are called."""
+    return tr("{count} images: {names}").format(count=len(names), names=", ".join(names))
 
 
 def _rasters() -> list[QgsRasterLayer]:

@@ -21,6 +21,8 @@ from qgis.PyQt.QtWidgets import (
     QWidget,
 )
 
+from geodamage_qgis.translation import tr
+
 _WHAT = (
     "The plugin runs the program <b>geodamage</b> beside QGIS and installs nothing into QGIS "
     "itself. Let it make an environment for the program, or name one that is installed."
@@ -43,7 +45,7 @@ class SetupForm(QWidget):
         self.verdict.setWordWrap(True)
         self.verdict.setTextFormat(Qt.TextFormat.PlainText)
         self.verdict.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        what = QLabel(_WHAT)
+        what = QLabel(tr(_WHAT))
         what.setWordWrap(True)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -54,16 +56,16 @@ class SetupForm(QWidget):
         layout.addStretch(1)
 
     def _build_environment(self, by_name: bool) -> QGroupBox:
-        box = QGroupBox("An environment of the plugin's own")
+        box = QGroupBox(tr("An environment of the plugin's own"))
         form = QFormLayout(box)
-        form.addRow("Install from", self._build_source(by_name))
+        form.addRow(tr("Install from"), self._build_source(by_name))
         form.addRow("", self.hash)
         form.addRow("", self.by_name)
-        form.addRow("Made with", self._build_maker())
-        form.addRow("Runs on", self._build_devices())
-        self.report = QCheckBox("with what reports (HTML pages) need")
+        form.addRow(tr("Made with"), self._build_maker())
+        form.addRow(tr("Runs on"), self._build_devices())
+        self.report = QCheckBox(tr("with what reports (HTML pages) need"))
         self.report.setChecked(True)
-        self.offline = QCheckBox("without a network: take all packages from the wheel's folder")
+        self.offline = QCheckBox(tr("without a network: take all packages from the wheel's folder"))
         form.addRow("", self.report)
         form.addRow("", self.offline)
         self.needs = _note()
@@ -83,17 +85,17 @@ class SetupForm(QWidget):
         self.source = QLineEdit()
         self.source.setPlaceholderText("geodamage-*.whl")
         self.hash = _note()
-        self.hash.setText(CHOOSE)
+        self.hash.setText(tr(CHOOSE))
         self.hash.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.by_name = QCheckBox("by its name from the package index, instead of a file")
+        self.by_name = QCheckBox(tr("by its name from the package index, instead of a file"))
         self.by_name.setVisible(by_name)
-        self.file_button, self.folder_button = _button("File …"), _button("Folder …")
+        self.file_button, self.folder_button = _button(tr("File …")), _button(tr("Folder …"))
         return _widget(_row(self.source, self.file_button, self.folder_button, wide=self.source))
 
     def _build_maker(self) -> QWidget:
         self.maker_label = _note()
-        self.maker_button = _button("Other …")
-        self.maker_button.setToolTip("Name a Python of at least 3.11, or uv")
+        self.maker_button = _button(tr("Other …"))
+        self.maker_button.setToolTip(tr("Name a Python of at least 3.11, or uv"))
         return _widget(_row(self.maker_label, self.maker_button, wide=self.maker_label))
 
     def _build_devices(self) -> QWidget:
@@ -103,16 +105,16 @@ class SetupForm(QWidget):
         return _widget(_row(self.cpu, self.gpu, self.gpu_label, wide=self.gpu_label))
 
     def _build_buttons(self) -> QWidget:
-        self.make_button = QPushButton("Make environment")
+        self.make_button = QPushButton(tr("Make environment"))
         self.make_button.setDefault(True)
-        self.repair_button, self.remove_button = _button("Repair"), _button("Remove")
+        self.repair_button, self.remove_button = _button(tr("Repair")), _button(tr("Remove"))
         row = _row(self.make_button, self.repair_button, self.remove_button)
         row.addStretch(1)
         return _widget(row)
 
     def _build_progress(self) -> QWidget:
         self.bar, self.step = QProgressBar(), _note()
-        self.cancel_button = _button("Cancel")
+        self.cancel_button = _button(tr("Cancel"))
         self.bar.hide()
         self.cancel_button.hide()
         layout = QVBoxLayout()
@@ -121,10 +123,10 @@ class SetupForm(QWidget):
         return _widget(layout)
 
     def _build_named(self) -> QGroupBox:
-        box = QGroupBox("Or a geodamage that is installed")
+        box = QGroupBox(tr("Or a geodamage that is installed"))
         self.program = QLineEdit()
-        self.program.setPlaceholderText("found by itself: the plugin's environment, then PATH")
-        self.program_button, self.use_button = _button("File …"), _button("Use")
+        self.program.setPlaceholderText(tr("found by itself: the plugin's environment, then PATH"))
+        self.program_button, self.use_button = _button(tr("File …")), _button(tr("Use"))
         row = _row(self.program, self.program_button, self.use_button, wide=self.program)
         QVBoxLayout(box).addLayout(row)
         return box

@@ -12,7 +12,6 @@ from qgis.core import (
     QgsProcessingOutputNumber,
 )
 
-from geodamage_qgis.errors import PluginError
 from geodamage_qgis.processing import given, parameters
 from geodamage_qgis.processing.scene import SceneAlgorithm, result_outputs
 from geodamage_qgis.processing.tool import Values, scratch_folder
@@ -41,10 +40,6 @@ class Buildings(SceneAlgorithm):
             parameters.image(),
             *parameters.models(),
             *parameters.areas(),
-            parameters.switch(
-                parameters.REGULARISE, "Right-angled outlines",
-                "Give buildings right angles along their main direction, where these fit.",
-            ),
             *parameters.building_options(),
             parameters.former(),
             parameters.memory(),
@@ -65,12 +60,8 @@ class Buildings(SceneAlgorithm):
         self.addOutput(QgsProcessingOutputNumber("BUILDINGS", "Buildings"))
 
     def check(self, values: Values, context: QgsProcessingContext) -> None:
-        """Refuse two ways to draw outlines, and results that are no file, too."""
+        """Refuse results that are no file, too."""
         super().check(values, context)
-        if self.switch(values, parameters.REGULARISE, context) and self.decimal(
-            values, parameters.SIMPLIFY, context
-        ):
-            raise PluginError("right-angled outlines and simplified polygons: give one of the two")
         given.check_file(self.string(values, parameters.IDS_FROM, context))
         self.check_output(values, context)
 
@@ -99,7 +90,6 @@ class Buildings(SceneAlgorithm):
             threshold=self.decimal(values, parameters.THRESHOLD, context),
             raster=self.layer_file(values, parameters.RASTER, context),
             probabilities=self.layer_file(values, parameters.PROBABILITIES, context),
-            regularise=self.switch(values, parameters.REGULARISE, context),
             ids_from=self.string(values, parameters.IDS_FROM, context),
             memory=self.string(values, parameters.MEMORY, context),
             **options,

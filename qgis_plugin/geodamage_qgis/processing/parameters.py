@@ -323,6 +323,10 @@ def _image_options(whose: str) -> list[Parameter]:
         ),
         number(MIN_AREA, "Smallest building, m²", "20 m² unless given."),
         number(SIMPLIFY, "Simplify outlines by, metres", "No simplification unless given."),
+        switch(
+            REGULARISE, "Right-angled outlines",
+            "Give buildings right angles along their main direction, where these fit.",
+        ),
         number(
             TILE, "Window size, pixels", "The result does not depend on it.", whole=True, least=1
         ),

@@ -66,6 +66,7 @@ class SceneAlgorithm(ToolAlgorithm):
             "nodata": self.decimal(values, parameters.NODATA, context),
             "min_area": self.decimal(values, parameters.MIN_AREA, context),
             "simplify": self.decimal(values, parameters.SIMPLIFY, context),
+            "regularise": self.switch(values, parameters.REGULARISE, context),
             "tile": self.whole(values, parameters.TILE, context),
             "batch_size": self.whole(values, parameters.BATCH_SIZE, context),
             "threads": self.whole(values, parameters.THREADS, context),
@@ -106,6 +107,10 @@ class SceneAlgorithm(ToolAlgorithm):
             raise PluginError("an area of interest as polygons and as an extent: give one of them")
         if all(self._is_given(values, name) for name in (parameters.MODEL, parameters.MODEL_FILE)):
             raise PluginError("a model by its name and a model file: give one of them")
+        if self.switch(values, parameters.REGULARISE, context) and self.decimal(
+            values, parameters.SIMPLIFY, context
+        ):
+            raise PluginError("right-angled outlines and simplified polygons: give one of the two")
         parameters.read_bands(self.string(values, parameters.BANDS, context) or "")
         parameters.read_scale(self.string(values, parameters.SCALE, context) or "")
         for name in self.images:

@@ -66,6 +66,8 @@ class AssessParameters:
         Smallest building, m².
     simplify
         Tolerance, metres.
+    regularise
+        Give buildings right-angled outlines where these fit.
     tile
         Window size, pixels.
     batch_size
@@ -107,6 +109,7 @@ class AssessParameters:
     scale: tuple[float, float] | None = None
     min_area: float | None = None
     simplify: float | None = None
+    regularise: bool = False
     tile: int | None = None
     batch_size: int | None = None
     threads: int | None = None
@@ -136,10 +139,8 @@ class BuildingsParameters:
         A pixel is building above this probability.
     raster, probabilities
         Files to be written, too: buildings (.tif), probability of a building (.tif).
-    regularise
-        Give buildings right-angled outlines, where these fit.
-    output, model, aoi, device, nodata, ids_from, bands, scale, min_area, simplify, tile, \
-batch_size, threads, memory, allow_remote, overwrite
+    output, model, aoi, device, nodata, ids_from, bands, scale, min_area, simplify, regularise, \
+tile, batch_size, threads, memory, allow_remote, overwrite
         As for `AssessParameters`.
     """
 
@@ -152,13 +153,13 @@ batch_size, threads, memory, allow_remote, overwrite
     threshold: float | None = None
     raster: str | None = None
     probabilities: str | None = None
-    regularise: bool = False
     nodata: float | None = None
     ids_from: str | None = None
     bands: Sequence[int] | None = None
     scale: tuple[float, float] | None = None
     min_area: float | None = None
     simplify: float | None = None
+    regularise: bool = False
     tile: int | None = None
     batch_size: int | None = None
     threads: int | None = None
@@ -198,7 +199,7 @@ class BatchParameters:
         Try the scenes again that failed.
     model, footprints, id_field, aoi, device, tta, vote, post_sensor, registration, obscured, \
 pre_unusable, post_unusable, unusable_band, seen_share, nodata, post_nodata, bands, scale, \
-min_area, simplify, tile, batch_size, threads, allow_remote, overwrite
+min_area, simplify, regularise, tile, batch_size, threads, allow_remote, overwrite
         As for `AssessParameters`.
     """
 
@@ -235,6 +236,7 @@ min_area, simplify, tile, batch_size, threads, allow_remote, overwrite
     scale: tuple[float, float] | None = None
     min_area: float | None = None
     simplify: float | None = None
+    regularise: bool = False
     tile: int | None = None
     batch_size: int | None = None
     threads: int | None = None
@@ -286,8 +288,8 @@ class MasksParameters:
 
 #: Options that `assess`, `buildings` and `batch` have in common, as the parameters call them.
 _OF_IMAGES = (
-    "model", "device", "tta", "aoi", "nodata", "bands", "scale", "min_area", "simplify", "tile",
-    "batch_size", "threads", "allow_remote", "overwrite",
+    "model", "device", "tta", "aoi", "nodata", "bands", "scale", "min_area", "simplify",
+    "regularise", "tile", "batch_size", "threads", "allow_remote", "overwrite",
 )  # fmt: skip
 #: Those of `assess` and `batch`.
 _OF_SCENES = (
@@ -321,7 +323,7 @@ def assess_command(executable: str | Path, parameters: AssessParameters) -> list
 def buildings_command(executable: str | Path, parameters: BuildingsParameters) -> list[str]:
     """Return the command line that finds buildings; see `assess_command`."""
     options = (
-        "output", "threshold", "raster", "probabilities", "regularise", "memory", "ids_from",
+        "output", "threshold", "raster", "probabilities", "memory", "ids_from",
         *_OF_IMAGES,
     )  # fmt: skip
     image = _image("input", parameters.image)

@@ -7,7 +7,9 @@ import json
 import os
 import re
 import shutil
-import subprocess
+
+# Programs are started by a list of words, never by a shell.
+import subprocess  # nosec B404
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -219,7 +221,7 @@ def ask(argv: Sequence[str], *, seconds: float = PATIENCE) -> str:
         If it does not start, fails, or takes too long.
     """
     try:
-        ended = subprocess.run(
+        ended = subprocess.run(  # nosec B603
             list(argv),
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
+import subprocess  # nosec B404
 import sys
 import time
 from collections.abc import Mapping
@@ -84,7 +84,7 @@ class WindowsGroup:
             return
         argv = ["taskkill", "/T", "/F", "/PID", str(process.pid)]
         try:
-            subprocess.run(argv, capture_output=True, check=False, timeout=30, **self.options)
+            subprocess.run(argv, capture_output=True, check=False, timeout=30, **self.options)  # nosec B603
         except (OSError, subprocess.SubprocessError):
             process.kill()
 

@@ -11,7 +11,7 @@ import os
 import queue
 import re
 import signal
-import subprocess
+import subprocess  # nosec B404
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -189,7 +189,7 @@ class Run:
     def _open(self) -> subprocess.Popen[str]:
         program = self.argv[0]
         try:
-            return subprocess.Popen(
+            return subprocess.Popen(  # nosec B603
                 self.argv,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

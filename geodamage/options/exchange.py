@@ -1,0 +1,70 @@
+"""Options of what is handed on to others, and of what comes from them."""
+
+from geodamage.options.kinds import Choice, File, Flag, Number, Whole
+from geodamage.options.option import Option, at
+
+#: Schemas that a result is written in.
+WRITTEN = ("geodamage", "cems", "unosat", "fema", "ems98", "microsoft", "binary")
+#: Schemas that an official layer is read in.
+READ = ("auto", "geodamage", "cems", "unosat", "fema", "ems98", "microsoft", "hot", "binary")
+
+#: Exports and comparisons.
+EXCHANGE: tuple[Option, ...] = (
+    Option(
+        name="schema", kind=Choice(WRITTEN), default="geodamage", takers=("ExportOptions",),
+        help="Fields and words of the export.",
+        commands=(
+            "export",
+            at("compare", kind=Choice(READ), default="auto", takers=("CompareOptions",),
+                help="Fields and words of the official layer; told by its fields unless given."),
+        ),
+    ),
+    Option(
+        name="labels", kind=Flag(), default=False, commands=("export",),
+        takers=("ExportOptions",), help="Words instead of codes, where the schema has codes.",
+    ),
+    Option(
+        name="geometry", kind=Choice(("auto", "polygon", "point")), default="auto",
+        commands=("export",), takers=("ExportOptions",),
+        help="Outlines or points; what the schema draws unless given.",
+    ),
+    Option(
+        name="wkt", kind=Flag(), default=False, commands=("export",), takers=("ExportOptions",),
+        help="Outlines in a column of .csv, as well-known text.",
+    ),
+    Option(
+        name="max_features", kind=Whole(), default=10_000, commands=("export",),
+        takers=("ExportOptions",), help="Buildings a file of .kml or .kmz.",
+    ),
+    Option(
+        name="min_zoom", kind=Whole(0), default=8, commands=("export",),
+        takers=("ExportOptions",), help="Least zoom of .pmtiles.",
+    ),
+    Option(
+        name="max_zoom", kind=Whole(0), default=16, commands=("export",),
+        takers=("ExportOptions",), help="Greatest zoom of .pmtiles.",
+    ),
+    Option(
+        name="tolerance", kind=Number(0, 1000), default=5.0, unit="metres", metavar="METRES",
+        commands=("compare",), takers=("CompareOptions",),
+        help="Distance from a building up to which a point still means it.",
+    ),
+    Option(
+        name="unlisted", kind=Choice(("auto", "undamaged", "unknown")), default="auto",
+        commands=("compare",), takers=("CompareOptions",),
+        help="What a building is that the official layer does not have; auto: undamaged where the "
+        "layer has damaged ones only.",
+    ),
+    Option(
+        name="within", kind=File(), metavar="AREA", commands=("compare",),
+        takers=("CompareOptions",), help="Polygon of what the official layer covers.",
+    ),
+    Option(
+        name="epoch", kind=Whole(), commands=("compare",), takers=("CompareOptions",),
+        help="Which assessment of a layer that is many wide; the last one unless given.",
+    ),
+    Option(
+        name="page", kind=File(), metavar="HTML", commands=("compare",),
+        takers=("CompareOptions",), help="Also write a page with a map of the differences.",
+    ),
+)  # fmt: skip

@@ -1,0 +1,130 @@
+"""GeoJSON of buildings, and geometries as RFC 7946 wants them."""
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import IO, Any, ClassVar
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import shapely
+from pyproj import Transformer
+
+from geodamage.output.writer import VectorWriter
+
+#: About a centimetre. Source: RFC 7946, section 11.2.
+DECIMALS = 7
+
+
+class GeoJsonWriter(VectorWriter):
+    """GeoJSON as RFC 7946 has it: WGS 84, right-hand rule, at most seven decimals."""
+
+    _opening: ClassVar[str] = '{"type":"FeatureCollection","features":[\n'
+    _between: ClassVar[str] = ",\n"
+    _closing: ClassVar[str] = "\n]}\n"
+
+    def _open(self) -> None:
+        self._to_wgs84 = Transformer.from_crs(self.crs, "OGC:CRS84", always_xy=True)
+        self._is_first = True
+        self._file: IO[str] = self.path.open("w", encoding="utf-8", newline="\n")
+        self._file.write(self._opening)
+
+    def _write(self, frame: gpd.GeoDataFrame) -> None:
+        features = self._between.join(_features(frame, self._to_wgs84))
+        self._file.write(features if self._is_first else self._between + features)
+        self._is_first = False
+
+    def _finish(self) -> None:
+        self._file.write(self._closing)
+        self._file.close()
+
+    def _release(self) -> None:
+        # What is still in the buffer goes to the disk here, and may not fit again.
+        with suppress(OSError):
+            self._file.close()
+
+
+class GeoJsonLinesWriter(GeoJsonWriter):
+    """One GeoJSON feature per line."""
+
+    _opening = ""
+    _between = "\n"
+
+    def _finish(self) -> None:
+        self._file.write("" if self._is_first else "\n")
+        self._file.close()
+
+
+def _features(frame: gpd.GeoDataFrame, to_wgs84: Transformer) -> Iterator[str]:
+    """Yield the buildings of a conformed frame as GeoJSON text."""
+    shapes = shapely.to_geojson(to_rfc7946(frame.geometry.to_numpy(), to_wgs84))
+    names = [str(name) for name in frame.columns if name != "geometry"]
+    values = [_plain_values(frame[name]) for name in names]
+    write = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+    for shape, *row in zip(shapes, *values, strict=True):
+        identifier = write(row[0])
+        properties = write(dict(zip(names, row, strict=True)))
+        yield (
+            f'{{"type":"Feature","id":{identifier},"geometry":{shape or "null"},'
+            f'"properties":{properties}}}'
+        )
+
+
+def _plain_values(column: pd.Series) -> list[Any]:
+    """Return Python values, None for null."""
+    values: list[Any] = column.astype(object).where(column.notna(), None).tolist()
+    return values
+
+
+def to_rfc7946(shapes: np.ndarray, to_wgs84: Transformer) -> np.ndarray:
+    """Warp geometries to WGS 84 as RFC 7946 wants them.
+
+    Rings follow the right-hand rule, what crosses the antimeridian is cut there, and coordinates
+    have seven decimals. Where rounding makes a valid geometry invalid, its coordinates stay as
+    they are: only footprints of centimetres come to that, and none may be lost or broken.
+
+    Parameters
+    ----------
+    shapes
+        Geometries or None.
+    to_wgs84
+        From the CRS of `shapes` to longitude and latitude.
+
+    Returns
+    -------
+    object (n,)
+        Geometries; None also where the CRS has no such place.
+    """
+
+    def warp(points: np.ndarray) -> np.ndarray:
+        return np.column_stack(to_wgs84.transform(points[:, 0], points[:, 1]))
+
+    exact = shapely.transform(shapes, warp)
+    exact[~np.isfinite(shapely.bounds(exact)).all(axis=1)] = None
+    bounds = shapely.bounds(exact)
+    for index in np.flatnonzero(bounds[:, 2] - bounds[:, 0] > 180):
+        exact[index] = _cut_at_antimeridian(exact[index])
+    rounded = shapely.transform(exact, lambda points: np.round(points, DECIMALS) + 0.0)
+    is_valid = shapely.is_valid(rounded)
+    # Rings that have collapsed cannot lose points.
+    rounded[is_valid] = shapely.remove_repeated_points(rounded[is_valid])
+    broken = np.flatnonzero(~is_valid)
+    broken = broken[shapely.is_valid(exact[broken])]
+    rounded[broken] = exact[broken]
+    return np.asarray(shapely.orient_polygons(rounded), dtype=object)
+
+
+def _cut_at_antimeridian(shape: shapely.Geometry | None) -> shapely.Geometry | None:
+    """Cut what spans more than half the globe, so in truth crosses the antimeridian."""
+
+    def unroll(points: np.ndarray) -> np.ndarray:
+        return np.column_stack([points[:, 0] % 360, points[:, 1]])
+
+    def roll(points: np.ndarray) -> np.ndarray:
+        return points - [360, 0]
+
+    whole = shapely.make_valid(shapely.transform(shape, unroll))
+    west = shapely.intersection(whole, shapely.box(0, -90, 180, 90))
+    east = shapely.transform(shapely.intersection(whole, shapely.box(180, -90, 360, 90)), roll)
+    return shapely.union_all([west, east])

@@ -1,0 +1,140 @@
+"""A vector file that takes buildings in batches, whatever its format."""
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+import geopandas as gpd
+import pandas as pd
+import pyogrio
+import shapely
+from pyproj import CRS
+
+from geodamage.errors import OutputError
+from geodamage.fields import FIELDS, Field, conform
+from geodamage.output.publication import final_path, output_errors
+from geodamage.words import counted
+
+#: Rows and vertices that are gathered before they are written: tiny batches make slow files and
+#: tiny row groups.
+ROWS_AT_ONCE = 5_000
+VERTICES_AT_ONCE = 500_000
+
+GeometryType = Literal["Point", "Polygon", "MultiPolygon", "Unknown"]
+
+
+class VectorWriter(ABC):
+    """A vector file that takes buildings in batches.
+
+    Leaving the context closes the file; leaving it by an exception leaves the file incomplete.
+
+    Attributes
+    ----------
+    notes
+        What the format could not hold, a line each; complete when the file is closed.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        crs: CRS,
+        layer: str,
+        geometry_type: GeometryType,
+        fields: tuple[Field, ...] = FIELDS,
+    ) -> None:
+        self.path = path
+        self.crs = crs
+        self.layer = layer
+        self.geometry_type = geometry_type
+        self.fields = fields
+        self.notes: list[str] = []
+        self._waiting: list[gpd.GeoDataFrame] = []
+        self._open()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error_type is None:
+            self.close()
+        else:
+            self.discard()
+
+    def append(self, frame: gpd.GeoDataFrame) -> None:
+        """Add the buildings of a frame that has every field; there may be none."""
+        if frame.empty:
+            return
+        self._waiting.append(conform(frame, self.crs, self.fields))
+        rows = sum(len(waiting) for waiting in self._waiting)
+        vertices = sum(
+            int(shapely.get_num_coordinates(waiting.geometry.to_numpy()).sum())
+            for waiting in self._waiting
+        )
+        if rows >= ROWS_AT_ONCE or vertices >= VERTICES_AT_ONCE:
+            self._flush()
+
+    def close(self) -> None:
+        """Complete the file."""
+        try:
+            self._flush()
+            with output_errors(self.path):
+                self._finish()
+        finally:
+            self.discard()
+
+    def discard(self) -> None:
+        """Let go of the file as it is; it may be incomplete."""
+        self._waiting.clear()
+        self._release()
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        frame = pd.concat(self._waiting, ignore_index=True)
+        self._waiting.clear()
+        with output_errors(self.path):
+            self._write(frame)
+
+    @abstractmethod
+    def _open(self) -> None:
+        """Create the file."""
+
+    @abstractmethod
+    def _write(self, frame: gpd.GeoDataFrame) -> None:
+        """Write conformed buildings, at least one."""
+
+    @abstractmethod
+    def _finish(self) -> None:
+        """Write what comes after the last building."""
+
+    @abstractmethod
+    def _release(self) -> None:
+        """Close handles and remove working files; may be called twice."""
+
+
+def check_count(path: Path, layer: str, expected: int) -> None:
+    """Check that a file holds every building; GDAL may close a file without saying what failed."""
+    with partial_names_allowed():
+        count = int(pyogrio.read_info(path, layer=layer, force_feature_count=True)["features"])
+    if count != expected:
+        raise OutputError(
+            f"cannot write {final_path(path)}: {count:,} of {counted(expected, 'building')} "
+            f"arrived; check the free space of {path.parent}"
+        )
+
+
+@contextmanager
+def partial_names_allowed() -> Iterator[None]:
+    """Silence GDAL's wish that a GeoPackage be called `*.gpkg` while it is a partial file."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*extension", category=RuntimeWarning)
+        yield

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Words of the windows in the language of QGIS; English is in the code.
+
+A language is a file `i18n/de.json` with the English text and its translation: text, as the plugin
+site wants it, and nothing is compiled. What a file leaves out stays English.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+FOLDER = Path(__file__).parent / "i18n"
+
+_words: dict[str, str] = {}
+
+
+def use(locale: str) -> None:
+    """Take the words of a language from now on; windows that are open keep theirs.
+
+    Parameters
+    ----------
+    locale
+        As QGIS names it: `de`, `de_AT`, `en_US`.
+    """
+    _words.clear()
+    for name in (locale.replace("-", "_"), locale[:2].lower()):
+        path = FOLDER / f"{name}.json"
+        if path.is_file():
+            _words.update(json.loads(path.read_text(encoding="utf-8")))
+            return
+
+
+def tr(text: str) -> str:
+    """Return a text in the language of QGIS; its parts in braces are filled in afterwards."""
+    return _words.get(text, text)
