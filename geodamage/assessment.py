@@ -78,9 +78,8 @@ class Job(RunOptions):
         What computes on the processor: `onnxruntime`, `openvino`, or `auto`, which is OpenVINO
         where `geodamage models bench` has found it right and faster on this machine.
     precision
-        What it is computed in: `float32`, `bfloat16`, `int8`, refused where the card does not say
-        that grades stay the same; or `auto`, which is `bfloat16` where the card allows it and
-        `geodamage models bench` has found it faster on this machine, and else what the file holds.
+        What it is computed in: `float32`, `bfloat16`, `int8`, or `auto`, which is `bfloat16` where
+        the card allows it and `models bench` has found it faster, else what the file holds.
     tta
         `none`, or `flips` to average over four mirror images.
     vote
