@@ -8,13 +8,15 @@
 ONNX Runtime session with the same options; the figure is the ratio of core pixels per second.
 With `--against` the command of another commit, checked out beside this one, takes turns with that
 of this checkout, on the whole pair and with footprints on a twentieth of it; the figures are ratios
-of processor time and of the time on the clock, and whether both wrote the same bytes.
+of processor time and of the time on the clock, and how many buildings both wrote alike. With
+`--precision` this checkout computes in it, and the other one as it does by itself.
 `memory` runs `assess` on pairs of 4k, 16k and 40k pixels square, made by repeating the sample pair,
 and prints the peak of each; the largest is stopped after a few strips, which is enough to show
 whether memory grows.
 """
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
@@ -126,8 +128,8 @@ def speed(size: int, repeats: int) -> None:
         print(f"median ratio {statistics.median(ratios):.3f}")
 
 
-def against(commit: str, size: int, repeats: int, model: str) -> None:
-    """Print how many times as fast this checkout is as another commit."""
+def against(commit: str, size: int, repeats: int, model: str, own: list[str]) -> None:
+    """Print how many times as fast this checkout, with options of its own, is as another commit."""
     root = Path(__file__).parents[1]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -138,10 +140,10 @@ def against(commit: str, size: int, repeats: int, model: str) -> None:
         )
         try:
             more = ["-q", "--threads", str(default_threads()), "--model", model]
-            _turns((other, root), pair, folder / "whole", repeats, more)
+            _turns((other, root), pair, folder / "whole", repeats, more, own)
             given = _some_of(folder / "whole.0.geojson", folder / "given.geojson")
             more += ["--footprints", str(given)]
-            _turns((other, root), pair, folder / "footprints", repeats, more)
+            _turns((other, root), pair, folder / "footprints", repeats, more, own)
         finally:
             subprocess.run(["git", "-C", root, "worktree", "remove", "-f", other], check=True)
 
@@ -162,35 +164,49 @@ def _turns(
     output: Path,
     repeats: int,
     more: list[str],
+    own: list[str],
 ) -> None:
-    """Run both checkouts in turn and print the ratios of each pair of runs."""
+    """Run both checkouts in turn, the second with `own`, and print the ratios of their runs."""
     ratios = []
     for _ in range(repeats):
         spent = []
         for number, checkout in enumerate(checkouts):
             target = output.with_name(f"{output.name}.{number}.geojson")
             environment = {**os.environ, "PYTHONPATH": str(checkout)}
+            words = assess_command(pair, target, *more, *(own if number else ()))
             before, started = os.times(), time.perf_counter()
-            subprocess.run(
-                assess_command(pair, target, *more), check=True, env=environment, cwd=checkout
-            )
+            subprocess.run(words, check=True, env=environment, cwd=checkout)
             after = os.times()
             processor = after.children_user + after.children_system
             processor -= before.children_user + before.children_system
             spent.append((processor, time.perf_counter() - started))
         ratios.append(np.divide(spent[0], spent[1]))
         print(f"{output.name}: {ratios[-1][0]:.2f} of processor, {ratios[-1][1]:.2f} of clock time")
-    written = [output.with_name(f"{output.name}.{n}.geojson").read_bytes() for n in (0, 1)]
+    written = [_said(output.with_name(f"{output.name}.{n}.geojson")) for n in (0, 1)]
     of_processor, of_clock = (
         f"{np.median(column):.2f} ({min(column):.2f} to {max(column):.2f})"
         for column in np.transpose(ratios)
     )
-    same = "the same" if written[0] == written[1] else "OTHER"
+    ours, theirs = written
+    both = [said for place, said in ours.items() if theirs.get(place, ("", ""))[0] == said[0]]
+    alike = sum(theirs.get(place) == said for place, said in ours.items())
     print(
-        f"{output.name}: median {of_processor} of processor, {of_clock} of clock time; "
-        f"{same} bytes",
+        f"{output.name}: median {of_processor} of processor, {of_clock} of clock time; of "
+        f"{len(ours)} and {len(theirs)} buildings {alike} are alike, {len(both)} of one grade",
         flush=True,
     )
+
+
+def _said(path: Path) -> dict[str, tuple[str, str]]:
+    """Return grade and whole row of each building of a result, by its identity.
+
+    The order of rows is that of the strips, which depends on how the work is cut.
+    """
+    features = json.loads(path.read_text(encoding="utf-8"))["features"]
+    return {
+        str(feature["id"]): (str(feature["properties"]["damage"]), json.dumps(feature))
+        for feature in features
+    }
 
 
 def memory(sizes: list[int], seconds: float) -> None:
@@ -241,12 +257,14 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--against", metavar="COMMIT", help="compare the speed with a commit")
     parser.add_argument("--model", default="fast", help="for --against")
+    parser.add_argument("--precision", help="of this checkout, for --against")
     parser.add_argument("--seconds", type=float, default=240, help="longest memory run")
     parser.add_argument("--sizes", type=int, nargs="+", default=[4096, 16384, 40960])
     options = parser.parse_args()
     print(f"{os.cpu_count()} processors, {default_threads()} usable")
     if options.what == "speed" and options.against:
-        against(options.against, options.size, options.repeats, options.model)
+        own = ["--precision", options.precision] if options.precision else []
+        against(options.against, options.size, options.repeats, options.model, own)
     elif options.what == "speed":
         speed(options.size, options.repeats)
     else:

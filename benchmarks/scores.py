@@ -290,6 +290,15 @@ def _new_events(cards: Mapping[str, Card]) -> Iterator[str]:
     )
 
 
+def _parities(cards: Mapping[str, Card]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the parity of each variant, and of each model that may be computed in bfloat16."""
+    for name, card in cards.items():
+        if "agreement" in card.parity:
+            yield f"`{name}`", card.parity
+        if "bfloat16" in card.parity:
+            yield f"`{name}` in bfloat16", card.parity["bfloat16"]
+
+
 def _variants(cards: Mapping[str, Card]) -> Iterator[str]:
     yield "## Variants of lower precision\n"
     yield "[optimise.md](optimise.md) tells how they are made. Losses are points of F1.\n"
@@ -302,13 +311,12 @@ def _variants(cards: Mapping[str, Card]) -> Iterator[str]:
     yield from table(
         ("variant", "of", "pairs", "buildings", "same grade", *losses.values()),
         [
-            (f"`{name}`", f"`{card.parity.get('parent')}`",
-             number(card.parity.get("pairs"), "{:,.0f}"),
-             number(card.parity.get("buildings"), "{:,.0f}"),
-             percent(card.parity.get("agreement"), "{:.2f} %"),
-             *(number(_of(card.parity, key, "loss_points")) for key in losses))
-            for name, card in cards.items()
-            if card.parity
+            (name, f"`{parity.get('parent')}`",
+             number(parity.get("pairs"), "{:,.0f}"),
+             number(parity.get("buildings"), "{:,.0f}"),
+             percent(parity.get("agreement"), "{:.2f} %"),
+             *(number(_of(parity, key, "loss_points")) for key in losses))
+            for name, parity in _parities(cards)
         ],
     )  # fmt: skip
 

@@ -79,6 +79,9 @@ class Job(RunOptions):
     engine
         What computes on the processor: `onnxruntime`, `openvino`, or `auto`, which is OpenVINO
         where `geodamage models bench` has found it right and faster on this machine.
+    precision
+        What it is computed in: `float32`, `bfloat16`, `int8`, or `auto`, which is `bfloat16` where
+        the card allows it and `models bench` has found it faster, else what the file holds.
     tta
         `none`, or `flips` to average over four mirror images.
     vote
@@ -340,7 +343,12 @@ class _Assessment(Run[Job, Summary]):
             return model
         job = self.job
         return load_base(
-            self._event, device=job.device, threads=job.threads, engine=job.engine, tta=job.tta
+            self._event,
+            device=job.device,
+            threads=job.threads,
+            engine=job.engine,
+            precision=job.precision,
+            tta=job.tta,
         )
 
     def card_for(self, card: Card) -> Card:

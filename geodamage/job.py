@@ -42,6 +42,7 @@ class RunOptions:
     device: str = "auto"
     threads: int = 0
     engine: str = "auto"
+    precision: str = "auto"
     tta: str = "none"
     raster: Path | None = None
     probabilities: Path | None = None

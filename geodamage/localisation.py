@@ -58,6 +58,8 @@ class LocalisationJob(RunOptions):
         CPU threads for inference; 0 takes every processor.
     engine
         What computes on the processor: `onnxruntime`, `openvino` or `auto`.
+    precision
+        What it is computed in: `float32`, `bfloat16`, `int8` or `auto`.
     tta
         `none`; `flips` to average over four mirror images; `full` over these and the same
         transposed.
@@ -214,6 +216,7 @@ class _Localisation(Run[LocalisationJob, FootprintSummary]):
             device=job.device,
             threads=job.threads,
             engine=job.engine,
+            precision=job.precision,
             tta=job.tta,
             scales=job.scales,
         )

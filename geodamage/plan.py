@@ -1,14 +1,15 @@
 """How a region is cut into windows, within a limit of memory."""
 
+import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from geodamage.errors import OptionError, ResourceError
-from geodamage.model.card import Card
+from geodamage.model.card import LARGEST_TILE, Card
 from geodamage.windows import Window, round_down, round_up
 
 #: Bytes of the interpreter, its libraries, the block cache of GDAL and a model of
@@ -33,6 +34,10 @@ MAP_BYTES = 3
 STRIP_BYTES = 130
 
 
+#: Sides of a window over that of the card, at most.
+_WIDEST = 4
+
+
 @dataclass(frozen=True, repr=False)
 class Plan:
     """How a region is cut.
@@ -53,7 +58,7 @@ class Plan:
         Windows per model call.
     only
         int64 (n, 4): row, column, bottom and right of the places that matter. No model is asked of
-        a core that none of them meets. None where all matters.
+        what lies beside them. None where all matters.
     """
 
     region: Window
@@ -91,13 +96,25 @@ class Plan:
         for left in range(strip.column, strip.right, self.core[1]):
             yield Window(strip.row, left, *self.core)
 
-    def matters(self, core: Window) -> bool:
-        """Say whether a core is worth asking for."""
+    def matters(self, core: Window, side: int) -> npt.NDArray[np.bool_]:
+        """Return which cells of a core, `side` pixels square, are worth asking for."""
+        shape = -(-core.height // side), -(-core.width // side)
         if self.only is None:
-            return True
+            return np.ones(shape, bool)
         row, column, bottom, right = self.only.T
         meets = (row < core.bottom) & (bottom > core.row)
-        return bool((meets & (column < core.right) & (right > core.column)).any())
+        meets &= (column < core.right) & (right > core.column)
+        # Where places begin and end, summed up: how many lie on each cell.
+        count = np.zeros((shape[0] + 1, shape[1] + 1), np.int64)
+        top = np.maximum(row[meets] - core.row, 0) // side
+        left = np.maximum(column[meets] - core.column, 0) // side
+        low = np.minimum(-(-(bottom[meets] - core.row) // side), shape[0])
+        far = np.minimum(-(-(right[meets] - core.column) // side), shape[1])
+        np.add.at(count, (top, left), 1)
+        np.add.at(count, (low, far), 1)
+        np.add.at(count, (low, left), -1)
+        np.add.at(count, (top, far), -1)
+        return np.asarray(count.cumsum(0).cumsum(1)[:-1, :-1] > 0)
 
     @property
     def window(self) -> tuple[int, int]:
@@ -124,7 +141,8 @@ def make_plan(
     card
         Card of the model.
     tile
-        Window size with halo, pixels; None takes the card's.
+        Window size with halo, pixels. None takes that of the card, and of a local model that is
+        asked of one window in a call the rectangle that costs least and fits the memory.
     batch
         Windows per model call, at most.
     memory
@@ -150,6 +168,10 @@ def make_plan(
         if sizes[-1] >= sizes[-2]:
             break
     held = BASE_BYTES + max(0, resident - BASE_MODEL_BYTES)
+    if tile is None and card.context == "local" and batch == 1:
+        wider = _least_work(region, card, halo, memory - held, maps)
+        if wider is not None:
+            return wider
     need = 0.0
     for size in sizes:
         for count in (batch, 1):
@@ -158,13 +180,37 @@ def make_plan(
             each = _column_bytes(plan, maps)
             columns = int(min(spare // each, region.width + 1))
             if columns >= 1:
-                return Plan(plan.region, plan.origin, plan.core, halo, columns, count)
+                return replace(plan, columns=columns)
             need = memory - spare + each
     enough = math.ceil(need / 1e7) / 100  # GB, in whole steps of 10 MB
     raise ResourceError(
         f"{memory / 1e9:.2f} GB of memory are not enough for model {card.name!r}, which needs "
         f"{enough:.2f} GB for one window; raise --memory to {enough:.2f}GB or more"
     )
+
+
+def _least_work(region: Window, card: Card, halo: int, memory: float, maps: int) -> Plan | None:
+    """Return the plan in windows of the card's size or more that asks for the fewest pixels.
+
+    Of two that ask for as many, that of the smaller windows. None where none fits the memory.
+    """
+    stride = card.stride
+    origin = round_down(region.row, stride), round_down(region.column, stride)
+    largest = min(_WIDEST * card.tile, LARGEST_TILE)
+    choices = []
+    for span in (region.bottom - origin[0], region.right - origin[1]):
+        fewest, most = (-(-span // (side - 2 * halo)) for side in (largest, card.tile))
+        sides = {round_up(-(-span // count), stride): count for count in range(fewest, most + 1)}
+        choices.append([(side, -(-span // side)) for side in sides])
+    plans = []
+    for (rows, down), (columns, across) in itertools.product(*choices):
+        plan = Plan(region, origin, (rows, columns), halo, 1, 1)
+        area = plan.window[0] * plan.window[1]
+        spare, each = memory - card.bytes_per_pixel * area, _column_bytes(plan, maps)
+        if spare >= each:
+            count = int(min(spare // each, region.width + 1))
+            plans.append((down * across * area, area, replace(plan, columns=count)))
+    return min(plans, key=lambda known: known[:2], default=(0, 0, None))[2]
 
 
 def _checked(card: Card, tile: int | None, halo: int) -> int:

@@ -32,7 +32,7 @@ from geodamage.scene.pixels import (
 )
 from geodamage.scene.scene import Scene
 from geodamage.scene.statistics import shown, statistics_of
-from geodamage.windows import Window
+from geodamage.windows import Window, cells, pieces
 
 #: Flag of a pixel that has a pixel without data, or beyond the region, among its neighbours.
 NEAR_MISSING = 16
@@ -46,6 +46,9 @@ BLIND = UNSEEN & ~OUTSIDE_AOI
 CLOSED = MISSING_PRE | OUTSIDE | OUTSIDE_AOI | OBSCURED_PRE
 #: Pixels from where post has data that a building is followed into where it has none, at most.
 _REACH = 32
+#: Pixels of the side of a cell, at least: a model is asked of whole cells of a core, so that there
+#: are not too many sizes of windows.
+_CELL = 64
 
 
 @dataclass(frozen=True)
@@ -224,13 +227,29 @@ def _infer(
             around = pixels.missing[_inside(pixels.missing.shape, plan.halo - reach)].copy()
             seen = ~closed[inner]
             cores = [
-                core
+                piece
                 for core in plan.cores(strip)
-                if plan.matters(core) and seen[_within(core, strip)].any()
+                for piece in _pieces(plan, core, seen[_within(core, strip)], model.card)
             ]
             groups = [cores[n : n + plan.batch] for n in range(0, len(cores), plan.batch)]
             heads = [_ask(model, plan, strip, pixels, group, reach) for group in groups]
             yield _Answers(strip, missing, around, groups, heads)
+
+
+def _pieces(plan: Plan, core: Window, seen: np.ndarray, card: Card) -> list[Window]:
+    """Return the parts of a core that are worth asking for; of a global model all or nothing."""
+    side = max(_CELL // card.stride, 1) * card.stride
+    needed = cells(seen, side) & plan.matters(core, side)
+    if card.context == "global" or plan.batch > 1:
+        return [core] if needed.any() else []
+    parts = pieces(needed, plan.halo / side)
+    return [
+        Window(
+            core.row + p.row * side, core.column + p.column * side, p.height * side, p.width * side
+        )
+        & core
+        for p in parts
+    ]
 
 
 def _assemble(
@@ -324,11 +343,19 @@ def _ask(
     model: Predictor, plan: Plan, strip: Window, pixels: Pixels, cores: list[Window], reach: int
 ) -> Heads:
     """Return the heads of some cores, with no more of their halo than the rules reach."""
-    rows, columns = plan.window
-    lefts = [core.column - strip.column for core in cores]
+    # In pixels that begin a halo before the strip.
+    places = [
+        Window(
+            core.row - strip.row,
+            core.column - strip.column,
+            core.height + 2 * plan.halo,
+            core.width + 2 * plan.halo,
+        ).slices
+        for core in cores
+    ]
 
     def windows(image: np.ndarray) -> np.ndarray:
-        return np.stack([image[:, :rows, left : left + columns] for left in lefts])
+        return np.stack([image[:, *place] for place in places])
 
     pre = windows(pixels.pre)
     post = _as_post(pre, model.card) if pixels.post is pixels.pre else windows(pixels.post)

@@ -110,7 +110,12 @@ class Run(ABC, Generic[J, S]):
         """Load the model."""
         job = self.job
         return load_model(
-            job.model, device=job.device, threads=job.threads, engine=job.engine, tta=job.tta
+            job.model,
+            device=job.device,
+            threads=job.threads,
+            engine=job.engine,
+            precision=job.precision,
+            tta=job.tta,
         )
 
     @abstractmethod

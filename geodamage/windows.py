@@ -12,6 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+#: Share of the work above which several rectangles are not worth having in place of one.
+_WORTH_CUTTING = 0.9
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Window:
@@ -115,6 +118,79 @@ def mirror(start: int, stop: int, size: int) -> npt.NDArray[np.intp]:
     period = max(2 * (size - 1), 1)
     index = np.abs(np.arange(start, stop)) % period
     return np.where(index < size, index, period - index).astype(np.intp)
+
+
+def pieces(needed: npt.NDArray[np.bool_], margin: float) -> list[Window]:
+    """Cut out of a grid the rectangles that hold all that is needed, for the least work.
+
+    Every rectangle is worked on with a margin around it. A cut is made where both sides, each
+    without what is not needed around it, are less work than the whole.
+
+    Parameters
+    ----------
+    needed
+        bool (rows, columns)
+    margin
+        Cells around a rectangle on each side.
+
+    Returns
+    -------
+    Rectangles that do not overlap, in cells; none where nothing is needed.
+    """
+    rows, columns = (np.flatnonzero(needed.any(axis)) for axis in (1, 0))
+    if not len(rows):
+        return []
+    whole = Window(int(rows[0]), int(columns[0]), int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1)
+    inner = needed[whole.slices]
+    cuts = [(*_best_cut(inner if axis == 0 else inner.T, margin), axis) for axis in (0, 1)]
+    work, place, axis = min(cuts)
+    if work >= _work([whole], margin):
+        return [whole]
+    starts = [(0, 0), (place, 0) if axis == 0 else (0, place)]
+    found = [
+        piece.shift(whole.row + row, whole.column + column)
+        for part, (row, column) in zip(np.split(inner, [place], axis), starts, strict=True)
+        for piece in pieces(part, margin)
+    ]
+    # A slope is worth its many cuts, none of which is alone.
+    return found if _work(found, margin) < _WORTH_CUTTING * _work([whole], margin) else [whole]
+
+
+def _work(windows: list[Window], margin: float) -> float:
+    return sum((w.height + 2 * margin) * (w.width + 2 * margin) for w in windows)
+
+
+def _best_cut(needed: npt.NDArray[np.bool_], margin: float) -> tuple[float, int]:
+    """Return the work after the best cut between two rows, and the row after it."""
+    if len(needed) < 2:
+        return math.inf, 0
+    above = _work_down_to(needed, margin)
+    below = _work_down_to(needed[::-1], margin)[::-1]
+    both = above[:-1] + below[1:]
+    place = int(both.argmin())
+    return float(both[place]), place + 1
+
+
+def _work_down_to(needed: npt.NDArray[np.bool_], margin: float) -> npt.NDArray[np.float64]:
+    """Return the work on the rectangle around what is needed down to each row, float64 (rows,)."""
+    rows, columns = needed.shape
+    filled = needed.any(1)
+    first = np.where(filled, needed.argmax(1), columns)
+    last = np.where(filled, columns - needed[:, ::-1].argmax(1), 0)
+    width = np.maximum.accumulate(last) - np.minimum.accumulate(first)
+    bottom = np.maximum.accumulate(np.where(filled, np.arange(rows) + 1, 0))
+    top = int(filled.argmax())
+    work: npt.NDArray[np.float64] = (bottom - top + 2 * margin) * (width + 2 * margin)
+    return np.where(bottom > 0, work, 0.0)
+
+
+def cells(pixels: npt.NDArray[np.bool_], side: int) -> npt.NDArray[np.bool_]:
+    """Return of which cells of a grid, `side` pixels square, any pixel is set."""
+    starts = [np.arange(0, length, side) for length in pixels.shape]
+    found: npt.NDArray[np.bool_] = np.logical_or.reduceat(
+        np.logical_or.reduceat(pixels, starts[0], 0), starts[1], 1
+    )
+    return found
 
 
 def spread_over(rows: int, columns: int, count: int) -> list[tuple[int, int]]:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -53,7 +55,7 @@ def test_a_plan_keeps_within_its_memory(
         assert number % stride == 0
     assert row - stride < plan.origin[0] <= row
     assert column - stride < plan.origin[1] <= column
-    assert max(plan.window) <= card.tile
+    assert max(plan.window) <= (card.tile if batch > 1 else 4 * card.tile)
     if context == "global":
         assert plan.window == (card.tile, card.tile)
 
@@ -155,3 +157,43 @@ def test_a_plan_says_how_it_cuts():
         f"<Plan: 100 x 100 pixels in windows of {rows} x {columns}, halo {plan.halo}, "
         f"{plan.columns} side by side, {plan.batch} a call>"
     )
+
+
+def work(plan):
+    """Return the pixels that a model is asked of."""
+    return sum(len(list(plan.cores(strip))) for strip in plan.strips()) * np.prod(plan.window)
+
+
+@SMALL
+@given(st.integers(1, 9000), st.integers(1, 9000), st.floats(7e8, 4e9))
+def test_no_smaller_window_asks_for_less(rows, columns, memory):
+    card = make_card(stride=16, halo=128, tile=1024, bytes_per_pixel=350.0)
+    region = Window(5, 40, rows, columns)
+    try:
+        of_card = make_plan(region, card, memory=memory, tile=1024)
+    except ResourceError:
+        assume(False)
+    assert work(make_plan(region, card, memory=memory)) <= work(of_card)
+
+
+def test_more_memory_makes_wider_windows():
+    card = make_card(stride=16, halo=128, tile=1024, bytes_per_pixel=350.0)
+    region = Window(0, 0, 20_000, 20_000)
+    little, some, much = (make_plan(region, card, memory=m) for m in (1.1e9, 1.5e9, 4e9))
+    assert work(much) < work(some) < work(little)
+    assert max(make_plan(region, card, memory=1e12).window) <= 4096
+
+
+def test_a_batch_is_of_windows_of_the_card():
+    card = make_card(stride=16, halo=128, tile=1024)
+    assert max(make_plan(Window(0, 0, 9000, 9000), card, batch=2, memory=1e12).window) <= 1024
+
+
+def test_cells_matter_where_a_place_meets_them():
+    plan = make_plan(Window(0, 0, 512, 512), make_card(tile=512, halo=0), memory=1e12)
+    core = Window(100, 200, 130, 256)
+    assert plan.matters(core, 64).all()
+    places = [(90, 190, 101, 201), (164, 264, 165, 400), (230, 0, 240, 500), (0, 0, 0, 0)]
+    found = replace(plan, only=np.array(places)).matters(core, 64)
+    assert found.shape == (3, 4)
+    assert np.argwhere(found).tolist() == [[0, 0], [1, 1], [1, 2], [1, 3]]

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from geodamage import prediction
 from geodamage.errors import ModelError, SceneReadError
 from geodamage.model.heads import probabilities
 from geodamage.model.rules import PixelRules
@@ -127,26 +128,26 @@ def test_every_pixel_comes_once_whatever_the_cut(case):
     assert np.array_equal((flags[0][inside] & NEAR_MISSING) > 0, near[inside])
 
 
-def test_where_nothing_matters_no_model_is_asked():
-    pre, post = random_images(60, 60, 1)
-    scene, model = FakeScene(pre, post), BoxModel(2, stride=4, halo=2, tile=20)
-    plan = make_plan(scene.region, model.card, memory=1e12)
+def test_what_does_not_matter_is_not_asked():
+    pre, post = random_images(200, 300, 1)
+    scene, model = FakeScene(pre, post), BoxModel(2, stride=4, halo=2, tile=160)
+    plan = make_plan(scene.region, model.card, tile=160, memory=1e12)
     whole, missing, _ = assemble(run_plan(scene, model, plan), scene.grid.shape)
-    calls = len(model.asked)
-    rows, columns = plan.core
+    assert plan.core == (100, 152)
+    model.asked.clear()
     # One place within a core, one that reaches into the next, one beside the scene, one without.
-    only = [(1, 1, 3, 3), (rows + 1, columns - 1, rows + 2, columns + 1), (70, 0, 80, 9), (0,) * 4]
+    only = [(1, 1, 3, 3), (170, 140, 180, 160), (270, 0, 280, 9), (0,) * 4]
     part, flags, _ = assemble(
         run_plan(scene, model, replace(plan, only=np.array(only))), scene.grid.shape
     )
-    assert calls > 3
-    assert len(model.asked) == calls + 3
     assert np.array_equal(flags, missing)
-    asked = [np.s_[:rows, :columns], np.s_[rows : 2 * rows, : 2 * columns]]
+    asked = [np.s_[:64, :64], np.s_[164:200, 128:152], np.s_[164:200, 152:216]]
+    shapes = [(68 + 4, 68 + 4), (36 + 8, 24 + 8), (36 + 8, 64 + 8)]
+    assert [pre.shape[2:] for pre, _ in model.asked] == shapes
     for index in asked:
         assert np.array_equal(part[:, *index], whole[:, *index])
         part[:, *index] = 0
-    assert (part[0] == 1).sum() == 60 * 60 - 3 * rows * columns
+    assert (part[0] == 1).sum() == 200 * 300 - 64 * 64 - 36 * 88
     assert not part[1:].any()
 
 
@@ -162,6 +163,31 @@ class GradedModel(BoxModel):
         last = box_sum(pre[:, 1], self.radius)
         damage = [box_sum(post[:, c], self.radius) for c in range(3)] + [last]
         return heads._replace(damage=np.stack(damage, 1).astype(np.float32))
+
+
+@pytest.mark.parametrize("with_grades", [False, True])
+def test_of_a_core_only_what_is_seen_is_asked(with_grades):
+    rows, columns = 500, 700
+    pre, post = random_images(rows, columns, 4)
+    hidden = np.tri(rows, columns, -100, bool) | (np.arange(columns) > 650)
+    missing = np.where(hidden, MISSING_PRE | MISSING_POST, 0).astype(np.uint8)
+    model = GradedModel(2, 1, stride=4, halo=4, tile=1024)
+
+    def predicted():
+        scene = FakeScene(pre, post, missing=missing)
+        model.asked.clear()
+        strips = predict(scene, model, memory=1e12, with_grades=with_grades)
+        found = [assemble(strips, scene.grid.shape)]
+        return found[0], sum(asked.size for asked, _ in model.asked)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prediction, "_CELL", 10**6)
+        whole, all_pixels = predicted()
+    part, pixels = predicted()
+    assert len(model.asked) > 1
+    assert pixels < 0.9 * all_pixels
+    for ours, theirs in zip(part, whole, strict=True):
+        assert np.array_equal(ours, theirs)
 
 
 def assemble_grades(strips, shape):
@@ -361,7 +387,7 @@ class FailingScene(FakeScene):
 
 def test_an_error_of_the_reader_arrives_at_the_caller():
     scene = FailingScene(*random_images(80, 20, 0))
-    strips = predict(scene, BoxModel(1, tile=24))
+    strips = predict(scene, BoxModel(1, tile=24), tile=24)
     with pytest.raises(SceneReadError, match="block"):
         list(strips)
     assert not workers()

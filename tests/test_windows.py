@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
-from geodamage.windows import Window, mirror, round_down, round_up, split
+from geodamage.windows import Window, cells, mirror, pieces, round_down, round_up, split
 from tests.fakes import SMALL
 
 WINDOWS = st.builds(
@@ -84,3 +85,45 @@ def test_mirror_does_not_repeat_the_outermost_pixel():
 def test_an_axis_without_pixels_cannot_be_mirrored():
     with pytest.raises(ValueError, match="0 pixels"):
         mirror(0, 1, 0)
+
+
+def cost(windows, margin):
+    return sum((w.height + 2 * margin) * (w.width + 2 * margin) for w in windows)
+
+
+@SMALL
+@given(
+    arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.booleans()),
+    st.floats(0, 4),
+)
+def test_pieces_hold_all_that_is_needed_once_and_cost_no_more(needed, margin):
+    times = np.zeros(needed.shape, int)
+    found = pieces(needed, margin)
+    for piece in found:
+        assert needed[piece.slices].any()
+        times[piece.slices] += 1
+    assert times.max() <= 1
+    assert not needed[times == 0].any()
+    assert cost(found, margin) <= cost([Window(0, 0, *needed.shape)], margin)
+
+
+def test_what_lies_far_apart_is_cut_and_what_lies_near_is_not():
+    needed = np.zeros((9, 20), bool)
+    needed[1:3, 2] = needed[7, 18] = True
+    assert pieces(needed, 2) == [Window(1, 2, 2, 1), Window(7, 18, 1, 1)]
+    assert pieces(needed, 50) == [Window(1, 2, 7, 17)]
+    assert pieces(np.zeros((3, 3), bool), 1) == []
+
+
+@SMALL
+@given(
+    arrays(bool, st.tuples(st.integers(1, 20), st.integers(1, 20)), elements=st.booleans()),
+    st.integers(1, 7),
+)
+def test_a_cell_is_set_where_any_of_its_pixels_is(pixels, side):
+    found = cells(pixels, side)
+    rows, columns = np.nonzero(pixels)
+    expected = np.zeros(found.shape, bool)
+    expected[rows // side, columns // side] = True
+    assert np.array_equal(found, expected)
+    assert found.shape == tuple(-(-length // side) for length in pixels.shape)

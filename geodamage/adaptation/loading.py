@@ -32,6 +32,7 @@ def load_base(
     device: str = "auto",
     threads: int = 0,
     engine: str = "auto",
+    precision: str = "stored",
     tta: str = "none",
 ) -> Model | Ensemble:
     """Load the model that an event model starts from.
@@ -43,7 +44,14 @@ def load_base(
     ChecksumError
         If it is another by now.
     """
-    model = load_model(event.base.model, device=device, threads=threads, engine=engine, tta=tta)
+    model = load_model(
+        event.base.model,
+        device=device,
+        threads=threads,
+        engine=engine,
+        precision=precision,
+        tta=tta,
+    )
     if model.card.sha256 != event.base.sha256:
         raise ChecksumError(
             f"{event.base.model}: is not the model that the event model starts from"

@@ -310,7 +310,12 @@ def _opened(view: _View) -> tuple[Scene, Model | Ensemble]:
 def _open(view: _View) -> tuple[Scene, Model | Ensemble]:
     job = view.job
     model = load_model(
-        job.model, device=job.device, threads=job.threads, engine=job.engine, tta=job.tta
+        job.model,
+        device=job.device,
+        threads=job.threads,
+        engine=job.engine,
+        precision=job.precision,
+        tta=job.tta,
     )
     scene = Scene.open(job.pre, job.post, model=model, options=job.scene, reading=view.reading)
     if (scene.grid, scene.region) != (view.grid, view.region):

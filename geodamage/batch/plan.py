@@ -65,6 +65,7 @@ def plan_batch(job: BatchJob) -> BatchPlan:
         device=defaults.device,
         threads=threads,
         engine=defaults.engine,
+        precision=defaults.precision,
         tta=defaults.tta,
     )
     # Workers of one machine share its memory and its caches, so this is a bound, not a promise.

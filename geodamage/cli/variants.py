@@ -66,6 +66,7 @@ def timings_as_dict(timings: "Sequence[Timing]") -> dict[str, Any]:
             "path": str(chosen.file.path),
             "device": chosen.device,
             "engine": chosen.engine,
+            "precision": _option(chosen),
         },
     }
 
@@ -107,8 +108,13 @@ def print_timings(timings: "Sequence[Timing]") -> None:
     if chosen is not None:
         click.echo(
             f"best here: --model {chosen.file.path} --device {chosen.device} "
-            f"--engine {chosen.engine}"
+            f"--engine {chosen.engine} --precision {_option(chosen)}"
         )
+
+
+def _option(timing: "Timing") -> str:
+    """Return what `--precision` is to be given for the same."""
+    return {"int8": "int8", "bfloat16": "bfloat16"}.get(timing.card.precision, "float32")
 
 
 def _print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

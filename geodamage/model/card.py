@@ -21,8 +21,9 @@ _METADATA_PROPS, _ENTRY_KEY, _ENTRY_VALUE = 14, 1, 2
 TASKS = ("assess", "localisation", "damage")
 CONTEXTS = ("local", "global")
 #: How the numbers of a graph are stored and computed: `fp32`; `fp16`, weights stored in half and
-#: computed in single; `half`, computed in half, too; `int8`, convolutions of 8-bit integers.
-PRECISIONS = ("fp32", "fp16", "half", "int8")
+#: computed in single; `half`, computed in half, too; `int8`, convolutions of 8-bit integers;
+#: `bfloat16`, a model of the first two as OpenVINO computes it, which no file says of itself.
+PRECISIONS = ("fp32", "fp16", "half", "int8", "bfloat16")
 #: Levels of a card; Python cannot write what is nested much deeper than it can read.
 DEEPEST = 32
 #: Pixels; a card must not make us allocate what no machine has.

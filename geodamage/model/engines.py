@@ -2,9 +2,11 @@
 
 ONNX Runtime is what every model is measured with. OpenVINO answers for a model only where it says
 on this machine what ONNX Runtime says. That is looked at once, and kept for the model, the
-processor and both versions.
+precision, the processor and both versions. It computes in bfloat16 only for a model whose card says
+that its buildings then get the same grades.
 """
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -17,7 +19,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from geodamage.errors import DeviceError, ModelError
+from geodamage.errors import DeviceError, ModelError, OptionError
 from geodamage.model.card import Card
 from geodamage.model.openvino import OpenVinoSession, openvino_version
 from geodamage.model.session import (
@@ -29,8 +31,15 @@ from geodamage.model.session import (
 )
 from geodamage.options.lookup import check
 
-#: Largest difference of a probability at which two runtimes say the same; the same as of a halo.
-LARGEST_DIFFERENCE = 1e-3
+#: Precisions that a caller may ask for. `stored` is that of the file, `auto` the same or, where
+#: `models bench` has found it faster on this machine and the card allows it, bfloat16.
+PRECISIONS = ("auto", "stored", "float32", "bfloat16", "int8")
+#: Precisions of a card that is computed in single precision.
+SINGLE = ("fp32", "fp16")
+#: Largest difference of a probability at which two runtimes say the same: in single precision that
+#: of a halo; in bfloat16 it is to show a graph that is computed wrong, no more. The card has the
+#: parity. On the known window `fast` 0.3.0 is 0.010 off, `accurate` 0.3.1 0.034.
+LARGEST_DIFFERENCE = {"float32": 1e-3, "bfloat16": 0.1}
 #: Times as fast as ONNX Runtime that OpenVINO must be to answer unasked.
 WORTH_IT = 1.1
 #: Memory of a window in OpenVINO over that in ONNX Runtime, at most; and bytes of its library.
@@ -41,7 +50,7 @@ _STRIDES = 16
 
 
 class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is known of OpenVINO with one model on this machine.
+    """What is known of OpenVINO with one model in one precision on this machine.
 
     Attributes
     ----------
@@ -49,15 +58,18 @@ class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Largest difference of a probability from ONNX Runtime on the known window.
     speed
         How many times as fast as ONNX Runtime it is; None where `models bench` has not timed it.
+    precision
+        `float32` or `bfloat16`.
     """
 
     difference: float
     speed: float | None = None
+    precision: str = "float32"
 
     @property
     def is_right(self) -> bool:
         """Whether it says what ONNX Runtime says."""
-        return self.difference <= LARGEST_DIFFERENCE
+        return self.difference <= LARGEST_DIFFERENCE.get(self.precision, 0.0)
 
     @property
     def is_best(self) -> bool:
@@ -66,28 +78,86 @@ class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def open_session(
-    blob: bytes, card: Card, path: Path, *, device: str, engine: str, options: Any
+    blob: bytes, card: Card, path: Path, *, device: str, engine: str, precision: str, options: Any
 ) -> tuple[Any, str]:
-    """Start a session of the engine that is asked for, or that is best; and say which in a line.
+    """Start a session of engine and precision that are asked for, or best; and say which.
 
     Raises
     ------
     ModelError
-        If OpenVINO was asked for, and refuses the graph or answers otherwise than ONNX Runtime.
+        If OpenVINO was asked for, and refuses the graph or answers otherwise than ONNX Runtime; or
+        if the model has another precision, or may not be computed in that one.
     DeviceError
         If OpenVINO was asked for beside a device that is not the processor.
+    OptionError
+        If engine or precision is unknown, or they exclude each other.
     """
     check("engine", engine)
-    threads = options.intra_op_num_threads
-    if engine == "openvino":
+    _check_precision(card, path, engine, precision)
+    if engine == "openvino" or precision == "bfloat16":
         if device not in ("auto", "cpu"):
-            raise DeviceError(f"--engine openvino: runs on the processor, not on {device}")
-        return _openvino(blob, card, path, threads, options)
+            asked = f"--engine {engine}" if engine == "openvino" else f"--precision {precision}"
+            raise DeviceError(f"{asked}: runs on the processor, not on {device}")
+        best = best_verdict(card) if precision == "auto" else None
+        wanted = precision if best is None else best.precision
+        return _openvino(blob, card, path, wanted, options)
     if engine == "auto" and on_processor(device):
-        verdict = kept_verdict(card)
-        if verdict is not None and verdict.is_best:
-            return _openvino(blob, card, path, threads, options)
+        best = best_verdict(card, *(() if precision == "auto" else ("float32",)))
+        if best is not None:
+            return _openvino(blob, card, path, best.precision, options)
     return start(blob, card, path, device, options)
+
+
+def _check_precision(card: Card, path: Path, engine: str, precision: str) -> None:
+    """Refuse a precision that the model does not have, or may not be computed in."""
+    if precision not in PRECISIONS:
+        raise OptionError(f"--precision {precision}: unknown; give {', '.join(PRECISIONS)}")
+    if card.precision == "bfloat16":
+        raise ModelError(f"{path}: no file is stored in bfloat16; export it in single precision")
+    if precision in ("auto", "stored"):
+        return
+    if (precision == "int8") != (card.precision == "int8") or card.precision == "half":
+        raise ModelError(
+            f"--precision {precision}: {path} is {card.precision}; leave --precision out, or give "
+            "the model in single precision"
+        )
+    if precision == "bfloat16" and engine == "onnxruntime":
+        raise OptionError("--precision bfloat16: only OpenVINO computes in it; leave --engine out")
+    if precision == "bfloat16" and not allows_bfloat16(card):
+        raise ModelError(
+            f"--precision bfloat16: the card of {path} does not say that grades stay the same; "
+            "measure it by geodamage models optimise --precision bfloat16"
+        )
+
+
+def allows_bfloat16(card: Card) -> bool:
+    """Say whether a card has the parity of the model in bfloat16, and it passed."""
+    facts = card.parity.get("bfloat16")
+    return isinstance(facts, dict) and facts.get("passed") is True
+
+
+def as_computed(card: Card, session: Any) -> Card:
+    """Return the card of a model as a session computes it: memory, halo, precision, parity.
+
+    What is rounded looks further, so in bfloat16 the halo is another one.
+    """
+    if not isinstance(session, OpenVinoSession):
+        return card
+    if session.precision == "float32":
+        return dataclasses.replace(card, bytes_per_pixel=card.bytes_per_pixel * MORE_MEMORY)
+    facts = card.parity["bfloat16"]
+    numbers = {
+        name: max(getattr(card, name), facts[name]) if name == "halo" else facts[name]
+        for name in ("halo", "bytes_per_pixel")
+        if isinstance(facts.get(name), int | float)
+    }
+    return dataclasses.replace(
+        card,
+        precision="bfloat16",
+        parent_sha256=card.sha256,
+        parity=facts,
+        **({"bytes_per_pixel": card.bytes_per_pixel * MORE_MEMORY} | numbers),
+    )
 
 
 def on_processor(device: str) -> bool:
@@ -95,26 +165,49 @@ def on_processor(device: str) -> bool:
     return device == "cpu" or (device == "auto" and "cuda" not in available_devices())
 
 
+def best_verdict(card: Card, *precisions: str) -> Verdict | None:
+    """Return the fastest way that OpenVINO is known to be right and faster; None if none is.
+
+    Parameters
+    ----------
+    card
+        Card of the model.
+    precisions
+        Those that may be taken; all that the card allows unless given.
+    """
+    allowed = precisions or ("float32", *(("bfloat16",) * allows_bfloat16(card)))
+    known = [verdict for name in allowed if (verdict := kept_verdict(card, name))]
+    return max(
+        (verdict for verdict in known if verdict.is_best),
+        key=lambda verdict: verdict.speed or 0.0,
+        default=None,
+    )
+
+
 def _openvino(
-    blob: bytes, card: Card, path: Path, threads: int, options: Any
+    blob: bytes, card: Card, path: Path, precision: str, options: Any
 ) -> tuple[OpenVinoSession, str]:
+    computed = "bfloat16" if precision == "bfloat16" else "float32"
+    threads = options.intra_op_num_threads or default_threads()
     try:
-        session = OpenVinoSession(blob, threads or default_threads())
+        session = OpenVinoSession(blob, threads, computed)
     except RuntimeError as error:
+        remedy = "--precision" if computed == "bfloat16" else "--engine"
         raise ModelError(
-            f"{path}: refused by OpenVINO: {first_line(error)}; leave --engine out"
+            f"{path}: refused by OpenVINO: {first_line(error)}; leave {remedy} out"
         ) from error
-    verdict = kept_verdict(card)
+    verdict = kept_verdict(card, computed)
     if verdict is None:
         reference, _ = start(blob, card, path, "cpu", options)
-        verdict = Verdict(_difference(session, reference, card))
+        verdict = Verdict(_difference(session, reference, card), precision=computed)
         keep(card, verdict)
     if not verdict.is_right:
         raise ModelError(
             f"{path}: OpenVINO says up to {verdict.difference:.2g} otherwise than ONNX Runtime of "
             "a known window; leave --engine out"
         )
-    return session, f"CPU, OpenVINO {openvino_version()}"
+    said = ", bfloat16" if computed == "bfloat16" else ""
+    return session, f"CPU, OpenVINO {openvino_version()}{said}"
 
 
 def _difference(session: Any, reference: Any, card: Card) -> float:
@@ -128,10 +221,18 @@ def _difference(session: Any, reference: Any, card: Card) -> float:
             for feed in (images, alone)
             for pair in zip(session.run(names, feed), reference.run(names, feed), strict=True)
         ]
-        largest = float(np.max([np.abs(ours - theirs).max() for ours, theirs in answers]))
+        largest = float(np.max([np.abs(_shares(a) - _shares(b)).max() for a, b in answers]))
     except Exception:  # either runtime's own: it does not run, so it is not right
         return sys.float_info.max
     return largest if np.isfinite(largest) else sys.float_info.max
+
+
+def _shares(head: np.ndarray) -> np.ndarray:
+    """Return the grades of a damage head as shares of their sum; a localisation as it is."""
+    if head.ndim != 4 or head.shape[1] == 1:
+        return head
+    shares: np.ndarray = head / np.maximum(head.sum(1, keepdims=True), 1e-12)
+    return shares
 
 
 def known_windows(card: Card, session: Any) -> dict[str, np.ndarray]:
@@ -160,19 +261,20 @@ def known_windows(card: Card, session: Any) -> dict[str, np.ndarray]:
     return {name: images[name] for name in shapes}
 
 
-def kept_verdict(card: Card) -> Verdict | None:
+def kept_verdict(card: Card, precision: str = "float32") -> Verdict | None:
     """Return what is known of OpenVINO with a model; None if nothing, or it is not installed."""
     try:
         if not cache_folder().is_dir() or openvino_version() is None:
             return None
-        return msgspec.json.decode(_place(card).read_bytes(), type=Verdict)
+        verdict = msgspec.json.decode(_place(card, precision).read_bytes(), type=Verdict)
+        return verdict if verdict.precision == precision else None
     except (OSError, msgspec.DecodeError):
         return None  # such as the home of somebody else: looked at again
 
 
 def keep(card: Card, verdict: Verdict) -> None:
     """Keep what is known; where the folder cannot be written, it is looked at again next time."""
-    place = _place(card)
+    place = _place(card, verdict.precision)
     partial = place.with_suffix(f".{os.getpid()}")
     with suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -187,8 +289,8 @@ def cache_folder() -> Path:
     return base / "geodamage" / "engines"
 
 
-def _place(card: Card) -> Path:
-    facts = [card.sha256, _processor(), runtime_version(), openvino_version(), _STRIDES]
+def _place(card: Card, precision: str) -> Path:
+    facts = [card.sha256, precision, _processor(), runtime_version(), openvino_version(), _STRIDES]
     name = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
     return cache_folder() / f"{name[:32]}.json"
 

@@ -30,7 +30,9 @@ from geodamage.model.onnx import Model
 from geodamage.model.rules import PixelRules
 
 
-def load_ensemble(path: Path, device: str, threads: int, engine: str = "auto") -> Ensemble:
+def load_ensemble(
+    path: Path, device: str, threads: int, engine: str = "auto", precision: str = "stored"
+) -> Ensemble:
     """Load an ensemble and its members from the table at `path`.
 
     Raises
@@ -40,24 +42,19 @@ def load_ensemble(path: Path, device: str, threads: int, engine: str = "auto") -
     """
     table = read_ensemble(path)
     maps = [SavedMap(map_path(path, entry.file), entry.weight) for entry in table.maps]
-    members = _load_members(table, device, threads, engine)
+    runtime = {"device": device, "threads": threads, "engine": engine, "precision": precision}
+    members = _load_members(table, runtime)
     card = ensemble_card(table, members)
     return Ensemble(
         card, members, rules=table.rules, maps=maps, drops_outliers=table.drops_outliers
     )
 
 
-def _load_members(table: EnsembleTable, device: str, threads: int, engine: str) -> list[Member]:
-    """Load each file once."""
+def _load_members(table: EnsembleTable, runtime: Mapping[str, Any]) -> list[Member]:
+    """Load each file once; `runtime` is what `Model` is told beside its path."""
     names = dict.fromkeys(member.file for member in table.members)
     models = {
-        name: Model(
-            table.path.with_name(name),
-            device=device,
-            threads=threads,
-            engine=engine,
-            keeps_memory=len(names) == 1,
-        )
+        name: Model(table.path.with_name(name), **runtime, keeps_memory=len(names) == 1)
         for name in names
     }
     tile = _tile(table, [model.card for model in models.values()])
@@ -184,6 +181,8 @@ def _joined_names(
     heads = {head for member in members for head in member.heads}
     heads |= {"localisation"} if table.maps else set()
     precisions = {card.precision for card in cards}
+    if "bfloat16" in precisions:  # such as under auto, where it is known of one member alone
+        precisions = {"bfloat16"}
     return {
         "name": table.path.stem,
         "task": "assess" if len(heads) > 1 else heads.pop(),

@@ -5,10 +5,11 @@ from importlib import resources
 from os import PathLike
 from pathlib import Path
 
-from geodamage.errors import ModelNotFoundError
+from geodamage.errors import ModelError, ModelNotFoundError
+from geodamage.model.card import read_card
 from geodamage.model.ensemble import Ensemble, with_ways
 from geodamage.model.ensemble_file import load_ensemble
-from geodamage.model.onnx import Model
+from geodamage.model.onnx import Model, read_model_bytes
 
 DEFAULT_MODEL = "fast"
 
@@ -19,6 +20,7 @@ def load_model(
     device: str = "auto",
     threads: int = 0,
     engine: str = "auto",
+    precision: str = "stored",
     tta: str = "none",
     scales: tuple[float, ...] = (1.0,),
 ) -> Model | Ensemble:
@@ -36,6 +38,10 @@ def load_model(
     engine
         `onnxruntime`; `openvino`, on the processor; or `auto`, which with device `cpu` is OpenVINO
         where `geodamage models bench` has found it right and faster on this machine.
+    precision
+        `stored`, that of the file; `float32`, `bfloat16` or `int8`, refused where the card does not
+        say that buildings keep their grades; or `auto`, which is `bfloat16` where that holds and
+        `geodamage models bench` has found it faster on this machine, and else `stored`.
     tta
         `none`, `flips` to average over four mirror images, or `full` to average over these and
         the same transposed.
@@ -53,10 +59,38 @@ def load_model(
     """
     path = find_model(source)
     if path.suffix.lower() == ".toml":
-        model: Model | Ensemble = load_ensemble(path, device, threads, engine)
+        model: Model | Ensemble = load_ensemble(path, device, threads, engine, precision)
     else:
-        model = Model(path, device=device, threads=threads, engine=engine)
+        if precision == "int8":
+            path = int8_variant(path)
+        model = Model(path, device=device, threads=threads, engine=engine, precision=precision)
     return model if tta == "none" and scales == (1.0,) else with_ways(model, tta, scales)
+
+
+def int8_variant(path: Path) -> Path:
+    """Return the int8 variant of a model that lies beside it: `NAME-int8.onnx`; or itself.
+
+    Raises
+    ------
+    ModelError
+        If there is none, it is one of another model, or grades otherwise.
+    """
+    card = read_card(read_model_bytes(path), str(path))
+    if card.precision == "int8":
+        return path
+    variant = path.with_name(f"{path.stem}-int8{path.suffix}")
+    make = f"make one by geodamage models optimise {path} --precision int8"
+    if not variant.is_file():
+        raise ModelNotFoundError(f"--precision int8: no {variant.name} beside {path}; {make}")
+    other = read_card(read_model_bytes(variant), str(variant))
+    if other.parent_sha256 != card.sha256:
+        raise ModelError(f"--precision int8: {variant} was made of another model; {make}")
+    if other.parity.get("passed") is not True:
+        raise ModelError(
+            f"--precision int8: the card of {variant} does not say that grades stay the same; "
+            "name it by --model to take it all the same"
+        )
+    return variant
 
 
 def bundled_models() -> dict[str, Path]:

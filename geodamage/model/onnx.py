@@ -1,6 +1,5 @@
 """Models: arrays in, arrays out, by ONNX Runtime or OpenVINO; and ensembles of them."""
 
-import dataclasses
 import stat
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 
 from geodamage.errors import ModelError, ModelNotFoundError
 from geodamage.model.card import Card, read_card
-from geodamage.model.engines import LIBRARY_BYTES, MORE_MEMORY, open_session
+from geodamage.model.engines import LIBRARY_BYTES, as_computed, open_session
 from geodamage.model.ensemble import SavedMap
 from geodamage.model.heads import Heads, heads_of
 from geodamage.model.openvino import OpenVinoSession
@@ -47,6 +46,7 @@ class Model:
         device: str = "auto",
         threads: int = 0,
         engine: str = "auto",
+        precision: str = "stored",
         keeps_memory: bool = True,
     ) -> None:
         """Load a model.
@@ -55,7 +55,7 @@ class Model:
         ----------
         path
             Path of a `.onnx`.
-        device, threads, engine
+        device, threads, engine, precision
             The same as of `load_model`.
         keeps_memory
             Keep the working memory of a call for the next one. Of several sessions each would
@@ -72,11 +72,16 @@ class Model:
         self.resident_bytes = len(blob)
         options = session_options(threads, keeps_memory)
         self._session, self.provider = open_session(
-            blob, self._card, path, device=device, engine=engine, options=options
+            blob,
+            self._card,
+            path,
+            device=device,
+            engine=engine,
+            precision=precision,
+            options=options,
         )
+        self._card = as_computed(self._card, self._session)
         if isinstance(self._session, OpenVinoSession):
-            need = self._card.bytes_per_pixel * MORE_MEMORY
-            self._card = dataclasses.replace(self._card, bytes_per_pixel=need)
             self.resident_bytes += LIBRARY_BYTES
         del blob
         return_memory()

@@ -19,7 +19,7 @@ from geodamage.work import long_work
 from geodamage.xbd.folders import Pair
 
 #: Least share of the buildings that both must say the same of, and largest loss of an F1.
-AGREEMENT, F1_LOSS = 0.99, 0.005
+AGREEMENT, F1_LOSS = 0.995, 0.005
 #: Figures that may not lose more than that.
 GUARDED = ("localization_f1", "damage_f1", "score")
 
@@ -165,7 +165,7 @@ class Parity:
         if not self.buildings:
             said.append("there is no building to compare on")
         elif self.agreement < AGREEMENT:
-            said.append(f"agreement {self.agreement:.2%} is below {AGREEMENT:.0%}")
+            said.append(f"agreement {self.agreement:.2%} is below {AGREEMENT:.1%}")
         for name in GUARDED:
             ours, theirs = self.f1[name]
             if not ours - theirs <= F1_LOSS:

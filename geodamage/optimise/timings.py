@@ -13,11 +13,11 @@ import numpy as np
 from geodamage.errors import DeviceError, ModelError, OptionError
 from geodamage.model.card import Card
 from geodamage.model.catalogue import ModelFile, read_model
-from geodamage.model.engines import Verdict, keep, kept_verdict
+from geodamage.model.engines import Verdict, allows_bfloat16, keep, kept_verdict
 from geodamage.model.ensemble import Ensemble
 from geodamage.model.loading import bundled_models, load_model
 from geodamage.model.onnx import Model
-from geodamage.model.openvino import openvino_version
+from geodamage.model.openvino import has_bfloat16, openvino_version
 from geodamage.model.session import available_devices
 from geodamage.options.lookup import check_fields
 from geodamage.work import long_work
@@ -31,7 +31,7 @@ from pathlib import Path
 import numpy as np
 from geodamage.model.loading import load_model
 path, size, device, threads = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
-engine = sys.argv[5]
+engine, precision = sys.argv[5:]
 import onnxruntime
 def kilobytes(name):
     return int(Path("/proc/self/status").read_text().split(name)[1].split()[0])
@@ -40,7 +40,7 @@ def trim():
     if give is not None:
         give(0)
 empty = kilobytes("VmRSS:")
-model = load_model(path, device=device, threads=threads, engine=engine)
+model = load_model(path, device=device, threads=threads, engine=engine, precision=precision)
 trim()
 try:
     Path("/proc/self/clear_refs").write_text("5")
@@ -78,6 +78,7 @@ def measure_memory(
     device: str = "cpu",
     threads: int = 0,
     engine: str = "onnxruntime",
+    precision: str = "stored",
 ) -> Memory | None:
     """Measure in a process of its own what a model takes; None where the system does not say.
 
@@ -87,7 +88,7 @@ def measure_memory(
         Path of a model or an ensemble.
     size
         Rows and columns of the window, pixels.
-    device, threads, engine
+    device, threads, engine, precision
         The same as of `load_model`.
 
     Raises
@@ -97,7 +98,8 @@ def measure_memory(
     """
     if sys.platform != "linux":
         return None
-    words = [sys.executable, "-c", _MEASURE, str(path), str(size), device, str(threads), engine]
+    words = [sys.executable, "-c", _MEASURE, str(path), str(size), device, str(threads)]
+    words += [engine, precision]
     done = subprocess.run(words, capture_output=True, check=False, text=True)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
@@ -137,8 +139,8 @@ class Timing:
         The model.
     card
         Its card; of an ensemble the joined one.
-    device, engine, provider
-        What was asked for, and what answers.
+    device, engine, asked, provider
+        What was asked for, the precision as `load_model` knows it, and what answers.
     tile
         Rows and columns of the window, pixels.
     seconds
@@ -153,6 +155,7 @@ class Timing:
     card: Card
     device: str
     engine: str
+    asked: str
     provider: str
     tile: int
     seconds: list[float] = field(default_factory=list)
@@ -241,6 +244,7 @@ def time_models(job: TimingJob) -> Generator[TimingProgress, None, list[Timing]]
                 device=timing.device,
                 threads=job.threads,
                 engine=timing.engine,
+                precision=timing.asked,
             )
     _keep_speeds(timings)
     return timings
@@ -250,22 +254,31 @@ def _keep_speeds(timings: Sequence[Timing]) -> None:
     """Keep how fast OpenVINO is with each model: `--engine auto` goes by it."""
     for timing in timings:
         card = timing.file.card
-        verdict = kept_verdict(card) if card and timing.engine == "openvino" else None
+        precision = "bfloat16" if timing.card.precision == "bfloat16" else "float32"
+        verdict = kept_verdict(card, precision) if card and timing.engine == "openvino" else None
         if card is None or verdict is None:
             continue
         for other in timings:
             if (other.file, other.tile, other.engine) == (timing.file, timing.tile, "onnxruntime"):
-                speed = float(np.median(np.divide(other.seconds, timing.seconds)))
-                keep(card, Verdict(verdict.difference, speed))
+                # Of the same ground: what computes in bfloat16 may need a wider halo.
+                ground = timing.core_pixels / other.core_pixels
+                speed = float(np.median(np.divide(other.seconds, timing.seconds))) * ground
+                keep(card, Verdict(verdict.difference, speed, precision))
 
 
 def _load(job: TimingJob) -> Generator[TimingProgress, None, list[tuple[Timing, Model | Ensemble]]]:
     """Load every model on every device; one that nobody asked for may be left out."""
     loaded: list[tuple[Timing, Model | Ensemble]] = []
     for file in [read_model(source) for source in job.models or bundled_models()]:
-        for device, engine in _places(job):
+        for device, engine, precision in _places(job, file):
             try:
-                model = load_model(file.path, device=device, threads=job.threads, engine=engine)
+                model = load_model(
+                    file.path,
+                    device=device,
+                    threads=job.threads,
+                    engine=engine,
+                    precision=precision,
+                )
             except ModelError as error:
                 is_absent = isinstance(error, DeviceError) and not job.devices
                 if engine == "onnxruntime" and not is_absent:
@@ -273,17 +286,19 @@ def _load(job: TimingJob) -> Generator[TimingProgress, None, list[tuple[Timing, 
                 yield TimingProgress(0, 0, f"{file.name}: {error}")
                 continue
             tile = _checked_tile(model.card, job.tile)
-            timing = Timing(file, model.card, device, engine, model.provider, tile)
+            timing = Timing(file, model.card, device, engine, precision, model.provider, tile)
             loaded.append((timing, model))
     return loaded
 
 
-def _places(job: TimingJob) -> Iterator[tuple[str, str]]:
-    """Yield every device, and on the processor every engine that is installed."""
+def _places(job: TimingJob, file: ModelFile) -> Iterator[tuple[str, str, str]]:
+    """Yield every device; on the processor every engine that is there, and its precisions."""
     for device in job.devices or available_devices():
-        yield device, "onnxruntime"
+        yield device, "onnxruntime", "stored"
         if device == "cpu" and openvino_version() is not None:
-            yield device, "openvino"
+            yield device, "openvino", "stored"
+            if has_bfloat16() and all(map(allows_bfloat16, file.cards)):
+                yield device, "openvino", "bfloat16"
 
 
 def _checked_tile(card: Card, tile: int | None) -> int:

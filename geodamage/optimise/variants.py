@@ -22,9 +22,11 @@ from geodamage.model.catalogue import ModelFile, read_model
 from geodamage.model.ensemble import Ensemble
 from geodamage.model.loading import DEFAULT_MODEL, load_model
 from geodamage.model.onnx import Model
+from geodamage.model.openvino import openvino_version
 from geodamage.optimise.parity import Parity, compare
 from geodamage.optimise.precision import KEPT_FLOAT, Window, compute_half, quantise, store_half
 from geodamage.optimise.reach import measure_reach
+from geodamage.optimise.tables import ensemble_text, renamed
 from geodamage.optimise.timings import measure_memory
 from geodamage.options.lookup import check_fields
 from geodamage.output.publication import Publication, check_output, output_errors
@@ -34,7 +36,7 @@ from geodamage.work import long_work
 from geodamage.xbd.folders import Pair, read_image, read_split
 
 #: What can be made, and of what it may be made.
-VARIANTS = ("fp16", "half", "int8")
+VARIANTS = ("fp16", "half", "int8", "bfloat16")
 PARENTS = ("fp32", "fp16")
 #: Rows and columns of a window of calibration, pixels; that of a global model is its tile.
 #: Source: training/EXPERIMENTS.md, where sizes and numbers are compared.
@@ -197,7 +199,8 @@ def optimise(job: OptimisationJob) -> Generator[OptimisationProgress, None, list
         for path in _targets(original, job.output, precision):
             check_output(path, overwrite=job.overwrite, extensions=(".onnx", ".toml"))
     pairs, calibration = choose_parts(job)
-    parent = load_model(job.model, device=job.device, threads=job.threads)
+    # The reference is what every card was measured with, whatever is fastest here.
+    parent = load_model(job.model, device=job.device, threads=job.threads, engine="onnxruntime")
     with (
         tempfile.TemporaryDirectory() as name,
         Publication(overwrite=job.overwrite) as publication,
@@ -215,6 +218,11 @@ def _check_parents(original: ModelFile, job: OptimisationJob) -> None:
         )
     for card in original.cards:
         for precision in job.precisions:
+            if precision == "bfloat16" and original.card is None:
+                raise ModelError(
+                    f"{original.path}: an ensemble has no card to write bfloat16 on; measure its "
+                    "members one by one"
+                )
             if card.precision not in PARENTS or card.precision == precision:
                 raise ModelError(
                     f"{original.path}: {card.name} is {card.precision} already; give the model "
@@ -225,7 +233,7 @@ def _check_parents(original: ModelFile, job: OptimisationJob) -> None:
 def _targets(original: ModelFile, folder: Path, precision: str) -> list[Path]:
     """Return the files of a variant, the one to name first."""
     names = [original.path.name, *dict.fromkeys(str(m.table["file"]) for m in original.members)]
-    return [folder / _renamed(name, precision) for name in names]
+    return [folder / renamed(name, precision) for name in names]
 
 
 def _sources(original: ModelFile) -> list[Path]:
@@ -234,11 +242,6 @@ def _sources(original: ModelFile) -> list[Path]:
         return [original.path]
     names = dict.fromkeys(str(member.table["file"]) for member in original.members)
     return [original.path.with_name(name) for name in names]
-
-
-def _renamed(name: str, precision: str) -> str:
-    path = Path(name)
-    return f"{path.stem}-{precision}{path.suffix}"
 
 
 def choose_parts(job: OptimisationJob) -> tuple[list[Pair], list[Pair]]:
@@ -305,24 +308,33 @@ def _make(
     kept = KEPT_FLOAT[attempt] if precision == "int8" else ""
     sources, targets = _sources(original), _targets(original, folder, precision)
     if original.card is None:
-        targets[0].write_text(_ensemble_text(original, precision), encoding="utf-8")
+        targets[0].write_text(ensemble_text(original, precision), encoding="utf-8")
     for done, (source, target) in enumerate(zip(sources, targets[-len(sources) :], strict=True), 1):
         blob = source.read_bytes()
         card = read_card(blob, str(source))
-        changed = replace(
-            card,
-            name=f"{card.name}-{precision}",
-            precision=precision,
-            parent_sha256=card.sha256,
-            parity={},
-        )
+        changed = _changed(card, precision)
         target.write_bytes(with_card(_rewrite(work, blob, card, (precision, kept)), changed))
         yield OptimisationProgress("quantise", done, len(sources), target.name)
     return _Candidate(precision, attempt, targets[0], tuple(targets))
 
 
+def _changed(card: Card, precision: str) -> Card:
+    """Return the card of a candidate; one in bfloat16 may be computed so until it is compared."""
+    if precision == "bfloat16":
+        return replace(card, parity={**card.parity, "bfloat16": {"passed": True}})
+    return replace(
+        card,
+        name=f"{card.name}-{precision}",
+        precision=precision,
+        parent_sha256=card.sha256,
+        parity={},
+    )
+
+
 def _rewrite(work: _Work, blob: bytes, card: Card, how: tuple[str, str]) -> bytes:
     precision, kept = how
+    if precision == "bfloat16":
+        return blob
     if precision == "fp16":
         return store_half(blob, card.name)
     if precision == "half":
@@ -392,46 +404,17 @@ def _cut(image: np.ndarray, corner: np.ndarray, side: int, places: list[int]) ->
     return np.ascontiguousarray(square[..., places].transpose(2, 0, 1)[None])
 
 
-def _ensemble_text(
-    original: ModelFile, precision: str, facts: Mapping[str, Any] | None = None
-) -> str:
-    """Return the TOML of an ensemble of variants."""
-    table = dict(original.table) | {"name": f"{original.name}-{precision}", "precision": precision}
-    tables = {key: table.pop(key) for key in [*table] if isinstance(table[key], dict)}
-    if facts is not None:
-        tables["parity"] = facts
-    members = [
-        {**m.table, "file": _renamed(str(m.table["file"]), precision)} for m in original.members
-    ]
-    lines = [*_toml_lines(table)]
-    for key, values in tables.items():
-        lines += ["", f"[{key}]", *_toml_lines(values)]
-    for member in members:
-        lines += ["", "[[member]]", *_toml_lines(member)]
-    return "\n".join(lines) + "\n"
-
-
-def _toml_lines(table: Mapping[str, Any]) -> Iterator[str]:
-    """Write keys with plain values; those of a table within it as an inline table."""
-    return (f"{key} = {_toml(value)}" for key, value in table.items())
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, Mapping):
-        inner = ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items())
-        return f"{{ {inner} }}"
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_toml, value))}]"
-    # A JSON text, number or truth value is one of TOML, too.
-    return json.dumps(value, ensure_ascii=False)
-
-
 def _compare(
     work: _Work, candidates: Mapping[str, _Candidate]
 ) -> Generator[OptimisationProgress, None, dict[str, Parity]]:
     job = work.job
     models = {
-        precision: load_model(candidate.main, device=job.device, threads=job.threads)
+        precision: load_model(
+            candidate.main,
+            device=job.device,
+            threads=job.threads,
+            precision="bfloat16" if precision == "bfloat16" else "stored",
+        )
         for precision, candidate in candidates.items()
     }
     with compare(work.parent, models, work.pairs) as comparison:
@@ -462,10 +445,14 @@ def _publish(
 def _finished(work: _Work, source: Path, precision: str, facts: dict[str, Any]) -> bytes:
     """Return the bytes of a file of a variant with what was measured of it."""
     if source.suffix == ".toml":
-        return _ensemble_text(work.original, precision, facts).encode()
+        return ensemble_text(work.original, precision, facts).encode()
     blob = source.read_bytes()
     card = read_card(blob, str(source))
     side = _side(card)
+    if precision == "bfloat16":
+        return with_card(
+            blob, replace(card, parity={"bfloat16": _in_bfloat16(work, source, facts)})
+        )
     memory = measure_memory(source, side)
     # Never below the parent's: where memory cannot be measured, that one holds.
     need = 0.0 if memory is None else memory.working / side**2
@@ -476,6 +463,18 @@ def _finished(work: _Work, source: Path, precision: str, facts: dict[str, Any]) 
         model = load_model(source, device="cpu", threads=work.job.threads)
         halo = measure_reach(model, _windows(work, card)[:REACH_WINDOWS], halo)
     return with_card(blob, replace(card, parity=facts, bytes_per_pixel=changed, halo=halo))
+
+
+def _in_bfloat16(work: _Work, source: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    """Return what a card says of the model in bfloat16: parity, halo, memory, versions."""
+    model = load_model(source, device="cpu", threads=work.job.threads, precision="bfloat16")
+    card = model.card
+    halo = card.halo
+    if card.context == "local":
+        halo = measure_reach(model, _windows(work, card)[:REACH_WINDOWS], halo)
+    memory = measure_memory(source, card.tile, engine="openvino", precision="bfloat16")
+    need = {} if memory is None else {"bytes_per_pixel": round(memory.working / card.tile**2, 1)}
+    return {**facts, "runtime": f"OpenVINO {openvino_version()}", "halo": halo, **need}
 
 
 def _facts(work: _Work, candidate: _Candidate, parity: Parity) -> dict[str, Any]:

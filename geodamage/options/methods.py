@@ -132,6 +132,22 @@ MODELS: tuple[Option, ...] = (
         commands=("assess", "buildings", "batch", "evaluate"),
     ),
     Option(
+        name="precision", kind=Choice(("auto", "float32", "bfloat16", "int8")), default="auto",
+        help="What the model is computed in; refused where its card does not say that grades stay "
+        "the same. auto: bfloat16 where geodamage models bench has found it faster on this "
+        "machine, and else what the file holds.",
+        takers=("Job", "LocalisationJob", "EvaluationJob"),
+        commands=(
+            "assess", "buildings", "batch",
+            at("evaluate", kind=Choice(("stored", "float32", "bfloat16", "int8")),
+                default="stored", help="What the model is computed in; stored is what the file "
+                "holds."),
+            at("models optimise", kind=Choice(("fp16", "half", "int8", "bfloat16")), default=None,
+                multiple=True, dest="precisions", takers=("OptimisationJob",),
+                help="What to make; fp16 and int8 unless given."),
+        ),
+    ),
+    Option(
         name="tta", kind=Choice(("none", "flips")), default="none", column=True,
         help="Average over mirror images, for four times the work.",
         takers=("Job", "LocalisationJob", "EvaluationJob"),

@@ -1,6 +1,6 @@
 """Options of what comes out, and of what a command works on."""
 
-from geodamage.options.kinds import Choice, File, Flag, Folder, Number, Text, Whole
+from geodamage.options.kinds import File, Flag, Folder, Number, Text, Whole
 from geodamage.options.option import Option, at
 
 #: What is worked on, and where the result goes.
@@ -118,11 +118,6 @@ SOURCES: tuple[Option, ...] = (
         name="calibration", kind=Folder(), metavar="XBD_DIR", required=True,
         commands=("models optimise",), takers=("OptimisationJob",),
         help="Labelled pairs: images set the ranges, labels are the test.",
-    ),
-    Option(
-        name="precision", kind=Choice(("fp16", "half", "int8")), multiple=True, dest="precisions",
-        commands=("models optimise",), takers=("OptimisationJob",),
-        help="What to make; fp16 and int8 unless given.",
     ),
 )  # fmt: skip
 

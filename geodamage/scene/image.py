@@ -461,7 +461,8 @@ def sample_tiles(tiles: Sequence[Tile], count: int, *, overviews: bool) -> Sampl
         is_whole &= is_all
         parts = [overview] if overview else map(tile.read, windows)
         for pixels, valid in parts:
-            kept = pixels[:, valid]
+            # Where all is valid nothing needs to be picked: a view is enough.
+            kept = pixels.reshape(len(pixels), -1) if valid.all() else pixels[:, valid]
             has_missing |= kept.shape[1] < valid.size
             if kept.size:
                 ends += [kept.min(axis=1), kept.max(axis=1)]

@@ -28,7 +28,8 @@ FILL_LONG, FILL_WIDE = 12, 2
 MARGIN = CELL * (FAR + SQUARE + 1)
 
 #: Rows of cells, and cells, that are worked on at once.
-_CHUNK, _CELLS = 16, 2048
+#: Of 512 cells OpenBLAS multiplies without waking threads, which took 30 times as long.
+_CHUNK, _CELLS = 16, 512
 
 #: Features of a date of its own, and of both together.
 OWN, SHARED = 10, 2

@@ -13,7 +13,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
 
 #: Shortest side of a block that is measured, pixels, and the share of it with data in both images.
 SHORTEST, LEAST_VALID = 128, 0.5
@@ -314,7 +313,7 @@ def product_of(sight: Sight) -> npt.NDArray[np.complex64] | None:
         detail = filled - cv2.GaussianBlur(filled, (0, 0), _SLOW)
         if detail[sight.valid].std() < LEAST_DETAIL:
             return None
-        spectra.append(scipy.fft.rfft2(detail * weight))
+        spectra.append(np.fft.rfft2(detail * weight))
     product = np.conj(spectra[0]) * spectra[1]
     amount = np.sqrt(np.maximum(np.abs(product), 1e-6))
     return np.asarray(product / amount * _damping(shape), np.complex64)
@@ -329,7 +328,7 @@ def surface_of(product: npt.NDArray[np.complex64]) -> Floats:
         complex64 (rows, columns / 2 + 1); of an even number of columns.
     """
     rows, columns = product.shape[0], 2 * (product.shape[1] - 1)
-    surface = np.fft.fftshift(scipy.fft.irfft2(product / np.linalg.norm(product), (rows, columns)))
+    surface = np.fft.fftshift(np.fft.irfft2(product / np.linalg.norm(product), (rows, columns)))
     down, across = int(REACH * rows), int(REACH * columns)
     part = surface[
         rows // 2 - down : rows // 2 + down + 1, columns // 2 - across : columns // 2 + across + 1
@@ -376,7 +375,7 @@ def _window(shape: tuple[int, int]) -> Floats:
 
 @lru_cache(maxsize=4)
 def _damping(shape: tuple[int, int]) -> Floats:
-    frequency = np.hypot(np.fft.fftfreq(shape[0])[:, None], scipy.fft.rfftfreq(shape[1])[None])
+    frequency = np.hypot(np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])[None])
     return np.asarray(np.exp(-((frequency / _FAST) ** 2)), np.float32)
 
 

@@ -62,6 +62,8 @@ class EvaluationJob:
         CPU threads for inference; 0 takes every processor.
     engine
         What computes on the processor: `onnxruntime`, `openvino` or `auto`.
+    precision
+        What it is computed in: `stored`, that of the file, `float32`, `bfloat16` or `int8`.
     tta
         `none` or `flips`.
     min_area
@@ -83,6 +85,7 @@ class EvaluationJob:
     device: str = "auto"
     threads: int = 0
     engine: str = "auto"
+    precision: str = "stored"
     tta: str = "none"
     min_area: float = DEFAULT_MIN_AREA
     memory: float = 1.5e9
@@ -252,7 +255,12 @@ def evaluate(job: EvaluationJob) -> Generator[EvaluationProgress, None, Evaluati
             folder = SubmissionFolder(job.predictions, overwrite=job.overwrite)
             stack.enter_context(folder)
         model = load_model(
-            job.model, device=job.device, threads=job.threads, engine=job.engine, tta=job.tta
+            job.model,
+            device=job.device,
+            threads=job.threads,
+            engine=job.engine,
+            precision=job.precision,
+            tta=job.tta,
         )
         result = yield from evaluate_model(job, model, pairs, folder)
     return result

@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 
 from geodamage.errors import DeviceError, ModelError, OptionError
-from geodamage.model import engines
+from geodamage.model import engines, openvino
 from geodamage.model.engines import Verdict, cache_folder, keep, kept_verdict
+from geodamage.model.loading import load_model
 from geodamage.model.onnx import Model
-from geodamage.model.openvino import OpenVinoSession, openvino_version
+from geodamage.model.openvino import OpenVinoSession, has_bfloat16, openvino_version
 from tests.fakes import make_card, write_pointwise
 
 pytestmark = pytest.mark.skipif(openvino_version() is None, reason="openvino is not installed")
@@ -133,3 +134,116 @@ def test_an_engine_that_is_none_is_refused(path):
 def test_verdicts_lie_in_the_users_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "geodamage" / "engines"
+
+
+# precision
+
+PASSED = {"bfloat16": {"passed": True, "halo": 8, "bytes_per_pixel": 7.5}}
+needs_bfloat16 = pytest.mark.skipif(not has_bfloat16(), reason="the processor has no bfloat16")
+
+
+@pytest.fixture
+def allowed(tmp_path):
+    return write_pointwise(tmp_path / "b.onnx", parity=PASSED)
+
+
+@needs_bfloat16
+def test_in_bfloat16_the_card_says_what_was_measured_of_it(allowed):
+    single = Model(allowed, engine="openvino")
+    model = Model(allowed, precision="bfloat16")
+    assert model.provider == f"CPU, OpenVINO {openvino_version()}, bfloat16"
+    assert (single.card.precision, model.card.precision) == ("fp32", "bfloat16")
+    assert (single.card.halo, model.card.halo) == (0, 8)
+    assert model.card.bytes_per_pixel == 7.5
+    assert model.card.parity["passed"] is True
+    known = [kept_verdict(model.card, name) for name in ("float32", "bfloat16")]
+    assert [verdict.precision for verdict in known] == ["float32", "bfloat16"]
+    assert all(verdict.is_right for verdict in known)
+
+
+@pytest.mark.parametrize("parity", [{}, {"bfloat16": {"passed": False}}, {"bfloat16": 1}])
+def test_bfloat16_needs_a_card_that_says_it_passed(tmp_path, parity):
+    path = write_pointwise(tmp_path / "n.onnx", parity=parity)
+    with pytest.raises(ModelError, match=r"bfloat16: the card of .* models optimise --precision"):
+        Model(path, precision="bfloat16")
+    keep(Model(path).card, Verdict(0.001, 9.0, "bfloat16"))
+    assert Model(path, precision="auto").provider.startswith("CPU, ONNX Runtime")
+
+
+def test_a_processor_without_bfloat16_is_one_line(allowed, monkeypatch):
+    monkeypatch.setattr(openvino, "_has_bfloat16", lambda core: False)
+    with pytest.raises(ModelError, match="this processor does not compute in bfloat16; leave --p"):
+        Model(allowed, precision="bfloat16")
+    assert not has_bfloat16()
+
+
+@needs_bfloat16
+@pytest.mark.parametrize(
+    ("single", "half", "ending"),
+    [
+        (None, None, "ONNX Runtime"),
+        (None, 1.05, "ONNX Runtime"),
+        (None, 2.0, "bfloat16"),
+        (1.5, 2.0, "bfloat16"),
+        (1.5, 1.2, "OpenVINO"),
+    ],
+)
+@pytest.mark.parametrize("engine", ["auto", "onnxruntime"])
+def test_auto_takes_the_fastest_that_is_known(allowed, single, half, ending, engine):
+    card = Model(allowed).card
+    for speed, precision in ((single, "float32"), (half, "bfloat16")):
+        if speed is not None:
+            keep(card, Verdict(1e-6, speed, precision))
+    model = Model(allowed, device="cpu", precision="auto", engine=engine)
+    expected = "ONNX Runtime" if engine == "onnxruntime" else ending
+    assert expected in model.provider
+    assert ("bfloat16" in model.provider) == (expected == "bfloat16")
+    # Nothing but `auto` changes what comes out.
+    for precision in ("stored", "float32"):
+        assert "bfloat16" not in Model(allowed, device="cpu", precision=precision).provider
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "reason"),
+    [
+        ({"precision": "bfloat16", "engine": "onnxruntime"}, OptionError, "only OpenVINO"),
+        ({"precision": "bfloat16", "device": "cuda"}, DeviceError, "--precision bfloat16: runs on"),
+        ({"precision": "int8"}, ModelError, r"b\.onnx is fp32; leave --precision out"),
+        ({"precision": "half"}, OptionError, "--precision half: unknown"),
+    ],
+)
+def test_a_precision_that_cannot_be_had_is_refused(allowed, how, error, reason):
+    with pytest.raises(error, match=reason):
+        Model(allowed, **how)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_an_int8_file_is_computed_in_nothing_else(tmp_path, precision):
+    path = write_pointwise(tmp_path / "i.onnx", precision="int8", parity=PASSED)
+    with pytest.raises(ModelError, match=r"i\.onnx is int8; leave --precision out"):
+        Model(path, precision=precision)
+    assert Model(path, precision="int8").card.precision == "int8"
+
+
+def test_no_file_says_bfloat16_of_itself(tmp_path):
+    path = write_pointwise(tmp_path / "f.onnx", precision="bfloat16")
+    with pytest.raises(ModelError, match="no file is stored in bfloat16"):
+        Model(path)
+
+
+def test_int8_is_the_variant_beside_the_model(tmp_path):
+    parent = write_pointwise(tmp_path / "m.onnx")
+    sha256 = Model(parent).card.sha256
+    with pytest.raises(ModelError, match=r"no m-int8\.onnx beside .*; make one by"):
+        load_model(parent, precision="int8")
+    facts = {"name": "m-int8", "precision": "int8", "parent_sha256": sha256}
+    variant = tmp_path / "m-int8.onnx"
+    write_pointwise(variant, **facts, parity={"passed": True})
+    for source in (parent, variant):
+        assert load_model(source, precision="int8").card.name == "m-int8"
+    write_pointwise(variant, **facts, parity={"passed": False})
+    with pytest.raises(ModelError, match="does not say that grades stay the same"):
+        load_model(parent, precision="int8")
+    write_pointwise(variant, **(facts | {"parent_sha256": "other"}), parity={"passed": True})
+    with pytest.raises(ModelError, match="was made of another model"):
+        load_model(parent, precision="int8")

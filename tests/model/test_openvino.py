@@ -11,7 +11,8 @@ from geodamage.model import engines
 from geodamage.model import openvino as openvino_module
 from geodamage.model.loading import find_model, load_model
 from geodamage.model.onnx import Model
-from geodamage.model.openvino import OpenVinoSession, openvino_version
+from geodamage.model.openvino import OpenVinoSession, has_bfloat16, openvino_version
+from tests.convolutions import convolution_bytes, write_convolutions
 from tests.fakes import pointwise_bytes, write_pointwise
 from tests.model.small_models import images
 
@@ -40,6 +41,22 @@ def test_257_stays_257(session):
     pre, post = images(8, 8)
     post[:] = 248  # the graph adds nine; bfloat16 has no odd number above 256
     assert (asked(session, pre, post)[1][:, 3] == 257).all()
+
+
+@pytest.mark.skipif(not has_bfloat16(), reason="the processor has no bfloat16")
+def test_convolutions_are_rounded_in_bfloat16_and_only_there(tmp_path):
+    # OpenVINO 2026.4 leaves a graph of sums alone in single precision, whatever is asked for.
+    pair = images(32, 32)
+    exact = Model(write_convolutions(tmp_path / "m.onnx"), engine="onnxruntime")(*pair)
+    errors = [
+        max(
+            np.abs(ours - theirs).max()
+            for ours, theirs in zip(asked(made, *pair), exact, strict=True)
+        )
+        for made in (OpenVinoSession(convolution_bytes(), 1, p) for p in ("float32", "bfloat16"))
+    ]
+    assert errors[0] < 1e-5
+    assert 1e-4 < errors[1] < engines.LARGEST_DIFFERENCE["bfloat16"]
 
 
 def test_it_says_what_onnx_runtime_says(tmp_path):

@@ -4,6 +4,7 @@ import pytest
 
 from geodamage.errors import DeviceError, ModelNotFoundError, OptionError
 from geodamage.model import engines
+from geodamage.model.openvino import has_bfloat16
 from geodamage.optimise import timings
 from geodamage.optimise.timings import Memory, TimingJob, best, measure_memory, time_models
 from tests.conftest import make_model
@@ -85,6 +86,20 @@ def test_openvino_takes_its_turns_and_its_speed_is_kept(family, no_process, monk
     verdict = engines.kept_verdict(plain.file.card)
     assert verdict.is_right
     assert verdict.speed == ours.ratio == pytest.approx(sum(ratios) / 2)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not has_bfloat16(), reason="the processor has no bfloat16")
+def test_bfloat16_takes_its_turns_where_the_card_allows_it(tmp_path, no_process, monkeypatch):
+    monkeypatch.setattr(timings, "openvino_version", engines.openvino_version)
+    path = write_convolutions(tmp_path / "own.onnx", parity={"bfloat16": {"passed": True}})
+    _, found = run(path, devices=("cpu",))
+    assert [timing.card.precision for timing in found] == ["fp32", "fp32", "bfloat16"]
+    assert [timing.asked for timing in found] == ["stored", "stored", "bfloat16"]
+    verdict = engines.kept_verdict(found[0].file.card, "bfloat16")
+    assert verdict.is_right
+    assert verdict.speed == pytest.approx(found[2].ratio)
+    assert found[2].as_dict()["precision"] == "bfloat16"
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from geodamage.exports.exporting import ExportOptions
 from geodamage.footprints.gathering import FootprintsJob
 from geodamage.grid import SENSORS
 from geodamage.localisation import LocalisationJob
+from geodamage.model.engines import PRECISIONS
 from geodamage.model.ensemble import TTA
 from geodamage.model.session import PROVIDERS
 from geodamage.optimise.timings import TimingJob
@@ -100,8 +101,9 @@ def test_the_words_are_those_of_the_library():
     assert words["post_sensor"] == list(SENSORS)
     (full,) = (option for option in options_of("buildings") if option.name == "tta")
     assert full.kind.facts()["choices"] == list(TTA)
-    (named,) = (row for row in TABLE if row.name == "precision")
+    (named,) = (row for row in options_of("models optimise") if row.name == "precision")
     assert named.kind.facts()["choices"] == list(VARIANTS)
+    assert words["precision"] == [name for name in PRECISIONS if name != "stored"]
     (drawn,) = (row for row in TABLE if row.name == "unclassified")
     assert drawn.kind.facts()["choices"] == list(SAID)
     (resolving,) = (row for row in TABLE if row.name == "conflicts")

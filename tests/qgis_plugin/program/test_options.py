@@ -21,18 +21,18 @@ OFFERED = {
     "assess": (
         commands.AssessParameters,
         {"pre", "post"},
-        {"post_bands", "post_scale", "progress", "quiet", "verbose"},
+        {"post_bands", "post_scale", "precision", "progress", "quiet", "verbose"},
     ),
     "buildings": (
         commands.BuildingsParameters,
         {"image"},
-        {"tta_scales", "progress", "quiet", "verbose"},
+        {"precision", "tta_scales", "progress", "quiet", "verbose"},
     ),
     "batch": (
         commands.BatchParameters,
         {"manifest"},
         {"admin_name", "dask", "dask_local", "dry_run", "max_cloud", "post_bands", "post_scale",
-         "progress", "quiet", "shard", "split_scenes", "verbose"},
+         "precision", "progress", "quiet", "shard", "split_scenes", "verbose"},
     ),
     "score": (
         commands.ScoreParameters,
