@@ -22,10 +22,10 @@ from geodamage.buildings.footprints import voting_places
 from geodamage.buildings.placement import placement_doubts, placement_remarks
 from geodamage.buildings.votes import count_pixels, plain
 from geodamage.damage import GRADES
-from geodamage.errors import ModelError, OptionError
+from geodamage.errors import OptionError
 from geodamage.familiarity.looking import Familiarity, familiarity_of, find_reference
 from geodamage.fields import GIVEN_FIELDS, empty_frame
-from geodamage.given import GivenFootprints, footprint_facts
+from geodamage.given import GivenFootprints, footprint_facts, require_outlines
 from geodamage.job import (
     Coverage,
     Progress,
@@ -310,8 +310,8 @@ class _Assessment(Run[Job, Summary]):
 
     def other_inputs(self) -> Sequence[Path | None]:
         """Return the files that are read beside the images."""
-        read = self.job.scene
-        return (self.job.footprints, read.aoi, read.pre_unusable, read.post_unusable)
+        scene = self.job.scene
+        return (self.job.footprints, scene.aoi, scene.pre_unusable, scene.post_unusable)
 
     def outputs(self) -> list[Path | None]:
         """Return all files that are asked for."""
@@ -333,15 +333,11 @@ class _Assessment(Run[Job, Summary]):
     def load(self) -> Model | Ensemble:
         """Load the model; of an event model the one that it starts from."""
         self._event = find_event_model(self.job.model)
+        job = self.job
         if self._event is None:
             model = super().load()
-            if model.card.task == "damage" and self.job.footprints is None:
-                raise ModelError(
-                    f"model {model.card.name!r} grades buildings and finds none; give "
-                    "--footprints, or an ensemble of it and a model of the task localisation"
-                )
+            require_outlines(model.card, job.footprints)
             return model
-        job = self.job
         return load_base(
             self._event,
             device=job.device,
@@ -469,9 +465,7 @@ class _Assessment(Run[Job, Summary]):
                 "localisation": None if job.vote == "pixels" else card.threshold,
                 "seeds": card.seed_threshold,
                 "seed_depth": card.seed_depth,
-                "damaged": card.damaged_threshold
-                if self._event is None
-                else self._event.damaged_threshold,
+                "damaged": (self._event or card).damaged_threshold,
                 "temperature": card.temperature,
                 "grade_weights": list(card.grade_weights),
                 **job.buildings.facts(),

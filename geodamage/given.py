@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
@@ -10,6 +11,7 @@ from geodamage.buildings.footprint_files import Footprints
 from geodamage.buildings.footprints import grade_footprints
 from geodamage.buildings.placement import Placement, placement_facts
 from geodamage.buildings.votes import count_pixels_within
+from geodamage.errors import ModelError
 from geodamage.model.card import Card
 from geodamage.prediction import Strip
 from geodamage.scene.scene import Scene
@@ -114,3 +116,18 @@ def footprint_facts(
         "kept": [field.name for field in footprints.kept],
         "registration": placement,
     }
+
+
+def require_outlines(card: Card, footprints: Path | None) -> None:
+    """Refuse a model that finds no buildings where none are given.
+
+    Raises
+    ------
+    ModelError
+        If the model grades buildings alone, and there are no footprints.
+    """
+    if card.task == "damage" and footprints is None:
+        raise ModelError(
+            f"model {card.name!r} grades buildings and finds none; give --footprints, or an "
+            "ensemble of it and a model of the task localisation"
+        )

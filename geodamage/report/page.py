@@ -32,6 +32,7 @@ from geodamage.report.event_view import EventView, link_of, people_cards
 from geodamage.report.findings import PROBABILITIES, Positions, numbers
 from geodamage.report.form import Form, form_words
 from geodamage.report.pictures import CHIP_SIDE, as_photograph, as_stencil, burn
+from geodamage.report.texts import decimals_text, percent_text, plain_text, rounded, status_text
 from geodamage.report.view import (
     View,
     assessed_km2,
@@ -356,10 +357,10 @@ def _picked(view: View, position: int, row: int) -> dict[str, Any]:
     shares = [float(np.nan_to_num(numbers(building, name)[0])) for name in PROBABILITIES]
     return {
         "row": row,
-        "id": _text(building["building_id"].iloc[0]),
+        "id": plain_text(building["building_id"].iloc[0]),
         "code": code,
         "label": LABELS[DamageGrade(code)],
-        "sure": f"{_percent(float(numbers(building, 'confidence')[0]))} sure",
+        "sure": f"{percent_text(float(numbers(building, 'confidence')[0]))} sure",
         "area": f"{float(np.nan_to_num(numbers(building, 'area_m2')[0])):,.0f} m²",
         "place": place,
         "link": link_of(view, place),
@@ -418,8 +419,8 @@ def _drawn(view: View, positions: Positions) -> dict[str, Any]:
         "ys": ys,
         "middles": np.round(middles, 2).T.tolist(),
         "grade": view.codes[positions].tolist(),
-        "partial": [int(text == "partial") for text in map(_text, chosen["status"])],
-        "probabilities": [[_number(value, 4) for value in row] for row in shares],
+        "partial": [int(text == "partial") for text in map(plain_text, chosen["status"])],
+        "probabilities": [[rounded(value, 4) for value in row] for row in shares],
         "details": _details(view, positions),
     }
 
@@ -445,17 +446,17 @@ def _details(view: View, positions: Positions) -> list[list[tuple[str, str]]]:
     chosen = view.buildings.iloc[positions]
     places = _places(view, positions)
     fields = {
-        "Identity": map(_text, chosen["building_id"]),
-        "Confidence": map(_percent, numbers(chosen, "confidence")),
-        "Damage score": (_decimals(value, 2) for value in numbers(chosen, "damage_score")),
-        "Status": map(_status, chosen["status"], _column(view, positions, "status_reason")),
-        "Seen in both": map(_percent, numbers(chosen, "valid_fraction")),
-        "Area": (f"{value} m²" for value in map(_decimals, numbers(chosen, "area_m2"))),
+        "Identity": map(plain_text, chosen["building_id"]),
+        "Confidence": map(percent_text, numbers(chosen, "confidence")),
+        "Damage score": (decimals_text(value, 2) for value in numbers(chosen, "damage_score")),
+        "Status": map(status_text, chosen["status"], _column(view, positions, "status_reason")),
+        "Seen in both": map(percent_text, numbers(chosen, "valid_fraction")),
+        "Area": (f"{value} m²" for value in map(decimals_text, numbers(chosen, "area_m2"))),
         "Place": places,
-        "Outline from": map(_text, _column(view, positions, "source")),
+        "Outline from": map(plain_text, _column(view, positions, "source")),
     }
     extra = {
-        name: map(_text, chosen[field])
+        name: map(plain_text, chosen[field])
         for field, name in (("scene", "Scene"), ("date", "Date of the image"), ("looks", "Looks"))
         if field in chosen
     }
@@ -476,26 +477,3 @@ def _places(view: View, positions: Positions) -> list[str]:
     to_lonlat = Transformer.from_crs(view.crs, "EPSG:4326", always_xy=True)
     lon, lat = to_lonlat.transform(shapely.get_x(points), shapely.get_y(points))
     return [f"{y:.6f}, {x:.6f}" for x, y in zip(lon, lat, strict=True)]
-
-
-def _status(status: Any, reason: Any) -> str:
-    words = [_text(text).replace("_", " ") for text in (status, reason)]
-    return ": ".join(word for word in words if word)
-
-
-def _text(value: Any) -> str:
-    """Return a text; nothing for null."""
-    is_null = value is None or (not isinstance(value, str) and str(value) in ("<NA>", "nan", "NaT"))
-    return "" if is_null else str(value)
-
-
-def _number(value: float, decimals: int) -> float | None:
-    return round(float(value), decimals) if np.isfinite(value) else None
-
-
-def _percent(value: float) -> str:
-    return f"{value:.0%}".replace("%", " %") if np.isfinite(value) else "–"
-
-
-def _decimals(value: float, decimals: int = 0) -> str:
-    return f"{value:,.{decimals}f}" if np.isfinite(value) else "–"
