@@ -19,7 +19,7 @@ COMMANDS = {
     "assess": "Grade the damage of every building between two images.",
     "buildings": "Find the buildings of one image.",
     "batch": "Assess many scenes unattended, and go on where it stopped.",
-    "footprints": "Gather the footprints of an image's ground, from published data or a file.",
+    "footprints": "Gather building footprints from a file or published data.",
     "adapt": "Learn from answers what damage looks like in an event.",
     "regrade": "Grade a result anew by what was learnt, without the imagery.",
     "event": "Merge the results of many scenes into one layer of the event.",

@@ -35,8 +35,8 @@ class Whole:
 
     @property
     def card(self) -> Card:
-        """Facts about the model."""
-        return self._model.card
+        """Facts about the model, as if it had both heads."""
+        return replace(self._model.card, task="assess")
 
     @property
     def rules(self) -> PixelRules:

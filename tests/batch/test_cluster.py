@@ -195,7 +195,7 @@ def test_where_dask_is_missing_the_extra_is_named(monkeypatch):
         raise ImportError(name)
 
     monkeypatch.setattr(importlib, "import_module", refuse)
-    with ExitStack() as stack, pytest.raises(MissingExtraError, match=r"geodamage\[cluster\]"):
+    with ExitStack() as stack, pytest.raises(MissingExtraError, match=r"\.\[cluster\]"):
         connect(stack, workers=1)
 
 

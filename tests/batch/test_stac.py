@@ -343,7 +343,7 @@ def test_without_pystac_its_extra_is_named(catalogue, monkeypatch):
         return usual(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(MissingExtraError, match=r'pip install "geodamage\[stac\]"'):
+    with pytest.raises(MissingExtraError, match=r'pip install "\.\[stac\]"'):
         read_manifest(catalogue, event_date=EVENT)
 
 

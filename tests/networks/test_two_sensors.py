@@ -57,6 +57,8 @@ def test_its_card_says_what_the_images_are_of():
         "pre_channels": ("red", "green", "blue"),
         "post_channels": ("intensity",),
         "post_sensor": "sar",
+        "scene_statistics": "none",
+        "background_competes": False,
     }
     assert CONVENTION.channels == (3, 1)
     assert COMPACT.card_facts["post_sensor"] == "optical"

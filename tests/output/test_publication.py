@@ -116,7 +116,7 @@ def test_check_output_tries_the_folder_as_root():
 
 def test_check_output_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setattr(geodamage.output.publication, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=r"geodamage\[parquet\]"):
+    with pytest.raises(MissingExtraError, match=r"\.\[parquet\]"):
         check_output(tmp_path / "b.parquet")
 
 

@@ -278,7 +278,7 @@ def test_a_failure_leaves_no_file(layer, tmp_path, monkeypatch):
 
 def test_a_missing_extra_is_said_before_any_work(layer, pair, model, tmp_path, monkeypatch):
     monkeypatch.setattr(page, "find_spec", lambda name: None if name == "bokeh" else object())
-    with pytest.raises(MissingExtraError, match=r"needs bokeh; install .*geodamage\[report\]"):
+    with pytest.raises(MissingExtraError, match=r'needs bokeh; run pip install "\.\[report\]"'):
         write_report(layer, tmp_path / "r.html")
     job = Job(pre=pair.pre, post=pair.post, output=tmp_path / "b.gpkg", model=model,
               report=tmp_path / "r.html")  # fmt: skip

@@ -77,8 +77,8 @@ def test_beyond_a_map_nothing_is_known(tmp_path):
         (np.eye(8, dtype=np.uint8)[None], "holds 0 and 1 alone, so it is a mask"),
         (np.full((1, 8, 8), 1.5, np.float32), "a probability is 0-1"),
         (np.full((1, 8, 8), -0.5, np.float32), "a probability is 0-1"),
-        (np.ones((3, 8, 8), np.uint8), r"3 channel\(s\) of uint8; a probability map has one"),
-        (np.ones((1, 8, 8), np.uint16), r"1 channel\(s\) of uint16"),
+        (np.ones((3, 8, 8), np.uint8), r"3 channels of uint8; a probability map has one"),
+        (np.ones((1, 8, 8), np.uint16), r"1 channel of uint16"),
     ],
 )
 def test_what_is_no_map_is_refused(tmp_path, array, message):

@@ -77,6 +77,6 @@ def test_a_wrong_address_is_named_by_its_number_alone(capfd):
 
 def test_a_missing_package_is_told_at_the_start(monkeypatch):
     monkeypatch.setitem(sys.modules, "apprise", None)
-    with pytest.raises(MissingExtraError, match=r'apprise.*"geodamage\[train\]"'):
+    with pytest.raises(MissingExtraError, match=r'apprise.*"\.\[train\]"'):
         notifier("json://localhost")
     notifier("")
