@@ -47,8 +47,6 @@ def command(
         raise OptionError("--update keeps the event that is there, --overwrite does not; give one")
     if admin_name is not None and admin is None:
         raise OptionError("--admin-name needs --admin")
-    if estimate is not None and population is None:
-        raise OptionError("--estimate gives people an interval, so it needs --population")
 
     from geodamage.event.looks import find_looks, read_dates
     from geodamage.event.merging import merge_event

@@ -64,7 +64,7 @@ def with_estimate(
     """
     known = {str(area["name"]): area for area in _areas(found)}
     own = [known.get(str(name), {}) for name in areas[field]]
-    damaged = [area.get("damaged", {}) for area in own]
+    damaged = [area.get("damaged") or {} for area in own]  # null where nobody has looked
     columns = {
         name: pd.array([part.get(key) for part in damaged], dtype="Float64")
         for name, key in zip(AREA_FIELDS, ("total", "low", "high"), strict=False)

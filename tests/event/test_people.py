@@ -274,11 +274,6 @@ def test_people_have_the_interval_of_an_estimate(scene, tmp_path, output):
     assert found.loc["East", ends].isna().all()
 
 
-def test_an_estimate_without_people_is_a_slip(tmp_path):
-    result = run_command("event", tmp_path, "-o", tmp_path / "e.gpkg", "--estimate", "x.json")
-    assert (result.exit_code, "needs --population" in result.stderr) == (2, True)
-
-
 def test_a_population_that_is_not_there_is_refused_first(tmp_path, output):
     look = write_scene(tmp_path, "a", [House(10, 10)])
     with pytest.raises(InputError, match="no such file"):

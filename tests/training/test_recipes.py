@@ -83,6 +83,7 @@ STANDING_IN = [
 OTHERS = ["meta_learning", "siamese_resnet50", "siamese_resnet50_skips", "compact"]
 OTHERS += ["accurate", "fast", "accurate_second", "fast_second", "fast_student"]
 OTHERS += ["kd_compact", "kd_compact_small", "kd_ensemble", "cross_modal_assess", "lite0"]
+OTHERS += ["lite0_wide", "lite0_student"]
 #: Published with 16 bit arithmetic (apex O1, or a scaler); these are not.
 IN_FULL = [
     "kd_building",
