@@ -81,6 +81,7 @@ def test_a_raster_of_an_ensemble_with_rules_holds_the_grades_of_pixels(tmp_path,
         "thresholds": [0.38, 0.13, 0.13, 0.14],
         "dilation": 5,
         "dilation_covers": "intended",
+        "background_competes": False,
     }
     assert facts["vote"] == "probabilities"
 

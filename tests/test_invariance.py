@@ -31,7 +31,7 @@ WAYS = [
     pytest.param({"tile": 512, "batch": 3}, 0, id="batches of 3"),
     pytest.param({}, 1, id="one thread"),
     pytest.param({}, 4, id="four threads"),
-    pytest.param({"memory": 0.85e9}, 0, id="little memory"),
+    pytest.param({"memory": 0.9e9}, 0, id="little memory"),
 ]
 
 

@@ -25,7 +25,7 @@ class Table:
     Attributes
     ----------
     names
-        Of rows and columns.
+        Names of the rows and of the columns.
     counts
         int64 (k, k).
     """

@@ -39,7 +39,7 @@ class CompareOptions:
     Attributes
     ----------
     schema
-        Whose fields the official layer has; `auto` tells by their names.
+        Schema of the official layer; `auto` tells it by the names of its fields.
     epoch
         Which assessment of a layer that is many wide; None for the last.
     tolerance

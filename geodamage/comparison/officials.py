@@ -36,7 +36,7 @@ class Official:
         `grade` (Int64: 1-4; null where there is none), `damaged` (boolean; null where nobody
         looked), `said` (what the layer says) and `geometry`, points or polygons.
     schema
-        Whose fields and words these are.
+        Name of the schema with these fields and words.
     field
         The field that says the damage.
     has_grades
@@ -68,7 +68,7 @@ def read_official(path: Path, schema: str = "auto", epoch: int | None = None) ->
     path
         A vector file, or `file:layer`.
     schema
-        Whose fields it has; `auto` tells by their names.
+        Schema of the layer; `auto` tells it by the names of its fields.
     epoch
         Which assessment of a layer that is many wide, counted from 1; the last unless given.
 

@@ -34,7 +34,7 @@ class Schema:
     Attributes
     ----------
     name
-        As `--schema` has it.
+        Name of the schema, which `--schema` takes.
     fields
         What is written of each building; the first is its identity.
     value

@@ -24,7 +24,7 @@ class PublishedWeights:
     licence
         Licence of the weights.
     score
-        As its authors state it; empty where they state none.
+        Score that its authors state; empty where they state none.
     command
         What imports them.
     note

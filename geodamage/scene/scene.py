@@ -212,17 +212,13 @@ class Scene:
             for path in options.maps:
                 maps.append(open_map(path))
                 opened.callback(maps[-1].close)
-            first, second = images[0], images[1] if len(images) > 1 else None
+            first, second = images[0], (*images, None)[1]
             if second is not None and examined and reading is None:
                 require_two_files(*([tile.name for tile in image.tiles] for image in images))
             scene = cls(first, second, gsd=gsd, options=options, maps=maps)
             scene._hiding.open(scene._lattice, scene.grid.window_bounds(scene.extent))
             opened.callback(scene._hiding.close)
-            if reading is not None:
-                scene._images = scaled_as(scene._images, reading.scalings)
-                scene.post_shift = reading.shift
-            else:
-                scene._images = exposed(scene._images, scene._ground, options)
+            scene._read_as(reading, options)
             if examined and reading is None:
                 scene._examine(options)
             for text, category in scene._notes:
@@ -403,6 +399,14 @@ class Scene:
     @property
     def _ground(self) -> Ground:
         return Ground(self._lattice, self._origin, self.grid, self.extent)
+
+    def _read_as(self, reading: Reading | None, options: SceneOptions) -> None:
+        """Stretch the images, as they were read before or by what they show."""
+        if reading is None:
+            self._images = exposed(self._images, self._ground, options)
+        else:
+            self._images = scaled_as(self._images, reading.scalings)
+            self.post_shift = reading.shift
 
     def _examine(self, options: SceneOptions) -> None:
         """Look at blocks of the images, and note what is doubtful."""

@@ -154,7 +154,7 @@ def test_rasters_agree_with_the_buildings(tmp_path, image, model):
     found = find(tmp_path, image, model, "--raster", mask, "--probabilities", probabilities)
     with rasterio.open(mask) as dataset:
         drawn = dataset.read(1)
-        assert dataset.nodata == 255
+        assert dataset.nodata == 0
         assert dataset.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
     assert set(np.unique(drawn)) == {0, 1}
     assert (drawn == 1).sum() * 0.25 == pytest.approx(read(found)["area_m2"].sum(), rel=0.01)

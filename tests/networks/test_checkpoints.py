@@ -11,6 +11,7 @@ from torch import nn
 
 from geodamage.errors import CheckpointError, GeodamageWarning
 from geodamage.networks import load_checkpoint, save_checkpoint
+from geodamage.networks.changeos import relative_index
 from geodamage.networks.checkpoints import read_checkpoint
 from geodamage.networks.registry import create_network, named_tasks
 
@@ -81,6 +82,8 @@ def test_every_network_is_recognised_by_its_keys_and_shapes(tmp_path, name, task
         shapes = create_network(name, task=task).state_dict()
     # One number for all elements: as many bytes as a scalar.
     state = {k: torch.zeros((), dtype=v.dtype).expand(v.shape) for k, v in shapes.items()}
+    # What a Swin looks its bias up by is no weight, and is checked.
+    state |= {k: relative_index() for k in state if k.endswith("relative_position_index")}
     checkpoint = read_checkpoint(write(tmp_path / "weights", state))
     assert (checkpoint.network, checkpoint.task) == (name, task)
 

@@ -67,7 +67,7 @@ def test_the_list_has_each_network_of_each_task():
     for facts in networks:
         assert facts.parameters > 4e5
         assert 10 < facts.gflop < 3000
-        own = dict.fromkeys((*OURS, "lite0", "lite1", "lite2"), 16)
+        own = dict.fromkeys((*OURS, "lite0", "lite1", "lite2", "siamunet"), 16)
         assert facts.stride == (own | {"segformer_b0": 1}).get(facts.name, 32)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from geodamage.errors import GeodamageWarning
 from geodamage.model.card import STANDARD_RANGE
 from geodamage.model.onnx import Model
 from geodamage.networks import importing
@@ -51,7 +52,8 @@ def test_a_file_of_its_training_becomes_a_model(tmp_path, network, monkeypatch):
         "val_f1_avg": np.float64(0.7), "best_f1": np.float64(0.7),
     }  # fmt: skip
     torch.save(content, path)
-    (imported,) = import_checkpoints([path], tmp_path / "microsoft")
+    with pytest.warns(GeodamageWarning, match="its windows are fixed at 256 pixels"):
+        (imported,) = import_checkpoints([path], tmp_path / "microsoft")
     assert (imported.network, imported.family, imported.epoch) == ("siamunet", "microsoft", 9)
     card = Model(imported.path, device="cpu").card
     assert (card.scene_statistics, card.background_competes) == ("standardise", True)

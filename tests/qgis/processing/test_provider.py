@@ -97,13 +97,12 @@ def test_the_rare_options_are_folded_and_work_in_models(provider):
     shown = {d.name() for d in definitions if not d.flags() & advanced}
     assert shown == {
         "PRE", "POST", "MODEL", "FOOTPRINTS", "ID_FIELD", "AOI", "AOI_EXTENT", "OVERWRITE",
-        "OUTPUT", "RASTER", "PROBABILITIES", "REPORT",
+        "OUTPUT", "RASTER", "PROBABILITIES", "REPORT", "FEATURES",
     }  # fmt: skip
     definitions = provider.algorithm("buildings").parameterDefinitions()
     shown = {d.name() for d in definitions if not d.flags() & advanced}
     assert shown == {
-        "IMAGE", "MODEL", "AOI", "AOI_EXTENT", "REGULARISE", "OVERWRITE", "OUTPUT", "RASTER",
-        "PROBABILITIES",
+        "IMAGE", "MODEL", "AOI", "AOI_EXTENT", "OVERWRITE", "OUTPUT", "RASTER", "PROBABILITIES",
     }  # fmt: skip
 
 
