@@ -150,6 +150,7 @@ def test_broken_footprints_are_refused_unless_asked(pair, model, tmp_path):
     assert facts["not_assessed_by_reason"] == {"no_geometry": 1}
 
 
+@pytest.mark.slow
 def test_a_model_that_only_grades_wants_footprints(pair, tmp_path):
     grader = tmp_path / "grader.onnx"
     graph = onnx.load_from_string(pointwise_bytes())

@@ -165,6 +165,7 @@ class GradedModel(BoxModel):
         return heads._replace(damage=np.stack(damage, 1).astype(np.float32))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_grades", [False, True])
 def test_of_a_core_only_what_is_seen_is_asked(with_grades):
     rows, columns = 500, 700

@@ -341,6 +341,7 @@ BEYOND = [(50, "partial"), (58.5, "not_assessed"), (80, "not_assessed")]
 UNREADABLE = ("none", "folder", "fifo", "text", "table", "empty", "points", "infinite")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("flag", "reason"), CAUSES)
 @pytest.mark.parametrize(("hidden", "status"), HIDDEN)
 def test_what_is_hidden_has_a_reason(flag, reason, hidden, status):

@@ -26,6 +26,7 @@ def test_what_is_not_defined_is_none():
     assert damage_table(np.ones(5, bool), np.ones(5, bool)).facts()["kappa"] is None
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 4)), min_size=2, max_size=40))
 def test_intervals_hold_their_value(pairs):
     ours, theirs = np.array(pairs).T

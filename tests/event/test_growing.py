@@ -166,6 +166,7 @@ def test_an_event_that_is_being_edited_is_left_alone(tmp_path, output, journal):
     assert merge(looks, output, existing="update").fresh == 1
 
 
+@pytest.mark.slow
 def test_an_event_has_one_run_at_a_time_from_its_first_step(tmp_path, output):
     looks = [write_scene(tmp_path, name, [HOUSE]) for name in "ab"]
     merge(looks[:1], output)

@@ -68,6 +68,7 @@ def test_it_says_what_onnx_runtime_says(tmp_path):
             np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_all_sessions_of_a_process_share_one_core(monkeypatch):
     import openvino
 

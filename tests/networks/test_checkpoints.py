@@ -191,6 +191,7 @@ def test_an_unexpected_key_is_named(tmp_path, state):
     refused(write(tmp_path / "more", more), "1 unexpected: extra.weight")
 
 
+@pytest.mark.slow
 def test_a_misshapen_key_is_named_with_both_shapes(tmp_path, state):
     key = "damage.bias"
     refused(
@@ -209,6 +210,7 @@ def test_weights_of_something_else_are_refused(tmp_path):
     refused(path, "no network known here")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_not_finite_are_refused(tmp_path, state, value):
     bad = state["damage.weight"].clone()
@@ -286,6 +288,7 @@ def test_something_between_the_weights_is_refused(tmp_path, state):
     refused(write(tmp_path / "mixed", state | {"note": "x"}), "note are no tensors")
 
 
+@pytest.mark.slow
 def test_a_name_that_contradicts_the_weights_is_said(tmp_path, state):
     path = write(tmp_path / "res34_loc_0_1_best", state)
     with pytest.warns(GeodamageWarning) as caught:

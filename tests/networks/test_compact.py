@@ -23,6 +23,7 @@ def test_heads_have_their_shapes(network, rows, columns):
     assert damage.shape == (2, 4, rows // 2, columns // 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [24, 33, 40])
 def test_a_size_that_is_no_multiple_of_the_stride_is_refused(network, side):
     images = torch.rand(1, 3, side, 32)

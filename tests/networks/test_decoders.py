@@ -27,6 +27,7 @@ def features(side=32):
     return [torch.rand(1, c, side >> i, side >> i) for i, c in enumerate(CHANNELS, 1)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("design", DESIGNS)
 def test_five_stages_become_full_size(design):
     decoder = Decoder(CHANNELS, design).eval()

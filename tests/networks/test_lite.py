@@ -41,6 +41,7 @@ def test_heads_have_their_shapes(network, rows, columns):
     assert damage.shape == (2, 4, rows // 2, columns // 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [24, 33, 40])
 def test_a_size_that_is_no_multiple_of_the_stride_is_refused(network, side):
     images = torch.rand(1, 3, side, 32)
@@ -66,6 +67,7 @@ def test_a_shift_by_the_stride_shifts_the_answer(network):
     assert not torch.allclose(whole, there, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_localisation_looks_at_its_own_date_alone(network):
     a, b, c = torch.rand(3, 1, 3, 64, 64)
     with torch.no_grad():

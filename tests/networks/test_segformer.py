@@ -94,6 +94,7 @@ def test_the_coarsest_stage_keeps_its_resolution_in_attention(damage):
     assert "segformer.encoder.block.3.0.attention.self.sr.weight" not in damage.state_dict()
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_both_dates_go_through_one_encoder_and_the_head_reads_them_side_by_side(damage):
     pre, post = waves((2, 1, 3, 64, 64), phase=0.3, scale=1)
@@ -105,6 +106,7 @@ def test_both_dates_go_through_one_encoder_and_the_head_reads_them_side_by_side(
     torch.testing.assert_close(damage(torch.cat([pre, post], 1)), expected)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_the_order_of_the_dates_matters(damage):
     pre, post = waves((2, 1, 3, 64, 64), phase=0.3, scale=1)
@@ -112,6 +114,7 @@ def test_the_order_of_the_dates_matters(damage):
     assert (there - back).abs().max() > 1e-3
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_pairs_of_a_batch_do_not_mix(damage):
     pairs = waves((3, 6, 64, 64), phase=0.1, scale=1)

@@ -9,6 +9,7 @@ import pytest
 SMOKE = Path(__file__).with_name("pyqt6_smoke.py")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("PyQt6") is None, reason="PyQt6 is not installed")
 def test_the_plugin_loads_under_a_real_pyqt6() -> None:
     done = subprocess.run(

@@ -135,6 +135,7 @@ def test_who_chooses_on_what_another_member_learnt_is_told(data, run, tmp_path, 
     assert evaluation.notes[-1] == (f"1 of 1 pairs chosen on are of the training part of {other}")
 
 
+@pytest.mark.slow
 def test_a_fold_was_trained_on_the_others(tmp_path):
     run = write_run(tmp_path / "folded", fold=1)
     (run / "split.csv").write_text("pair,part\na_1,0\na_2,1\na_3,2\n")

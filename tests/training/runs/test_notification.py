@@ -69,6 +69,7 @@ def test_without_addresses_nothing_is_sent():
         Notifier.from_environment(environment).send("a", "b")
 
 
+@pytest.mark.slow
 def test_a_wrong_address_is_named_by_its_number_alone(capfd):
     with pytest.raises(OptionError, match="address 2 of 2") as caught:
         notifier("json://localhost geheim://token")
