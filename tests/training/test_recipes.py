@@ -264,7 +264,7 @@ def drawn(tmp_path_factory):
 SMALL = [
     "steps=2", "epochs=0", 'amp="none"', "workers=0", "validate_on=1", "validate_every=1",
     "distil_teachers=[]", 'distil_tta="none"',
-    'init=""', "pretrained=false",
+    'init=""', "pretrained=false", "network_options=[]",
 ]  # fmt: skip
 
 
