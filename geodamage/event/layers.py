@@ -55,14 +55,14 @@ class Rollups(NamedTuple):
         Administrative areas, or None.
     estimate
         File of totals by people who looked, or None.
-    people
-        Where the people in buildings come from, or None.
+    population
+        Raster of people per cell, or None.
     """
 
     cell: float
     admin: Admin | None
     estimate: Path | None = None
-    people: PeopleSource | None = None
+    population: Path | None = None
 
 
 def make_layers(record: Record, rollups: Rollups) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
@@ -75,11 +75,14 @@ def make_layers(record: Record, rollups: Rollups) -> tuple[dict[str, pd.DataFram
     """
     buildings = best_looks(record.looks)
     area = _assessed_area(record.scenes)
-    people, totals = None, None
-    if rollups.people is not None:
+    found = None
+    if rollups.estimate is not None:
+        found = read_estimate(rollups.estimate, int(buildings["damage_class"].notna().sum()))
+    source, people, totals = None, None, None
+    if rollups.population is not None:
+        source = PeopleSource(rollups.population, found)
         areas = None if rollups.admin is None else rollups.admin.frame
-        ground = ground_of(record.scenes)
-        people, totals = count_people(buildings, ground, rollups.people, areas)
+        people, totals = count_people(buildings, ground_of(record.scenes), source, areas)
         buildings = people.buildings
     layers: dict[str, pd.DataFrame] = {
         "buildings": buildings,
@@ -99,17 +102,17 @@ def make_layers(record: Record, rollups: Rollups) -> tuple[dict[str, pd.DataFram
             "areas": len(layers["admin"]),
             "buildings_outside": outside,
         }
-    if rollups.estimate is not None:
-        found = read_estimate(rollups.estimate, int(buildings["damage_class"].notna().sum()))
+    if rollups.estimate is not None and found is not None:
         layers["estimate"] = estimate_rows(found)
         facts["estimate"] = estimate_facts(found, rollups.estimate.name)
         if rollups.admin is not None:
             layers["admin"] = with_estimate(layers["admin"], rollups.admin.field, found)
     facts["people"] = None
-    if people is not None and rollups.people is not None:
-        facts["people"] = _people_facts(layers, people, rollups.people)
+    if people is not None and source is not None:
+        facts["people"] = _people_facts(layers, people, source)
         if totals is not None and rollups.admin is not None:
-            layers["admin"] = _admin_with_people(layers["admin"], totals, rollups)
+            field = rollups.admin.field
+            layers["admin"] = _admin_with_people(layers["admin"], field, totals, found)
     return layers, facts
 
 
@@ -127,15 +130,13 @@ def _people_facts(
 
 
 def _admin_with_people(
-    areas: gpd.GeoDataFrame, totals: np.ndarray, rollups: Rollups
+    areas: gpd.GeoDataFrame, field: str, totals: np.ndarray, found: Mapping[str, Any] | None
 ) -> gpd.GeoDataFrame:
     """Return areas with all their people, and the intervals of the damaged where there are some."""
     geometry = areas.geometry
     table = areas.drop(columns=geometry.name).assign(people_of_area=np.round(totals, 3))
     areas = gpd.GeoDataFrame(table, geometry=geometry, crs=areas.crs)
-    if rollups.people is None or rollups.people.estimate is None or rollups.admin is None:
-        return areas
-    return with_intervals(areas, rollups.admin.field, rollups.people.estimate)
+    return areas if found is None else with_intervals(areas, field, found)
 
 
 def _assessed_area(scenes: gpd.GeoDataFrame) -> gpd.GeoDataFrame:

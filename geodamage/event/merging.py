@@ -10,7 +10,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 
-from geodamage.event.layers import Rollups, best_looks, make_layers, write_layers
+from geodamage.event.layers import Rollups, make_layers, write_layers
 from geodamage.event.looks import (
     LONLAT,
     Look,
@@ -22,7 +22,6 @@ from geodamage.event.looks import (
     order_looks,
     read_look,
 )
-from geodamage.event.people import PeopleSource
 from geodamage.event.places import UNKNOWN, Sightings, find_places
 from geodamage.event.record import LOOK_KEYS, Record, no_record, read_record, scene_row
 from geodamage.event.rollups import (
@@ -33,7 +32,6 @@ from geodamage.options.lookup import check
 from geodamage.output.disk import file_state
 from geodamage.output.locks import refuse_edited
 from geodamage.output.publication import Publication, check_output
-from geodamage.report.estimates import read_estimate
 from geodamage.sources import check_file
 from geodamage.vector.layer import split_layer
 from geodamage.work import long_work
@@ -160,10 +158,7 @@ def merge_event(
         yield EventProgress("match", len(looks), len(looks))
         record = add_scenes(known, scenes)
         yield EventProgress("write", len(looks), len(looks))
-        people = None
-        if population is not None:
-            people = PeopleSource(population, _told(estimate, record))
-        layers, facts = make_layers(record, Rollups(cell, areas, estimate, people))
+        layers, facts = make_layers(record, Rollups(cell, areas, estimate, population))
         for message in (facts["people"] or {}).get("warnings", ()):
             yield EventProgress("write", len(looks), len(looks), message, warning=True)
         write_layers(layers, partial)
@@ -180,13 +175,6 @@ def merge_event(
         buildings=len(layers["buildings"]),
         facts=facts,
     )
-
-
-def _told(estimate: Path | None, record: Record) -> dict[str, Any] | None:
-    """Read the estimate that gives people an interval."""
-    if estimate is None:
-        return None
-    return read_estimate(estimate, int(best_looks(record.looks)["damage_class"].notna().sum()))
 
 
 def _read(looks: Sequence[Look], known: Record) -> Generator[EventProgress, None, list[SceneLooks]]:

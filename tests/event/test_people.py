@@ -189,15 +189,21 @@ def scene(tmp_path):
     return write_scene(tmp_path / "monday", "a", [*houses, beyond])
 
 
-@pytest.mark.slow
-def test_an_event_counts_its_people(scene, tmp_path, output):
+@pytest.fixture
+def admin(tmp_path):
+    """Return a file of two areas side by side."""
     areas = gpd.GeoSeries(
         [shapely.box(CORNER[0] + x, CORNER[1], CORNER[0] + x + 200, CORNER[1] + 400)
          for x in (0, 200)], crs=UTM
     )  # fmt: skip
     gpd.GeoDataFrame({"name": ["West", "East"]}, geometry=areas).to_file(tmp_path / "admin.gpkg")
+    return tmp_path / "admin.gpkg"
+
+
+@pytest.mark.slow
+def test_an_event_counts_its_people(scene, admin, tmp_path, output):
     raster = population(tmp_path / "people.tif")
-    summary = merge([scene], output, admin=tmp_path / "admin.gpkg", population=raster)
+    summary = merge([scene], output, admin=admin, population=raster)
     found = layers(output)
     assert found["buildings"].columns[-2:].tolist() == ["people", "geometry"]
     people = found["buildings"].set_index("building_id")["people"]
@@ -251,14 +257,9 @@ def estimate(path: Path, buildings: int) -> Path:
 
 
 @pytest.mark.slow
-def test_people_have_the_interval_of_an_estimate(scene, tmp_path, output):
-    areas = gpd.GeoSeries(
-        [shapely.box(CORNER[0] + x, CORNER[1], CORNER[0] + x + 200, CORNER[1] + 400)
-         for x in (0, 200)], crs=UTM
-    )  # fmt: skip
-    gpd.GeoDataFrame({"name": ["West", "East"]}, geometry=areas).to_file(tmp_path / "admin.gpkg")
+def test_people_have_the_interval_of_an_estimate(scene, admin, tmp_path, output):
     raster = population(tmp_path / "people.tif")
-    arguments = [tmp_path / "monday", "-o", output, "--admin", tmp_path / "admin.gpkg"]
+    arguments = [tmp_path / "monday", "-o", output, "--admin", admin]
     arguments += ["--population", raster, "--estimate"]
     refused = run_command("event", *arguments, estimate(tmp_path / "other.json", 77))
     assert (refused.exit_code, "is of 77 buildings" in refused.stderr) == (4, True)
