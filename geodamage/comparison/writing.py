@@ -3,13 +3,14 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pyogrio
+import pandas as pd
 
 from geodamage._version import __version__
 from geodamage.comparison.comparing import CompareOptions, Comparison, compare
 from geodamage.comparison.page import render
+from geodamage.output.geopackage import write_layer
 from geodamage.output.publication import Publication, check_distinct, check_output, output_errors
-from geodamage.output.writer import partial_names_allowed
+from geodamage.output.writer import GeometryType
 from geodamage.vector.layer import split_layer
 
 PAGE_EXTENSIONS = (".html", ".htm")
@@ -66,19 +67,12 @@ def write_comparison(
 
 
 def _write_layers(found: Comparison, path: Path) -> None:
-    layers = {
+    layers: dict[str, tuple[pd.DataFrame, GeometryType]] = {
         "buildings": (found.buildings, "MultiPolygon"),
         "official": (found.official, "Unknown"),
         "cells": (found.cells, "Polygon"),
     }
     path.unlink()
-    with output_errors(path), partial_names_allowed():
+    with output_errors(path):
         for name, (frame, kind) in layers.items():
-            pyogrio.write_dataframe(
-                frame,
-                path,
-                layer=name,
-                driver="GPKG",
-                geometry_type=kind,
-                promote_to_multi=kind == "MultiPolygon",
-            )
+            write_layer(frame, path, name, kind)

@@ -1,6 +1,5 @@
 """The layers of an event, and the facts about them."""
 
-import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,7 +37,9 @@ from geodamage.event.rollups import (
 )
 from geodamage.fields import NAMES, STATUSES
 from geodamage.grid import geodesic_area
+from geodamage.output.geopackage import write_layer
 from geodamage.output.publication import output_errors
+from geodamage.output.writer import GeometryType, partial_names_allowed
 from geodamage.report.estimates import read_estimate
 from geodamage.report.findings import STATEMENT
 from geodamage.words import counted
@@ -190,26 +191,17 @@ def _assessed_km2(scenes: gpd.GeoDataFrame, area_km2: float) -> float:
 
 
 #: Geometry type that each layer declares; a building may have none, or any.
-_GEOMETRY_TYPES = {"buildings": "Unknown", "looks": "Unknown"}
+_GEOMETRY_TYPES: dict[str, GeometryType] = {"buildings": "Unknown", "looks": "Unknown"}
 
 
 def write_layers(layers: Mapping[str, pd.DataFrame], path: Path) -> None:
     """Write the layers of a GeoPackage; one without shapes becomes a table."""
-    with output_errors(path), warnings.catch_warnings():
-        # GDAL wishes that a GeoPackage be called `*.gpkg` while it is a partial file.
-        warnings.filterwarnings("ignore", message=".*extension", category=RuntimeWarning)
+    with output_errors(path), partial_names_allowed():
         path.unlink(missing_ok=True)
         for name, frame in layers.items():
             has_shapes = isinstance(frame, gpd.GeoDataFrame)
             kind = _GEOMETRY_TYPES.get(name, "MultiPolygon") if has_shapes else None
-            pyogrio.write_dataframe(
-                frame,
-                path,
-                layer=name,
-                driver="GPKG",
-                geometry_type=kind,
-                promote_to_multi=kind == "MultiPolygon",
-            )
+            write_layer(frame, path, name, kind)
             count = int(pyogrio.read_info(path, layer=name)["features"])
             if count != len(frame):
                 raise OutputError(

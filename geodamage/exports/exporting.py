@@ -7,9 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import geopandas as gpd
-import pyogrio
-
 from geodamage._version import __version__
 from geodamage.errors import OptionError
 from geodamage.exports.kml import parts_of, write_kml, write_kmz
@@ -20,6 +17,7 @@ from geodamage.exports.tiles import check_zooms, told, write_tiles
 from geodamage.exports.workbook import check_rows, require_excel_extra, write_workbook
 from geodamage.options.lookup import check_fields
 from geodamage.output.disk import hash_of
+from geodamage.output.geopackage import write_layer
 from geodamage.output.publication import (
     RESULT_EXTENSIONS,
     Publication,
@@ -28,7 +26,6 @@ from geodamage.output.publication import (
 )
 from geodamage.output.tables import PlainCsvWriter
 from geodamage.output.vectors import vector_writer
-from geodamage.output.writer import partial_names_allowed
 
 EXPORT_EXTENSIONS = (*RESULT_EXTENSIONS, ".kml", ".kmz", ".xlsx", ".pmtiles")
 
@@ -242,7 +239,7 @@ class _Export:
         )
         set_style(partial, "buildings", style)
         if self.area is not None:
-            _append_layer(self.area.to_crs(product.frame.crs), partial, AREA_LAYER)
+            write_layer(self.area.to_crs(product.frame.crs), partial, AREA_LAYER, append=True)
             set_style(partial, AREA_LAYER, outlined("#111111"))
 
     def _as_kml(self, partial: Path, files: list[Path]) -> None:
@@ -269,16 +266,3 @@ _WRITERS: Mapping[str, Callable[[_Export, Path, list[Path]], None]] = {
     ".xlsx": _Export._as_workbook,
     ".pmtiles": _Export._as_tiles,
 }
-
-
-def _append_layer(frame: gpd.GeoDataFrame, package: Path, layer: str) -> None:
-    with partial_names_allowed():
-        pyogrio.write_dataframe(
-            frame,
-            package,
-            layer=layer,
-            driver="GPKG",
-            append=True,
-            geometry_type="MultiPolygon",
-            promote_to_multi=True,
-        )

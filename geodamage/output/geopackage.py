@@ -5,10 +5,52 @@ from contextlib import suppress
 from pathlib import Path
 
 import geopandas as gpd
+import pandas as pd
 import pyogrio
 
 from geodamage.fields import empty_frame
-from geodamage.output.writer import ROWS_AT_ONCE, VectorWriter, check_count, partial_names_allowed
+from geodamage.output.writer import (
+    ROWS_AT_ONCE,
+    GeometryType,
+    VectorWriter,
+    check_count,
+    partial_names_allowed,
+)
+
+
+def write_layer(
+    frame: pd.DataFrame,
+    package: Path,
+    layer: str,
+    kind: GeometryType | None = "MultiPolygon",
+    *,
+    append: bool = False,
+) -> None:
+    """Write rows into a layer of a GeoPackage, which may still have the name of a partial file.
+
+    Parameters
+    ----------
+    frame
+        The rows.
+    package
+        The GeoPackage; it is made if it is not there.
+    layer
+        Name of the layer.
+    kind
+        Geometry type that the layer declares; None makes a table.
+    append
+        Add the rows to a layer that is there.
+    """
+    with partial_names_allowed():
+        pyogrio.write_dataframe(
+            frame,
+            package,
+            layer=layer,
+            driver="GPKG",
+            append=append,
+            geometry_type=kind,
+            promote_to_multi=kind == "MultiPolygon",
+        )
 
 
 class GeoPackageWriter(VectorWriter):
@@ -23,16 +65,7 @@ class GeoPackageWriter(VectorWriter):
         self._append(frame, append=True)
 
     def _append(self, frame: gpd.GeoDataFrame, *, append: bool) -> None:
-        with partial_names_allowed():
-            pyogrio.write_dataframe(
-                frame,
-                self.path,
-                layer=self.layer,
-                driver="GPKG",
-                append=append,
-                geometry_type=self.geometry_type,
-                promote_to_multi=self.geometry_type == "MultiPolygon",
-            )
+        write_layer(frame, self.path, self.layer, self.geometry_type, append=append)
         self._count += len(frame)
 
     def _finish(self) -> None:
