@@ -60,6 +60,10 @@ REVIEWS: tuple[Option, ...] = (
         ),
     ),
     Option(
+        name="familiarity", kind=Flag(), default=False, commands=("sample",),
+        help="Strata of the quarter that looks least like the training imagery; needs features.",
+    ),
+    Option(
         name="areas", kind=Flag(), default=False,
         help="Draw cells of ground instead, to look at in full: they show what was missed.",
         commands=(

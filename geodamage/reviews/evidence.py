@@ -21,6 +21,7 @@ from geodamage.reviews.answers import (
     read_rows,
 )
 from geodamage.reviews.population import Population, rows_of
+from geodamage.words import counted
 
 #: Answers that an estimate needs, unless the population has fewer buildings.
 LEAST_ANSWERS = 10
@@ -266,8 +267,8 @@ def _answered(
     warnings = []
     if not inside.all():
         warnings.append(
-            f"{int((~inside).sum()):,} answers are for buildings that were not drawn by chance;"
-            " they do not count"
+            f"left out: {counted(int((~inside).sum()), 'answer')} for buildings that were not drawn"
+            " by chance"
         )
     if len(table) < len(drawn):
         warnings.append(
@@ -276,8 +277,8 @@ def _answered(
         )
     if unclear := int((table["damage"] == UNCLEAR).sum()):
         warnings.append(
-            f"{unclear:,} buildings are unclear; those of their stratum that are clear stand for"
-            " them"
+            f"{counted(unclear, 'unclear answer')}: buildings of the same stratum stand for what"
+            " nobody could see"
         )
     return table, warnings
 
@@ -311,10 +312,12 @@ def _strata(
 
 
 _ORDER = tuple(grade.label for grade in GRADES)
+_SURENESS = ("", "unsure", "less sure", "sure")
 
 
-def _rank(name: str) -> tuple[str, int, str]:
+def _rank(name: str) -> tuple[str, int, int]:
     """Return the order of strata: by area, by grade, unsure before sure."""
     area, _, own = str(name).rpartition(": ")
     grade = next((place for place, label in enumerate(_ORDER) if own.startswith(label)), 9)
-    return area, grade, own
+    sureness = own.partition(" ")[2]
+    return area, grade, _SURENESS.index(sureness) if sureness in _SURENESS else 9
