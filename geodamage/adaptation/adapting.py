@@ -1,6 +1,5 @@
 """Adapting: answers about some buildings of an event become an event model."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,6 +31,8 @@ from geodamage.reviews.answers import read_answers
 
 #: Fewest answers with a grade that anything is learnt from.
 FEWEST = 10
+#: Degrees within which two looks at one footprint lie; 1 m and less.
+_SAME_PLACE = 1e-5
 
 
 @dataclass(frozen=True)
@@ -164,21 +165,47 @@ def _one_network(found: Sequence[FeaturedResult]) -> Network:
 
 
 def _joined(found: Sequence[FeaturedResult]) -> _Event:
-    ids = [name for result in found for name in result.ids]
-    if len(set(ids)) < len(ids):
-        twice = next(name for name, count in Counter(ids).items() if count > 1)
-        raise AdaptationError(
-            f"building {twice} is in two results; merge them with `geodamage event`, or give one"
-        )
+    ids = np.array([name for result in found for name in result.ids], object)
+    places = np.concatenate([_places(result) for result in found])
+    kept = _once(ids, places, np.concatenate([_shown(result) for result in found]))
     called = [result.frame["damage_class"].to_numpy("float64", na_value=0.0) for result in found]
     return _Event(
-        ids,
-        np.concatenate([result.said for result in found]),
-        np.concatenate([result.features for result in found]),
-        np.concatenate([_places(result) for result in found]),
-        np.concatenate(called).astype(int),
+        [str(name) for name in ids[kept]],
+        np.concatenate([result.said for result in found])[kept],
+        np.concatenate([result.features for result in found])[kept],
+        places[kept],
+        np.concatenate(called).astype(int)[kept],
         _threshold(found[0].facts),
     )
+
+
+def _once(
+    ids: npt.NDArray[np.object_], places: Floats, shown: Floats
+) -> npt.NDArray[np.int64]:
+    """Return the rows of buildings, each once: a footprint in two scenes by the better look.
+
+    Raises
+    ------
+    AdaptationError
+        If two buildings in different places have one id.
+    """
+    best: dict[str, int] = {}
+    for row, name in enumerate(ids):
+        other = best.setdefault(name, row)
+        if np.abs(places[row] - places[other]).max() > _SAME_PLACE:
+            raise AdaptationError(
+                f"building {name} is in two results, in different places; give footprints ids that"
+                " are unique over all results"
+            )
+        if shown[row] > shown[other]:
+            best[name] = row
+    return np.array(sorted(best.values()), np.int64)
+
+
+def _shown(result: FeaturedResult) -> Floats:
+    """Return which part of each building its scene shows; nothing of one without a grade."""
+    part = result.frame["valid_fraction"].to_numpy("float64", na_value=0.0)
+    return np.where(np.isfinite(result.said).all(1), part, -1.0)
 
 
 def _places(result: FeaturedResult) -> Floats:

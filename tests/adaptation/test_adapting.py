@@ -160,9 +160,25 @@ def test_several_results_are_one_event(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_building_of_two_results_is_refused(unknown):
-    write_result(unknown, *UNKNOWN, name="again.gpkg")
-    refused(adapt(unknown, results=("buildings.gpkg", "again.gpkg")), "is in two results")
+def test_a_footprint_of_two_scenes_counts_once(unknown):
+    # The second scene shows the first hundred buildings again, and says nothing of them.
+    blank = np.full((100, 4), np.nan)
+    ids = [f"b{row}" for row in range(100)]
+    write_result(unknown, blank, np.zeros_like(UNKNOWN[1][:100]), name="again.gpkg", ids=ids)
+    assert adapt(unknown).exit_code == 0
+    alone = read_event_model(unknown / "event-model.toml")
+    ran = adapt(unknown, "--overwrite", results=("again.gpkg", "buildings.gpkg"))
+    assert ran.exit_code == 0, ran.stderr
+    both = read_event_model(unknown / "event-model.toml")
+    assert both.weights == pytest.approx(np.array(alone.weights), abs=1e-6)
+    assert both.reviewed == alone.reviewed
+
+
+@pytest.mark.slow
+def test_two_buildings_of_one_name_are_refused(unknown):
+    ids = [f"b{row}" for row in range(COUNT)][::-1]
+    write_result(unknown, *UNKNOWN, name="again.gpkg", ids=ids)
+    refused(adapt(unknown, results=("buildings.gpkg", "again.gpkg")), "different places")
 
 
 @pytest.mark.slow
