@@ -42,7 +42,7 @@ class Priors:
 
     scale: float = 0.5
     offsets: float = 1.0
-    features: float = 2.0
+    features: float = 1.0
 
 
 @dataclass(frozen=True)
