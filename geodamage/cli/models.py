@@ -286,7 +286,7 @@ def _wrapped_line(wrapped: "Wrapped") -> str:
     return (
         f"{wrapped.source}: {wrapped.convention.name or 'a graph'}, told by {wrapped.known_by}; "
         f"{card.task}, {card.context}, window {card.tile}, {wrapped.size / 1e6:.1f} MB, within "
-        f"{wrapped.difference:.1g} of the bare file -> {wrapped.path.name}"
+        f"{wrapped.difference:.1g} of the original file -> {wrapped.path.name}"
     )
 
 

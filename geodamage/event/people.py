@@ -216,7 +216,7 @@ def _warnings(shared: Shared, raster: "PopulationRaster", ground: BaseGeometry |
     name, found = raster.path, []
     if raster.undeclared is not None:
         found.append(
-            f"{name}: has numbers below zero, down to {raster.undeclared:g}, that no nodata tag "
+            f"{name}: has negative values, down to {raster.undeclared:g}, that no nodata tag "
             "declares; nobody is counted there"
         )
     if ground is None:

@@ -135,7 +135,7 @@ def _overture_files(address: Address, release: str, bounds: Bounds) -> list[str]
     except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
         if isinstance(error, FootprintError):
             raise
-        raise FootprintError(f"{url}: no index that is known ({one_line(error)})") from error
+        raise FootprintError(f"{url}: not a known index ({one_line(error)})") from error
 
 
 def _asset(assets: dict[str, Any], address: Address, url: str) -> str:
@@ -203,7 +203,7 @@ def _feature(line: str, url: str) -> _Row:
         feature = json.loads(line)
         return dict(feature["properties"]), shapely.from_geojson(json.dumps(feature["geometry"]))
     except (ValueError, KeyError, TypeError, shapely.errors.ShapelyError) as error:
-        raise FootprintError(f"{url}: a line is no feature ({one_line(error)})") from error
+        raise FootprintError(f"{url}: a line is not a feature ({one_line(error)})") from error
 
 
 def _in_frames(rows: Iterator[_Row], bounds: Bounds) -> Iterator[gpd.GeoDataFrame]:

@@ -27,7 +27,7 @@ from geodamage.output.publication import Publication, check_output, output_error
 
 #: Largest difference of a probability between a model file and the bare one, by its precision.
 TOLERANCES = {"fp32": 1e-5, "half": 2e-3}
-#: Share of a drawn pair below which localisation finds nothing, and above which it finds all.
+#: Share of a synthetic pair below which localisation finds nothing, and above which it finds all.
 NOTHING, EVERYTHING = 0.0005, 0.98
 #: Rows and columns of the window on which a graph of any size is compared, in strides.
 _STRIDES = 8
@@ -265,7 +265,7 @@ def channel_names(count: int, sensor: str) -> tuple[str, ...]:
 
 
 def _probe(graph: Graph, convention: Convention) -> dict[str, np.ndarray]:
-    """Return a drawn pair to run on, uint8 (1, c, rows, columns) by date."""
+    """Return a synthetic pair to run on, uint8 (1, c, rows, columns) by date."""
     side = convention.tile or 0
     if _sides(graph, convention) is None:
         side = min(side, max(_STRIDES * convention.stride, 64))
@@ -294,7 +294,7 @@ def _tried(bare: Bare, probe: Mapping[str, np.ndarray]) -> tuple[dict[str, np.nd
         if channels != len(table.channels):
             raise ModelError(
                 f"{path}: {table.name} has {channels} channels, and channels names "
-                f"{len(table.channels)}; mend the convention"
+                f"{len(table.channels)}; fix the convention"
             )
         if rows == 0 or side % rows:
             raise ModelError(f"{path}: {table.name} has {rows} rows for {side} of the image")
@@ -308,7 +308,7 @@ def _tried(bare: Bare, probe: Mapping[str, np.ndarray]) -> tuple[dict[str, np.nd
 def _check_range(path: Path, table: OutputTable, values: np.ndarray) -> None:
     """Refuse what is no number, or no probability where it is said to be one."""
     if not np.isfinite(values).all():
-        raise ModelError(f"{path}: {table.name} is not finite on a drawn pair; get it again")
+        raise ModelError(f"{path}: {table.name} is not finite on a synthetic pair; get it again")
     inside = values.min() >= 0 and values.max() <= 1.001
     if table.activation == "none" and not inside:
         raise ModelError(
@@ -350,15 +350,14 @@ def _compared(wanted: Mapping[str, np.ndarray], heads: Heads, most: float, path:
         apart = float(np.abs(getattr(heads, name) - theirs).max())
         if not apart <= most:  # not >, so that a NaN is refused, too
             raise ModelError(
-                f"{path}: {name} differs by {apart:.2g} from what the bare file says; report this "
-                "graph"
+                f"{path}: {name} differs by {apart:.2g} from the original file; report this graph"
             )
         worst = max(worst, apart)
     return worst
 
 
 def _look(path: Path, card: Card, heads: Heads) -> None:
-    """Warn of what a wrong convention brings about, of a drawn pair."""
+    """Warn of what a wrong convention brings about, on a synthetic pair."""
     if heads.localisation is None:
         return
     share = float((heads.localisation > card.threshold).mean())
@@ -366,7 +365,7 @@ def _look(path: Path, card: Card, heads: Heads) -> None:
         return
     found = "nothing" if share <= NOTHING else "a building everywhere"
     warnings.warn(
-        f"{path}: its localisation finds {found} in a drawn pair; is the convention right "
+        f"{path}: its localisation finds {found} in a synthetic pair; is the convention right "
         "(scaling, order, channels)? Try it on a pair that you know",
         GeodamageWarning,
         stacklevel=2,

@@ -334,7 +334,7 @@ def _field(exported: Exported, checkpoint: Checkpoint, tolerance: float) -> dict
     if halo is None:
         seen = (HALO_WINDOW - CORE) // 2 - facts.stride
         warnings.warn(
-            f"{checkpoint.source}: what lies over {seen} pixels away still matters to it, so its "
+            f"{checkpoint.source}: pixels over {seen} away still affect its output, so its "
             f"windows are fixed at {TILE} pixels, overlap {GLOBAL_HALO}, as those of a network of "
             "global context",
             GeodamageWarning,

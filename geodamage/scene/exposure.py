@@ -98,7 +98,7 @@ def remarks(images: Sequence[Image]) -> list[str]:
         if scaling.source == "guess":
             why = f"guessed from its pixels; give {option} where you know better"
         else:
-            why = "since it holds 8 bits, in a wider type"
+            why = "because it holds 8 bits in a wider type"
         found.append(f"{tile.name}: of its {tile.dtype} values, {said}, {why}")
     return found
 
