@@ -106,7 +106,7 @@ def layers(folder: Path) -> None:
     ))  # fmt: skip
     place = rasterio.transform.from_bounds(*bounds, 400, 400)
     make_raster(folder / "mask.tif", drawn[None].astype(np.uint8), crs=crs, transform=place)
-    for side in ("masks", "predictions"):
+    for side in ("masks", "found"):
         (folder / side).mkdir()
         assert cv2.imwrite(str(folder / side / "one.png"), drawn * 255)
 
@@ -127,12 +127,13 @@ def labels(folder: Path) -> None:
     for part in ("train", "test"):
         write_pair(folder / "xbd" / part, "storm_00000001")
     for side, name in (("predictions", "prediction"), ("targets", "target")):
-        place = folder / "official" / side
+        place = folder / side
         place.mkdir(parents=True)
         grades = np.zeros((1024, 1024), np.uint8)
         for kind in ("localization", "damage"):
             grades[100:200, 100:200] = 1 if kind == "localization" else 3
             assert cv2.imwrite(str(place / f"test_{kind}_00000_{name}.png"), grades)
+    (folder / "targets" / "names.csv").write_text("id,pair\n00000,storm_00000000\n", "utf-8")
 
 
 def copy(source: Path, target: Path) -> None:
