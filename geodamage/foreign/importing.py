@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from geodamage.errors import GeodamageWarning, MissingExtraError, ModelError, OptionError
+from geodamage.errors import GeodamageWarning, MissingExtraError, ModelError, OptionError, install
 from geodamage.foreign.bare import Bare
 from geodamage.foreign.convention import DATES, Convention, OutputTable, read_convention
 from geodamage.foreign.graph import Graph, read_graph
@@ -95,8 +95,8 @@ def import_graphs(
     """
     if find_spec("onnxruntime") is None:
         raise MissingExtraError(
-            'onnxruntime is not installed; run pip install "geodamage[cpu]", so that what was '
-            "imported can be compared"
+            f"onnxruntime is not installed; run {install('cpu')}, so that what was imported can "
+            "be compared"
         )
     paths = [Path(source) for source in sources]
     target, names = _places(Path(output), paths)

@@ -13,12 +13,12 @@ import numpy.typing as npt
 
 from geodamage.scene.acquisition import doubts, read_acquisition
 from geodamage.scene.image import Image
+from geodamage.scene.opening import environment
 from geodamage.scene.options import SceneOptions
 from geodamage.scene.pair import image_oddities, oddities, require_two_images, short
 from geodamage.scene.registration import Registration, Sight, measure
 from geodamage.scene.shift import Shift, directed, length_of, shift_facts, shift_field
 from geodamage.scene.survey import Block, Ground, look, shares, spread
-from geodamage.scene.tiles import environment
 from geodamage.words import counted
 
 #: Blocks from which on the lack of any likeness is said.
