@@ -74,7 +74,14 @@ def test_the_list_has_each_network_of_each_task():
 
 
 #: Modules, besides pooling and attention, that look at the whole window.
-GLOBAL = {"ChannelAttention", "Scse", "SEModule", "SqueezeExcite", "MultiheadAttention", "LayerNorm"}
+GLOBAL = {
+    "ChannelAttention",
+    "Scse",
+    "SEModule",
+    "SqueezeExcite",
+    "MultiheadAttention",
+    "LayerNorm",
+}
 
 
 @pytest.mark.slow
@@ -118,7 +125,8 @@ def test_a_name_nobody_has_is_answered_with_near_ones():
     with pytest.raises(OptionError, match=r"'res34_unett'.*did you mean .*res34_unet"):
         create_network("res34_unett", task="damage")
     with pytest.raises(
-        OptionError, match=r"did you mean bright_siamattnunet or .*changeos_swint or compact or .*siamese_resnet50"
+        OptionError,
+        match=r"did you mean bright_siamattnunet or .*changeos_swint or compact or .*siamese_resnet50",
     ):
         create_network("§", task="damage")
 
