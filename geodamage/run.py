@@ -99,8 +99,8 @@ class Run(ABC, Generic[J, S]):
         return False
 
     @abstractmethod
-    def images(self) -> tuple[Source, Source | None]:
-        """Return the image before, and the one after if there is one."""
+    def images(self) -> tuple[Source | None, Source | None]:
+        """Return the image before and the one after; None for one that there is not."""
 
     def other_inputs(self) -> Sequence[Path | None]:
         """Return the files that are read beside the images."""

@@ -52,8 +52,15 @@ class Examination:
     blocks: tuple[Block, ...] = ()
 
 
-def examine(images: Sequence[Image], ground: Ground, options: SceneOptions) -> Examination:
+def examine(
+    images: Sequence[Image], ground: Ground, options: SceneOptions, roles: Sequence[str]
+) -> Examination:
     """Look at the images of a scene.
+
+    Parameters
+    ----------
+    roles
+        What its images are called: `pre` and `post`, `image`, or `post`.
 
     Raises
     ------
@@ -66,7 +73,6 @@ def examine(images: Sequence[Image], ground: Ground, options: SceneOptions) -> E
     windows = spread(ground.extent, (ground.origin.row, ground.origin.column))
     alike = options.post_sensor == "optical"
     blocks = look(images, ground, windows)
-    roles = ("pre", "post") if len(images) > 1 else ("image",)
     facts: dict[str, Any] = {
         "looked_at": {
             role: {key: round(share, 4) for key, share in shares(blocks, side).items()}
