@@ -10,7 +10,9 @@ import json
 import math
 import shutil
 import tempfile
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,12 @@ FORMAT = 1
 _ARRAYS = ("building_id", "features", "probabilities", "place", "about")
 #: Most bytes of one array: beyond it a file is not one of ours.
 _LARGEST = 64 * 2**30
+
+#: What reading one raises: the archive, its members, their heads, and the text in them.
+_DAMAGED = (
+    OSError, ValueError, EOFError, KeyError, RuntimeError, SyntaxError, TypeError, MemoryError,
+    zipfile.BadZipFile, zlib.error, tokenize.TokenError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -148,7 +156,7 @@ def read_features(path: Path) -> Features:
         with zipfile.ZipFile(path) as archive:
             arrays = {name: _read(archive, name, path) for name in _ARRAYS}
             about: Any = json.loads(str(arrays["about"]))
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, RecursionError) as error:
+    except _DAMAGED as error:
         raise AdaptationError(
             f"{path}: is not a feature file ({error}); give what `geodamage assess --features` "
             f"wrote"

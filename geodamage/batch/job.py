@@ -174,9 +174,10 @@ def scene_job(scene: "BatchScene", batch: BatchJob) -> Job:
     own = taken("Job", "batch", scene.options)
     footprints = own.pop("footprints", None) or defaults.footprints
     own["model"] = model_name(own.get("model") or defaults.model)
+    is_alone = own.get("post_only", defaults.post_only)
     return replace(
         defaults,
-        pre=_absolute(scene.pre),
+        pre=() if is_alone else _absolute(scene.pre),
         post=_absolute(scene.post),
         output=folder / BUILDINGS,
         footprints=None if footprints is None else Path(footprints).absolute(),

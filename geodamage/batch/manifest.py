@@ -63,7 +63,8 @@ class BatchScene:
     name
         Unique among the scenes, whatever the case of its letters, and safe as a file name.
     pre, post
-        Images before and after, as `geodamage.sources.find` takes them; the first on top.
+        Images before and after, as `geodamage.sources.find` takes them; the first on top. There is
+        no `pre` where the image after counts alone.
     date
         ISO date of the image after, with its time in UTC where that is known; or None.
     options
@@ -429,7 +430,7 @@ def _planned(
         check_file(str(footprints))
     with ExitStack() as opened:
         pre, post = (
-            _headers(role, names, bands, channels, options, opened)
+            _headers(role, names, bands, channels, options, opened) if names else None
             for role, names, bands, channels in (
                 ("pre", scene.pre, options.pre_bands, options.pre_channels),
                 ("post", scene.post, options.post_bands, options.post_channels),

@@ -65,9 +65,12 @@ def read_item(entry: Any, place: str, notes: list[str]) -> "Item":
     import pystac
 
     name = entry.get("id") if isinstance(entry, dict) else None
+    wrong = (pystac.STACError, pystac.STACTypeError, ValueError, KeyError, TypeError)
     try:
-        return pystac.Item.from_dict(_mended(entry, notes), href=place)
-    except (pystac.STACError, ValueError, KeyError, TypeError, AttributeError) as error:
+        item = pystac.Item.from_dict(_mended(entry, notes), href=place)
+        hash((item.id, item.collection_id))  # both are texts, if it is one
+        return item
+    except (*wrong, AttributeError, RecursionError) as error:
         why = one_line(error)[:200]
         raise LeftOutError(
             f"{place}: item {name!r} is not a STAC item ({why}); fix the catalogue"

@@ -95,6 +95,8 @@ class Convention:
     """Rows and columns must be multiples of it, pixels."""
     fixed_size: bool = False
     """Whether the graph is right at its tile alone, though it says that it takes any size."""
+    context: Literal["global", ""] = ""
+    """`global` where it is known to look at its whole window; else that is measured."""
     threshold: Annotated[float, Meta(ge=0, lt=1)] = 0.5
     """A pixel is building above this."""
     background_competes: bool = False

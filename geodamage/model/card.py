@@ -107,6 +107,8 @@ class Card:
     background_competes
         Whether a pixel is background, too, where that is the largest of the five channels of the
         damage head: what its four grades leave of 1.
+    caution
+        What a user has to know before relying on it; said as a warning in each run.
     """
 
     name: str
@@ -139,6 +141,7 @@ class Card:
     parity: Mapping[str, Any] = field(default_factory=dict)
     scene_statistics: str = "none"
     background_competes: bool = False
+    caution: str = ""
 
     def __repr__(self) -> str:
         return (

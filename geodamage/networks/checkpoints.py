@@ -21,7 +21,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from geodamage.errors import CheckpointError, GeodamageWarning, MissingExtraError, OptionError
+from geodamage.errors import (
+    CheckpointError,
+    GeodamageWarning,
+    MissingExtraError,
+    OptionError,
+    install,
+)
 from geodamage.model.weight_files import find_weights, is_safetensors
 from geodamage.networks.registry import create_network, named_tasks
 from geodamage.sources import read_text
@@ -226,9 +232,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         import safetensors
         import safetensors.torch
     except ImportError as error:
-        raise MissingExtraError(
-            'safetensors is not installed; run pip install "geodamage[train]"'
-        ) from error
+        raise MissingExtraError(f"safetensors is not installed; run {install('train')}") from error
     try:
         return safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, ValueError, KeyError, OSError) as error:

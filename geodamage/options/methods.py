@@ -75,6 +75,14 @@ MODELS: tuple[Option, ...] = (
         commands=("assess", "batch"),
     ),
     Option(
+        name="post_only", kind=Flag(), default=False, column=True, takers=("Job",),
+        help="Grade the footprints by the image after alone; this is worth less, and is said.",
+        commands=(
+            "assess",
+            at("batch", help="Grade footprints by the images after alone, in every scene."),
+        ),
+    ),
+    Option(
         name="id_field", kind=Text(), metavar="NAME", column=True, takers=("Job",),
         help="Field of the footprints that holds their id.", commands=("assess", "batch"),
     ),

@@ -110,6 +110,15 @@ SOURCES: tuple[Option, ...] = (
         help="Licence of the weights, to write on the card.",
     ),
     Option(
+        name="stac", kind=Flag(), default=False, commands=("models show",),
+        help="Write a STAC item of the Machine Learning Model extension, version 1.5.",
+    ),
+    Option(
+        name="install", kind=Flag(), default=False, commands=("models import",),
+        help="Put it into your folder of models: its name is enough for --model, and QGIS "
+        "lists it.",
+    ),
+    Option(
         name="convention", kind=Text(), metavar="NAME|FILE", multiple=True, dest="conventions",
         commands=("models import",),
         help="How an ONNX file takes images, and what its channels mean: a built-in name or a TOML "

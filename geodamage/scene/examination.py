@@ -13,12 +13,12 @@ import numpy.typing as npt
 
 from geodamage.scene.acquisition import doubts, read_acquisition
 from geodamage.scene.image import Image
+from geodamage.scene.opening import environment
 from geodamage.scene.options import SceneOptions
 from geodamage.scene.pair import image_oddities, oddities, require_two_images, short
 from geodamage.scene.registration import Registration, Sight, measure
 from geodamage.scene.shift import Shift, directed, length_of, shift_facts, shift_field
 from geodamage.scene.survey import Block, Ground, look, shares, spread
-from geodamage.scene.tiles import environment
 from geodamage.words import counted
 
 #: Blocks from which on the lack of any likeness is said.
@@ -52,8 +52,15 @@ class Examination:
     blocks: tuple[Block, ...] = ()
 
 
-def examine(images: Sequence[Image], ground: Ground, options: SceneOptions) -> Examination:
+def examine(
+    images: Sequence[Image], ground: Ground, options: SceneOptions, roles: Sequence[str]
+) -> Examination:
     """Look at the images of a scene.
+
+    Parameters
+    ----------
+    roles
+        What its images are called: `pre` and `post`, `image`, or `post`.
 
     Raises
     ------
@@ -66,7 +73,6 @@ def examine(images: Sequence[Image], ground: Ground, options: SceneOptions) -> E
     windows = spread(ground.extent, (ground.origin.row, ground.origin.column))
     alike = options.post_sensor == "optical"
     blocks = look(images, ground, windows)
-    roles = ("pre", "post") if len(images) > 1 else ("image",)
     facts: dict[str, Any] = {
         "looked_at": {
             role: {key: round(share, 4) for key, share in shares(blocks, side).items()}

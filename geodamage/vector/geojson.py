@@ -156,6 +156,23 @@ def _why_not(shape: bytes) -> str | None:
     return None
 
 
+def geometry_of(told: Any) -> shapely.Geometry:
+    """Return a geometry of GeoJSON that was parsed already.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    written = msgspec.json.encode(told)
+    if why := _why_not(written):
+        raise ValueError(why)
+    try:
+        return shapely.from_geojson(written.decode())
+    except shapely.errors.GEOSException as error:
+        raise ValueError(one_line(error)) from error
+
+
 def _shapes(geometry: list[bytes | None], broken: dict[int, str]) -> np.ndarray:
     texts = np.array([None, *(g if g is None else g.decode() for g in geometry)], object)[1:]
     shapes = shapely.from_geojson(texts, on_invalid="ignore")

@@ -101,3 +101,10 @@ def test_another_file_is_refused(tmp_path, content):
 def test_a_file_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(SceneReadError, match="no such file"):
         read_features(tmp_path / "f.npz")
+
+
+@pytest.mark.parametrize("text", [b"{'descr': '<f2', (", b"{'descr': [[, }", b"\xff" * 20])
+def test_a_head_that_cannot_be_parsed_is_refused(tmp_path, text):
+    path = change(write(tmp_path / "f.npz"), "features", head(text + b"\n"))
+    with pytest.raises(AdaptationError, match="is no feature file"):
+        read_features(path)

@@ -467,3 +467,13 @@ def test_catalogues_without_end_end(server, monkeypatch):
     with pytest.raises(ManifestError, match="over 5 documents"):
         read_manifest(f"{server.address}/0", event_date=EVENT, allow_remote=True)
     assert len(server.asked) == 5
+
+
+@pytest.mark.parametrize(("key", "value"), [("id", ["a"]), ("collection", {}), ("type", [[]])])
+def test_an_item_whose_names_are_none_is_left_out_or_refused(tmp_path, key, value):
+    item = make_item("a", "2026-01-01T00:00:00Z", shapely.box(0, 0, 1, 1), visual="a.tif")
+    path = save(
+        tmp_path / "items.json", {"type": "FeatureCollection", "features": [item | {key: value}]}
+    )
+    with pytest.raises(ManifestError):
+        read_manifest(str(path), event_date=EVENT)

@@ -172,7 +172,7 @@ def test_people_see_a_table(tmp_path):
     [
         (("gone.tif", "t.tif"), 4, "gone.tif: no such file or folder"),
         ((".", "t.tif"), 4, "one is a folder"),
-        (("t.tif", "text.tif"), 4, "not a GeoTIFF or PNG, or damaged"),
+        (("t.tif", "text.tif"), 4, "not a GeoTIFF, or damaged"),
         (("text.geojson", "t.tif"), 4, "not a vector file"),
         (("t.tif", "t.tif", "--threshold", "2"), 2, "--threshold 2"),
         (("t.tif", "t.tif", "--gsd", "0"), 2, "--gsd 0"),
