@@ -80,7 +80,7 @@ def read_evidence(
         Files of answers; where there is none, those in the field `reviewed_damage` of the sample,
         and where it has none, those in the journal beside it.
     rule
-        What counts where reviewers differ.
+        Which answer counts where reviewers differ.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def read_evidence(
     least = min(LEAST_ANSWERS, len(population))
     if len(clear) < least:
         raise AnswersError(
-            f"{sample}: {len(clear)} buildings drawn by chance have a clear answer; look at"
+            f"{sample}: {len(clear)} randomly drawn buildings have a clear answer; review"
             f" {least} or more"
         )
     if clear["damage"].nunique() == 1 and len(clear) < len(population):
@@ -143,15 +143,16 @@ def _drawn(sample: Path, population: Population) -> pd.DataFrame:
     missing = [name for name in ("building_id", *_DESIGN) if name not in table.columns]
     if missing:
         raise AnswersError(
-            f"{sample}: is no sample (no field {missing[0]}); draw one by `geodamage sample`, and"
-            " give answers that stand elsewhere by --answers"
+            f"{sample}: is not a sample (no field {missing[0]}); draw one with `geodamage "
+            f"sample`, and"
+            " give answers in other files by --answers"
         )
     numbers = {name: pd.to_numeric(table[name], errors="coerce") for name in _DESIGN[1:]}
     table = table.assign(**numbers)
     drawn = table[table["inclusion_probability"].notna()].reset_index(drop=True)
     if drawn.empty:
         raise AnswersError(
-            f"{sample}: its buildings were chosen to teach, and no unbiased estimate comes of them;"
+            f"{sample}: its buildings were chosen for adapt and give no unbiased estimate;"
             " draw a sample without --for adapt, or with --estimate-share"
         )
     _check_drawn(drawn, sample, population)
@@ -222,7 +223,9 @@ def _said(
         said = joined([read_answers(path) for path in answers])
         ignored = inside is not None and len(inside) > 0
         return _once(said), (
-            [f"{sample}: the answers in it are left out, for --answers is given"] if ignored else []
+            [f"{sample}: its own answers are ignored, because --answers is given"]
+            if ignored
+            else []
         )
     if inside is not None and len(inside):
         return inside, []
@@ -268,17 +271,17 @@ def _answered(
     if not inside.all():
         warnings.append(
             f"left out: {counted(int((~inside).sum()), 'answer')} for buildings that were not drawn"
-            " by chance"
+            " at random"
         )
     if len(table) < len(drawn):
         warnings.append(
             f"{len(drawn) - len(table):,} of {len(drawn):,} buildings of the sample have no answer;"
-            " those of their stratum that have one stand for them"
+            " the other buildings of their stratum represent them"
         )
     if unclear := int((table["damage"] == UNCLEAR).sum()):
         warnings.append(
-            f"{counted(unclear, 'unclear answer')}: buildings of the same stratum stand for what"
-            " nobody could see"
+            f"{counted(unclear, 'unclear answer')}: the clear ones of the same stratum represent"
+            " these buildings"
         )
     return table, warnings
 
