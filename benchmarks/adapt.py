@@ -7,9 +7,8 @@ r"""Measure what a few answers are worth: a head on the features of an event, sc
 `features` keeps, for the label polygons of every pair, what `geodamage assess --features` would
 keep, and what a model says of them. `table` plays events through: half of the places of an event
 are answered from, by their labels, and the other half is scored. Tiles that overlap are one place.
-`--draw` says which buildings are answered: `strata`, as many from each of four strata of the
-model's probability of damage, cut at its 50th, 80th and 95th percentile; `teach`, those that
-`geodamage sample --for adapt` chooses; `simple`, any.
+`--draw` says which buildings are answered: `strata`, those that `geodamage sample` draws, each
+with its weight; `teach`, those that `geodamage sample --for adapt` chooses; `simple`, any.
 
 Each event is played with two models. `at home` is the model of `features`, which has learnt from
 the event. `stand-in` stands for one that has never seen it: a linear model of the same features,
@@ -45,6 +44,7 @@ from geodamage.errors import GeodamageError
 from geodamage.grid import Grid
 from geodamage.model.heads import Predictor
 from geodamage.model.loading import load_model
+from geodamage.reviews.design import allocate, draw, expected_spread, make_strata
 from geodamage.reviews.teaching import choose_to_teach
 from geodamage.scene.pixels import Pixels
 from geodamage.scores.buildings import grading_score, quadratic_kappa
@@ -55,8 +55,6 @@ from geodamage.windows import Window, mirror
 from geodamage.xbd.folders import Pair
 
 ANSWERS = (20, 50, 60, 100, 200)
-#: Percentiles of the probability of damage that part the strata.
-CUTS = (50.0, 80.0, 95.0)
 #: Degrees between the corners of two tiles: far enough that no block holds parts of two by chance.
 APART = 0.01
 #: How much the weights of a stand-in are held back.
@@ -187,31 +185,34 @@ class Event:
         rng = np.random.default_rng(seed)
         tiles = rng.permutation(np.unique(self.tile))
         answered = np.isin(self.tile, tiles[: len(tiles) // 2])
-        rows = self.answered(way, rng, np.flatnonzero(answered), answers)
+        rows, weights = self.answered(way, rng, np.flatnonzero(answered), answers)
         scored = np.flatnonzero(~answered)
         damaged = self.grades[scored] > 1
         if min(damaged.sum(), (~damaged).sum()) < FEWEST or len(set(self.grades[rows])) == 1:
             return None
         learnt = learn(
             self.said, self.features, self.place, self.said.argmax(1) + 1, self.threshold, rows,
-            self.grades[rows],
+            self.grades[rows], weights,
         )  # fmt: skip
         return self._scored(learnt, scored)
 
     def answered(
         self, way: str, rng: np.random.Generator, rows: npt.NDArray[np.int64], count: int
-    ) -> npt.NDArray[np.int64]:
-        """Return the rows that are answered, of those that may be."""
+    ) -> tuple[npt.NDArray[np.int64], Floats | None]:
+        """Return the rows that are answered, of those that may be, and what each stands for."""
         if way == "simple":
-            return rng.permutation(rows)[:count]
+            return rng.permutation(rows)[:count], None
+        said, (lon, lat) = self.said[rows], self.place[rows].T
         if way == "strata":
-            return drawn(rng, rows, self.said, count)
-        lon, lat = self.place[rows].T
+            strata = make_strata(said.argmax(1) + 1, said, most=max(count // 3, 1))
+            parts = range(len(strata.names))
+            spreads = np.array([expected_spread(said[strata.of == part]) for part in parts])
+            sizes = allocate(strata.sizes, spreads, count)
+            found = draw(strata, sizes, lon, lat, rng)
+            return rows[found], (strata.sizes / sizes)[strata.of[found]]
         nothing = np.zeros(0, np.int64)
-        found = choose_to_teach(
-            self.said[rows], self.area[rows], lon, lat, without=nothing, number=count
-        )
-        return rows[found]
+        found = choose_to_teach(said, self.area[rows], lon, lat, without=nothing, number=count)
+        return rows[found], None
 
     def _scored(self, learnt: Learnt, rows: npt.NDArray[np.int64]) -> Play:
         before = self.said[rows]
@@ -223,21 +224,6 @@ class Event:
             for of in (_auc, _f1, _kappa, _macro_f1, _ece)
         ]
         return Play(*figures, learnt.helps)
-
-
-def drawn(
-    rng: np.random.Generator, rows: npt.NDArray[np.int64], said: Floats, count: int
-) -> npt.NDArray[np.int64]:
-    """Draw as many buildings from each stratum, and the rest from all."""
-    damage = said[rows, 1:].sum(1)
-    strata = np.digitize(damage, np.percentile(damage, CUTS))
-    taken = [
-        row
-        for stratum in range(len(CUTS) + 1)
-        for row in rng.permutation(rows[strata == stratum])[: count // (len(CUTS) + 1)]
-    ]
-    rest = rng.permutation(np.setdiff1d(rows, taken))
-    return np.concatenate([taken, rest[: max(count - len(taken), 0)]]).astype(np.int64)
 
 
 def _auc(said: Floats, threshold: float, truth: npt.NDArray[np.int64]) -> float:
