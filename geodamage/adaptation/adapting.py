@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from geodamage._version import __version__
+from geodamage.adaptation.answers import read_reviewed
 from geodamage.adaptation.event_model import (
     EXTENSIONS,
     NO_BUILDING,
@@ -27,7 +28,6 @@ from geodamage.errors import AdaptationError, OptionError
 from geodamage.output.publication import Publication, check_output, output_errors
 from geodamage.reviews.agreement import resolve
 from geodamage.reviews.answers import NO_BUILDING as ABSENT
-from geodamage.reviews.answers import read_answers
 
 #: Fewest answers with a grade that anything is learnt from.
 FEWEST = 10
@@ -74,6 +74,7 @@ def adapt(
     reviewed: Path,
     output: Path,
     *,
+    answers: Sequence[Path] = (),
     features: Path | None = None,
     force: bool = False,
     overwrite: bool = False,
@@ -88,6 +89,8 @@ def adapt(
         Answers, in any form that `geodamage.reviews.answers` reads.
     output
         The event model, `.toml`.
+    answers
+        Files of answers; `reviewed` is the sample then, and says how each building was drawn.
     features
         Features of the result, where there is one; those that its sidecar names unless given.
     force
@@ -110,17 +113,18 @@ def adapt(
         raise OptionError(
             "--features: give it with one result; several results have their own files beside them"
         )
-    check_output(output, inputs=[*files, reviewed], overwrite=overwrite, extensions=EXTENSIONS)
+    inputs = [*files, reviewed, *answers]
+    check_output(output, inputs=inputs, overwrite=overwrite, extensions=EXTENSIONS)
     found = [read_result(file, features) for file in files]
     base, network = _one_model(found), _one_network(found)
     event = _joined(found)
-    answers, notes = _answers(reviewed, event)
-    rows, grades, weights = _graded(answers, event, reviewed)
+    said, notes = _answers(reviewed, answers, event)
+    rows, grades, weights = _graded(said, event, reviewed)
     learnt = learn(
         event.said, event.features, event.place, event.called, event.threshold,
         rows, grades, weights,
     )  # fmt: skip
-    model = _event_model(learnt, base, network, answers, files, reviewed)
+    model = _event_model(learnt, base, network, said, files, reviewed)
     adapted = Adapted(model, learnt.compared, learnt.helps, notes)
     if learnt.helps or force:
         with Publication(overwrite=overwrite) as publication, output_errors(output):
@@ -221,7 +225,9 @@ def _threshold(facts: Mapping[str, Any]) -> float:
     return float(found) if isinstance(found, int | float) and 0 <= found <= 1 else 0.5
 
 
-def _answers(reviewed: Path, event: _Event) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def _answers(
+    reviewed: Path, files: Sequence[Path], event: _Event
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Return one answer for each building, and what is worth saying of them.
 
     Raises
@@ -229,7 +235,7 @@ def _answers(reviewed: Path, event: _Event) -> tuple[pd.DataFrame, tuple[str, ..
     AdaptationError
         If a building is in no result.
     """
-    resolved = resolve(read_answers(reviewed))
+    resolved = resolve(read_reviewed(reviewed, files))
     answers = resolved.answers
     unknown = sorted(set(answers["building_id"]) - set(event.ids))
     if unknown:
@@ -272,7 +278,8 @@ def _graded(
             " that there is nothing to learn from; review more buildings"
         )
     chances = answers["inclusion_probability"][teaches].to_numpy("float64")
-    weights = 1 / chances if np.isfinite(chances).all() else np.ones(len(grades))
+    # Those that were chosen to teach stand for themselves alone.
+    weights = np.where(np.isfinite(chances), 1 / chances, 1.0)
     return rows[teaches], grades, weights
 
 

@@ -41,7 +41,7 @@ REVIEWS: tuple[Option, ...] = (
         ),
     ),
     Option(
-        name="answers", kind=File(), multiple=True, commands=("estimate",),
+        name="answers", kind=File(), multiple=True, commands=("estimate", at("adapt", takers=())),
         takers=("EstimateOptions",),
         help="Table of building_id and damage, journal of QGIS, or answers of the report; again "
         "for each reviewer.",

@@ -222,7 +222,7 @@ def _said(
     if answers:
         said = joined([read_answers(path) for path in answers])
         ignored = inside is not None and len(inside) > 0
-        return _once(said), (
+        return said, (
             [f"{sample}: its own answers are ignored, because --answers is given"]
             if ignored
             else []
@@ -235,19 +235,6 @@ def _said(
     raise AnswersError(
         f"{sample}: has no answer yet; fill in reviewed_damage, or give --answers FILE"
     )
-
-
-def _once(said: pd.DataFrame) -> pd.DataFrame:
-    """Return answers without those that a reviewer gave in two files alike."""
-    once = said.drop_duplicates(["building_id", "reviewer", "damage"], ignore_index=True)
-    twice = once[once.duplicated(["building_id", "reviewer"])]
-    if len(twice):
-        first = twice.iloc[0]
-        raise AnswersError(
-            f"two answers of {first['reviewer']} for building {first['building_id']} in different"
-            " files; keep one"
-        )
-    return once
 
 
 def _check_names(said: pd.DataFrame, population: Population, path: Path) -> None:
