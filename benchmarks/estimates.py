@@ -187,7 +187,9 @@ def least_width(case: Case, name: str, size: int) -> float:
     """
     probabilities = case.population.probabilities
     has = case.truth > 1 if name == "damaged" else case.truth == _grade(name)
-    wanted = probabilities[:, 1:].sum(1) if name == "damaged" else probabilities[:, _grade(name) - 1]
+    wanted = (
+        probabilities[:, 1:].sum(1) if name == "damaged" else probabilities[:, _grade(name) - 1]
+    )
     parts = np.array_split(has[np.argsort(wanted, kind="stable")], PARTS)
     deviation = sum(len(part) * float(part.std()) for part in parts) / len(has)
     unseen = np.sqrt(1 - size / len(has))

@@ -185,9 +185,7 @@ def _joined(found: Sequence[FeaturedResult]) -> _Event:
     )
 
 
-def _once(
-    ids: npt.NDArray[np.object_], places: Floats, shown: Floats
-) -> npt.NDArray[np.int64]:
+def _once(ids: npt.NDArray[np.object_], places: Floats, shown: Floats) -> npt.NDArray[np.int64]:
     """Return the rows of buildings, each once: a footprint in two scenes by the better look.
 
     Raises
