@@ -52,8 +52,8 @@ def _with_chances(said: pd.DataFrame, sample: Path) -> pd.DataFrame:
     missing = [n for n in ("building_id", "inclusion_probability") if n not in table.columns]
     if missing:
         raise AnswersError(
-            f"{sample}: is not a sample (no field {missing[0]}); give what `geodamage sample` wrote,"
-            " or the answers alone by --reviewed"
+            f"{sample}: is not a sample (no field {missing[0]}); give what `geodamage sample`"
+            " wrote, or the answers alone by --reviewed"
         )
     chances = dict(
         zip(

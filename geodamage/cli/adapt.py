@@ -44,7 +44,7 @@ def command(
 
     \b
     Example:
-      geodamage adapt buildings.gpkg --reviewed sample.gpkg --answers answers.csv -o event-model.toml
+      geodamage adapt buildings.gpkg --reviewed sample.gpkg -o event-model.toml
     """  # noqa: D301
     from geodamage.adaptation.adapting import adapt
 
