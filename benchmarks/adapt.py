@@ -121,7 +121,6 @@ def write_table(options: argparse.Namespace) -> Iterator[str]:
         if numbers:
             reader = Extraction(_ArrayScene(truth), network, model.card)
             columns["features"].append(reader.features(boxes))
-            columns["area"].append((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
             columns["said"].append(said_of(model, truth, numbers))
             columns["grades"].append([truth.grades[number] for number in numbers])
             columns["place"].append(APART * tile + boxes[:, :2] / 1e6)
@@ -177,7 +176,6 @@ class Event:
     grades: npt.NDArray[np.int64]
     place: Floats
     tile: npt.NDArray[np.str_]
-    area: Floats
     threshold: float
 
     def play(self, answers: int, seed: int, way: str = "strata") -> Play | None:
@@ -211,7 +209,7 @@ class Event:
             found = draw(strata, sizes, lon, lat, rng)
             return rows[found], (strata.sizes / sizes)[strata.of[found]]
         nothing = np.zeros(0, np.int64)
-        found = choose_to_teach(said, self.area[rows], lon, lat, without=nothing, number=count)
+        found = choose_to_teach(said, lon, lat, without=nothing, number=count)
         return rows[found], None
 
     def _scored(self, learnt: Learnt, rows: npt.NDArray[np.int64]) -> Play:
@@ -281,12 +279,12 @@ def events_of(table: Mapping[str, npt.NDArray[Any]]) -> Iterator[tuple[str, str,
         damaged = table["grades"][own] > 1
         if min(damaged.sum(), (~damaged).sum()) < 2 * FEWEST:
             continue
-        features, area = table["features"][own], table["area"][own]
+        features = table["features"][own]
         for model, said, threshold in (
             ("at home", table["said"][own], float(table["threshold"])),
             ("stand-in", stand_in(table, name), 0.5),
         ):
-            yield name, model, Event(features, said, grades, place, tile, area, threshold)
+            yield name, model, Event(features, said, grades, place, tile, threshold)
 
 
 def rows(options: argparse.Namespace) -> Iterator[str]:
