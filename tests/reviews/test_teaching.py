@@ -14,12 +14,13 @@ def town(count=60, seed=0):
     return said, np.linspace(0, 0.01, count), np.zeros(count)
 
 
-def test_what_is_uncertain_comes_first_and_nobody_comes_twice():
+def test_what_is_uncertain_comes_first_and_what_is_like_it_does_not():
     said, lon, lat = town()
     found = choose_to_teach(said, lon, lat, without=NOTHING, number=20)
     assert found[0] >= 50
     assert len(set(found.tolist())) == 20
-    assert (found >= 50).mean() > 10 / 60
+    # The ten are alike, so that one answer says what the others would.
+    assert (found[:10] >= 50).sum() <= 2
 
 
 def test_what_is_asked_anyway_is_left_out():
