@@ -20,7 +20,7 @@ import argparse
 import csv
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -156,6 +156,10 @@ def said_of(model: Predictor, truth: Truth, numbers: Sequence[int]) -> Floats:
     return grade_probabilities(Grading.of(model.card), votes[[*numbers]])
 
 
+#: What is said, the threshold of damaged, and what is true.
+Figure = Callable[[Floats, float, npt.NDArray[np.int64]], float]
+
+
 class Play(NamedTuple):
     """Figures of one play: before and after, whether it was taken."""
 
@@ -217,11 +221,18 @@ class Event:
         after = learnt.head.probabilities(before, learnt.basis.components(self.features[rows]))
         truth = self.grades[rows]
         told = ((before, self.threshold), (after, learnt.threshold))
-        figures = [
-            (float(of(*told[0], truth)), float(of(*told[1], truth)))
-            for of in (_auc, _f1, _kappa, _macro_f1, _ece)
-        ]
-        return Play(*figures, learnt.helps)
+
+        def figure(of: Figure) -> tuple[float, float]:
+            return float(of(*told[0], truth)), float(of(*told[1], truth))
+
+        return Play(
+            figure(_auc),
+            figure(_f1),
+            figure(_kappa),
+            figure(_macro_f1),
+            figure(_ece),
+            learnt.helps,
+        )
 
 
 def _auc(said: Floats, threshold: float, truth: npt.NDArray[np.int64]) -> float:
