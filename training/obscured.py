@@ -257,11 +257,12 @@ def choose(
     """Print what each threshold does on the validation places, and return the one to take."""
     chosen = THRESHOLDS[-1]
     for threshold in THRESHOLDS:
-        false = float(np.mean([called(classifier, cells, threshold).mean() for cells, _ in clear]))
+        false = [(called(classifier, cells, threshold) & np.isfinite(covered)).mean()
+                 for cells, covered in clear]  # fmt: skip
         found = [_found(classifier, tables, threshold) for tables in (veiled, cloudy)]
-        print(f"threshold {threshold:.3f}: as it is, called {false:.5f}; veiled, found "
+        print(f"threshold {threshold:.3f}: as it is, called {np.mean(false):.5f}; veiled, found "
               f"{found[0]:.3f}; overcast, {found[1]:.3f}")  # fmt: skip
-        if false <= FALSE and chosen == THRESHOLDS[-1]:
+        if np.mean(false) <= FALSE and chosen == THRESHOLDS[-1]:
             chosen = threshold
     return chosen
 
