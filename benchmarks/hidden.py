@@ -71,6 +71,14 @@ def looked_at(images: Sequence[np.ndarray], classifier: Classifier | None) -> np
     return result
 
 
+def no_data(images: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the black pixels of any date: no data, and not what this is about."""
+    black = [(image < 8).all(-1).astype(np.uint8) for image in images]  # JPEG makes some of it grey
+    square = np.ones((9, 9), np.uint8)
+    edges = [cv2.morphologyEx(mask, cv2.MORPH_OPEN, square) for mask in black]
+    return np.asarray(np.logical_or.reduce([cv2.dilate(mask, square) > 0 for mask in edges]))
+
+
 def labelled(data: Path, name: str, shape: tuple[int, int]) -> np.ndarray:
     """Return the buildings of a pair of xBD as a raster of their numbers."""
     return burn_index(read_xbd(data / "xbd" / "labels" / f"{name}_post_disaster.json"), shape)
@@ -82,9 +90,7 @@ def clear_pairs(data: Path, classifier: Classifier | None) -> Iterator[tuple[str
         name = path.name.partition("_post_disaster")[0]
         pair = read_pair(data / "xbd", name)
         index = labelled(data, name, pair[0].shape[:2])
-        # Black around an image is no data, and not what this is about.
-        black = np.logical_or.reduce([(image == 0).all(-1) for image in pair])
-        _, gone = refused(index, looked_at(pair, classifier) & ~black)
+        _, gone = refused(index, looked_at(pair, classifier) & ~no_data(pair))
         yield name, Tally(len(gone), int(gone.sum()))
 
 
@@ -93,16 +99,17 @@ def half_size(data: Path, classifier: Classifier | None) -> Iterator[tuple[str, 
     folder = data / "xbd_half512"
     for path in sorted((folder / "images").glob("*_post_disaster.*")):
         name = path.name.partition("_post_disaster")[0]
-        pair = read_pair(folder, name)
+        # About a metre per pixel: `assess` resamples such imagery to half of it.
+        pair = [cv2.resize(image, None, fx=2, fy=2) for image in read_pair(folder, name)]
         mask = folder / "targets" / f"{name}_pre_disaster_target.png"
-        hides = looked_at(pair, classifier)
+        hides = looked_at(pair, classifier) & ~no_data(pair)
         if not mask.is_file():
             cells = hides[::CELL, ::CELL]
             yield f"{name} (ground)", Tally(cells.size, int(cells.sum()))
             continue
         found = (np.asarray(cv2.imread(str(mask), cv2.IMREAD_UNCHANGED)) > 0).astype(np.uint8)
         _, index = cv2.connectedComponents(found, connectivity=4)
-        _, gone = refused(index, hides)
+        _, gone = refused(np.repeat(np.repeat(index, 2, 0), 2, 1), hides)
         yield name, Tally(len(gone), int(gone.sum()))
 
 

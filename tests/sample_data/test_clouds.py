@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sample_data.clouds import KINDS, veil
+from sample_data.clouds import veil
 from tests.landscapes import landscape
 
 GROUND = np.ascontiguousarray(landscape(256, 256).transpose(1, 2, 0))
@@ -15,7 +15,7 @@ def veils(kind, count=24):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["cloud", "smoke"])
 def test_under_an_opaque_veil_nothing_is_left_of_the_ground(kind):
     found = 0
     for image, opacity in veils(kind):
@@ -26,7 +26,7 @@ def test_under_an_opaque_veil_nothing_is_left_of_the_ground(kind):
             grey, ground = (plane.mean(-1)[opaque] for plane in (image, GROUND))
             assert abs(np.corrcoef(grey, ground)[0, 1]) < 0.3
             found += 1
-    assert found or kind == "thin"
+    assert found
 
 
 @pytest.mark.slow
