@@ -186,7 +186,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     classifier = None if options.classifier is None else read_classifier(options.classifier)
     print("| as they are | places | buildings | refused | share |\n|---|--:|--:|--:|--:|")
     total(clear_pairs(options.data, classifier), "xBD")
-    total(half_size(options.data, classifier), "half size")
+    half = list(half_size(options.data, classifier))
+    for part, name in ((False, "half size"), (True, "half size (cells of ground)")):
+        total((one for one in half if one[0].endswith("(ground)") == part), name)
     total(iter([("joplin", joplin(options.data))]), "Joplin")
     total(drone_tiles(options.data, classifier), "drone tiles (cells)")
     print("\n| clouds over | covered | refused | share | clear | refused | share |")

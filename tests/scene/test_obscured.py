@@ -100,9 +100,9 @@ def test_the_middle_of_a_cloud_may_be_white_to_the_end():
     rng = np.random.default_rng(3)
     post = LATER.copy()
     lit = 262 + cv2.GaussianBlur(rng.normal(size=(SIDE, SIDE)), (0, 0), 8) * 200
-    post[:, 100:400, 120:420] = (lit + rng.normal(0, 1.5, lit.shape)).clip(0, 255)[
-        100:400, 120:420
-    ].astype(np.uint8)
+    post[:, 100:400, 120:420] = (
+        (lit + rng.normal(0, 1.5, lit.shape)).clip(0, 255)[100:400, 120:420].astype(np.uint8)
+    )
     white = cells_of(post).constant
     assert 0.1 < white[13:50, 15:52].mean() < 0.9
     _, found = hidden([PLACE, post], SEEN)
