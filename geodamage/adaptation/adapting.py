@@ -90,7 +90,7 @@ def adapt(
     features
         Features of the result, where there is one; those that its sidecar names unless given.
     force
-        Write it even where it is not shown to help.
+        Write the event model even if it is not shown to help.
     overwrite
         Replace a file that is there.
 
@@ -106,7 +106,9 @@ def adapt(
     """
     files = find_results(results)
     if features is not None and len(files) != 1:
-        raise OptionError("--features: give it with one result; several have their own beside them")
+        raise OptionError(
+            "--features: give it with one result; several results have their own files beside them"
+        )
     check_output(output, inputs=[*files, reviewed], overwrite=overwrite, extensions=EXTENSIONS)
     found = [read_result(file, features) for file in files]
     base, network = _one_model(found), _one_network(found)
@@ -212,7 +214,7 @@ def _answers(reviewed: Path, event: _Event) -> tuple[pd.DataFrame, tuple[str, ..
     notes = []
     if resolved.conflicts:
         notes.append(
-            f"reviewers differ on {len(resolved.conflicts)} buildings; what most of them say counts"
+            f"reviewers differ on {len(resolved.conflicts)} buildings; the majority counts"
         )
     return answers, tuple(notes)
 
@@ -235,12 +237,12 @@ def _graded(
     if len(grades) < FEWEST:
         raise AdaptationError(
             f"{reviewed}: {len(grades)} answers have a grade of a building that the model graded,"
-            f" and {FEWEST} are the fewest to learn from; look at more buildings"
+            f" and {FEWEST} are needed at least; review more buildings"
         )
     if len(np.unique(grades)) == 1:
         raise AdaptationError(
             f"{reviewed}: all {len(grades)} answers are {answers['damage'][teaches].iloc[0]}, so"
-            " that there is nothing to tell apart; look at more buildings"
+            " that there is nothing to learn from; review more buildings"
         )
     chances = answers["inclusion_probability"][teaches].to_numpy("float64")
     weights = 1 / chances if np.isfinite(chances).all() else np.ones(len(grades))

@@ -107,7 +107,7 @@ def read_result(path: Path, features: Path | None = None) -> FeaturedResult:
         raise AdaptationError(f"{path}: has no {lacking[0]}; give a result of `geodamage assess`")
     if facts.get("regraded") is not None:
         raise AdaptationError(
-            f"{path}: was graded anew; give the result of `geodamage assess` that it was made of"
+            f"{path}: was graded again; give the result of `geodamage assess` that it was made of"
         )
     frame = frame.astype({"building_id": str})
     kept = read_features(_feature_path(path, facts) if features is None else features)

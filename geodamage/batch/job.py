@@ -107,7 +107,7 @@ class BatchJob:
         if self.dask is not None and self.dask_local is not None:
             raise OptionError("--dask and --dask-local: give one of them")
         if self.split is not None and self.dask is None and self.dask_local is None:
-            raise OptionError("--split-scenes needs a cluster; give --dask or --dask-local, too")
+            raise OptionError("--split-scenes needs a cluster; also give --dask or --dask-local")
 
 
 def check_names(scenes: "Sequence[BatchScene]") -> None:
@@ -174,9 +174,10 @@ def scene_job(scene: "BatchScene", batch: BatchJob) -> Job:
     own = taken("Job", "batch", scene.options)
     footprints = own.pop("footprints", None) or defaults.footprints
     own["model"] = model_name(own.get("model") or defaults.model)
+    is_alone = own.get("post_only", defaults.post_only)
     return replace(
         defaults,
-        pre=_absolute(scene.pre),
+        pre=() if is_alone else _absolute(scene.pre),
         post=_absolute(scene.post),
         output=folder / BUILDINGS,
         footprints=None if footprints is None else Path(footprints).absolute(),

@@ -10,18 +10,19 @@ from geodamage.cli.progress import Reporter
 
 @click.command(name="assess")
 @click.argument("pre")
-@click.argument("post")
+@click.argument("post", required=False)
 @takes("assess")
 def command(**options: Any) -> None:
     """Grade the damage of every building between two images.
 
     PRE and POST are the images before and after: each a GeoTIFF, JPEG 2000 or VRT, a folder of
     tiles, a glob in quotes, @list.txt, or a URL with --allow-remote. They may differ in CRS, pixel
-    size, extent and type.
+    size, extent and type. With --post-only the image after is given alone.
 
     \u0008
     Example:
       geodamage assess pre.tif post.tif -o buildings.geojson
+      geodamage assess --post-only post.tif --footprints city.gpkg -o buildings.gpkg
     """
     reporter = Reporter(options["progress"], quiet=options["quiet"], verbose=options["verbose"])
 
@@ -29,5 +30,10 @@ def command(**options: Any) -> None:
     from geodamage.assessment import Job, assess
     from geodamage.job import job_fields
 
-    job = Job(pre=options["pre"], post=options["post"], **job_fields("assess", "Job", options))
+    pre, post = options["pre"], options["post"]
+    if options["post_only"] and post is None:
+        pre, post = (), pre
+    if post is None:
+        raise click.UsageError("Missing argument 'POST'.")
+    job = Job(pre=pre, post=post, **job_fields("assess", "Job", options))
     reporter.follow(assess(job), options["output"])

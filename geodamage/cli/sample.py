@@ -17,7 +17,7 @@ _WITHOUT_AREAS = {"purpose": "--for", "by": "--by", "estimate_share": "--estimat
 @click.argument("results", nargs=-1, required=True, type=FILE, metavar="RESULT...")
 @takes("sample")
 def command(results: tuple[Path, ...], output: Path, **options: Any) -> None:
-    """Draw the buildings that a person should look at.
+    """Draw a sample of buildings for a person to review.
 
     RESULT is a result of `geodamage assess`, several of them, an output folder of `geodamage
     batch`, or a layer of `geodamage event`. The sample has a field reviewed_damage for the

@@ -15,7 +15,7 @@ from geodamage.errors import GeodamageError, InputError
 from geodamage.output.layers import read_facts, read_layer
 from geodamage.report.findings import numbers
 from geodamage.report.pictures import Chip, imagery_of, read_chips
-from geodamage.report.view import Table, View, Words, make_view
+from geodamage.report.view import Table, View, Words, is_post_only, make_view
 from geodamage.sources import is_remote
 
 #: Rows of a table; an event of thousands of cells has more in its layers.
@@ -63,7 +63,7 @@ def view_event(event: Path, *, words: Words) -> EventView:
     """
     facts = read_facts(event)
     if not is_event(facts):
-        raise InputError(f"{event}: is no event; give a result of `geodamage event`")
+        raise InputError(f"{event}: is not an event; give a result of `geodamage event`")
     scenes = read_layer(event, "scenes")
     grid = read_layer(event, "grid")
     tables = [_scenes(scenes), _units(grid, "cell_id", _cell_title(facts))]
@@ -142,7 +142,8 @@ def _chips(view: View, scenes: gpd.GeoDataFrame) -> tuple[dict[int, Chip], list[
 
 
 def _chips_of(view: View, facts: Mapping[str, Any], positions: Sequence[int]) -> dict[int, Chip]:
-    images = {role: _paths(facts, role) for role in ("pre", "post")}
+    roles = ("post",) if is_post_only(facts) else ("pre", "post")
+    images = {role: _paths(facts, role) for role in roles}
     for role, paths in images.items():
         gone = [path for path in paths if is_remote(path) or not Path(path).is_file()]
         if gone or not paths:
@@ -150,7 +151,7 @@ def _chips_of(view: View, facts: Mapping[str, Any], positions: Sequence[int]) ->
             raise InputError(f"{what} is not on this machine")
     shapes = view.buildings.geometry.to_numpy()
     shown = [i for i in positions if shapes[i] is not None and not shapes[i].is_empty]
-    imagery = imagery_of(facts, images["pre"], images["post"])
+    imagery = imagery_of(facts, images.get("pre"), images["post"])
     chips = read_chips(imagery, [shapes[i] for i in shown], view.crs)
     return dict(zip(shown, chips, strict=True))
 

@@ -22,7 +22,7 @@ from geodamage.report.form import Form, make_form
 from geodamage.report.maps import MAP_EXTENSIONS, PDF_EXTENSIONS, write_sheet
 from geodamage.report.page import render, require_report_extra
 from geodamage.report.pictures import Source, imagery_of
-from geodamage.report.view import View, Words, make_view, statement
+from geodamage.report.view import View, Words, is_post_only, make_view, statement
 from geodamage.sources import find
 
 PAGE_EXTENSIONS = (".html", ".htm")
@@ -91,13 +91,14 @@ def write_report(
         If the packages for reports are not installed.
     """
     require_report_extra()
-    _check_pair(pre, post)
-    if options.sample is not None and pre is None:
+    if options.sample is not None and post is None:
         raise OptionError("--sample needs --pre and --post: its form shows the buildings")
     _check_targets(buildings, output, options, (pre, post), overwrite=overwrite)
     facts = read_facts(buildings)
+    if not (is_post_only(facts) and pre is None):
+        _check_pair(pre, post)
     if is_event(facts):
-        if pre is not None:
+        if post is not None:
             raise OptionError(
                 f"{buildings} is an event of many scenes; give no --pre and --post with it"
             )
@@ -105,7 +106,7 @@ def write_report(
         publish(view, output, options=options, overwrite=overwrite)
         return view
     imagery = None
-    if pre is not None and post is not None:
+    if post is not None:
         imagery = imagery_of(
             facts, pre, post, scale=options.scale, allow_remote=options.allow_remote
         )

@@ -163,7 +163,7 @@ def _from_journal(text: str, path: Path) -> list[Mapping[str, Any]]:
         review = _parse(line)
         if review is None:
             if line.strip() and not _is_cut(line):
-                raise AnswersError(f"{path}, line {number}: is not a review; mend or remove it")
+                raise AnswersError(f"{path}, line {number}: is not a review; fix or remove it")
             continue
         review["where"] = f"line {number}"
         lines = said.setdefault(str(review["building_id"]), [])
@@ -241,7 +241,7 @@ def _from_table(text: str, path: Path) -> pd.DataFrame:
     try:
         rows = list(csv.reader(io.StringIO(text), delimiter=delimiter, strict=True))
     except csv.Error as error:
-        raise AnswersError(f"{path}: is no table ({error}); save it as CSV") from error
+        raise AnswersError(f"{path}: is not a table ({error}); save it as CSV") from error
     names = [name.strip() for name in rows[0]] if rows else []
     if len(set(names)) < len(names):
         raise AnswersError(f"{path}: two columns have one name; rename one of them")

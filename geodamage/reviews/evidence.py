@@ -79,7 +79,7 @@ def read_evidence(
         Files of answers; where there is none, those in the field `reviewed_damage` of the sample,
         and where it has none, those in the journal beside it.
     rule
-        What counts where reviewers differ.
+        Which answer counts where reviewers differ.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def read_evidence(
     least = min(LEAST_ANSWERS, len(population))
     if len(clear) < least:
         raise AnswersError(
-            f"{sample}: {len(clear)} buildings drawn by chance have a clear answer; look at"
+            f"{sample}: {len(clear)} randomly drawn buildings have a clear answer; review"
             f" {least} or more"
         )
     if clear["damage"].nunique() == 1 and len(clear) < len(population):
@@ -142,15 +142,16 @@ def _drawn(sample: Path, population: Population) -> pd.DataFrame:
     missing = [name for name in ("building_id", *_DESIGN) if name not in table.columns]
     if missing:
         raise AnswersError(
-            f"{sample}: is no sample (no field {missing[0]}); draw one by `geodamage sample`, and"
-            " give answers that stand elsewhere by --answers"
+            f"{sample}: is not a sample (no field {missing[0]}); draw one with `geodamage "
+            f"sample`, and"
+            " give answers in other files by --answers"
         )
     numbers = {name: pd.to_numeric(table[name], errors="coerce") for name in _DESIGN[1:]}
     table = table.assign(**numbers)
     drawn = table[table["inclusion_probability"].notna()].reset_index(drop=True)
     if drawn.empty:
         raise AnswersError(
-            f"{sample}: its buildings were chosen to teach, and no unbiased estimate comes of them;"
+            f"{sample}: its buildings were chosen for adapt and give no unbiased estimate;"
             " draw a sample without --for adapt, or with --estimate-share"
         )
     _check_drawn(drawn, sample, population)
@@ -221,7 +222,9 @@ def _said(
         said = joined([read_answers(path) for path in answers])
         ignored = inside is not None and len(inside) > 0
         return _once(said), (
-            [f"{sample}: the answers in it are left out, for --answers is given"] if ignored else []
+            [f"{sample}: its own answers are ignored, because --answers is given"]
+            if ignored
+            else []
         )
     if inside is not None and len(inside):
         return inside, []
@@ -266,18 +269,17 @@ def _answered(
     warnings = []
     if not inside.all():
         warnings.append(
-            f"{int((~inside).sum()):,} answers are for buildings that were not drawn by chance;"
+            f"{int((~inside).sum()):,} answers are for buildings that were not drawn at random;"
             " they do not count"
         )
     if len(table) < len(drawn):
         warnings.append(
             f"{len(drawn) - len(table):,} of {len(drawn):,} buildings of the sample have no answer;"
-            " those of their stratum that have one stand for them"
+            " the other buildings of their stratum represent them"
         )
     if unclear := int((table["damage"] == UNCLEAR).sum()):
         warnings.append(
-            f"{unclear:,} buildings are unclear; those of their stratum that are clear stand for"
-            " them"
+            f"{unclear:,} buildings are unclear; the clear ones of their stratum represent them"
         )
     return table, warnings
 

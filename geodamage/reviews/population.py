@@ -131,7 +131,7 @@ def _population(
     graded = frame["damage_class"].notna()
     kept = frame[graded].sort_values("building_id", ignore_index=True)
     if kept.empty:
-        raise InputError(f"{where}: no building has a grade, so there is nothing to look at")
+        raise InputError(f"{where}: no building has a grade, so there is nothing to review")
     twice = kept["building_id"][kept["building_id"].duplicated()]
     if len(twice):
         raise InputError(

@@ -39,7 +39,7 @@ Purpose = Literal["estimate", "adapt"]
 #: What a sample says of a building beside the fields of a result.
 SAMPLE_FIELDS: tuple[Field, ...] = (
     Field("sample_order", "integer", "order in which to look, random"),
-    Field("drawn_for", "text", "estimate: drawn by chance; adapt: chosen to teach"),
+    Field("drawn_for", "text", "estimate: drawn at random; adapt: chosen to teach a model"),
     Field("stratum", "text", "stratum that it was drawn from", nullable=True),
     Field("stratum_buildings", "integer", "buildings of the stratum", nullable=True),
     Field("inclusion_probability", "number", "chance to be drawn, 0-1", nullable=True, decimals=10),
@@ -48,7 +48,7 @@ SAMPLE_FIELDS: tuple[Field, ...] = (
     Field("reviewed_at", "text", "when", nullable=True),
 )
 #: Said of a sample that no unbiased estimate can come of.
-TEACHES = "chosen to teach: no unbiased estimate comes of these buildings"
+TEACHES = "chosen for adapt; these give no unbiased estimate"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class SampleOptions:
     estimate_share: float = 0.0
     """Share of a sample for adapt that is drawn by chance, so that it serves an estimate, too."""
     by: Path | None = None
-    """Administrative areas that have strata of their own."""
+    """Administrative areas to stratify by."""
     admin_name: str | None = None
     """Field with their names."""
 
@@ -77,7 +77,7 @@ class SampleOptions:
         if self.estimate_share and self.purpose == "estimate":
             raise OptionError("--estimate-share needs --for adapt; without it all of it is")
         if self.purpose == "adapt" and self.by is not None and not self.estimate_share:
-            raise OptionError("--by needs buildings drawn by chance; give --estimate-share, too")
+            raise OptionError("--by needs buildings drawn at random; also give --estimate-share")
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,8 @@ def doubts(pre: Acquisition, post: Acquisition, names: tuple[str, str]) -> list[
         if image.off_nadir is not None and image.off_nadir > OFF_NADIR:
             found.append(
                 f"{name}: taken {image.off_nadir:.0f} degrees off nadir, more than "
-                f"{OFF_NADIR:.0f}; roofs lean away from their footprints, and grades are less sure"
+                f"{OFF_NADIR:.0f}; roofs lean away from their footprints, and grades are less "
+                f"certain"
             )
     return found
 

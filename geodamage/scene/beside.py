@@ -149,7 +149,7 @@ def contradictions(name: str, masked: bool, has_nodata: bool, alpha: int | None)
     ]
     if len(say) < 2:
         return ()
-    return (f"{name}: has {' and '.join(say)}; a pixel is valid where none of them objects",)
+    return (f"{name}: has {' and '.join(say)}; a pixel is valid only where all of them say so",)
 
 
 def is_jpeg2000(name: str) -> bool:

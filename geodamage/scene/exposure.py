@@ -127,7 +127,7 @@ def remarks(images: Sequence[Image]) -> list[str]:
             told = _told(scaling.known)
             why = f"guessed from its pixels{told}; give {option} where you know better"
         else:
-            why = "since it holds 8 bits, in a wider type"
+            why = "because it holds 8 bits in a wider type"
         found.append(f"{tile.name}: of its {tile.dtype} values, {said}, {why}")
     return found
 
