@@ -169,7 +169,7 @@ def shown(cells: Cells) -> Bools:
 
     One colour is fill, which has no say; but the middle of a cloud is white to the end.
     """
-    return ~cells.constant | (cells.means.min(0) >= 255)
+    return np.asarray(~cells.constant | (cells.means.min(0) >= 255))
 
 
 def features_of(
