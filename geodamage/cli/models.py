@@ -318,7 +318,8 @@ def _wrapped_line(wrapped: "Wrapped") -> str:
     card = wrapped.card
     return (
         f"{wrapped.source}: {wrapped.convention.name or 'a graph'}, told by {wrapped.known_by}; "
-        f"{card.task}, {card.context}{_measured(wrapped)}, window {card.tile}, {wrapped.size / 1e6:.1f} MB, within "
+        f"{card.task}, {card.context}{_measured(wrapped)}, window {card.tile}, "
+        f"{wrapped.size / 1e6:.1f} MB, within "
         f"{wrapped.difference:.1g} of the original file -> {wrapped.path.name}"
     )
 

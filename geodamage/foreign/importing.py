@@ -206,7 +206,8 @@ def _takes_any_size(bare: Bare) -> bool:
         bare(_drawn(bare.graph, bare.convention, side))
     except ModelError:
         warnings.warn(
-            f"{bare.graph.path}: says that it takes any size, and does not run on {side} pixels; its "
+            f"{bare.graph.path}: says that it takes any size, and does not run on {side} pixels; "
+            f"its "
             f"windows are fixed at its tile of {bare.convention.tile}",
             GeodamageWarning,
             stacklevel=2,
@@ -220,7 +221,8 @@ def _influence(model: Model, card: Card) -> float | None:
     found = outer_influence(model, card)
     if found is None:
         warnings.warn(
-            f"{model.path.name}: does not run on windows larger than its tile of {card.tile}, though "
+            f"{model.path.name}: does not run on windows larger than its tile of {card.tile}, "
+            f"though "
             "it says that it takes any size; its windows stay at that",
             GeodamageWarning,
             stacklevel=2,

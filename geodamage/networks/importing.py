@@ -93,7 +93,8 @@ _STATED = {
     "seen: BRIGHT, of the files that its authors published",
     "bright_siamattnunet": "mean IoU 64.26 on the standard split, 33.76 on the Libya flood that it "
     "had not seen: BRIGHT, of the files that its authors published",
-    "changeos_swint": "76.91 overall, 85.03 localisation, 73.43 damage; 89.39 / 58.03 / 72.75 / 81.25 by "
+    "changeos_swint": "76.91 overall, 85.03 localisation, 73.43 damage; 89.39 / 58.03 / 72.75 / "
+    "81.25 by "
     "grade: xView2 hold, per pixel, of the file that its authors published",
 }
 #: Who trained those of `timm_fpn` is not known from their weights; none is published.

@@ -125,7 +125,7 @@ def remarks(images: Sequence[Image]) -> list[str]:
         said = f"{_listed(scaling.low)} to {_listed(scaling.high)} become 0 to 255"
         if scaling.source == "guess":
             told = _told(scaling.known)
-            why = f"guessed from its pixels{told}; give {option} where you know better"
+            why = f"guessed from its pixels{told}; give {option} if you know better"
         else:
             why = "because it holds 8 bits in a wider type"
         found.append(f"{tile.name}: of its {tile.dtype} values, {said}, {why}")

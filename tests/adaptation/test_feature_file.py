@@ -106,5 +106,5 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
 @pytest.mark.parametrize("text", [b"{'descr': '<f2', (", b"{'descr': [[, }", b"\xff" * 20])
 def test_a_head_that_cannot_be_parsed_is_refused(tmp_path, text):
     path = change(write(tmp_path / "f.npz"), "features", head(text + b"\n"))
-    with pytest.raises(AdaptationError, match="is no feature file"):
+    with pytest.raises(AdaptationError, match="is not a feature file"):
         read_features(path)

@@ -389,7 +389,7 @@ def test_a_damaged_parquet_is_refused(tmp_path, image):
     frame_of(id=list("abcd")).to_parquet(path)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2] + content[len(content) // 2 + 40 :])
-    with pytest.raises(FootprintError, match=r"a\.parquet: no GeoParquet that can be read"):
+    with pytest.raises(FootprintError, match=r"a\.parquet: not a readable GeoParquet file"):
         run(image, path)
 
 

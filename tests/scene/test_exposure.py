@@ -47,7 +47,7 @@ def test_both_dates_lie_where_the_models_learnt(raster):
     assert one["maximum"] == pytest.approx(two["maximum"], rel=0.02)
     assert facts["pre"]["scaling"]["from"] == "guess"
     assert [line.split("; ")[1] for line in said] == [
-        "give --scale where you know better", "give --post-scale or --scale where you know better",
+        "give --scale if you know better", "give --post-scale or --scale if you know better",
     ]  # fmt: skip
 
 
