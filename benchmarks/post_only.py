@@ -9,7 +9,7 @@ graded, as `assess --footprints` would. Intervals are 95 %, by resampling whole 
 
 import argparse
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +29,6 @@ from geodamage.model.card import Card
 from geodamage.model.ensemble import Ensemble
 from geodamage.model.loading import load_model
 from geodamage.model.onnx import Model
-from geodamage.scene import dates
 from geodamage.scores.buildings import BuildingScore
 from geodamage.scores.evaluation import EvaluationJob, choose_pairs, read_truth
 from geodamage.scores.tallies import Truth, count_footprints
@@ -41,14 +40,14 @@ RESAMPLINGS = 1000
 COLUMNS = ("", "before it sees", "event", "buildings", "kappa", "macro F1", "damaged F1")
 
 #: What `assess --post-only` shows in place of the image before.
-TAKEN = "grey"
+TAKEN = "its mean colour"
 
 NEUTRAL: Mapping[str, Callable[[Truth], np.ndarray]] = {
     "the image before": lambda truth: truth.pre,
     "its mean colour": lambda truth: np.broadcast_to(
         truth.post.mean((0, 1)).round().astype(np.uint8), truth.post.shape
     ).copy(),
-    "grey": lambda truth: np.full_like(truth.post, dates.NEUTRAL),
+    "grey": lambda truth: np.full_like(truth.post, 128),
     "the image after": lambda truth: truth.post,
     "that, blurred": lambda truth: np.asarray(cv2.GaussianBlur(truth.post, (0, 0), BLUR)),
 }
@@ -87,7 +86,7 @@ def rows(card: Card, found: Found) -> Iterator[str]:
     """Yield a line in Markdown for each neutral image: all pairs, and each event."""
     for name, scores in found.items():
         yield _row(card, name, "all", [score for _, score in scores])
-        telling = most_damaged(scores)
+        telling = telling_event(scores)
         others = [score for event, score in scores if event != telling]
         yield _row(card, name, f"all but {telling}", others)
         for event in sorted({event for event, _ in scores}):
@@ -95,12 +94,21 @@ def rows(card: Card, found: Found) -> Iterator[str]:
             yield _row(card, name, event, own)
 
 
-def most_damaged(scores: Sequence[tuple[str, BuildingScore]]) -> str:
-    """Return the event with the most damaged buildings: it decides what all of them come to."""
-    damaged: Counter[str] = Counter()
-    for event, score in scores:
-        damaged[event] += int(score.confusion[1:].sum())
-    return max(sorted(damaged), key=damaged.__getitem__)
+def telling_event(scores: Sequence[tuple[str, BuildingScore]]) -> str:
+    """Return the event without which kappa of all others is least: all owe most to it."""
+    events = sorted({event for event, _ in scores})
+    without = {
+        event: _kappa([score for other, score in scores if other != event]) for event in events
+    }
+    return min(events, key=lambda event: 1.0 if without[event] is None else without[event])
+
+
+def _kappa(scores: Sequence[BuildingScore]) -> float | None:
+    return (
+        BuildingScore.of(np.sum([np.array(score.table) for score in scores], 0)).kappa
+        if scores
+        else None
+    )
 
 
 def _row(card: Card, name: str, event: str, scores: Sequence[BuildingScore]) -> str:
@@ -115,7 +123,7 @@ def _row(card: Card, name: str, event: str, scores: Sequence[BuildingScore]) -> 
 def facts_of(card: Card, found: Found, job: EvaluationJob) -> dict[str, Any]:
     """Return what `assess --post-only` says of its grades: the score of the image that it takes."""
     scores, pairs = found[TAKEN], found[next(iter(NEUTRAL))]
-    telling = most_damaged(scores)
+    telling = telling_event(scores)
     every = [score for _, score in scores]
     total = BuildingScore.of(np.array([score.table for score in every]).sum(0))
     others = [score for event, score in scores if event != telling]
@@ -132,10 +140,6 @@ def facts_of(card: Card, found: Found, job: EvaluationJob) -> dict[str, Any]:
         **rounded({"kappa_without": _kappa(others), "kappa_without_95": [*interval(others)]}),
         **rounded({"kappa_pair": _kappa([score for _, score in pairs])}),
     }
-
-
-def _kappa(scores: Sequence[BuildingScore]) -> float | None:
-    return BuildingScore.of(np.array([score.table for score in scores]).sum(0)).kappa
 
 
 def table(options: argparse.Namespace) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import Any
 from geodamage._version import __version__
 from geodamage.errors import OptionError
 from geodamage.exports.kml import parts_of, write_kml, write_kmz
-from geodamage.exports.product import AREA_FIELDS, Product, read_export
+from geodamage.exports.product import Product, read_export
 from geodamage.exports.schemas import SCHEMAS
 from geodamage.exports.styles import categorised, outlined, set_style
 from geodamage.exports.tiles import check_zooms, told, write_tiles
@@ -24,6 +24,7 @@ from geodamage.output.publication import (
     check_output,
     output_errors,
 )
+from geodamage.output.seen_ground import AREA_ENDING, AREA_FIELDS, AREA_LAYER
 from geodamage.output.tables import PlainCsvWriter
 from geodamage.output.vectors import vector_writer
 
@@ -31,8 +32,6 @@ EXPORT_EXTENSIONS = (*RESULT_EXTENSIONS, ".kml", ".kmz", ".xlsx", ".pmtiles")
 
 #: Formats with the assessed area inside; of others it is a file beside them.
 _WITH_AREA = (".gpkg", ".kml", ".kmz")
-
-AREA_LAYER = "assessed_area"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +192,7 @@ class _Export:
         """Return the files that are written beside the export."""
         found = [self.output.with_name(part.name) for part in self._parts()]
         if self.area is not None and self.extension not in _WITH_AREA:
-            found.append(self.output.with_name(f"{self.output.name}.{AREA_LAYER}.geojson"))
+            found.append(self.output.with_name(self.output.name + AREA_ENDING))
         return tuple(found)
 
     def _parts(self) -> Any:
