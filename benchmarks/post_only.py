@@ -29,6 +29,7 @@ from geodamage.model.card import Card
 from geodamage.model.ensemble import Ensemble
 from geodamage.model.loading import load_model
 from geodamage.model.onnx import Model
+from geodamage.scene import dates
 from geodamage.scores.buildings import BuildingScore
 from geodamage.scores.evaluation import EvaluationJob, choose_pairs, read_truth
 from geodamage.scores.tallies import Truth, count_footprints
@@ -40,14 +41,14 @@ RESAMPLINGS = 1000
 COLUMNS = ("", "before it sees", "event", "buildings", "kappa", "macro F1", "damaged F1")
 
 #: What `assess --post-only` shows in place of the image before.
-TAKEN = "its mean colour"
+TAKEN = "grey"
 
 NEUTRAL: Mapping[str, Callable[[Truth], np.ndarray]] = {
     "the image before": lambda truth: truth.pre,
     "its mean colour": lambda truth: np.broadcast_to(
         truth.post.mean((0, 1)).round().astype(np.uint8), truth.post.shape
     ).copy(),
-    "grey": lambda truth: np.full_like(truth.post, 128),
+    "grey": lambda truth: np.full_like(truth.post, dates.NEUTRAL),
     "the image after": lambda truth: truth.post,
     "that, blurred": lambda truth: np.asarray(cv2.GaussianBlur(truth.post, (0, 0), BLUR)),
 }

@@ -1,6 +1,6 @@
 """Grading by the image after alone: what it cannot do, and how good it was where it was measured.
 
-A network for pairs is shown the mean colour of the image after in place of the one before.
+A network for pairs is shown even grey in place of the image before.
 """
 
 import json

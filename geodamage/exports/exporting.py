@@ -9,6 +9,7 @@ from typing import Any
 
 from geodamage._version import __version__
 from geodamage.errors import OptionError
+from geodamage.exports.geoparquet import NATIVE_NOTE, require_native_geometry, write_native
 from geodamage.exports.kml import parts_of, write_kml, write_kmz
 from geodamage.exports.product import Product, read_export
 from geodamage.exports.schemas import SCHEMAS
@@ -48,6 +49,8 @@ class ExportOptions:
         `polygon`, `point`, or `auto` for what the schema draws.
     wkt
         Outlines in a column of CSV.
+    geoparquet
+        Version of GeoParquet, `1.1` or `2.0`.
     max_features
         Buildings a file of KML.
     min_zoom, max_zoom
@@ -58,6 +61,7 @@ class ExportOptions:
     labels: bool = False
     geometry: str = "auto"
     wkt: bool = False
+    geoparquet: str = "1.1"
     max_features: int = 10_000
     min_zoom: int = 8
     max_zoom: int = 16
@@ -145,6 +149,10 @@ def _checked(result: Path, output: Path, options: ExportOptions, overwrite: bool
     check_zooms(options.min_zoom, options.max_zoom)
     if options.wkt and extension != ".csv":
         raise OptionError(f"--wkt is for .csv, and {output.name} has geometry of its own")
+    if options.geoparquet != "1.1":
+        if extension != ".parquet":
+            raise OptionError(f"--geoparquet is for .parquet, and {output.name} is none")
+        require_native_geometry()
     return extension
 
 
@@ -229,6 +237,14 @@ class _Export:
             writer.append(product.frame)
         self.notes += writer.notes
 
+    def _as_parquet(self, partial: Path, files: list[Path]) -> None:
+        if self.options.geoparquet == "1.1":
+            self._as_vectors(partial, files)
+            return
+        write_native(self.product.frame, partial)
+        self.facts["geoparquet"] = "2.0.0"
+        self.notes.append(NATIVE_NOTE)
+
     def _as_geopackage(self, partial: Path, files: list[Path]) -> None:
         self._as_vectors(partial, files)
         product, labels = self.product, self.options.labels
@@ -260,6 +276,7 @@ class _Export:
 
 _WRITERS: Mapping[str, Callable[[_Export, Path, list[Path]], None]] = {
     ".gpkg": _Export._as_geopackage,
+    ".parquet": _Export._as_parquet,
     ".kml": _Export._as_kml,
     ".kmz": _Export._as_kmz,
     ".xlsx": _Export._as_workbook,

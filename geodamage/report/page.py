@@ -299,7 +299,7 @@ def _method(view: View) -> list[str]:
         )
     imagery = "" if view.dates is None else " Pictures here are averaged down to fit a page."
     seen = (
-        "The network saw the image after alone, and its mean colour in place of one before,"
+        "The network saw the image after alone, and grey in place of one before,"
         if is_post_only(view.facts)
         else "The network compared both images,"
     )

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from geodamage.scene.acquisition import doubts, read_acquisition
-from geodamage.scene.dates import mean_colour
 from geodamage.scene.image import Image
 from geodamage.scene.options import SceneOptions
 from geodamage.scene.pair import image_oddities, oddities, require_two_images, short
@@ -44,8 +43,6 @@ class Examination:
         What a sidecar says.
     shift
         What moves the image after into place; None where it stays.
-    neutral
-        Colour that stands for an image before that is not there, 0-255 a channel.
     """
 
     doubts: list[str] = field(default_factory=list)
@@ -53,7 +50,6 @@ class Examination:
     shift: Shift | None = None
     remarks: tuple[str, ...] = ()
     blocks: tuple[Block, ...] = ()
-    neutral: tuple[int, ...] = ()
 
 
 def examine(
@@ -87,9 +83,7 @@ def examine(
     for role, one in zip(roles, taken, strict=True):
         facts["looked_at"][role] |= one.facts()
     if len(images) == 1:
-        neutral = mean_colour((block.pre, block.pre_valid) for block in blocks)
-        facts |= {"neutral": list(neutral)} if roles[0] == "post" else {}
-        return Examination(image_oddities(blocks, "pre", names[0]), facts, neutral=neutral)
+        return Examination(image_oddities(blocks, "pre", names[0]), facts)
     both = names[0], names[1]
     found = doubts(taken[0], taken[1], both)
     if alike:

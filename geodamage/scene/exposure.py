@@ -38,13 +38,10 @@ class Reading:
         Scaling of each image; None where it stays as it is.
     shift
         What moves the image after into place; None where it stays.
-    neutral
-        Colour that stands for an image before that is not there, 0-255 a channel.
     """
 
     scalings: tuple[Scaling | None, ...] = ()
     shift: Shift | None = None
-    neutral: tuple[int, ...] = ()
 
 
 def scaled_as(images: Sequence[Image], scalings: Sequence[Scaling | None]) -> tuple[Image, ...]:

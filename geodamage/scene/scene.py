@@ -103,7 +103,7 @@ class Scene:
         self._is_closed = False
         self._hiding = Hiding(options, self._dates)
         self._sensors = [options.post_sensor if d == "post" else "optical" for d in self._dates]
-        self._pre_channels, self._neutral = options.pre_channels, tuple[int, ...]()
+        self._pre_channels = options.pre_channels
         self._notes: list[tuple[str, type[GeodamageWarning]]] = [
             (note, SceneWarning) for image in self._images for note in image.notes
         ]
@@ -149,7 +149,7 @@ class Scene:
         ----------
         pre, post
             A GeoTIFF, a folder of tiles, a glob, `@list.txt`, a URL, or a sequence of these. An
-            image alone is `pre`, and `post` is None. Without `pre` it is the mean colour of post.
+            image alone is `pre`, and `post` is None. Without `pre` it is read as neutral grey.
         model
             What will look at them: it says channels, sensors, stride and ground sample distances.
         gsd
@@ -295,7 +295,7 @@ class Scene:
         pre = self._images[0].read(self._lattice, place)
         if self._dates == AFTER:
             maps = self._read_maps(place)
-            return after_alone(pre.values, pre.valid, self._neutral, self._pre_channels, maps)
+            return after_alone(pre.values, pre.valid, self._pre_channels, maps)
         missing = np.where(pre.valid, np.uint8(0), np.uint8(MISSING_PRE))
         after = pre.values
         if len(self._images) > 1:
@@ -342,8 +342,7 @@ class Scene:
     @property
     def reading(self) -> Reading:
         """What was found of the images that their pixels depend on; another process can take it."""
-        scalings = tuple(image.scaling for image in self._images)
-        return Reading(scalings, self.post_shift, self._neutral)
+        return Reading(tuple(image.scaling for image in self._images), self.post_shift)
 
     @property
     def origin(self) -> tuple[int, int]:
@@ -415,13 +414,13 @@ class Scene:
             self._images = exposed(self._images, self._ground, options)
         else:
             self._images = scaled_as(self._images, reading.scalings)
-            self.post_shift, self._neutral = reading.shift, reading.neutral
+            self.post_shift = reading.shift
 
     def _examine(self, options: SceneOptions) -> None:
         """Look at blocks of the images, and note what is doubtful."""
         self._examined = examine(self._images, self._ground, options, self._dates)
         self._notes += [(text, SceneWarning) for text in self._examined.doubts]
-        self.post_shift, self._neutral = self._examined.shift, self._examined.neutral
+        self.post_shift = self._examined.shift
 
     def _check_gsd(self, gsd: GsdRange) -> None:
         found = "buildings" if self._dates == ALONE else "grades"
