@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import shapely
 
 from geodamage.scene.pixels import MISSING_POST, Pixels
 
@@ -14,6 +15,10 @@ NEUTRAL = 128
 
 #: The images of a pair, of an image in which buildings are looked for, and of the one after alone.
 PAIR, ALONE, AFTER = ("pre", "post"), ("image",), ("post",)
+
+
+#: Where an image lies that is not there, metres: it ends before no footprint.
+EVERYWHERE = shapely.box(-1e9, -1e9, 1e9, 1e9)
 
 
 def dates_of(pre: Any | None, post: Any | None) -> tuple[str, ...]:
