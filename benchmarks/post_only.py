@@ -56,6 +56,8 @@ NEUTRAL: Mapping[str, Callable[[Truth], np.ndarray]] = {
 
 def interval(scores: Sequence[BuildingScore]) -> tuple[float | None, float | None]:
     """Return the 95 % interval of kappa, resampling pairs."""
+    if not scores:
+        return None, None
     tables = np.array([score.table for score in scores])
     chosen = np.random.default_rng(0).integers(len(tables), size=(RESAMPLINGS, len(tables)))
     kappas = [BuildingScore.of(tables[rows].sum(0)).kappa for rows in chosen]
@@ -89,7 +91,8 @@ def rows(card: Card, found: Found) -> Iterator[str]:
         yield _row(card, name, "all", [score for _, score in scores])
         telling = telling_event(scores)
         others = [score for event, score in scores if event != telling]
-        yield _row(card, name, f"all but {telling}", others)
+        if others:
+            yield _row(card, name, f"all but {telling}", others)
         for event in sorted({event for event, _ in scores}):
             own = [score for where, score in scores if where == event]
             yield _row(card, name, event, own)
@@ -101,19 +104,21 @@ def telling_event(scores: Sequence[tuple[str, BuildingScore]]) -> str:
     without = {
         event: _kappa([score for other, score in scores if other != event]) for event in events
     }
-    return min(events, key=lambda event: 1.0 if without[event] is None else without[event])
+    # Where nothing is left that kappa can be of, the event is all there is.
+    return min(events, key=lambda event: without[event] or 0.0)
+
+
+def _total(scores: Sequence[BuildingScore]) -> BuildingScore:
+    tables = [np.array(score.table) for score in scores or [BuildingScore.empty()]]
+    return BuildingScore.of(np.sum(tables, 0))
 
 
 def _kappa(scores: Sequence[BuildingScore]) -> float | None:
-    return (
-        BuildingScore.of(np.sum([np.array(score.table) for score in scores], 0)).kappa
-        if scores
-        else None
-    )
+    return _total(scores).kappa
 
 
 def _row(card: Card, name: str, event: str, scores: Sequence[BuildingScore]) -> str:
-    total = BuildingScore.of(np.array([score.table for score in scores]).sum(0))
+    total = _total(scores)
     damaged = total.matched(*GRADES[1:])
     cells = [f"{card.name} {card.version}", name, event, f"{int(total.confusion.sum()):,}"]
     cells += [told(total.kappa, interval(scores)), told(macro_f1(total))]
@@ -126,7 +131,7 @@ def facts_of(card: Card, found: Found, job: EvaluationJob) -> dict[str, Any]:
     scores, pairs = found[TAKEN], found[next(iter(NEUTRAL))]
     telling = telling_event(scores)
     every = [score for _, score in scores]
-    total = BuildingScore.of(np.array([score.table for score in every]).sum(0))
+    total = _total(every)
     others = [score for event, score in scores if event != telling]
     low, high = interval(every)
     return {

@@ -175,8 +175,9 @@ class _Export:
 
     def _about(self) -> dict[str, Any]:
         result, labels = self.product.result, self.options.labels
-        told_of = ("date", "model", "assessed_km2", "assessed_area", "buildings_per_grade",
-                   "not_assessed_by_reason", "warnings")  # fmt: skip
+        told_of = ("date", "model", "models", "mode", "mode_score", "assessed_km2",
+                   "assessed_area", "buildings_per_grade", "not_assessed_by_reason",
+                   "warnings")  # fmt: skip
         sha256 = None
         with suppress(OSError):
             sha256 = hash_of(result.path)
