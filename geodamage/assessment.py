@@ -95,7 +95,7 @@ class Job(RunOptions):
         Attributes of the footprints that come with the result: `all`, `none`, or names parted by
         commas.
     skip_broken
-        Go on where features of the footprints cannot be read; they are counted.
+        Leave out footprints that cannot be read, and count them.
     raster
         COG of grades: of each pixel where the model has rules for pixels, else of the buildings.
     probabilities

@@ -181,6 +181,8 @@ class Run(ABC, Generic[J, S]):
         self.card = card = self.card_for(self.model.card)
         yield Progress("open", message=f"model {card.name} {card.version}, {self.model.provider}")
         yield Progress("open", message=f"licence of the model: {card.licence}")
+        if card.caution:
+            self.doubts.append(f"model {card.name}: {card.caution}")
         before, after = self.images()
         with Scene.open(before, after, model=self.model, options=job.scene) as self.scene:
             for warning in self.scene.warnings:

@@ -78,7 +78,7 @@ def read_csv(path: Path, *, allow_remote: bool = False) -> list[Entry]:
         where = f"{path}: line {number}"
         if len(cells) != len(keys):
             raise ManifestError(
-                f"{where}: {len(cells)} cells under {len(keys)} columns; mend it "
+                f"{where}: {len(cells)} cells under {len(keys)} columns; fix it "
                 f"(several files in a cell are separated by {SEPARATOR})"
             )
         given = {key: cell.strip() for key, cell in zip(keys, cells, strict=True) if cell.strip()}
@@ -97,7 +97,7 @@ def read_toml(path: Path, *, allow_remote: bool = False) -> list[Entry]:
     try:
         table = tomllib.loads(_text(path))
     except (ValueError, RecursionError) as error:
-        raise ManifestError(f"{path}: not TOML ({error}); mend the list") from error
+        raise ManifestError(f"{path}: not TOML ({error}); fix the list") from error
     _check_known(table, ("defaults", "scene"), str(path))
     defaults, scenes = table.get("defaults", {}), table.get("scene", [])
     if not isinstance(defaults, dict) or not isinstance(scenes, list):

@@ -111,7 +111,7 @@ class BatchJob:
         if self.dask is not None and self.dask_local is not None:
             raise OptionError("--dask and --dask-local: give one of them")
         if self.split is not None and self.dask is None and self.dask_local is None:
-            raise OptionError("--split-scenes needs a cluster; give --dask or --dask-local, too")
+            raise OptionError("--split-scenes needs a cluster; also give --dask or --dask-local")
 
 
 def check_names(scenes: "Sequence[BatchScene]") -> None:

@@ -200,7 +200,7 @@ def check_date(text: str | None, where: str) -> str | None:
     try:
         return Date.fromisoformat(str(text)[:10]).isoformat()
     except ValueError as error:
-        raise ManifestError(f"{where}: {text!r} is no date; write 2023-02-06") from error
+        raise ManifestError(f"{where}: {text!r} is not a date; write 2023-02-06") from error
 
 
 def read_dates(path: Path) -> dict[str, str]:

@@ -18,7 +18,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from geodamage.damage import GRADES
-from geodamage.errors import MissingExtraError
+from geodamage.errors import MissingExtraError, install
 from geodamage.event.rollups import GRADE_FIELDS
 from geodamage.report.estimates import is_total
 
@@ -209,10 +209,10 @@ def _facts(shared: Shared, raster: "PopulationRaster", source: PeopleSource) -> 
 
 
 def _warnings(shared: Shared, raster: "PopulationRaster", ground: BaseGeometry | None) -> list[str]:
-    name, found = raster.path, []
+    name, found = raster.path, list(raster.notes)
     if raster.undeclared is not None:
         found.append(
-            f"{name}: has numbers below zero, down to {raster.undeclared:g}, that no nodata tag "
+            f"{name}: has negative values, down to {raster.undeclared:g}, that no nodata tag "
             "declares; nobody is counted there"
         )
     if ground is None:
@@ -305,7 +305,7 @@ def _opener() -> "Callable[[Path], AbstractContextManager[PopulationRaster]]":
         from geodamage.event.population import open_population
     except ImportError as error:
         raise MissingExtraError(
-            'exactextract is not installed; run pip install "geodamage[people]"'
+            f"exactextract is not installed; run {install('people')}"
         ) from error
     return open_population
 

@@ -66,7 +66,7 @@ def view_event(event: Path, *, words: Words) -> EventView:
     """
     facts = read_facts(event)
     if not is_event(facts):
-        raise InputError(f"{event}: is no event; give a result of `geodamage event`")
+        raise InputError(f"{event}: is not an event; give a result of `geodamage event`")
     scenes = read_layer(event, "scenes")
     grid = read_layer(event, "grid")
     tables = [_scenes(scenes), _units(grid, "cell_id", _cell_title(facts))]

@@ -94,7 +94,9 @@ def make_form(sample: Path, view: View, imagery: Imagery) -> Form:
     """
     facts, frame = read_facts(sample), read_layer(sample)
     if facts.get("sample") != "buildings" or not {"building_id", "sample_order"} <= set(frame):
-        raise InputError(f"{sample}: is no sample of buildings; draw one by `geodamage sample`")
+        raise InputError(
+            f"{sample}: is not a sample of buildings; draw one with `geodamage sample`"
+        )
     order = np.argsort(frame["sample_order"].to_numpy(np.int64), kind="stable")
     rows = _rows(view, [str(name) for name in frame["building_id"].iloc[order]])
     if not len(rows):

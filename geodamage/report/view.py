@@ -274,7 +274,7 @@ def _dates(
         return None, buildings.estimate_utm_crs()
     except (RuntimeError, ValueError) as error:
         raise InputError(
-            f"{source}: its buildings have no place on a map; check its CRS"
+            f"{source}: its buildings have no location on a map; check its CRS"
         ) from error
 
 
@@ -289,7 +289,7 @@ def _region(
         return region
     left, bottom, right, top = (float(value) for value in buildings.total_bounds)
     if not np.isfinite([left, bottom, right, top]).all():
-        raise InputError(f"{source}: no building with a place, so there is nothing to map")
+        raise InputError(f"{source}: no building with a location, so there is nothing to map")
     margin = max(MARGIN * max(right - left, top - bottom), LEAST_MARGIN)
     return left - margin, bottom - margin, right + margin, top + margin
 

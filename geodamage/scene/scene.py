@@ -436,7 +436,7 @@ class Scene:
             if image.gsd > gsd.maximum * SLACK:
                 text = (
                     f"{name}: {image.gsd:.3g} m per pixel, coarser than the model was made for "
-                    f"({made_for}); {found} are less sure"
+                    f"({made_for}); {found} are less certain"
                 )
                 self._notes.append((text, GsdWarning))
         if len(self._images) > 1:

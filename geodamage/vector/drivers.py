@@ -53,7 +53,7 @@ def read_driver(path: Path, form: Format, layer: str | None) -> Content:
             raise
         except VECTOR_ERRORS as error:
             why = without_advice(error)
-            raise SceneReadError(f"{path}: no vector file that can be read ({why})") from error
+            raise SceneReadError(f"{path}: not a readable vector file ({why})") from error
     notes = {str(w.message) for w in said if not any(n in str(w.message) for n in _NO_LOSS)}
     if wkb is None:
         raise SceneError(f"{path}: a table without geometry; give polygons")
@@ -78,7 +78,7 @@ def check_layer(path: Path, form: Format, layer: str | None) -> None:
         raise
     except VECTOR_ERRORS as error:
         why = without_advice(error)
-        raise SceneReadError(f"{path}: no vector file that can be read ({why})") from error
+        raise SceneReadError(f"{path}: not a readable vector file ({why})") from error
 
 
 def _chosen(path: Path, form: Format, layer: str | None) -> str:

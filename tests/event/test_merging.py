@@ -414,7 +414,7 @@ def test_what_is_no_event_is_not_added_to(tmp_path, output):
     look.buildings.rename(output)
     look.sidecar.rename(tmp_path / "event.gpkg.json")
     look = write_scene(tmp_path, "a", [HOUSE])
-    with pytest.raises(OutputError, match="no event that can be added to"):
+    with pytest.raises(OutputError, match="not an event that can be updated"):
         merge([look], output, existing="update")
     (tmp_path / "event.gpkg.json").unlink()
     with pytest.raises(OutputError, match="no sidecar"):

@@ -87,7 +87,7 @@ def test_ground_that_is_not_whole_says_nothing(network, reference):
     ("facts", "why"),
     [
         ({"post_sensor": "sar", "post_channels": ("vv",)}, "another sensor"),
-        ({"pre_channels": ("nir", "red", "green")}, "no colour images"),
+        ({"pre_channels": ("nir", "red", "green")}, "does not take colour images"),
     ],
 )
 def test_what_cannot_be_compared_is_not(network, reference, facts, why):
@@ -98,7 +98,7 @@ def test_what_cannot_be_compared_is_not(network, reference, facts, why):
 def test_a_reference_made_by_another_network_is_none(network, reference):
     other = replace(reference, network_sha256="other")
     for kept in (None, other):
-        assert "nothing is kept" in familiarity_of([], kept, network, CARD).reason
+        assert "no record of its training imagery" in familiarity_of([], kept, network, CARD).reason
 
 
 def test_a_reference_is_for_the_pairs_that_the_model_learnt_from(tmp_path, reference):

@@ -198,8 +198,8 @@ def test_tta_asks_an_ensemble_as_well(tmp_path):
         (PIXELS + 'dilation = 4\n[[member]]\nfile = "a.onnx"', "dilation = 4 is neither"),
         ('[pixels]\n[[member]]\nfile = "a.onnx"', "no thresholds"),
         ('threshold = 2\n[[member]]\nfile = "a.onnx"', "threshold"),
-        ('threshold = "a"\n[[member]]\nfile = "a.onnx"', "mend the ensemble"),
-        ('grade_weights = 3\n[[member]]\nfile = "a.onnx"', "mend the ensemble"),
+        ('threshold = "a"\n[[member]]\nfile = "a.onnx"', "fix the ensemble"),
+        ('grade_weights = 3\n[[member]]\nfile = "a.onnx"', "fix the ensemble"),
     ],
 )
 def test_an_ensemble_that_makes_no_sense_is_refused(tmp_path, text, message):

@@ -98,7 +98,7 @@ def test_what_has_no_products_cannot_become_integers():
 
 
 def test_what_is_no_graph_is_one_line():
-    with pytest.raises(ModelError, match="m: cannot become int8") as caught:
+    with pytest.raises(ModelError, match="m: cannot be converted to int8") as caught:
         quantise(b"\x08\x08", windows(), "ends", "m")
     assert "\n" not in str(caught.value)
 

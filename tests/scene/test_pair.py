@@ -60,7 +60,7 @@ def test_an_image_that_is_mostly_the_older_one():
     post = later(PLACE)
     post[:, 40:] = PLACE[:, 40:]
     found = oddities(blocks_of(PLACE, post), NAMES)
-    assert any("% of its pixels are those of pre.tif" in text for text in found)
+    assert any("% of its pixels equal those of pre.tif" in text for text in found)
 
 
 def test_the_same_image_compressed_again():
