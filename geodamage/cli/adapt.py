@@ -27,6 +27,7 @@ _TOLD = {
 def command(
     results: tuple[Path, ...],
     reviewed: Path,
+    answers: tuple[Path, ...],
     output: Path,
     features: Path | None,
     force: bool,
@@ -43,11 +44,14 @@ def command(
 
     \b
     Example:
-      geodamage adapt buildings.gpkg --reviewed answers.csv -o event-model.toml
+      geodamage adapt buildings.gpkg --reviewed sample.gpkg -o event-model.toml
     """  # noqa: D301
     from geodamage.adaptation.adapting import adapt
 
-    adapted = adapt(results, reviewed, output, features=features, force=force, overwrite=overwrite)
+    adapted = adapt(
+        results, reviewed, output, answers=answers, features=features, force=force,
+        overwrite=overwrite,
+    )  # fmt: skip
     written = adapted.helps or force
     if as_json:
         facts = {"output": str(output) if written else None, **adapted.model.card}

@@ -41,7 +41,7 @@ REVIEWS: tuple[Option, ...] = (
         ),
     ),
     Option(
-        name="answers", kind=File(), multiple=True, commands=("estimate",),
+        name="answers", kind=File(), multiple=True, commands=("estimate", at("adapt", takers=())),
         takers=("EstimateOptions",),
         help="Table of building_id and damage, journal of QGIS, or answers of the report; again "
         "for each reviewer.",
@@ -59,6 +59,10 @@ REVIEWS: tuple[Option, ...] = (
             at("estimate", takers=("EstimateOptions",),
                 help="Administrative areas to estimate one by one."),
         ),
+    ),
+    Option(
+        name="familiarity", kind=Flag(), default=False, commands=("sample",),
+        help="Strata of the quarter that looks least like the training imagery; needs features.",
     ),
     Option(
         name="areas", kind=Flag(), default=False,

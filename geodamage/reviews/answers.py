@@ -381,6 +381,23 @@ def _refuse_second_answers(frame: pd.DataFrame, path: Path) -> None:
 
 
 def joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Return the answers of several files as one table; all of them have `COLUMNS`."""
+    """Return the answers of several files as one table; all of them have `COLUMNS`.
+
+    What a reviewer answered alike in two files stands in it once.
+
+    Raises
+    ------
+    AnswersError
+        If a reviewer answered otherwise in two files.
+    """
     filled = [table for table in tables if len(table)] or list(tables[:1])
-    return pd.concat(filled, ignore_index=True)
+    said = pd.concat(filled, ignore_index=True)
+    once = said.drop_duplicates(["building_id", "reviewer", "damage"], ignore_index=True)
+    twice = once[once.duplicated(["building_id", "reviewer"])]
+    if len(twice):
+        first = twice.iloc[0]
+        raise AnswersError(
+            f"two answers of {first['reviewer']} for building {first['building_id']} in different"
+            " files; keep one"
+        )
+    return once

@@ -21,6 +21,7 @@ from geodamage.reviews.answers import (
     read_rows,
 )
 from geodamage.reviews.population import Population, rows_of
+from geodamage.words import counted
 
 #: Answers that an estimate needs, unless the population has fewer buildings.
 LEAST_ANSWERS = 10
@@ -221,7 +222,7 @@ def _said(
     if answers:
         said = joined([read_answers(path) for path in answers])
         ignored = inside is not None and len(inside) > 0
-        return _once(said), (
+        return said, (
             [f"{sample}: its own answers are ignored, because --answers is given"]
             if ignored
             else []
@@ -234,19 +235,6 @@ def _said(
     raise AnswersError(
         f"{sample}: has no answer yet; fill in reviewed_damage, or give --answers FILE"
     )
-
-
-def _once(said: pd.DataFrame) -> pd.DataFrame:
-    """Return answers without those that a reviewer gave in two files alike."""
-    once = said.drop_duplicates(["building_id", "reviewer", "damage"], ignore_index=True)
-    twice = once[once.duplicated(["building_id", "reviewer"])]
-    if len(twice):
-        first = twice.iloc[0]
-        raise AnswersError(
-            f"two answers of {first['reviewer']} for building {first['building_id']} in different"
-            " files; keep one"
-        )
-    return once
 
 
 def _check_names(said: pd.DataFrame, population: Population, path: Path) -> None:
@@ -269,8 +257,8 @@ def _answered(
     warnings = []
     if not inside.all():
         warnings.append(
-            f"{int((~inside).sum()):,} answers are for buildings that were not drawn at random;"
-            " they do not count"
+            f"left out: {counted(int((~inside).sum()), 'answer')} for buildings that were not drawn"
+            " at random"
         )
     if len(table) < len(drawn):
         warnings.append(
@@ -279,7 +267,8 @@ def _answered(
         )
     if unclear := int((table["damage"] == UNCLEAR).sum()):
         warnings.append(
-            f"{unclear:,} buildings are unclear; the clear ones of their stratum represent them"
+            f"{counted(unclear, 'unclear answer')}: the clear ones of the same stratum represent"
+            " these buildings"
         )
     return table, warnings
 
@@ -313,10 +302,12 @@ def _strata(
 
 
 _ORDER = tuple(grade.label for grade in GRADES)
+_SURENESS = ("", "unsure", "less sure", "sure")
 
 
-def _rank(name: str) -> tuple[str, int, str]:
+def _rank(name: str) -> tuple[str, int, int]:
     """Return the order of strata: by area, by grade, unsure before sure."""
     area, _, own = str(name).rpartition(": ")
     grade = next((place for place, label in enumerate(_ORDER) if own.startswith(label)), 9)
-    return area, grade, own
+    sureness = own.partition(" ")[2]
+    return area, grade, _SURENESS.index(sureness) if sureness in _SURENESS else 9

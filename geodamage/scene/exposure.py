@@ -124,7 +124,8 @@ def remarks(images: Sequence[Image]) -> list[str]:
         option = "--post-scale or --scale" if image.role == "post" else "--scale"
         said = f"{_listed(scaling.low)} to {_listed(scaling.high)} become 0 to 255"
         if scaling.source == "guess":
-            why = f"guessed from its pixels{_told(scaling.known)}; give {option} if you know better"
+            told = _told(scaling.known)
+            why = f"guessed from its pixels{told}; give {option} if you know better"
         else:
             why = "because it holds 8 bits in a wider type"
         found.append(f"{tile.name}: of its {tile.dtype} values, {said}, {why}")

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from geodamage.scene.beside import stac_item
+from geodamage.scene.opening import environment
 from geodamage.scene.scaling import Range
-from geodamage.scene.tiles import Tile, environment
+from geodamage.scene.tiles import Tile
 
 
 def range_of(tile: Tile) -> Range | None:
@@ -77,7 +78,7 @@ def _factors(tile: Tile) -> tuple[float, float] | None:
     return float(factors[0]), float(factors[1])
 
 
-def _bands(item: Mapping[str, Any], name: str, count: int) -> list[Mapping[str, Any]]:
+def _bands(item: Mapping[str, Any], name: str, count: int) -> list[dict[str, Any]]:
     """Return what a STAC item says of each band of an image; nothing where it does not."""
     assets = item.get("assets")
     for asset in assets.values() if isinstance(assets, dict) else ():

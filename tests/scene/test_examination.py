@@ -112,6 +112,16 @@ def test_another_place_is_said(raster):
 
 
 @pytest.mark.slow
+def test_a_place_that_is_half_under_cloud_is_still_that_place(raster):
+    pre = landscape(900, 900, 1)
+    post = later(pre, 2, 2)
+    post[:, :450] = 230 + np.random.default_rng(0).integers(0, 4, (3, 450, 900))
+    with opened(raster("a.tif", pre), raster("b.tif", post)) as scene:
+        assert scene.warnings == []
+        assert scene.facts()["registration"]["verdict"] == "aligned"
+
+
+@pytest.mark.slow
 def test_a_shift_that_is_not_known_is_not_applied(raster):
     pair = raster("a.tif", landscape(300, 300, 1)), raster("b.tif", landscape(300, 300, 2))
     with opened(*pair) as scene:  # one block is too little to say it of a scene

@@ -54,7 +54,8 @@ BAND = {"bits_per_sample": 12, "scale": 1e-4, "offset": -0.1, "data_type": "uint
         {"raster:bands": [BAND] * 3},
         {"bands": [{f"raster:{key}": value for key, value in BAND.items()}] * 3},
         {f"raster:{key}": value for key, value in BAND.items()},
-        {"raster:scale": 1e-4, "bands": [{"raster:bits_per_sample": 12, "raster:offset": -0.1}] * 3},
+        {"raster:scale": 1e-4,
+         "bands": [{"raster:bits_per_sample": 12, "raster:offset": -0.1}] * 3},
     ],
 )  # fmt: skip
 def test_a_stac_item_beside_the_file(raster, asset):

@@ -117,6 +117,10 @@ def test_layers_are_chosen_by_name(tmp_path):
         layer = read_vector(name)
         assert len(layer.frame) == 1
         assert layer.source == "a.gpkg:second"
+    two.to_file(tmp_path / "ours.gpkg", layer="assessed_area")
+    gpd.GeoDataFrame(geometry=SQUARES, crs=UTM).to_file(tmp_path / "ours.gpkg", layer="buildings")
+    assert len(read_vector(tmp_path / "ours.gpkg").frame) == len(SQUARES)
+    assert len(read_vector(f"{tmp_path / 'ours.gpkg'}:assessed_area").frame) == 1
     shutil.copy(path, tmp_path / "a.gpkg:first")
     with pytest.raises(SceneError, match="several layers"):
         read_vector(f"{path}:first")  # a file that is called so goes first
