@@ -28,7 +28,8 @@ def command(
     """Estimate how many buildings have each grade, with 95 % intervals.
 
     RESULT is the result that `geodamage sample` drew from. --reviewed names the sample with the
-    answers of the reviewers: no-damage, minor-damage, major-damage, destroyed, no building, or unclear.
+    answers of the reviewers: no-damage, minor-damage, major-damage, destroyed, no building, or
+    unclear.
 
     \b
     Example:
