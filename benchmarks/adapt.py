@@ -20,7 +20,7 @@ import argparse
 import csv
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -121,7 +121,6 @@ def write_table(options: argparse.Namespace) -> Iterator[str]:
         if numbers:
             reader = Extraction(_ArrayScene(truth), network, model.card)
             columns["features"].append(reader.features(boxes))
-            columns["area"].append((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
             columns["said"].append(said_of(model, truth, numbers))
             columns["grades"].append([truth.grades[number] for number in numbers])
             columns["place"].append(APART * tile + boxes[:, :2] / 1e6)
@@ -157,6 +156,10 @@ def said_of(model: Predictor, truth: Truth, numbers: Sequence[int]) -> Floats:
     return grade_probabilities(Grading.of(model.card), votes[[*numbers]])
 
 
+#: What is said, the threshold of damaged, and what is true.
+Figure = Callable[[Floats, float, npt.NDArray[np.int64]], float]
+
+
 class Play(NamedTuple):
     """Figures of one play: before and after, whether it was taken."""
 
@@ -177,7 +180,6 @@ class Event:
     grades: npt.NDArray[np.int64]
     place: Floats
     tile: npt.NDArray[np.str_]
-    area: Floats
     threshold: float
 
     def play(self, answers: int, seed: int, way: str = "strata") -> Play | None:
@@ -211,7 +213,7 @@ class Event:
             found = draw(strata, sizes, lon, lat, rng)
             return rows[found], (strata.sizes / sizes)[strata.of[found]]
         nothing = np.zeros(0, np.int64)
-        found = choose_to_teach(said, self.area[rows], lon, lat, without=nothing, number=count)
+        found = choose_to_teach(said, lon, lat, without=nothing, number=count)
         return rows[found], None
 
     def _scored(self, learnt: Learnt, rows: npt.NDArray[np.int64]) -> Play:
@@ -219,11 +221,18 @@ class Event:
         after = learnt.head.probabilities(before, learnt.basis.components(self.features[rows]))
         truth = self.grades[rows]
         told = ((before, self.threshold), (after, learnt.threshold))
-        figures = [
-            (float(of(*told[0], truth)), float(of(*told[1], truth)))
-            for of in (_auc, _f1, _kappa, _macro_f1, _ece)
-        ]
-        return Play(*figures, learnt.helps)
+
+        def figure(of: Figure) -> tuple[float, float]:
+            return float(of(*told[0], truth)), float(of(*told[1], truth))
+
+        return Play(
+            figure(_auc),
+            figure(_f1),
+            figure(_kappa),
+            figure(_macro_f1),
+            figure(_ece),
+            learnt.helps,
+        )
 
 
 def _auc(said: Floats, threshold: float, truth: npt.NDArray[np.int64]) -> float:
@@ -281,12 +290,12 @@ def events_of(table: Mapping[str, npt.NDArray[Any]]) -> Iterator[tuple[str, str,
         damaged = table["grades"][own] > 1
         if min(damaged.sum(), (~damaged).sum()) < 2 * FEWEST:
             continue
-        features, area = table["features"][own], table["area"][own]
+        features = table["features"][own]
         for model, said, threshold in (
             ("at home", table["said"][own], float(table["threshold"])),
             ("stand-in", stand_in(table, name), 0.5),
         ):
-            yield name, model, Event(features, said, grades, place, tile, area, threshold)
+            yield name, model, Event(features, said, grades, place, tile, threshold)
 
 
 def rows(options: argparse.Namespace) -> Iterator[str]:

@@ -9,7 +9,7 @@ graded, as `assess --footprints` would. Intervals are 95 %, by resampling whole 
 
 import argparse
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,6 +56,8 @@ NEUTRAL: Mapping[str, Callable[[Truth], np.ndarray]] = {
 
 def interval(scores: Sequence[BuildingScore]) -> tuple[float | None, float | None]:
     """Return the 95 % interval of kappa, resampling pairs."""
+    if not scores:
+        return None, None
     tables = np.array([score.table for score in scores])
     chosen = np.random.default_rng(0).integers(len(tables), size=(RESAMPLINGS, len(tables)))
     kappas = [BuildingScore.of(tables[rows].sum(0)).kappa for rows in chosen]
@@ -87,24 +89,36 @@ def rows(card: Card, found: Found) -> Iterator[str]:
     """Yield a line in Markdown for each neutral image: all pairs, and each event."""
     for name, scores in found.items():
         yield _row(card, name, "all", [score for _, score in scores])
-        telling = most_damaged(scores)
+        telling = telling_event(scores)
         others = [score for event, score in scores if event != telling]
-        yield _row(card, name, f"all but {telling}", others)
+        if others:
+            yield _row(card, name, f"all but {telling}", others)
         for event in sorted({event for event, _ in scores}):
             own = [score for where, score in scores if where == event]
             yield _row(card, name, event, own)
 
 
-def most_damaged(scores: Sequence[tuple[str, BuildingScore]]) -> str:
-    """Return the event with the most damaged buildings: it decides what all of them come to."""
-    damaged: Counter[str] = Counter()
-    for event, score in scores:
-        damaged[event] += int(score.confusion[1:].sum())
-    return max(sorted(damaged), key=damaged.__getitem__)
+def telling_event(scores: Sequence[tuple[str, BuildingScore]]) -> str:
+    """Return the event without which kappa of all others is least: all owe most to it."""
+    events = sorted({event for event, _ in scores})
+    without = {
+        event: _kappa([score for other, score in scores if other != event]) for event in events
+    }
+    # Where nothing is left that kappa can be of, the event is all there is.
+    return min(events, key=lambda event: without[event] or 0.0)
+
+
+def _total(scores: Sequence[BuildingScore]) -> BuildingScore:
+    tables = [np.array(score.table) for score in scores or [BuildingScore.empty()]]
+    return BuildingScore.of(np.sum(tables, 0))
+
+
+def _kappa(scores: Sequence[BuildingScore]) -> float | None:
+    return _total(scores).kappa
 
 
 def _row(card: Card, name: str, event: str, scores: Sequence[BuildingScore]) -> str:
-    total = BuildingScore.of(np.array([score.table for score in scores]).sum(0))
+    total = _total(scores)
     damaged = total.matched(*GRADES[1:])
     cells = [f"{card.name} {card.version}", name, event, f"{int(total.confusion.sum()):,}"]
     cells += [told(total.kappa, interval(scores)), told(macro_f1(total))]
@@ -115,9 +129,9 @@ def _row(card: Card, name: str, event: str, scores: Sequence[BuildingScore]) -> 
 def facts_of(card: Card, found: Found, job: EvaluationJob) -> dict[str, Any]:
     """Return what `assess --post-only` says of its grades: the score of the image that it takes."""
     scores, pairs = found[TAKEN], found[next(iter(NEUTRAL))]
-    telling = most_damaged(scores)
+    telling = telling_event(scores)
     every = [score for _, score in scores]
-    total = BuildingScore.of(np.array([score.table for score in every]).sum(0))
+    total = _total(every)
     others = [score for event, score in scores if event != telling]
     low, high = interval(every)
     return {
@@ -132,10 +146,6 @@ def facts_of(card: Card, found: Found, job: EvaluationJob) -> dict[str, Any]:
         **rounded({"kappa_without": _kappa(others), "kappa_without_95": [*interval(others)]}),
         **rounded({"kappa_pair": _kappa([score for _, score in pairs])}),
     }
-
-
-def _kappa(scores: Sequence[BuildingScore]) -> float | None:
-    return BuildingScore.of(np.array([score.table for score in scores]).sum(0)).kappa
 
 
 def table(options: argparse.Namespace) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Grading by the image after alone: what it cannot do, and how good it was where it was measured.
 
-A network for pairs is shown neutral grey in place of the image before.
+A network for pairs is shown even grey in place of the image before.
 """
 
 import json
@@ -111,15 +111,18 @@ def doubts(facts: Mapping[str, Any], card: Card) -> list[str]:
         Card of the model.
     """
     score = facts["mode_score"]
-    told = "graded by the image after alone"
     if is_made_for_it(card):
-        return [f"{told}, for which model {card.name} was made; nobody has measured it here"]
-    if not score:
-        return [f"{told}; nobody has measured model {card.name} without an image before"]
+        worth = f", for which model {card.name} was made; nobody has measured it here"
+    elif not score:
+        worth = f"; nobody has measured model {card.name} without an image before"
+    else:
+        worth = (
+            f", and that is worth less: quadratic kappa was {score['kappa']:.2f} on places that "
+            f"the network ({score['network']}) had not seen, {score['kappa_without']:.2f} of them "
+            f"without the {score['without']}, and {score['kappa_pair']:.2f} with both images"
+        )
     return [
-        f"{told}, and that is worth less: quadratic kappa was {score['kappa']:.2f} on places that "
-        f"the network ({score['network']}) had not seen, {score['kappa_without']:.2f} of them "
-        f"without the {score['without']}, and {score['kappa_pair']:.2f} with both images",
+        f"graded by the image after alone{worth}",
         "cloud and smoke cannot be told from ground without the image before; name them by "
         "--post-unusable",
     ]

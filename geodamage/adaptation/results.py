@@ -101,16 +101,20 @@ def read_result(path: Path, features: Path | None = None) -> FeaturedResult:
     InputError
         If a file cannot be read.
     """
+    if path.is_dir():
+        raise AdaptationError(
+            f"{path}: is a folder; give one of the results in it, scenes/NAME/buildings.*"
+        )
     facts = read_facts(path)
+    if facts.get("regraded") is not None:
+        raise AdaptationError(
+            f"{path}: was graded again; give the result of `geodamage assess` that it was made of"
+        )
     place = _feature_path(path, facts) if features is None else features
     frame = read_layer(path)
     lacking = [name for name in NAMES if name not in frame.columns]
     if lacking:
         raise AdaptationError(f"{path}: has no {lacking[0]}; give a result of `geodamage assess`")
-    if facts.get("regraded") is not None:
-        raise AdaptationError(
-            f"{path}: was graded again; give the result of `geodamage assess` that it was made of"
-        )
     frame = frame.astype({"building_id": str})
     kept = read_features(place)
     order = _order(frame, facts, kept, path)

@@ -8,7 +8,18 @@ from geodamage.cli.arguments import takes
 from geodamage.cli.progress import Reporter
 
 
-@click.command(name="assess")
+class Assess(click.Command):
+    """A command of two images, or of the one after alone."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments; without `--post-only` both images have to be there."""
+        rest = super().parse_args(ctx, args)
+        if ctx.params["post"] is None and not ctx.params["post_only"]:
+            raise click.UsageError("Missing argument 'POST'.", ctx)
+        return rest
+
+
+@click.command(name="assess", cls=Assess)
 @click.argument("pre")
 @click.argument("post", required=False)
 @takes("assess")
@@ -33,7 +44,5 @@ def command(**options: Any) -> None:
     pre, post = options["pre"], options["post"]
     if options["post_only"] and post is None:
         pre, post = (), pre
-    if post is None:
-        raise click.UsageError("Missing argument 'POST'.")
     job = Job(pre=pre, post=post, **job_fields("assess", "Job", options))
     reporter.follow(assess(job), options["output"])

@@ -288,6 +288,7 @@ def _card(graph: Graph, convention: Convention, name: str) -> Card:
         scene_statistics=convention.statistics,
         background_competes=convention.background_competes,
         scores={
+            **({} if convention.layout == "own" else {"dates": list(convention.order_of_dates)}),
             "file": graph.path.name,
             "file_sha256": graph.sha256,
             "convention": convention.name or "stated by the user",

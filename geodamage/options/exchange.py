@@ -33,6 +33,11 @@ EXCHANGE: tuple[Option, ...] = (
         help="Outlines in a column of .csv, as well-known text.",
     ),
     Option(
+        name="geoparquet", kind=Choice(("1.1", "2.0")), default="1.1", commands=("export",),
+        takers=("ExportOptions",),
+        help="Version of .parquet; 2.0 has geometries that readers of 1.1 cannot read.",
+    ),
+    Option(
         name="max_features", kind=Whole(), default=10_000, commands=("export",),
         takers=("ExportOptions",), help="Buildings a file of .kml or .kmz.",
     ),

@@ -210,7 +210,8 @@ PRODUCTS: tuple[Option, ...] = (
         help="Side of the cells of the grid.",
     ),
     Option(
-        name="population", kind=File(), metavar="RASTER", commands=("event",),
+        name="population", kind=File(), metavar="RASTER", commands=("batch", "event"),
+        takers=("BatchJob",),
         help="Also count the people in buildings: a GeoTIFF of people per cell.",
     ),
     Option(

@@ -36,9 +36,12 @@ class EventView(View):
     ----------
     cells
         Cells of the grid, in the CRS of the buildings.
+    familiar
+        Of each scene, whether it looks like what its model learnt from.
     """
 
     cells: gpd.GeoDataFrame
+    familiar: tuple[str, ...] = ()
 
 
 def is_event(facts: Mapping[str, Any]) -> bool:
@@ -82,7 +85,8 @@ def view_event(event: Path, *, words: Words) -> EventView:
     said = [*_warnings(scenes, facts), *missing]
     own = {field.name: getattr(view, field.name) for field in fields(View)}
     own |= {"chips": chips, "facts": {**view.facts, "warnings": said}}
-    return EventView(**own, cells=_worst_cells(grid).to_crs(view.crs))
+    cells = _worst_cells(grid).to_crs(view.crs)
+    return EventView(**own, cells=cells, familiar=tuple(_familiar(scenes)))
 
 
 def link_of(view: View, place: str) -> str:
@@ -194,6 +198,7 @@ def _scenes(scenes: gpd.GeoDataFrame) -> Table:
         ],
         "Hidden before": _hidden(ordered, "ground_pre"),
         "Hidden after": _hidden(ordered, "ground_post"),
+        "Familiarity": _familiar(ordered),
         "Model": _texts(ordered, "model"),
     }
     note = "Buildings of all looks: a building that two scenes show is counted in both."
@@ -233,6 +238,39 @@ def _hidden(scenes: gpd.GeoDataFrame, role: str) -> list[str]:
     """Return which share of the ground of each scene was hidden by cloud, smoke or fill."""
     shares = [_part(facts, "obscured").get(role) for facts in _facts(scenes)]
     return [_percent(v) if isinstance(v, int | float) else "–" for v in shares]
+
+
+def _familiar(scenes: gpd.GeoDataFrame) -> list[str]:
+    """Return whether each scene looks like what its model learnt from, and how far it lies off."""
+    found = []
+    for facts in _facts(scenes):
+        told = _part(facts, "familiarity")
+        verdict, distance = told.get("verdict"), told.get("distance")
+        far = f" ({distance:.2f})" if isinstance(distance, int | float) else ""
+        found.append(f"{verdict}{far}" if isinstance(verdict, str) else "–")
+    return found
+
+
+def trust_cards(view: View) -> list[tuple[str, str, str]]:
+    """Return how much of an event was hidden, and how many scenes are strange: value, label, note.
+
+    Parameters
+    ----------
+    view
+        What is shown; of one scene there is no such card.
+    """
+    if not isinstance(view, EventView):
+        return []
+    reason = view.buildings["status_reason"].fillna("").astype(str)
+    hidden = int(reason.str.startswith("obscured_").sum())
+    cards = [
+        (f"{hidden:,}", "hidden by cloud, smoke or fill", "of all buildings; they have no grade")
+    ]
+    unlike = [verdict.startswith("unlike") for verdict in view.familiar]
+    if any(unlike):
+        note = f"of {len(unlike):,}, by how they look; expect less of their grades"
+        cards.append((f"{sum(unlike):,}", "scenes unlike what the model learnt from", note))
+    return cards
 
 
 def _percent(value: float) -> str:

@@ -28,7 +28,7 @@ from geodamage.damage import (
     DamageGrade,
 )
 from geodamage.errors import MissingExtraError, install
-from geodamage.report.event_view import EventView, link_of, people_cards
+from geodamage.report.event_view import EventView, link_of, people_cards, trust_cards
 from geodamage.report.findings import PROBABILITIES, Positions, numbers
 from geodamage.report.form import Form, form_words
 from geodamage.report.lists import image_rows, model_rows, run_rows
@@ -217,7 +217,7 @@ def _cards(view: View) -> list[dict[str, str]]:
             "where the image shows it" if is_post_only(view.facts) else "where both images show it"
         )
         cards.append(_card(f"{area:,.3g} km²", "of ground assessed", shown))
-    return cards + [_card(*told) for told in people_cards(view.facts)]
+    return cards + [_card(*told) for told in (*trust_cards(view), *people_cards(view.facts))]
 
 
 def _card(value: int | str, label: str, note: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from geodamage._version import __version__
-from geodamage.errors import OptionError
+from geodamage.errors import InputError, OptionError
 from geodamage.options.lookup import check_fields
 from geodamage.output.layers import read_facts, read_layer
 from geodamage.output.publication import (
@@ -91,12 +91,12 @@ def write_report(
         If the packages for reports are not installed.
     """
     require_report_extra()
+    if pre is not None or not _is_alone(buildings):
+        _check_pair(pre, post)
     if options.sample is not None and post is None:
         raise OptionError("--sample needs --pre and --post: its form shows the buildings")
     _check_targets(buildings, output, options, (pre, post), overwrite=overwrite)
     facts = read_facts(buildings)
-    if not (is_post_only(facts) and pre is None):
-        _check_pair(pre, post)
     if is_event(facts):
         if post is not None:
             raise OptionError(
@@ -200,6 +200,14 @@ def check_page(
     """
     require_report_extra()
     check_output(output, inputs=inputs, overwrite=overwrite, extensions=PAGE_EXTENSIONS)
+
+
+def _is_alone(buildings: Path) -> bool:
+    """Say whether a result is of the image after alone; what cannot be read is refused later."""
+    try:
+        return is_post_only(read_facts(buildings))
+    except InputError:
+        return False
 
 
 def _check_pair(pre: Source | None, post: Source | None) -> None:

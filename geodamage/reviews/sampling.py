@@ -190,7 +190,6 @@ def draw_sample(
     rows = draw(strata, drawn, lon, lat, generator) if by_chance else np.zeros(0, np.int64)
     taught = choose_to_teach(
         population.probabilities,
-        frame["area_m2"].to_numpy(dtype=np.float64),
         lon,
         lat,
         without=rows,

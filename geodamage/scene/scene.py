@@ -29,7 +29,7 @@ from geodamage.datums import datum_doubt
 from geodamage.errors import GeodamageWarning, GsdWarning, SceneError, SceneWarning, without_secrets
 from geodamage.grid import Grid, GsdRange, ground_area
 from geodamage.scene.aoi import read_aoi
-from geodamage.scene.dates import AFTER, ALONE, after_alone, dates_of
+from geodamage.scene.dates import AFTER, ALONE, EVERYWHERE, after_alone, dates_of
 from geodamage.scene.examination import Examination, examine
 from geodamage.scene.exposure import Reading, exposed, remarks, scaled_as
 from geodamage.scene.hiding import Hiding
@@ -113,7 +113,8 @@ class Scene:
         first, last = self._images[0], self._images[-1]
         middle = meeting_point(first, last)
         self._lattice = working_lattice(first.first.grid, first.gsd, middle, gsd)
-        self.pre_outline = first.outline(self._lattice.crs)
+        is_after = self._dates == AFTER
+        self.pre_outline = EVERYWHERE if is_after else first.outline(self._lattice.crs)
         self.post_outline = last.outline(self._lattice.crs)
         self._place(options.snap)
         for image in self._images:

@@ -211,7 +211,7 @@ def test_what_is_no_list_is_refused(tmp_path):
     cases = {
         "a.csv": ("pre,post\n", "no scene in it"),
         "a.xlsx": ("x", "not a list of scenes"),
-        "a.json": ("[1]", "no JSON object"),
+        "a.json": ("[1]", "not a JSON object"),
         "b.json": ('{"type": "Topology"}', "no GeoJSON FeatureCollection"),
         "c.json": ("{", "not JSON"),
         "d.json": ("[" * 100_000, "not JSON"),

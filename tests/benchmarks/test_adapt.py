@@ -16,9 +16,7 @@ def drawn_event(seed, told=3.0):
     said = make_said(truth, 0.0, seed)
     at = np.column_stack([places * 0.01, np.arange(COUNT) % 40 * 1e-5])
     tile = np.array([f"e/{place}" for place in places])
-    return Event(
-        make_features(truth, told, seed=seed), said, truth, at, tile, np.full(COUNT, 100.0), 0.5
-    )
+    return Event(make_features(truth, told, seed=seed), said, truth, at, tile, 0.5)
 
 
 @pytest.mark.slow
@@ -54,7 +52,7 @@ def test_the_table_has_both_models_of_each_event(tmp_path, capsys):
     events = {name: drawn_event(seed) for name, seed in (("flood", 1), ("storm", 2))}
     columns = {
         "features": "features", "said": "said", "grades": "grades", "place": "place",
-        "tile": "tile", "area": "area",
+        "tile": "tile",
     }  # fmt: skip
     table = {
         key: np.concatenate([getattr(event, own) for event in events.values()])

@@ -61,7 +61,7 @@ def test_what_is_near_is_like_training_and_no_warning(pair, model, tmp_path):
 def test_what_is_far_is_unlike_and_expects_less(pair, model, tmp_path):
     said, facts = assessed(pair, model, tmp_path, like=1e-3, known=1e6)
     assert facts["familiarity"]["verdict"] == "unlike training"
-    assert "expect less" in said
+    assert "expect worse grades" in said
     assert not [line for line in facts["warnings"] if "unlike" in line]
 
 

@@ -68,10 +68,10 @@ def test_verdicts_and_what_is_said_of_them():
     assert [one.verdict for one in (near, far, strange, unknown)] == [
         "like training", "unlike training", "unlike training", "unknown",
     ]  # fmt: skip
-    assert "expect less" in far.remarks()[0]
-    assert "expect less" not in near.remarks()[0]
+    assert "expect worse grades" in far.remarks()[0]
+    assert "expect worse grades" not in near.remarks()[0]
     assert [one.doubts() for one in (near, far, unknown)] == [[], [], []]
-    assert "nobody knows" in strange.doubts()[0]
+    assert "is unknown" in strange.doubts()[0]
     assert unknown.remarks() == strange.remarks() == []
     assert unknown.facts() == {"verdict": "unknown", "why": "of fog", "blocks": 0}
 

@@ -426,5 +426,5 @@ def test_whole_numbers_stay_whole(tmp_path, image):
 def test_an_index_that_is_damaged_is_refused(server, image, source, files):
     for name, content in files.items():
         (server.folder / name).write_bytes(content)
-    with pytest.raises(FootprintError, match=r"no list|JSON|no place|no index"):
+    with pytest.raises(FootprintError, match=r"no list|JSON|no place|not a known index"):
         run(image, source, mirror=server.url, allow_remote=True)

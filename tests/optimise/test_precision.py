@@ -59,7 +59,7 @@ def test_a_weight_beyond_half_precision_is_refused(value):
     weights = numpy_helper.to_array(middle).copy()
     weights[0, 0] = value
     middle.CopyFrom(numpy_helper.from_array(weights, "middle"))
-    with pytest.raises(ModelError, match=r"m: middle reaches .*, beyond half"):
+    with pytest.raises(ModelError, match=r"m: middle reaches .*, too large for half"):
         store_half(model.SerializeToString(), "m")
 
 

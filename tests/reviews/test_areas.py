@@ -68,7 +68,7 @@ def test_what_makes_no_sense_is_refused(result, tmp_path):
         [
             ([-1] * 8, "missed is not a count"),
             ([0.5] * 8, "missed is not a count"),
-            (["x"] * 8, "no count"),
+            (["x"] * 8, "not a count"),
         ]
     ):
         with pytest.raises(AnswersError, match=words):
