@@ -30,6 +30,7 @@ ALL = {
     "seen_share": ("0.25", 0.25),
     "nodata": ("-9999", -9999),
     "post_nodata": ("0", 0),
+    "post_only": ("false", False),
 }
 
 
@@ -56,6 +57,7 @@ def expected(folder: Path) -> dict[str, object]:
         "seen_share": 0.25,
         "nodata": -9999.0,
         "post_nodata": 0.0,
+        "post_only": False,
     }
 
 
