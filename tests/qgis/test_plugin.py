@@ -60,10 +60,48 @@ def test_without_a_desktop_there_is_the_provider_only(qgis_app):
 def test_every_entry_of_the_menu_has_something_behind_it(plugin, iface, configured):
     titles = [action.text() for _, action in iface.menu]
     assert titles == [
-        "Assess building damage…", "Open a result…", "Review the active layer", "Set up…",
-        "Diagnostics…",
+        "Assess building damage…", "Open a result…", "Review the active layer", "Export a result…",
+        "Compare with an official layer…", "Merge results to an event…", "Import a model…",
+        "Set up…", "Diagnostics…",
     ]  # fmt: skip
     assert not iface.tool_bar_icons[0].icon().isNull()
+
+
+@pytest.mark.parametrize(
+    ("title", "name", "takes"),
+    [
+        ("Export a result…", "geodamage:export", "RESULT"),
+        ("Compare with an official layer…", "geodamage:compare", "RESULT"),
+        ("Merge results to an event…", "geodamage:event", "RESULTS"),
+        ("Import a model…", "geodamage:import", None),
+    ],
+)
+def test_the_menu_opens_algorithms_with_the_active_result(
+    plugin, iface, sample_result, layer_of_sample, monkeypatch, title, name, takes
+):
+    import processing
+    from geodamage_qgis.results.layers import load_result
+    from qgis.core import QgsApplication
+    from qgis.PyQt.QtWidgets import QDialog
+
+    asked = []
+
+    def make(*arguments):
+        asked.append(arguments)
+        return QDialog(iface.window)
+
+    # The window itself wants a whole desktop.
+    monkeypatch.setattr(processing, "createAlgorithmDialog", make, raising=False)
+    (action,) = (action for _, action in iface.menu if action.text() == title)
+    result = load_result(sample_result)
+    for layer in (result, layer_of_sample):
+        iface.active = layer
+        action.trigger()
+        assert plugin.algorithm.isVisible()
+        plugin.algorithm.close()
+    given = {takes: [result] if takes == "RESULTS" else result} if takes else {}
+    assert asked == [(name, given), (name, {})]
+    assert QgsApplication.processingRegistry().algorithmById(name) is not None
 
 
 def test_the_button_opens_the_dialog_and_finds_it_again(plugin, iface, configured):

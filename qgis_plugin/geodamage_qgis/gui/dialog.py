@@ -201,7 +201,7 @@ class AssessDialog(QDialog):
     def _make_task(self, values: dict[str, Any]) -> AlgorithmTask:
         algorithm = QgsApplication.processingRegistry().algorithmById(ALGORITHM)
         if algorithm is None:
-            raise PluginError("the algorithms of the plugin are missing; load the plugin again")
+            raise PluginError(tr("the algorithms of the plugin are missing; load the plugin again"))
         # Both belong to the task, which outlives this method.
         self._context, self._feedback = QgsProcessingContext(), TaskFeedback()
         self._context.setProject(QgsProject.instance())
@@ -232,6 +232,7 @@ class AssessDialog(QDialog):
     def _offer_models(self, entries: list[dict[str, Any]]) -> None:
         self._take_back_setup()
         self.form.model.set_bundled(entries)
+        self.form.model.set_imported(settings.imported_models())
         settings.set_models([str(entry["name"]) for entry in entries if entry.get("name")])
         last = settings.model()
         if last and self.form.model.value() is None and self._knows(last):
@@ -303,9 +304,11 @@ class AssessDialog(QDialog):
             if image.isValid():
                 QgsProject.instance().addMapLayer(image)
             else:
-                self._tell(PluginError(f"QGIS cannot open {path}; it may have been moved"))
+                why = tr("QGIS cannot open {path}; it may have been moved", path=path)
+                self._tell(PluginError(why))
         elif not QDesktopServices.openUrl(link):
-            self._tell(PluginError(f"{path} cannot be opened; open it in a browser by hand"))
+            why = tr("{path} cannot be opened; open it in a browser by hand", path=path)
+            self._tell(PluginError(why))
 
     def _tell_success(self, text: str) -> None:
         summary = (tr("Summary"), partial(self._show_tab, 2))
@@ -380,7 +383,8 @@ def _list_models() -> list[dict[str, Any]]:
     try:
         return list(json.loads(answer))
     except ValueError as error:
-        raise PluginError(f"{program} does not name its models; update it", answer) from error
+        why = tr("{program} does not name its models; update it", program=program)
+        raise PluginError(why, answer) from error
 
 
 def _capital(text: str) -> str:

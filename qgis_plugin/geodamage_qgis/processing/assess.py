@@ -60,11 +60,12 @@ class Assess(GradingAlgorithm):
             _page(),
             _features(),
         ]  # fmt: skip
-        for parameter in declared:
-            self.addParameter(parameter)
-        self.addOutput(QgsProcessingOutputHtml(parameters.SUMMARY, "Summary"))
-        self.addOutput(QgsProcessingOutputNumber("BUILDINGS", "Buildings"))
-        self.addOutput(QgsProcessingOutputNumber("DAMAGED", "Damaged buildings"))
+        outputs = [
+            QgsProcessingOutputHtml(parameters.SUMMARY, "Summary"),
+            QgsProcessingOutputNumber("BUILDINGS", "Buildings"),
+            QgsProcessingOutputNumber("DAMAGED", "Damaged buildings"),
+        ]
+        self.declare(declared, outputs)
 
     def check(self, values: Values, context: QgsProcessingContext) -> None:
         """Refuse results that are no file, and one image as both dates, too."""

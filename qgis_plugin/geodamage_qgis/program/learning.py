@@ -17,6 +17,7 @@ from typing import Any
 from geodamage_qgis.errors import PluginError
 from geodamage_qgis.program.commands import option_words
 from geodamage_qgis.scale import TITLES
+from geodamage_qgis.translation import tr
 
 #: Choices of the tool, the default first.
 DESIGN_CHOICES = ("stratified", "simple")
@@ -209,13 +210,15 @@ def read_figures(output: str) -> dict[str, Any]:
 
 def estimate_html(figures: Mapping[str, Any]) -> str:
     """Return the totals of an estimate as a table with what it does not count."""
-    head = "".join(f"<th align='right'>{text}</th>" for text in ("result", "truth", "95 %"))
+    head = "".join(
+        f"<th align='right'>{text}</th>" for text in (tr("result"), tr("truth"), tr("95 %"))
+    )
     rows = [f"<tr><th></th>{head}</tr>"]
     for name, title in _TARGETS.items():
         total = figures.get(name)
         if isinstance(total, Mapping):
             cells = (_count(total, "predicted"), f"<b>{_count(total, 'total')}</b>", _ends(total))
-            rows.append(_row(title, cells))
+            rows.append(_row(tr(title), cells))
     table = f"<table cellpadding='1' cellspacing='0'>{''.join(rows)}</table>"
     return f"{table}<p>{html.escape(str(figures.get('says') or ''))}</p>"
 
@@ -224,22 +227,23 @@ def adapt_html(figures: Mapping[str, Any]) -> str:
     """Return what learning gained as a table: before, after, and the interval of the gain."""
     parts = [figures.get(name) for name in ("before", "after", "gain")]
     before, after, gain = (part if isinstance(part, Mapping) else {} for part in parts)
-    head = "".join(f"<th align='right'>{text}</th>" for text in ("before", "after", "gain"))
+    titles = (tr("before"), tr("after"), tr("gain"))
+    head = "".join(f"<th align='right'>{text}</th>" for text in titles)
     rows = [f"<tr><th></th>{head}</tr>"]
     for name, title in _FIGURES.items():
         cells = (_first(before.get(name)), f"<b>{_first(after.get(name))}</b>", _span(gain, name))
         rows.append(_row(title, cells))
-    about = "AUC and F1 are of damaged or not; the gain is its interval of 95 %."
+    about = tr("AUC and F1 are of damaged or not; the gain is its interval of 95 %.")
     return f"<table cellpadding='1' cellspacing='0'>{''.join(rows)}</table><p>{about}</p>"
 
 
 def grades_html(before: Sequence[Mapping[str, int]], after: Sequence[Mapping[str, int]]) -> str:
     """Return the counts of each grade before and after grading anew as a table."""
-    head = "".join(f"<th align='right'>{text}</th>" for text in ("before", "after"))
+    head = "".join(f"<th align='right'>{text}</th>" for text in (tr("before"), tr("after")))
     rows = [f"<tr><th></th>{head}</tr>"]
     for grade, title in TITLES.items():
         counts = [sum(counted.get(grade, 0) for counted in part) for part in (before, after)]
-        rows.append(_row(title, [f"{counts[0]:,}", f"<b>{counts[1]:,}</b>"]))
+        rows.append(_row(tr(title), [f"{counts[0]:,}", f"<b>{counts[1]:,}</b>"]))
     return f"<table cellpadding='1' cellspacing='0'>{''.join(rows)}</table>"
 
 
@@ -276,4 +280,6 @@ def _first(values: Any) -> str:
 
 def _span(gain: Mapping[str, Any], name: str) -> str:
     numbers = _numbers(gain.get(name))
-    return f"{numbers[1]:+.2f} to {numbers[2]:+.2f}" if numbers else "–"
+    if not numbers:
+        return "–"
+    return tr("{low} to {high}", low=f"{numbers[1]:+.2f}", high=f"{numbers[2]:+.2f}")

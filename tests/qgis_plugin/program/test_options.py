@@ -5,7 +5,7 @@ from dataclasses import fields
 
 import pytest
 from click.testing import CliRunner
-from geodamage_qgis.program import commands, learning
+from geodamage_qgis.program import commands, exchange, learning
 
 from geodamage.cli import main
 
@@ -50,6 +50,10 @@ OFFERED = {
     # Features are found beside the result.
     "adapt": (learning.AdaptParameters, {"results"}, {"features", "json", "quiet"}),
     "regrade": (learning.RegradeParameters, {"result"}, {"features", "quiet"}),
+    "export": (exchange.ExportParameters, {"result"}, {"quiet"}),
+    "compare": (exchange.CompareParameters, {"result", "official"}, {"json", "quiet"}),
+    "event": (exchange.EventParameters, {"results"}, {"json", "quiet"}),
+    "models import": (exchange.ImportParameters, {"files"}, set()),
 }  # fmt: skip
 
 
@@ -76,6 +80,10 @@ def test_the_plugin_offers_the_options_of_the_tool(command):
         ("sample", "design", learning.DESIGN_CHOICES),
         ("sample", "for", learning.PURPOSE_CHOICES),
         ("estimate", "conflicts", learning.CONFLICT_CHOICES),
+        ("export", "schema", exchange.SCHEMA_CHOICES),
+        ("export", "geometry", exchange.GEOMETRY_CHOICES),
+        ("compare", "schema", exchange.OFFICIAL_CHOICES),
+        ("compare", "unlisted", exchange.UNLISTED_CHOICES),
     ],
 )
 def test_choices_are_those_of_the_tool_and_the_default_is_the_first(command, name, words):
