@@ -157,6 +157,9 @@ def test_the_dialog_gives_way_to_the_review(plugin, iface, configured, sample_re
 
 def test_the_dialog_hears_of_a_program_that_was_set_up(plugin, iface, configured, wait):
     from geodamage_qgis import settings
+    from qgis.PyQt.QtCore import Qt
+    from qgis.PyQt.QtTest import QTest
+    from qgis.PyQt.QtWidgets import QPushButton
 
     settings.set_executable("/nowhere/geodamage")
     plugin.open_dialog()
@@ -164,10 +167,16 @@ def test_the_dialog_hears_of_a_program_that_was_set_up(plugin, iface, configured
     wait(lambda: dialog.bar.items())
     models = dialog.form.model.models
     assert models.count() == 1
-    plugin.open_assistant()
-    settings.set_executable(str(configured))
-    plugin.assistant.changed.emit()
+    offer = next(b for b in dialog.bar.findChildren(QPushButton) if b.text() == "Set up…")
+    QTest.mouseClick(offer, Qt.MouseButton.LeftButton)
+    form = plugin.assistant.form
+    wait(lambda: plugin.assistant._workers.idle)
+    form.program.setFocus()
+    form.program.selectAll()
+    QTest.keyClicks(form.program, str(configured))
+    QTest.mouseClick(form.use_button, Qt.MouseButton.LeftButton)
     wait(lambda: models.count() > 1)
+    assert settings.executable() == str(configured)
     assert dialog.bar.items() == []
     plugin.assistant.close()
     assert plugin.assistant is None
