@@ -147,17 +147,15 @@ class GeodamagePlugin:
         takes
             Parameter that takes results: it is filled with the active layer if that is one.
         """
-        # The plugin Processing of QGIS, which may be switched off.
-        from processing import createAlgorithmDialog
-
         from geodamage_qgis.results.layers import is_result
 
         given = {}
         layer = self.iface.activeLayer()
         if takes is not None and is_result(layer):
             given[takes] = [layer] if takes == "RESULTS" else layer
-        self.algorithm = createAlgorithmDialog(f"geodamage:{name}", given)
-        _raise(self.algorithm)
+        with self.telling_errors():
+            self.algorithm = _algorithm_dialog(f"geodamage:{name}", given)
+            _raise(self.algorithm)
 
     def open_assistant(self) -> None:
         """Show the assistant that finds or installs the program."""
@@ -224,6 +222,16 @@ class GeodamagePlugin:
             self.review.close()
             self.review.deleteLater()
             self.review = None
+
+
+def _algorithm_dialog(name: str, given: dict[str, Any]) -> Any:
+    """Return the window of an algorithm, with some of its parameters filled in."""
+    try:
+        import processing
+    except ImportError as error:
+        why = tr("QGIS's own plugin Processing is off; switch it on in the plugin manager")
+        raise PluginError(why) from error
+    return processing.createAlgorithmDialog(name, given)
 
 
 def _raise(window: Any) -> None:

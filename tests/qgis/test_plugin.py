@@ -1,6 +1,7 @@
 """The plugin as QGIS loads it: it comes and goes without a trace."""
 
 import configparser
+import sys
 
 import pytest
 
@@ -102,6 +103,14 @@ def test_the_menu_opens_algorithms_with_the_active_result(
     given = {takes: [result] if takes == "RESULTS" else result} if takes else {}
     assert asked == [(name, given), (name, {})]
     assert QgsApplication.processingRegistry().algorithmById(name) is not None
+
+
+def test_without_processing_the_menu_says_so(plugin, iface, monkeypatch):
+    monkeypatch.setitem(sys.modules, "processing", None)
+    (action,) = (action for _, action in iface.menu if action.text() == "Import a model…")
+    action.trigger()
+    assert plugin.algorithm is None
+    assert "Processing is off" in iface.messages()[0]
 
 
 def test_the_button_opens_the_dialog_and_finds_it_again(plugin, iface, configured):

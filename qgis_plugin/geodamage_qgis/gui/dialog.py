@@ -103,7 +103,7 @@ class AssessDialog(QDialog):
         self.progress = QProgressBar(self)
         self.progress.setRange(0, 1000)
         self._lay_out(self._make_buttons())
-        self.resize(620, 650)
+        self.resize(650, 740)
         QgsProject.instance().cleared.connect(self._forget)
 
     def _make_tabs(self) -> QTabWidget:
