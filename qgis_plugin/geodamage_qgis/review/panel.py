@@ -73,7 +73,8 @@ class ReviewPanel(QWidget):
         for damage, (button, bar) in self.rows.items():
             probability = 0.0 if hidden else building.probabilities.get(damage, 0.0)
             bar.setValue(round(1000 * probability))
-            bar.setFormat("" if hidden else f"{100 * probability:.0f} %")
+            # A style sheet pads the frame of a bar, and not its text: a blank keeps them apart.
+            bar.setFormat("" if hidden else f"{100 * probability:.0f} %\u2002")
             button.setChecked(review is not None and review.reviewed_damage == damage)
         for answer, button in self.others.items():
             button.setChecked(review is not None and review.reviewed_damage == answer)
@@ -231,7 +232,7 @@ def _button_style(colour: str) -> str:
 
 def _bar_style(colour: str) -> str:
     return (
-        "QProgressBar { border: 1px solid #999; text-align: right; padding-right: 4px;"
+        "QProgressBar { border: 1px solid #999; text-align: right;"
         " background: palette(base); }"
         f"QProgressBar::chunk {{ background: {colour}; }}"
     )
