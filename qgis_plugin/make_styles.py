@@ -380,6 +380,8 @@ def _map_tip(palette: Palette) -> str:
     """
     bars = "".join(_bar(grade, palette.colours[grade]) for grade in GRADES)
     return (
+        # In a dark theme QGIS 3.22 writes black on black unless both are said.
+        '<div style="background:#ffffff; color:#1a1a1a">'
         f"<b>[% coalesce(replace({GRADE}, '-', ' '), 'not assessed') %]</b>"
         f"[% CASE WHEN {REVIEWED} THEN ', reviewed by ' ||"
         " coalesce(attribute($currentfeature, 'reviewer'), '?') ||"
@@ -388,7 +390,7 @@ def _map_tip(palette: Palette) -> str:
         f"{bars}"
         "[% CASE WHEN \"status\" = 'assessed' THEN '' ELSE replace(\"status\", '_', ' ')"
         " || coalesce(': ' || replace(\"status_reason\", '_', ' '), '') || '<br>' END %]"
-        '[% format_number("area_m2", 0) %]&nbsp;m², building&nbsp;[% "building_id" %]'
+        '[% format_number("area_m2", 0) %]&nbsp;m², building&nbsp;[% "building_id" %]</div>'
     )
 
 

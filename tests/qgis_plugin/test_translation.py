@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from geodamage_qgis.program.exchange import compare_html
+from geodamage_qgis.program.executable import ORIGINS
 from geodamage_qgis.program.facts import NOT_ASSESSED, Facts, fact_rows, summary_html
 from geodamage_qgis.results.journal import NO_BUILDING, UNCLEAR
 from geodamage_qgis.scale import TITLES
@@ -79,7 +80,7 @@ def test_a_language_is_complete_and_has_nothing_else(language):
 def test_words_that_are_given_by_name_are_translated_too(language):
     titles = [title for title, _ in fact_rows(FACTS)]
     assert {"Model licence", "Assessed area"} <= set(titles)
-    answers = [NO_BUILDING, UNCLEAR, NOT_ASSESSED]
+    answers = [NO_BUILDING, UNCLEAR, NOT_ASSESSED, *ORIGINS.values()]
     assert not {*titles, *TITLES.values(), *answers} - words_of(language).keys()
 
 

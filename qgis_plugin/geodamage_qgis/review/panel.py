@@ -73,8 +73,7 @@ class ReviewPanel(QWidget):
         for damage, (button, bar) in self.rows.items():
             probability = 0.0 if hidden else building.probabilities.get(damage, 0.0)
             bar.setValue(round(1000 * probability))
-            # A style sheet pads the frame of a bar, and not its text: a blank keeps them apart.
-            bar.setFormat("" if hidden else f"{100 * probability:.0f} %\u2002")
+            self.shares[damage].setText("" if hidden else f"{100 * probability:.0f} %")
             button.setChecked(review is not None and review.reviewed_damage == damage)
         for answer, button in self.others.items():
             button.setChecked(review is not None and review.reviewed_damage == answer)
@@ -86,6 +85,8 @@ class ReviewPanel(QWidget):
         grid = QGridLayout()
         grid.setVerticalSpacing(3)
         self.rows: dict[str, tuple[QPushButton, QProgressBar]] = {}
+        # Beside the bars: no ink is readable on both the bar and its ground, light or dark.
+        self.shares: dict[str, QLabel] = {}
         for row, damage in enumerate(PROBABILITIES):
             button = _button(
                 f"{CLASSES[damage]}  {tr(TITLES[damage])}", tr("Key {key}", key=CLASSES[damage])
@@ -96,8 +97,14 @@ class ReviewPanel(QWidget):
             bar = QProgressBar()
             bar.setRange(0, 1000)
             bar.setStyleSheet(_bar_style(COLOURS[damage]))
+            bar.setTextVisible(False)
+            share = QLabel()
+            share.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+            share.setMinimumWidth(share.fontMetrics().horizontalAdvance("100 %"))
             grid.addWidget(button, row, 0)
             grid.addWidget(bar, row, 1)
+            grid.addWidget(share, row, 2)
+            self.shares[damage] = share
             self.rows[damage] = (button, bar)
         return grid
 
@@ -232,8 +239,7 @@ def _button_style(colour: str) -> str:
 
 def _bar_style(colour: str) -> str:
     return (
-        "QProgressBar { border: 1px solid #999; text-align: right;"
-        " background: palette(base); }"
+        "QProgressBar { border: 1px solid #999; background: palette(base); }"
         f"QProgressBar::chunk {{ background: {colour}; }}"
     )
 

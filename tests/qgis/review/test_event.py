@@ -74,7 +74,8 @@ def test_a_sample_is_drawn_and_its_grades_are_hidden_until_answered(look, result
     assert orders == list(range(1, 13))
     said, building = dock.panel.said.text(), dock.walk.current
     assert "What do you see?" in said
-    assert not any(bar.text() for _, bar in dock.panel.rows.values())
+    assert not any(share.text() for share in dock.panel.shares.values())
+    assert not any(bar.value() for _, bar in dock.panel.rows.values())
     assert not dock.panel.accept_button.isVisible()
     assert not dock.panel.follow.isChecked()
     press(dock, Qt.Key.Key_Return)  # nobody has seen what would be accepted
