@@ -72,7 +72,8 @@ def test_the_checks_are_in_german(qgis_app, project, german):
     from geodamage_qgis.gui.checks import REGISTRATION_TITLES, Checks
     from geodamage_qgis.translation import tr
 
-    box = Checks().registration
+    checks = Checks()  # lives as long as its boxes are looked at
+    box = checks.registration
     shown = [box.itemText(row) for row in range(box.count())]
     assert shown == [tr(title) for title in REGISTRATION_TITLES.values()]
     assert not set(shown) & set(REGISTRATION_TITLES.values())
