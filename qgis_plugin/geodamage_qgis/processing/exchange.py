@@ -27,6 +27,7 @@ from geodamage_qgis.processing.result_files import (
     RESULTS,
     ResultAlgorithm,
     areas,
+    file_of,
 )
 from geodamage_qgis.processing.tool import Dresser, Values, write_page
 from geodamage_qgis.program.exchange import (
@@ -167,6 +168,16 @@ class Compare(ResultAlgorithm):
             QgsProcessingOutputHtml(parameters.SUMMARY, "Summary"),
         ]
         self.declare(declared, outputs)
+
+    def check(self, values: Values, context: QgsProcessingContext) -> None:
+        """Refuse a result as its own official layer, which QGIS proposes where it is alone, too."""
+        super().check(values, context)
+        layers = [self.parameterAsLayer(values, name, context) for name in (RESULT, OFFICIAL)]
+        if None not in layers and len({Path(file_of(layer)).resolve() for layer in layers}) == 1:
+            raise PluginError(
+                f"{layers[0].name()}: given as the result and as the official layer; choose "
+                "another for one of them"
+            )
 
     def work(
         self, values: Values, context: QgsProcessingContext, feedback: QgsProcessingFeedback

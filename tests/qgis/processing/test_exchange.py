@@ -64,6 +64,13 @@ def test_a_result_is_compared_with_an_official_layer(run, result, tmp_path):
     assert QgsVectorLayer(str(output), "c", "ogr").isValid()
 
 
+def test_a_result_is_not_compared_with_itself(run, result):
+    layer = load_result(result)
+    for official in (layer, str(result)):
+        with pytest.raises(QgsProcessingException, match="given as the result and as the official"):
+            run("compare", RESULT=layer, OFFICIAL=official)
+
+
 def test_a_layer_of_no_known_fields_is_the_tools_one_line(run, result):
     with pytest.raises(QgsProcessingException, match=r"footprints\.geojson"):
         run("compare", RESULT=str(result), OFFICIAL=str(SAMPLE / "footprints.geojson"))
