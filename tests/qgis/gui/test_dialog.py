@@ -114,6 +114,8 @@ def test_a_run_loads_its_result_and_never_blocks(
     command_line("assess", *small_pair, "-o", tmp_path / "command.gpkg", "-q")
     assert read_features(output) == read_features(tmp_path / "command.gpkg")
     assert (tmp_path / "buildings.html").stat().st_size
+    assert (tmp_path / "buildings.npz").stat().st_size  # and no link: nothing opens it
+    assert "buildings.npz" not in dialog.summary.toPlainText()
     names = [layer.name() for layer in project.mapLayers().values()]
     assert names.count("buildings") == 1
     assert iface.activeLayer().name() == "buildings"
@@ -124,7 +126,7 @@ def test_a_run_loads_its_result_and_never_blocks(
     layer = iface.activeLayer()
     assert iface.canvas.extent().contains(layer.extent())
     assert iface.canvas.extent().center().distance(layer.extent().center()) < 1
-    for name in ("buildings.html", "buildings_grades.tif", "buildings.npz"):
+    for name in ("buildings.html", "buildings_grades.tif", "buildings_probabilities.tif"):
         assert name in dialog.summary.toPlainText()
     dialog.open_link(QUrl.fromLocalFile(str(tmp_path / "buildings_grades.tif")))
     assert project.mapLayersByName("buildings_grades")[0].isValid()
