@@ -381,7 +381,7 @@ def _map_tip(palette: Palette) -> str:
     bars = "".join(_bar(grade, palette.colours[grade]) for grade in GRADES)
     return (
         # In a dark theme QGIS 3.22 writes black on black unless both are said.
-        '<div style="background:#ffffff; color:#1a1a1a">'
+        '<div style="background:#ffffff; color:#1a1a1a; white-space:nowrap">'
         f"<b>[% coalesce(replace({GRADE}, '-', ' '), 'not assessed') %]</b>"
         f"[% CASE WHEN {REVIEWED} THEN ', reviewed by ' ||"
         " coalesce(attribute($currentfeature, 'reviewer'), '?') ||"
@@ -407,7 +407,7 @@ def _bar(grade: DamageGrade, colour: str) -> str:
         f"[% CASE WHEN {field} IS NULL THEN '' ELSE "
         f"'<span style=\"font-size:7px; color:{colour}\">' || {full} || '</span>"
         f"<span style=\"font-size:7px; color:#dddddd\">' || {rest} || '</span>&nbsp;' || "
-        f"to_string(round(100 * {field})) || '&nbsp;%&nbsp;{name}<br>' END %]"
+        f"to_string(round(100 * {field})) || '&nbsp;%&nbsp;{name}&nbsp;&nbsp;<br>' END %]"
     )
 
 
