@@ -68,27 +68,6 @@ def set_models(names: Sequence[str]) -> None:
     QgsSettings().setValue(f"{GROUP}/models", list(names))
 
 
-def models_folder() -> Path:
-    """Return where models are that were imported: in the user's profile."""
-    return Path(QgsApplication.qgisSettingsDirPath()) / "geodamage" / "models"
-
-
-def imported_models() -> dict[str, Path]:
-    """Return the models that were imported, by name; members of an ensemble are not among them."""
-    folder = models_folder()
-    ensembles = sorted(folder.glob("*.toml"))
-    listed = "".join(path.read_text(encoding="utf-8", errors="replace") for path in ensembles)
-    single = [path for path in sorted(folder.glob("*.onnx")) if f'"{path.name}"' not in listed]
-    return {path.stem: path for path in (*ensembles, *single)}
-
-
-def model_argument(name: str | None) -> str | None:
-    """Return a model as the program takes it: an imported one by its path, others by name."""
-    if name is None or name in models():
-        return name
-    return str(imported_models().get(name, name))
-
-
 def allow_registry() -> bool:
     """Return whether geodamage may be installed by its name: not until it is published."""
     return bool(QgsSettings().value(f"{GROUP}/allow_registry", False, type=bool))

@@ -233,7 +233,6 @@ class AssessDialog(QDialog):
     def _offer_models(self, entries: list[dict[str, Any]]) -> None:
         self._take_back_setup()
         self.form.model.set_bundled(entries)
-        self.form.model.set_imported(settings.imported_models())
         settings.set_models([str(entry["name"]) for entry in entries if entry.get("name")])
         last = settings.model()
         if last and self.form.model.value() is None and self._knows(last):
@@ -288,8 +287,11 @@ class AssessDialog(QDialog):
 
     def _written(self, results: dict[str, Any]) -> dict[str, str]:
         """Return what was written beside the result and can be opened, by title."""
-        named = {name: title for name, title, _ in BESIDE if name != parameters.FEATURES}
-        return {tr(title): results[name] for name, title in named.items() if results.get(name)}
+        return {
+            tr(title): results[name]
+            for name, title, _ in BESIDE
+            if results.get(name) and name != parameters.FEATURES
+        }
 
     def _zoom_to(self, layer: QgsVectorLayer) -> None:
         """Show all of a result on the map."""

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -322,12 +322,6 @@ class ModelPicker(QWidget):
                 self.models.setItemText(row, describe_model(entry))
         self._bundled = set(names)
         self.set_value(kept)
-
-    def set_imported(self, models: Mapping[str, Path]) -> None:
-        """Offer the models that were imported, by name."""
-        for name, path in models.items():
-            if self.models.findData(str(path)) < 0:
-                self.models.addItem(tr("{model} · imported", model=name), str(path))
 
     def set_value(self, model: str | None) -> None:
         """Choose a model by its name or path."""

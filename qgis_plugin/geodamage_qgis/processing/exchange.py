@@ -33,6 +33,7 @@ from geodamage_qgis.processing.tool import Dresser, Values, write_page
 from geodamage_qgis.program.exchange import (
     EXPORT_EXTENSIONS,
     GEOMETRY_CHOICES,
+    GEOPARQUET_CHOICES,
     OFFICIAL_CHOICES,
     SCHEMA_CHOICES,
     UNLISTED_CHOICES,
@@ -116,6 +117,7 @@ class Export(ResultAlgorithm):
             labels=self.switch(values, "LABELS", context),
             geometry=self.parameterAsEnumString(values, "GEOMETRY", context),
             wkt=self.switch(values, "WKT", context),
+            geoparquet=self.parameterAsEnumString(values, "GEOPARQUET", context),
             max_features=self.whole(values, "MAX_FEATURES", context),
             min_zoom=self.whole(values, "MIN_ZOOM", context),
             max_zoom=self.whole(values, "MAX_ZOOM", context),
@@ -274,6 +276,12 @@ class Event(ResultAlgorithm):
 def _export_options() -> list[Parameter]:
     return [
         parameters.switch("WKT", "Outlines in a column of a table", "Of .csv, as text."),
+        parameters.choice(
+            "GEOPARQUET",
+            "Version of GeoParquet",
+            "2.0 has geometries that readers of 1.1 cannot read.",
+            GEOPARQUET_CHOICES,
+        ),
         parameters.number(
             "MAX_FEATURES", "Buildings per file of KML", "10,000 unless given.", whole=True, least=1
         ),

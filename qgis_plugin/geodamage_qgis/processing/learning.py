@@ -50,7 +50,7 @@ WORDS = ("damage", "sample", "review", "estimate", "adapt", "learn", "accuracy",
 
 
 class Sample(ResultAlgorithm):
-    """Draw the buildings that a person should look at."""
+    """Draw a sample of buildings for a person to review."""
 
     command = "sample"
     title = "Sample buildings to look at"
@@ -88,6 +88,12 @@ class Sample(ResultAlgorithm):
                 "SEED", "Seed", "The same draws the same sample; 0 unless given.", whole=True
             ),
             *areas("Areas with strata of their own"),
+            parameters.advanced(
+                parameters.switch(
+                    "FAMILIARITY", "Strata of unfamiliar surroundings",
+                    "The quarter that looks least like the training imagery; needs features.",
+                )
+            ),
             parameters.overwrite(),
             parameters.result(),
         ]  # fmt: skip
@@ -110,6 +116,7 @@ class Sample(ResultAlgorithm):
             seed=self.whole(values, "SEED", context),
             by=self.file("BY"),
             admin_name=self.string(values, "ADMIN_NAME", context),
+            familiarity=self.switch(values, "FAMILIARITY", context),
             overwrite=self.switch(values, parameters.OVERWRITE, context),
         )
         self.run_tool(sample_command(self.executable(feedback), asked), feedback)

@@ -167,8 +167,7 @@ def models() -> list[Parameter]:
         MODEL, "Model",
         "A model of the program, or one of 'Import a model'; the program's default unless given.",
     )  # fmt: skip
-    names = [*settings.models(), *settings.imported_models()]
-    bundled.setMetadata({"widget_wrapper": {"value_hints": names}})
+    bundled.setMetadata({"widget_wrapper": {"value_hints": settings.models()}})
     return [
         bundled,
         advanced(
@@ -238,7 +237,8 @@ def scene_options() -> list[Parameter]:
         ),
         text(
             KEEP, "Attributes of the footprints",
-            "all, none, or names parted by commas: which come with the result; all unless given.",
+            "all, none, or names separated by commas: which come with the result; all unless "
+            "given.",
         ),
         switch(
             SKIP_BROKEN, "Leave out broken footprints",

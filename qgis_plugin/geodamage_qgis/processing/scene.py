@@ -59,7 +59,7 @@ class SceneAlgorithm(ToolAlgorithm):
         """Return the options of a scene by their names in the parameters of a command."""
         named = {
             "model": self.string(values, parameters.MODEL_FILE, context)
-            or settings.model_argument(self.string(values, parameters.MODEL, context)),
+            or self.string(values, parameters.MODEL, context),
             "device": self.string(values, parameters.DEVICE, context),
             "engine": _chosen(
                 self.parameterAsEnumString(values, parameters.ENGINE, context), ENGINE_CHOICES

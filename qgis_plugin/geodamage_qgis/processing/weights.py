@@ -9,7 +9,7 @@ from qgis.core import (
     QgsProcessing,
     QgsProcessingContext,
     QgsProcessingFeedback,
-    QgsProcessingOutputFile,
+    QgsProcessingOutputString,
     QgsProcessingParameterMultipleLayers,
     QgsProcessingParameterString,
 )
@@ -55,7 +55,7 @@ class ImportModel(ToolAlgorithm):
             ),
             parameters.overwrite(),
         ]
-        self.declare(declared, [QgsProcessingOutputFile(parameters.MODEL, "Model")])
+        self.declare(declared, [QgsProcessingOutputString(parameters.MODEL, "Model")])
 
     def check(self, values: Values, context: QgsProcessingContext) -> None:
         """Refuse files that are not there, and names that are no names."""
@@ -66,7 +66,7 @@ class ImportModel(ToolAlgorithm):
             raise PluginError(
                 f"{name}: no name of a model; take letters, digits, hyphens and underscores"
             )
-        if name in settings.models():
+        if name in settings.KNOWN_MODELS:
             raise PluginError(f"{name}: a model of the program has this name; take another")
 
     def work(
@@ -74,17 +74,16 @@ class ImportModel(ToolAlgorithm):
     ) -> Values:
         """Import the model."""
         name = self.parameterAsString(values, NAME, context).strip()
-        folder = settings.models_folder()
-        folder.mkdir(parents=True, exist_ok=True)
         asked = ImportParameters(
             files=self._files(values, context),
-            output=str(folder / name),
+            output=name,
             licence=self.string(values, "LICENCE", context),
             convention=self.string(values, "CONVENTION", context),
             overwrite=self.switch(values, parameters.OVERWRITE, context),
         )
         self.run_tool(import_command(self.executable(feedback), asked), feedback)
-        return {parameters.MODEL: str(settings.imported_models()[name])}
+        settings.set_models([*settings.models(), name])
+        return {parameters.MODEL: name}
 
     def _files(self, values: Values, context: QgsProcessingContext) -> list[str]:
         # QGIS makes one empty name of none.

@@ -24,6 +24,7 @@ EXPORT_EXTENSIONS = (
 #: Choices of the tool, the default first.
 SCHEMA_CHOICES = ("geodamage", "cems", "unosat", "fema", "ems98", "microsoft", "binary")
 GEOMETRY_CHOICES = ("auto", "polygon", "point")
+GEOPARQUET_CHOICES = ("1.1", "2.0")
 OFFICIAL_CHOICES = (
     "auto", "geodamage", "cems", "unosat", "fema", "ems98", "microsoft", "hot", "binary",
 )  # fmt: skip
@@ -54,6 +55,8 @@ class ExportParameters:
         Words instead of codes.
     wkt
         Outlines in a column of a table.
+    geoparquet
+        Version of `.parquet`, one of `GEOPARQUET_CHOICES`.
     max_features
         Buildings a file of `.kml` or `.kmz`.
     min_zoom, max_zoom
@@ -68,6 +71,7 @@ class ExportParameters:
     labels: bool = False
     geometry: str | None = None
     wkt: bool = False
+    geoparquet: str | None = None
     max_features: int | None = None
     min_zoom: int | None = None
     max_zoom: int | None = None
@@ -156,7 +160,7 @@ class ImportParameters:
     files
         Checkpoints, or ONNX files of other programs.
     output
-        The model, without extension.
+        Name of the model, by which the program knows it from then on.
     licence
         Of the weights.
     convention
@@ -174,8 +178,10 @@ class ImportParameters:
 
 def export_command(executable: str | Path, parameters: ExportParameters) -> list[str]:
     """Return the command line of an export."""
-    names = ("output", "schema", "labels", "geometry", "wkt", "max_features", "min_zoom",
-             "max_zoom", "overwrite")  # fmt: skip
+    names = (
+        "output", "schema", "labels", "geometry", "wkt", "geoparquet", "max_features", "min_zoom",
+        "max_zoom", "overwrite",
+    )  # fmt: skip
     words = option_words(parameters, names)
     return [str(executable), "export", *words, "--", parameters.result]
 
@@ -200,7 +206,7 @@ def event_command(executable: str | Path, parameters: EventParameters) -> list[s
 def import_command(executable: str | Path, parameters: ImportParameters) -> list[str]:
     """Return the command line that makes a model of other weights."""
     words = option_words(parameters, ("output", "licence", "convention", "overwrite"))
-    return [str(executable), "models", "import", *words, "--", *parameters.files]
+    return [str(executable), "models", "import", "--install", *words, "--", *parameters.files]
 
 
 def compare_html(figures: Mapping[str, Any]) -> str:

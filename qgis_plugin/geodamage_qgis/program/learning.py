@@ -58,6 +58,8 @@ class SampleParameters:
         The same seed draws the same sample.
     by, admin_name
         Areas that have strata of their own, and the field with their names.
+    familiarity
+        Strata of what looks least like the training imagery.
     overwrite
         Replace a sample that is there.
     """
@@ -71,6 +73,7 @@ class SampleParameters:
     seed: int | None = None
     by: str | None = None
     admin_name: str | None = None
+    familiarity: bool = False
     overwrite: bool = False
 
 
@@ -122,7 +125,7 @@ class AdaptParameters:
     output
         The event model, `.toml`.
     force
-        Write it even where it is not shown to help.
+        Write the event model even if it is not shown to help.
     overwrite
         Replace a model that is there.
     """
@@ -158,7 +161,16 @@ class RegradeParameters:
 
 def sample_command(executable: str | Path, parameters: SampleParameters) -> list[str]:
     """Return the command line that draws a sample."""
-    names = ("output", "number", "design", "estimate_share", "seed", "by", "admin_name")
+    names = (
+        "output",
+        "number",
+        "design",
+        "estimate_share",
+        "seed",
+        "by",
+        "admin_name",
+        "familiarity",
+    )
     words = option_words(parameters, (*names, "overwrite"))
     purpose = [f"--for={parameters.purpose}"] if parameters.purpose else []
     return [str(executable), "sample", *purpose, *words, "--", *parameters.results]

@@ -114,8 +114,8 @@ def test_a_run_loads_its_result_and_never_blocks(
     command_line("assess", *small_pair, "-o", tmp_path / "command.gpkg", "-q")
     assert read_features(output) == read_features(tmp_path / "command.gpkg")
     assert (tmp_path / "buildings.html").stat().st_size
-    assert (tmp_path / "buildings.npz").stat().st_size  # and no link: nothing opens it
-    assert "buildings.npz" not in dialog.summary.toPlainText()
+    assert (tmp_path / "buildings.npz").stat().st_size
+    assert ".npz" not in dialog.summary.toHtml()
     names = [layer.name() for layer in project.mapLayers().values()]
     assert names.count("buildings") == 1
     assert iface.activeLayer().name() == "buildings"
@@ -367,6 +367,15 @@ def test_every_option_is_handed_on(dialog, tmp_path):
     )
 
 
+def test_features_are_kept_beside_a_result_that_has_a_name(dialog):
+    from geodamage_qgis.errors import PluginError
+
+    dialog.form.output.setFilePath("")
+    dialog.form.beside["FEATURES"].setChecked(True)
+    with pytest.raises(PluginError, match="Save to"):
+        dialog.form.values()
+
+
 def test_footprints_bring_their_fields(dialog, project):
     from folders import SAMPLE
     from qgis.core import QgsProcessingFeatureSourceDefinition, QgsVectorLayer
@@ -401,11 +410,3 @@ def test_unusable_ground_is_a_layer_or_a_file(dialog, images, project):
         dialog.form.values()
     project.removeMapLayer(scratch.id())
     assert picker.value() is None
-
-
-def test_models_that_were_imported_are_offered(dialog, tmp_path):
-    dialog.form.model.set_imported({"mine": tmp_path / "mine.onnx"})
-    models = dialog.form.model.models
-    row = models.findText("mine · imported")
-    models.setCurrentIndex(row)
-    assert dialog.form.values()["MODEL"] == str(tmp_path / "mine.onnx")

@@ -98,37 +98,26 @@ def test_an_event_needs_results(run, tmp_path):
 
 
 @pytest.fixture
-def no_models(qgis_app):
-    """Leave no imported model behind."""
+def own_models(qgis_app, tmp_path, monkeypatch):
+    """Keep the models that are imported, and their names, to the test."""
+    monkeypatch.setenv("GEODAMAGE_MODELS", str(tmp_path / "models"))
+    before = settings.models()
     yield
-    shutil.rmtree(settings.models_folder(), ignore_errors=True)
+    settings.set_models(before)
 
 
 def test_an_imported_model_is_in_the_list_and_grades(
-    run, assess, provider, command_line, no_models, tmp_path
+    run, assess, provider, command_line, own_models, tmp_path
 ):
     bundled = json.loads(command_line("models", "list", "--json").stdout)[0]["path"]
-    outputs = run("import", FILES=[bundled], NAME="mine")
-    assert outputs["MODEL"] == str(settings.models_folder() / "mine.onnx")
+    assert run("import", FILES=[bundled], NAME="mine")["MODEL"] == "mine"
+    assert (tmp_path / "models" / "mine.onnx").is_file()
     algorithm = provider.algorithm("assess").create()
     hints = algorithm.parameterDefinition("MODEL").metadata()["widget_wrapper"]["value_hints"]
-    assert hints == [*settings.models(), "mine"]
+    assert hints[-1] == "mine"
     assess(MODEL="mine", OUTPUT=str(tmp_path / "b.gpkg"))
-    assert f"--model={outputs['MODEL']}" in run.feedback.textLog()
+    assert "--model=mine" in run.feedback.textLog()
     assert (tmp_path / "b.gpkg.json").is_file()
-
-
-def test_members_of_an_ensemble_are_not_in_the_list(no_models):
-    folder = settings.models_folder()
-    folder.mkdir(parents=True)
-    for name in ("one.onnx", "several-a-1.onnx", "several-a-2.onnx"):
-        (folder / name).touch()
-    members = "".join(f'[[members]]\npath = "several-a-{k}.onnx"\n' for k in (1, 2))
-    (folder / "several.toml").write_text(members, encoding="utf-8")
-    assert list(settings.imported_models()) == ["several", "one"]
-    assert settings.model_argument("several") == str(folder / "several.toml")
-    assert settings.model_argument("fast") == "fast"
-    assert settings.model_argument(None) is None
 
 
 @pytest.mark.parametrize(
@@ -140,4 +129,4 @@ def test_a_name_that_is_none_is_refused(run, tmp_path, name, why):
     weights.touch()
     with pytest.raises(QgsProcessingException, match=why):
         run("import", FILES=[str(weights)], NAME=name)
-    assert not settings.imported_models()
+    assert "models import" not in run.feedback.textLog()

@@ -26,7 +26,9 @@ def understood(argv: list[str]) -> dict[str, str]:
 
 
 def test_the_tool_understands_an_export():
-    asked = ExportParameters("-b.gpkg", "b.kmz", "cems", True, "point", False, 50, 9, 12, True)
+    asked = ExportParameters(
+        "-b.gpkg", "b.kmz", "cems", True, "point", max_features=50, min_zoom=9, max_zoom=12
+    )
     given = understood(export_command("geodamage", asked))
     assert (given["result"], given["output"]) == ("-b.gpkg", "b.kmz")
     assert (given["schema"], given["labels"], given["geometry"]) == ("cems", "True", "point")
