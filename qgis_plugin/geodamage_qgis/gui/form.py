@@ -56,7 +56,7 @@ BESIDE = (
     (parameters.REPORT, "report (.html)", "{stem}.html"),
     (parameters.RASTER, "damage raster (.tif)", "{stem}_grades.tif"),
     (parameters.PROBABILITIES, "probability raster (.tif)", "{stem}_probabilities.tif"),
-    (parameters.FEATURES, "features for learning (.npz)", "{stem}.npz"),
+    (parameters.FEATURES, "features, to learn this event from answers (.npz)", "{stem}.npz"),
 )
 
 
