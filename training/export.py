@@ -237,8 +237,8 @@ def building_origin(trained: Trained, recipe: Recipe) -> dict[str, Any]:
     images = list_images(trained.source / "split.csv", trained.source)
     learnt, _ = in_folds(images, recipe.fold)
     sources = Counter(image.source for image in learnt)
-    counted = ", ".join(f"{count} of {source}" for source, count in sorted(sources.items()))
-    parts = [f"{len(learnt)} images with building masks: {counted}"]
+    shares = ", ".join(f"{count} of {source}" for source, count in sorted(sources.items()))
+    parts = [f"{counted(len(learnt), 'image')} with building masks: {shares}"]
     if recipe.soft.folder:
         parts.append(f"soft labels of {recipe.soft.folder}")
     if recipe.pretrained:

@@ -29,6 +29,7 @@ from geodamage.output.publication import Publication, check_output, output_error
 from geodamage.reviews.agreement import resolve
 from geodamage.reviews.answers import NO_BUILDING as ABSENT
 from geodamage.reviews.answers import read_answers
+from geodamage.words import counted
 
 #: Fewest answers with a grade that anything is learnt from.
 FEWEST = 10
@@ -206,13 +207,14 @@ def _answers(reviewed: Path, event: _Event) -> tuple[pd.DataFrame, tuple[str, ..
     if unknown:
         some = ", ".join(unknown[:3]) + (" and others" if len(unknown) > 3 else "")
         raise AdaptationError(
-            f"{reviewed}: {len(unknown)} of {len(answers)} answers are of buildings that are not in"
-            f" the result: {some}; give the result that was reviewed"
+            f"{reviewed}: {len(unknown)} of {counted(len(answers), 'answer')} are of buildings that"
+            f" are not in the result: {some}; give the result that was reviewed"
         )
     notes = []
     if resolved.conflicts:
         notes.append(
-            f"reviewers differ on {len(resolved.conflicts)} buildings; what most of them say counts"
+            f"reviewers differ on {counted(len(resolved.conflicts), 'building')}; what most of "
+            "them say counts"
         )
     return answers, tuple(notes)
 
@@ -234,12 +236,13 @@ def _graded(
     grades = answers["damage_class"][teaches].to_numpy("int64")
     if len(grades) < FEWEST:
         raise AdaptationError(
-            f"{reviewed}: {len(grades)} answers have a grade of a building that the model graded,"
+            f"{reviewed}: {counted(len(grades), 'answer has', 'answers have')} a grade of a "
+            "building that the model graded,"
             f" and {FEWEST} are the fewest to learn from; look at more buildings"
         )
     if len(np.unique(grades)) == 1:
         raise AdaptationError(
-            f"{reviewed}: all {len(grades)} answers are {answers['damage'][teaches].iloc[0]}, so"
+            f"{reviewed}: all {len(grades):,} answers are {answers['damage'][teaches].iloc[0]}, so"
             " that there is nothing to tell apart; look at more buildings"
         )
     chances = answers["inclusion_probability"][teaches].to_numpy("float64")
