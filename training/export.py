@@ -30,6 +30,7 @@ from geodamage.optimise.variants import OptimisationJob, Variant, optimise
 from geodamage.output.publication import Publication, check_output, output_errors
 from geodamage.scores.evaluation import EvaluationJob, choose_pairs
 from geodamage.scores.tallies import Drawing
+from geodamage.words import counted
 from geodamage.xbd.folders import Pair
 from training.calibrate import (
     Say,
