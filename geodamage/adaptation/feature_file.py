@@ -29,7 +29,7 @@ from geodamage.sources import check_file
 EXTENSIONS = (".npz",)
 FORMAT = 1
 _ARRAYS = ("building_id", "features", "probabilities", "place", "about")
-#: Most bytes of one array: beyond it a file is none of ours.
+#: Most bytes of one array: beyond it a file is not one of ours.
 _LARGEST = 64 * 2**30
 
 #: What reading one raises: the archive, its members, their heads, and the text in them.
@@ -158,7 +158,8 @@ def read_features(path: Path) -> Features:
             about: Any = json.loads(str(arrays["about"]))
     except _DAMAGED as error:
         raise AdaptationError(
-            f"{path}: is no feature file ({error}); give what `geodamage assess --features` wrote"
+            f"{path}: is not a feature file ({error}); give what `geodamage assess --features` "
+            f"wrote"
         ) from error
     _check(arrays, about, path)
     return Features(

@@ -106,9 +106,9 @@ def read_record(path: Path) -> Record:
         scenes = scenes[list(blank.scenes.columns)].astype(dtypes)
     except (*VECTOR_ERRORS, KeyError, TypeError, AttributeError) as error:
         why = without_advice(error)
-        raise OutputError(f"{path}: no event that can be added to ({why}); --overwrite it") from (
-            error
-        )
+        raise OutputError(
+            f"{path}: not an event that can be updated ({why}); give --overwrite to replace it"
+        ) from (error)
     return Record(fields, scenes.set_crs(LONLAT, allow_override=True))
 
 

@@ -138,7 +138,7 @@ def read_parquet_box(content: IO[bytes] | Any, bounds: Bounds, name: str) -> gpd
         raise
     except (*VECTOR_ERRORS, *_MISSHAPEN, CRSError, pa.ArrowException) as error:
         raise FootprintError(
-            f"{name}: no GeoParquet that can be read ({one_line(error)})"
+            f"{name}: not a readable GeoParquet file ({one_line(error)})"
         ) from error
     return _touched(joined(frames), bounds)
 
@@ -215,13 +215,13 @@ def _pmtiles(path: Path, bounds: Bounds) -> gpd.GeoDataFrame:
     name = check_file(str(path))
     with path.open("rb") as file:
         if not file.read(len(_PMTILES)).startswith(_PMTILES):
-            raise FootprintError(f"{path}: is no PMTiles; give the right file")
+            raise FootprintError(f"{path}: not a PMTiles file; give the right file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
             frame = _of_tiles(name, bounds)
     except (*VECTOR_ERRORS, IndexError, CRSError) as error:
-        raise FootprintError(f"{path}: no PMTiles that can be read ({one_line(error)})") from error
+        raise FootprintError(f"{path}: not a readable PMTiles file ({one_line(error)})") from error
     return _touched(frame, bounds)
 
 

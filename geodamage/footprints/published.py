@@ -136,7 +136,7 @@ def _overture_files(address: Address, release: str, bounds: Bounds) -> list[str]
     except GeodamageError:
         raise
     except (pa.ArrowException, OSError, KeyError, TypeError, AttributeError, ValueError) as error:
-        raise FootprintError(f"{url}: no index that is known ({one_line(error)})") from error
+        raise FootprintError(f"{url}: not a known index ({one_line(error)})") from error
 
 
 def _asset(assets: dict[str, Any], address: Address, url: str) -> str:
@@ -208,7 +208,7 @@ def _feature(line: str, url: str) -> _Row:
         feature = json.loads(line)
         return dict(feature["properties"]), geometry_of(feature["geometry"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise FootprintError(f"{url}: a line is no feature ({one_line(error)})") from error
+        raise FootprintError(f"{url}: a line is not a feature ({one_line(error)})") from error
 
 
 def _in_frames(rows: Iterator[_Row], bounds: Bounds) -> Iterator[gpd.GeoDataFrame]:

@@ -251,7 +251,9 @@ def _state_of(content: Any, path: Path) -> dict[str, Any]:
         )
     strange = [str(key) for key, value in state.items() if not isinstance(value, Tensor)]
     if strange:
-        raise CheckpointError(f"{path}: {_some(strange)} are no tensors; save the state_dict alone")
+        raise CheckpointError(
+            f"{path}: {_some(strange)} are not tensors; save the state_dict alone"
+        )
     if all(str(key).startswith(PARALLEL) for key in state):
         return {str(key).removeprefix(PARALLEL): value for key, value in state.items()}
     return {str(key): value for key, value in state.items()}
@@ -377,9 +379,9 @@ def _facts_of(content: Any, path: Path) -> Mapping[str, Any]:
     try:
         facts = json.loads(read_text(beside))
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{beside}: cannot be read ({error}); mend or remove it") from error
+        raise CheckpointError(f"{beside}: cannot be read ({error}); fix or remove it") from error
     if not isinstance(facts, dict):
-        raise CheckpointError(f"{beside}: no JSON object; mend or remove it")
+        raise CheckpointError(f"{beside}: not a JSON object; fix or remove it")
     return facts | {"epoch": facts.get("trained_epochs")}
 
 

@@ -314,7 +314,7 @@ def _opened_virtual(name: str, virtual: Virtual) -> Any:
         return rasterio.open(virtual.text, driver="VRT")
     except (RasterioError, RasterioCRSError) as error:
         reason = reason_of(error).replace(virtual.text, name)[:200]
-        raise SceneReadError(f"{name}: the VRT is damaged ({reason}); make it anew") from error
+        raise SceneReadError(f"{name}: the VRT is damaged ({reason}); make it again") from error
 
 
 def _checked_tile(name: str, dataset: Any, channels: Channels, odd: tuple[str, ...]) -> Tile:

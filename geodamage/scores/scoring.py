@@ -256,7 +256,7 @@ def _read_masks(submission: Submission, image: ImageId, strict: bool) -> list[np
         if strict and mask.shape != OFFICIAL_SHAPE:
             raise ScoringError(
                 f"{path}: {_size(mask.shape)} pixels; the official scorer takes "
-                f"{_size(OFFICIAL_SHAPE)} only; without --strict it is scored all the same"
+                f"{_size(OFFICIAL_SHAPE)} only; leave out --strict to score it anyway"
             )
         if masks and mask.shape != masks[0].shape:
             raise ScoringError(

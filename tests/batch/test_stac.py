@@ -289,8 +289,8 @@ def test_other_addresses_are_refused_even_then(tmp_path, items, href):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"properties": 3}, "no STAC item"),
-        ({"assets": [1]}, "no STAC item"),
+        ({"properties": 3}, "not a STAC item"),
+        ({"assets": [1]}, "not a STAC item"),
         ({"assets": {"visual": {"href": "a\0b.tif", "type": COG}}}, "no path"),
         ({"assets": {"visual": {"href": "http://[x/a.tif", "type": COG}}}, "no address"),
     ],
@@ -330,7 +330,7 @@ def test_an_item_without_a_geometry_has_a_box(tmp_path, items):
 @pytest.mark.parametrize("links", [3, [3], [{"rel": "item"}], [{"rel": "item", "href": 3}]])
 def test_broken_links_are_refused(tmp_path, links):
     path = save(tmp_path / "c.json", make_catalogue("Catalog", "c", links=links))
-    with pytest.raises(ManifestError, match=r"mend the catalogue"):
+    with pytest.raises(ManifestError, match=r"fix the catalogue"):
         read_manifest(path, event_date=EVENT)
 
 

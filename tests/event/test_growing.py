@@ -206,7 +206,7 @@ def test_an_event_whose_facts_are_damaged_is_not_added_to(tmp_path, prints):
     if isinstance(prints, dict):  # another print: the scene is read anew
         assert merge(looks, event, existing="update").redone == 1
         return
-    with pytest.raises(OutputError, match=r"no event that can be added to .*; --overwrite it"):
+    with pytest.raises(OutputError, match=r"not an event that can be updated .*; give --overwrite"):
         merge(looks, event, existing="update")
     assert event.read_bytes() == before
 

@@ -192,4 +192,4 @@ def test_what_cannot_be_scored_is_said(tmp_path, monkeypatch, arguments, code, s
 def test_options_of_buildings_need_buildings(tmp_path):
     result = run_command("score", tmp_path, tmp_path, "--threshold", 0.5)
     assert result.exit_code == 2
-    assert "--threshold: for buildings alone; give --buildings, too" in result.stderr
+    assert "--threshold: only with --buildings; also give --buildings" in result.stderr
