@@ -157,8 +157,9 @@ def run_plan(
     reach = 0 if rules is None else rules.reach
     if reach > plan.halo:
         raise ModelError(
-            f"model {model.card.name!r}: its rules look {reach} pixels around, its halo has "
-            f"{plan.halo}; mend the halo of the card"
+            f"model {model.card.name!r}: its rules need {reach} pixels around a pixel, and its "
+            f"halo has "
+            f"{plan.halo}; fix the halo of the card"
         )
     if localisation_only:
         plan = replace(plan, graded_above=math.inf)

@@ -9,7 +9,7 @@ from typing import Any
 from geodamage.adaptation.event_model import EventModel, is_event_model, read_event_model
 from geodamage.errors import ChecksumError
 from geodamage.model.ensemble import Ensemble
-from geodamage.model.loading import bundled_models, load_model
+from geodamage.model.loading import bundled_models, find_model, load_model
 from geodamage.model.onnx import Model
 
 
@@ -66,7 +66,7 @@ def model_source(source: str | PathLike[str], event: EventModel | None) -> str:
     if event is not None:
         return event.base.model
     name = os.fspath(source)
-    return name if name in bundled_models() else str(Path(name).absolute())
+    return name if name in bundled_models() else str(find_model(name).absolute())
 
 
 def adapted_facts(facts: Mapping[str, Any], event: EventModel) -> dict[str, Any]:

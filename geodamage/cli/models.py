@@ -29,7 +29,7 @@ def command() -> None:
 @command.command(name="list")
 @takes("models list")
 def list_command(as_json: bool, published: bool) -> None:
-    """List the models that came with the package, or weights that others publish.
+    """List the models that came with the package and those you installed, or published weights.
 
     \u0008
     Example:
@@ -41,7 +41,8 @@ def list_command(as_json: bool, published: bool) -> None:
     if published:
         _list_published(as_json)
         return
-    files = list_models()
+    with _warnings_as_lines():
+        files = list_models()
     if as_json:
         _write_json([file.as_dict() for file in files])
     else:
@@ -80,16 +81,21 @@ def _list_published(as_json: bool) -> None:
 @command.command(name="show")
 @click.argument("model", metavar="NAME|PATH")
 @takes("models show")
-def show_command(model: str, as_json: bool) -> None:
+def show_command(model: str, as_json: bool, stac: bool) -> None:
     """Print the card of a model, or what an ensemble is made of.
 
     \u0008
     Example:
       geodamage models show fast
+      geodamage models show fast --stac > fast.json
     """
     from geodamage.model.catalogue import read_model
 
-    facts = read_model(model).as_dict()
+    read = read_model(model)
+    if stac:
+        _write_stac(read)
+        return
+    facts = read.as_dict()
     if as_json:
         _write_json(facts)
         return
@@ -103,6 +109,16 @@ def show_command(model: str, as_json: bool) -> None:
         _write_table((), [(key, _text(value)) for key, value in member.items()])
         shown = ("task", "context", "halo", "stride", "tile", "licence", "sha256")
         _write_table((), [(f"  {key}", _text(card[key])) for key in shown if card])
+
+
+def _write_stac(model: "ModelFile") -> None:
+    import hashlib
+
+    from geodamage.model.onnx import read_model_bytes
+    from geodamage.model.stac import stac_item
+
+    digest = hashlib.sha256(read_model_bytes(model.path)).hexdigest()
+    _write_json(stac_item(model, digest))
 
 
 @command.command(name="networks")
@@ -145,7 +161,7 @@ def import_command(files: tuple[Path, ...], output: Path, **options: Any) -> Non
     (also folders), of xView2SiameseUNet, of ChangeOS or of Microsoft's siamese network: the weights
     tell which network each is for. Or they are ONNX files: --convention tells how each takes
     images; those of beaconGIS and HOT are recognised. One file becomes NAME.onnx. Several become
-    the ensemble NAME.toml with its members beside it.
+    the ensemble NAME.toml with its members beside it. --install puts them where NAME is known.
 
     \u0008
     Example:
@@ -153,6 +169,8 @@ def import_command(files: tuple[Path, ...], output: Path, **options: Any) -> Non
       geodamage models import unet.onnx --convention unet.toml -o unet
     """
     conventions = options.pop("conventions")
+    if options.pop("install"):
+        output = _installed(output)
     kinds = {path.suffix.lower() == ".onnx" for path in files}
     if len(kinds) > 1:
         raise OptionError(
@@ -173,6 +191,21 @@ def import_command(files: tuple[Path, ...], output: Path, **options: Any) -> Non
     with _warnings_as_lines():
         for imported in import_checkpoints(files, output, **options):
             click.echo(_line(imported), err=True)
+
+
+def _installed(name: Path) -> Path:
+    """Return where a model of a name is installed, in a folder that is there."""
+    from geodamage.model.loading import bundled_models, models_folder
+    from geodamage.output.publication import output_errors
+
+    if name.name != str(name):
+        raise OptionError(f"-o {name}: with --install give a name, and no folder")
+    if name.stem in bundled_models():
+        raise OptionError(f"-o {name}: a model of that name came with the package; give another")
+    folder = models_folder()
+    with output_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder / name
 
 
 def _import_graphs(
@@ -285,9 +318,17 @@ def _wrapped_line(wrapped: "Wrapped") -> str:
     card = wrapped.card
     return (
         f"{wrapped.source}: {wrapped.convention.name or 'a graph'}, told by {wrapped.known_by}; "
-        f"{card.task}, {card.context}, window {card.tile}, {wrapped.size / 1e6:.1f} MB, within "
-        f"{wrapped.difference:.1g} of the bare file -> {wrapped.path.name}"
+        f"{card.task}, {card.context}{_measured(wrapped)}, window {card.tile}, "
+        f"{wrapped.size / 1e6:.1f} MB, within "
+        f"{wrapped.difference:.1g} of the original file -> {wrapped.path.name}"
     )
+
+
+def _measured(wrapped: "Wrapped") -> str:
+    """Return how far surroundings matter, where that was measured."""
+    if wrapped.influence is None:
+        return ""
+    return f" (surroundings change {wrapped.influence:.1g})"
 
 
 def _row(file: "ModelFile") -> tuple[str, ...]:

@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from geodamage.errors import GeodamageWarning, MissingExtraError, ModelError, OptionError
+from geodamage.errors import GeodamageWarning, MissingExtraError, ModelError, OptionError, install
 from geodamage.foreign.bare import Bare
 from geodamage.foreign.convention import DATES, Convention, OutputTable, read_convention
+from geodamage.foreign.field import TOLERANCES as FIELD_TOLERANCES
+from geodamage.foreign.field import outer_influence
 from geodamage.foreign.graph import Graph, read_graph
 from geodamage.foreign.recognition import completed, recognised
 from geodamage.foreign.wrapping import channels_of, wrap
@@ -27,7 +29,7 @@ from geodamage.output.publication import Publication, check_output, output_error
 
 #: Largest difference of a probability between a model file and the bare one, by its precision.
 TOLERANCES = {"fp32": 1e-5, "half": 2e-3}
-#: Share of a drawn pair below which localisation finds nothing, and above which it finds all.
+#: Share of a synthetic pair below which localisation finds nothing, and above which it finds all.
 NOTHING, EVERYTHING = 0.0005, 0.98
 #: Rows and columns of the window on which a graph of any size is compared, in strides.
 _STRIDES = 8
@@ -53,6 +55,8 @@ class Wrapped:
     """Size of the model file, bytes."""
     difference: float
     """Largest difference of a probability from the bare file."""
+    influence: float | None = None
+    """Largest change of a probability by what lies outside a window; None if not measured."""
 
 
 def import_graphs(
@@ -95,8 +99,8 @@ def import_graphs(
     """
     if find_spec("onnxruntime") is None:
         raise MissingExtraError(
-            'onnxruntime is not installed; run pip install "geodamage[cpu]", so that what was '
-            "imported can be compared"
+            f"onnxruntime is not installed; run {install('cpu')}, so that what was imported can "
+            "be compared"
         )
     paths = [Path(source) for source in sources]
     target, names = _places(Path(output), paths)
@@ -156,6 +160,8 @@ def _import(
     path, partial = places
     own = convention.layout == "own"
     bare = None if own else Bare(graph, convention)
+    if bare is not None and _sides(graph, convention) is None and not _takes_any_size(bare):
+        convention = dataclasses.replace(convention, fixed_size=True)
     card, probe = _card(graph, convention, path.stem), _probe(graph, convention)
     said, scale = ({}, 1) if bare is None else _tried(bare, probe)
     sides = _sides(graph, convention)
@@ -166,6 +172,14 @@ def _import(
     with output_errors(path):
         partial.write_bytes(with_card(blob, card))
     model = Model(partial, device="cpu", engine="onnxruntime")
+    influence = None
+    if sides is None and convention.context != "global":
+        influence = _influence(model, card)
+        if influence is not None and influence <= FIELD_TOLERANCES[card.precision]:
+            card = dataclasses.replace(card, context="local")
+            with output_errors(path):
+                partial.write_bytes(with_card(blob, card))
+            model = Model(partial, device="cpu", engine="onnxruntime")
     only = next(iter(probe.values()))
     heads = model(probe.get("pre", only), probe.get("post", only))
     _look(path, card, heads)
@@ -181,7 +195,39 @@ def _import(
         card=model.card,
         size=partial.stat().st_size,
         difference=difference,
+        influence=influence,
     )
+
+
+def _takes_any_size(bare: Bare) -> bool:
+    """Say whether a graph runs on small windows, as a loaded model has to; warn if it does not."""
+    side = 4 * bare.convention.stride
+    try:
+        bare(_drawn(bare.graph, bare.convention, side))
+    except ModelError:
+        warnings.warn(
+            f"{bare.graph.path}: says that it takes any size, and does not run on {side} pixels; "
+            f"its "
+            f"windows are fixed at its tile of {bare.convention.tile}",
+            GeodamageWarning,
+            stacklevel=2,
+        )
+        return False
+    return True
+
+
+def _influence(model: Model, card: Card) -> float | None:
+    """Return what surroundings change, or say that the graph is right at its tile alone."""
+    found = outer_influence(model, card)
+    if found is None:
+        warnings.warn(
+            f"{model.path.name}: does not run on windows larger than its tile of {card.tile}, "
+            f"though "
+            "it says that it takes any size; its windows stay at that",
+            GeodamageWarning,
+            stacklevel=2,
+        )
+    return found
 
 
 def _taken_over(graph: Graph, places: tuple[Path, Path]) -> Wrapped:
@@ -242,6 +288,7 @@ def _card(graph: Graph, convention: Convention, name: str) -> Card:
         scene_statistics=convention.statistics,
         background_competes=convention.background_competes,
         scores={
+            **({} if convention.layout == "own" else {"dates": list(convention.order_of_dates)}),
             "file": graph.path.name,
             "file_sha256": graph.sha256,
             "convention": convention.name or "stated by the user",
@@ -265,10 +312,14 @@ def channel_names(count: int, sensor: str) -> tuple[str, ...]:
 
 
 def _probe(graph: Graph, convention: Convention) -> dict[str, np.ndarray]:
-    """Return a drawn pair to run on, uint8 (1, c, rows, columns) by date."""
+    """Return a synthetic pair to run on, uint8 (1, c, rows, columns) by date."""
     side = convention.tile or 0
     if _sides(graph, convention) is None:
         side = min(side, max(_STRIDES * convention.stride, 64))
+    return _drawn(graph, convention, side)
+
+
+def _drawn(graph: Graph, convention: Convention, side: int) -> dict[str, np.ndarray]:
     drawn = pattern_windows(1, side, seed=1)
     if convention.layout == "own":
         return {date: drawn[:, number] for number, date in enumerate(DATES)}
@@ -294,7 +345,7 @@ def _tried(bare: Bare, probe: Mapping[str, np.ndarray]) -> tuple[dict[str, np.nd
         if channels != len(table.channels):
             raise ModelError(
                 f"{path}: {table.name} has {channels} channels, and channels names "
-                f"{len(table.channels)}; mend the convention"
+                f"{len(table.channels)}; fix the convention"
             )
         if rows == 0 or side % rows:
             raise ModelError(f"{path}: {table.name} has {rows} rows for {side} of the image")
@@ -308,7 +359,7 @@ def _tried(bare: Bare, probe: Mapping[str, np.ndarray]) -> tuple[dict[str, np.nd
 def _check_range(path: Path, table: OutputTable, values: np.ndarray) -> None:
     """Refuse what is no number, or no probability where it is said to be one."""
     if not np.isfinite(values).all():
-        raise ModelError(f"{path}: {table.name} is not finite on a drawn pair; get it again")
+        raise ModelError(f"{path}: {table.name} is not finite on a synthetic pair; get it again")
     inside = values.min() >= 0 and values.max() <= 1.001
     if table.activation == "none" and not inside:
         raise ModelError(
@@ -350,15 +401,14 @@ def _compared(wanted: Mapping[str, np.ndarray], heads: Heads, most: float, path:
         apart = float(np.abs(getattr(heads, name) - theirs).max())
         if not apart <= most:  # not >, so that a NaN is refused, too
             raise ModelError(
-                f"{path}: {name} differs by {apart:.2g} from what the bare file says; report this "
-                "graph"
+                f"{path}: {name} differs by {apart:.2g} from the original file; report this graph"
             )
         worst = max(worst, apart)
     return worst
 
 
 def _look(path: Path, card: Card, heads: Heads) -> None:
-    """Warn of what a wrong convention brings about, of a drawn pair."""
+    """Warn of what a wrong convention brings about, on a synthetic pair."""
     if heads.localisation is None:
         return
     share = float((heads.localisation > card.threshold).mean())
@@ -366,7 +416,7 @@ def _look(path: Path, card: Card, heads: Heads) -> None:
         return
     found = "nothing" if share <= NOTHING else "a building everywhere"
     warnings.warn(
-        f"{path}: its localisation finds {found} in a drawn pair; is the convention right "
+        f"{path}: its localisation finds {found} in a synthetic pair; is the convention right "
         "(scaling, order, channels)? Try it on a pair that you know",
         GeodamageWarning,
         stacklevel=2,

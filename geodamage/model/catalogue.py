@@ -1,15 +1,17 @@
 """Catalogue of models: their cards, read without running or checking the graphs."""
 
 import dataclasses
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from geodamage.errors import GeodamageWarning, ModelError
 from geodamage.model.card import Card, read_card
 from geodamage.model.ensemble_table import is_map, map_path, read_ensemble
-from geodamage.model.loading import bundled_models, find_model
+from geodamage.model.loading import bundled_models, find_model, installed_models
 from geodamage.model.onnx import read_model_bytes
 
 
@@ -60,8 +62,18 @@ class ModelFile:
 
 
 def list_models() -> list[ModelFile]:
-    """Return the models that came with the package."""
-    return [read_model(path) for path in bundled_models().values()]
+    """Return the models that came with the package, and those in the user's folder.
+
+    One of the user's that cannot be read is left out, with a warning.
+    """
+    found = [read_model(path) for path in bundled_models().values()]
+    for name, path in installed_models().items():
+        try:
+            # Its file is what it is asked for by, whatever its card calls it.
+            found.append(dataclasses.replace(read_model(path), name=name))
+        except ModelError as error:
+            warnings.warn(f"{error}; it is not listed", GeodamageWarning, stacklevel=2)
+    return found
 
 
 def read_model(source: str | PathLike[str]) -> ModelFile:
@@ -70,7 +82,7 @@ def read_model(source: str | PathLike[str]) -> ModelFile:
     Parameters
     ----------
     source
-        Name of a bundled model, or path of a `.onnx` or of an ensemble's `.toml`.
+        Name of a bundled or an installed model, or path of a `.onnx` or of an ensemble's `.toml`.
 
     Raises
     ------

@@ -101,7 +101,7 @@ def _scale(path: Path, model: Model, width: int, tile: int) -> float:
     if not LEAST_SCALE <= width / tile <= MOST_SCALE:
         raise ModelError(
             f"{path}: width {width} of {model.path.name} is not a tenth to ten times the tile "
-            f"of {tile} pixels; mend the ensemble"
+            f"of {tile} pixels; fix the ensemble"
         )
     return width / tile
 
@@ -193,6 +193,7 @@ def _joined_names(
         "licence": " AND ".join(sorted({card.licence for card in cards})),
         "training_data": "; ".join(dict.fromkeys(card.training_data for card in cards)),
         "scores": {},
+        "caution": "; ".join(dict.fromkeys(card.caution for card in cards if card.caution)),
         # Of a mean of several, what is left of 1 means nothing; [pixels] may say otherwise.
         "background_competes": len(cards) == 1 and cards[0].background_competes,
     }

@@ -1,5 +1,6 @@
-"""Loading a model or an ensemble, by the name of a bundled one or by path."""
+"""Loading a model or an ensemble, by the name of a bundled or an installed one, or by path."""
 
+import os
 from difflib import get_close_matches
 from importlib import resources
 from os import PathLike
@@ -24,12 +25,12 @@ def load_model(
     tta: str = "none",
     scales: tuple[float, ...] = (1.0,),
 ) -> Model | Ensemble:
-    """Load a model or an ensemble, by the name of a bundled one or by path.
+    """Load a model or an ensemble, by the name of a bundled or an installed one, or by path.
 
     Parameters
     ----------
     source
-        Name of a bundled model, or path of a `.onnx` or of an ensemble's `.toml`.
+        Name of a bundled or an installed model, or path of a `.onnx` or of an ensemble's `.toml`.
     device
         `auto`, `cpu`, `cuda`, `cuda:N`, `tensorrt`, `tensorrt:N` or `openvino`; `auto` is CUDA
         where ONNX Runtime has it, else the processor.
@@ -88,7 +89,7 @@ def int8_variant(path: Path) -> Path:
     if other.parity.get("passed") is not True:
         raise ModelError(
             f"--precision int8: the card of {variant} does not say that grades stay the same; "
-            "name it by --model to take it all the same"
+            "give it by --model to use it anyway"
         )
     return variant
 
@@ -101,17 +102,41 @@ def bundled_models() -> dict[str, Path]:
     return {name: files[name] for name in names}
 
 
+def models_folder() -> Path:
+    """Return the folder whose models are known by name: GEODAMAGE_MODELS, or one of the user's."""
+    if told := os.environ.get("GEODAMAGE_MODELS"):
+        return Path(told)
+    home = os.environ.get("XDG_DATA_HOME") or os.environ.get("LOCALAPPDATA")
+    base = Path(home) if home else Path.home() / ".local" / "share"
+    return base / "geodamage" / "models"
+
+
+def installed_models() -> dict[str, Path]:
+    """Return the models in the user's folder, by name; a bundled one of that name goes first."""
+    files = sorted(models_folder().glob("*"))
+    tables = [path.stem for path in files if path.suffix == ".toml"]
+    # The members of an ensemble NAME lie beside it as NAME-….onnx, and are no models to choose.
+    graphs = [
+        path
+        for path in files
+        if path.suffix == ".onnx" and not any(path.name.startswith(f"{t}-") for t in tables)
+    ]
+    found = {path.stem: path for path in [*graphs, *(p for p in files if p.suffix == ".toml")]}
+    taken = bundled_models()
+    return {name: path for name, path in sorted(found.items()) if name not in taken}
+
+
 def find_model(source: str | PathLike[str]) -> Path:
     """Return the path of a model given by name or path."""
-    bundled = bundled_models()
-    if str(source) in bundled:
-        return bundled[str(source)]
+    known = bundled_models() | installed_models()
+    if str(source) in known:
+        return known[str(source)]
     path = Path(source)
     if path.suffix.lower() not in (".onnx", ".toml"):
-        names = ", ".join(bundled) or "none"
-        near = get_close_matches(str(source), bundled, 1)
+        names = ", ".join(known) or "none"
+        near = get_close_matches(str(source), known, 1)
         meant = f"; did you mean {near[0]}?" if near else ""
         raise ModelNotFoundError(
-            f"{source}: no bundled model of that name ({names}), and no .onnx or .toml file{meant}"
+            f"{source}: no model of that name ({names}), and no .onnx or .toml file{meant}"
         )
     return path

@@ -1,4 +1,4 @@
-"""Measuring a model file: the memory of a run, and drawn windows to run it on."""
+"""Measuring a model file: the memory of a run, and synthetic windows to run it on."""
 
 import subprocess
 import sys

@@ -42,6 +42,7 @@ class Convention:
     """`joined`: both images in one tensor, one in the output; `paired`: one output that holds two
     and six channels for the two dates; `building`: one output of one building channel and five of
     damage; `apart`: images and outputs apart, damage at half size;
+    `three_grades`: one output of background, intact, damaged and destroyed;
     `heads`: a localisation network with several, of which `building` holds background and building
     at a quarter of the size."""
     pre_channels: tuple[str, ...] = _RGB
@@ -50,6 +51,8 @@ class Convention:
     """Spectral channels of the post image."""
     post_sensor: str = "optical"
     """`optical` or `sar`: what the post image is taken by."""
+    post_repeat: int = 1
+    """How often the network wants each channel of the post image."""
     statistics: str = "none"
     """What is done to the whole scene first; see `Card.scene_statistics`."""
     background_competes: bool = False
@@ -105,6 +108,15 @@ _CHANGEOS = _IMAGENET | {"layout": "building", "background_competes": True}
 #: Source: building-damage-assessment-cnn-siamese @2ccc807, inference.py: each tile is standardised
 #: by its own mean and deviation. What the engine hands over is undone here.
 _LOW, _HIGH = STANDARD_RANGE
+#: Source: dataset/imutils.py of BRIGHT's bda_benchmark: ImageNet's mean and deviation of both
+#: images, the radar's channel three times; the largest of four channels.
+_BRIGHT = _IMAGENET | {
+    "layout": "three_grades",
+    "post_channels": ("intensity",),
+    "post_sensor": "sar",
+    "post_repeat": 3,
+    "background_competes": True,
+}
 _SIAMUNET = {
     "order": "rgb",
     "divisor": 255 / (_HIGH - _LOW),
@@ -121,6 +133,7 @@ _FAMILIES: dict[str, dict[str, object]] = {
     "open_cities": _OPEN_CITIES,
     "changeos": _CHANGEOS,
     "microsoft": _SIAMUNET,
+    "bright": _BRIGHT,
     "geodamage": _SYMMETRIC | {"layout": "apart"},
 }
 #: The one damage network that was not trained by cross-entropy. Source: train34_cls.py of the
@@ -197,7 +210,8 @@ class Exported(nn.Module):
 
     def logits(self, pre: Tensor, post: Tensor | None = None) -> Tensor:
         """Return the logits of a network that gives one tensor, `(n, channels, h, w)`."""
-        images = [self.scaled(image) for image in (pre, post) if image is not None]
+        repeated = None if post is None else torch.cat([post] * self.convention.post_repeat, 1)
+        images = [self.scaled(image) for image in (pre, repeated) if image is not None]
         return self.network(torch.cat(images, 1))  # type: ignore[no-any-return]
 
     def forward(self, pre: Tensor, post: Tensor | None = None) -> tuple[Tensor, ...]:
@@ -218,6 +232,8 @@ class Exported(nn.Module):
         logits = self.logits(pre, post)
         if self.convention.layout == "building":
             return logits[:, :1].sigmoid(), logits[:, 1:].softmax(1)[:, 1:5]
+        if self.convention.layout == "three_grades":
+            return self._three_grades(logits)
         return self._paired(logits) if self.convention.layout == "paired" else self._joined(logits)
 
     def _building(self, pre: Tensor) -> Tensor:
@@ -236,6 +252,12 @@ class Exported(nn.Module):
     def _paired(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         # Of the post channels 0 is background and 5 un-classified: neither is a grade.
         return logits[:, :2].softmax(1)[:, 1:], logits[:, 2:].softmax(1)[:, 1:5]
+
+    def _three_grades(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        background, intact, damaged, destroyed = logits.softmax(1).split(1, 1)
+        # What is damaged and stands is major, as the scale `bright` has it; none is minor.
+        damage = torch.cat([intact, torch.zeros_like(intact), damaged, destroyed], 1)
+        return 1 - background, damage
 
     def _apart(self, pre: Tensor, post: Tensor) -> tuple[Tensor, Tensor]:
         located, _, damage = self.network(self.scaled(pre), self.scaled(post))

@@ -57,6 +57,13 @@ _XBD = "xBD (Gupta et al. 2019, CC BY-NC-SA 4.0; imagery Maxar Open Data)"
 _OPEN_CITIES = (
     "Open Cities AI Challenge (GFDRR Labs 2020, CC BY 4.0), SpaceNet Rio and Atlanta (CC BY-SA)"
 )
+_BRIGHT = "BRIGHT (Chen et al. 2025, CC BY-NC 4.0)"
+#: What a user of them has to know. Source: 26 tiles of the Libya flood, by an outsider (2026), of
+#: the files that had not seen it: recall of damaged and destroyed pixels of 0.013 and 0 %.
+_CAUTIONS = {
+    "bright": "outsiders measured that the networks of BRIGHT found 0 to 0.013 % of the damaged "
+    "pixels of a flood that they had not seen; check what it finds before you rely on it",
+}
 _LICENCES = {
     "first_place": "MIT (repository); trained on xBD, CC BY-NC-SA 4.0",
     "distillation": "MIT (repository); trained on xBD, CC BY-NC-SA 4.0",
@@ -65,6 +72,7 @@ _LICENCES = {
     "open_cities": "MIT (repository); trained on Open Cities, CC BY 4.0, and SpaceNet, CC BY-SA",
     "changeos": "Apache-2.0 (card); trained on xBD, CC BY-NC-SA 4.0",
     "microsoft": "MIT (repository); trained on xBD, CC BY-NC-SA 4.0",
+    "bright": "CC BY 4.0 (its record, as third parties note it); trained on BRIGHT, CC BY-NC 4.0",
     "geodamage": "CC BY-NC-SA 4.0",
 }
 _SOURCES = {
@@ -75,11 +83,18 @@ _SOURCES = {
     "siamese_resnet50": "by xView2SiameseUNet (Scholz 2025): train and three quarters of tier3",
     "changeos": "by torchange (ChangeOS, Zheng et al. 2021, with Swin-T): train and tier3",
     "microsoft": "by building-damage-assessment-cnn-siamese (2022)",
+    "bright": "by the benchmark of BRIGHT: its standard split, or all events but the one it names",
     "geodamage": "by geodamage",
 }
-#: Scores that authors state, and not their files. Source: card of torchange's file.
+#: Scores that authors state, and not their files, by network. Source: card of torchange's file;
+#: tables 5 and 10 of the paper of BRIGHT.
 _STATED = {
-    "changeos": "76.91 overall, 85.03 localisation, 73.43 damage; 89.39 / 58.03 / 72.75 / 81.25 by "
+    "bright_unet": "mean IoU 64.94 on the standard split, 33.25 on the Libya flood that it had not "
+    "seen: BRIGHT, of the files that its authors published",
+    "bright_siamattnunet": "mean IoU 64.26 on the standard split, 33.76 on the Libya flood that it "
+    "had not seen: BRIGHT, of the files that its authors published",
+    "changeos_swint": "76.91 overall, 85.03 localisation, 73.43 damage; 89.39 / 58.03 / 72.75 / "
+    "81.25 by "
     "grade: xView2 hold, per pixel, of the file that its authors published",
 }
 #: Who trained those of `timm_fpn` is not known from their weights; none is published.
@@ -89,6 +104,9 @@ _NOT_PUBLISHED = frozenset({"timm_fpn"})
 _GSD = (0.47, 0.3, 0.8)
 #: Source: drone imagery of Open Cities; dataset.py of its third place rescales to 7 cm.
 _OPEN_CITIES_GSD = (0.07, 0.02, 0.2)
+#: Source: paper of BRIGHT: pixels of 0.3 to 1 m, and no rescaling.
+_BRIGHT_GSD = (0.5, 0.3, 1.0)
+_RANGES = {"open_cities": _OPEN_CITIES_GSD, "bright": _BRIGHT_GSD}
 #: Source: third place of Open Cities: README (one network), config/combine.yaml (ensemble).
 _OPEN_CITIES_THRESHOLD, _OPEN_CITIES_TOGETHER = 0.56, 0.54
 
@@ -235,6 +253,8 @@ def _write_model(
     card = _card(checkpoint, path.stem, licence)
     facts = exported.convention.card_facts | _field(exported, checkpoint, tolerance)
     card = dataclasses.replace(card, **facts)
+    if card.caution:
+        warnings.warn(f"{source}: {card.caution}", GeodamageWarning, stacklevel=3)
     example = max(EXAMPLE_WINDOW, _least_traced(checkpoint.network))
     blob = to_onnx(exported, example)
     with output_errors(path):
@@ -262,7 +282,7 @@ def _write_model(
 
 def _card(checkpoint: Checkpoint, name: str, licence: str | None) -> Card:
     """Return what is known of a model before it is measured."""
-    native, finest, coarsest = _OPEN_CITIES_GSD if _of_open_cities(checkpoint) else _GSD
+    native, finest, coarsest = _RANGES.get(checkpoint.family, _GSD)
     known_licence, training_data = _origin(checkpoint)
     kind, noted = "score", checkpoint.best_score
     if noted is None and checkpoint.best_loss is not None:
@@ -270,8 +290,7 @@ def _card(checkpoint: Checkpoint, name: str, licence: str | None) -> Card:
     note = f"{kind} that its training noted: {noted}, epoch {checkpoint.epoch}"
     sha256 = _file_hash(checkpoint.source)
     known = find_published(sha256)
-    if checkpoint.family in _STATED:
-        note = _STATED[checkpoint.family]
+    note = _STATED.get(checkpoint.network, note)
     return Card(
         name=name,
         version="1",
@@ -286,6 +305,7 @@ def _card(checkpoint: Checkpoint, name: str, licence: str | None) -> Card:
         tile=TILE,
         licence=licence or known_licence,
         training_data=training_data,
+        caution=_CAUTIONS.get(checkpoint.family, ""),
         threshold=_OPEN_CITIES_THRESHOLD if _of_open_cities(checkpoint) else 0.5,
         scores={
             "network": checkpoint.network,
@@ -314,7 +334,7 @@ def _origin(checkpoint: Checkpoint) -> tuple[str, str]:
     """Return licence and training data, as far as they are known."""
     if checkpoint.network in _NOT_PUBLISHED:
         return "not stated", "not stated"
-    data = _OPEN_CITIES if _of_open_cities(checkpoint) else _XBD
+    data = {"open_cities": _OPEN_CITIES, "bright": _BRIGHT}.get(checkpoint.family, _XBD)
     return _LICENCES[checkpoint.family], f"{data}, {_SOURCES[checkpoint.family]}"
 
 
@@ -334,7 +354,7 @@ def _field(exported: Exported, checkpoint: Checkpoint, tolerance: float) -> dict
     if halo is None:
         seen = (HALO_WINDOW - CORE) // 2 - facts.stride
         warnings.warn(
-            f"{checkpoint.source}: what lies over {seen} pixels away still matters to it, so its "
+            f"{checkpoint.source}: pixels over {seen} away still affect its output, so its "
             f"windows are fixed at {TILE} pixels, overlap {GLOBAL_HALO}, as those of a network of "
             "global context",
             GeodamageWarning,

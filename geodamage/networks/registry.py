@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from geodamage.errors import OptionError
+from geodamage.networks.bright import BrightUNet, SiamAttnUNet
 from geodamage.networks.compact import CompactSiamese
 from geodamage.networks.decoders import DecoderDesign
 from geodamage.networks.efficient_fpn import create_efficient_fpn
@@ -181,6 +182,12 @@ def create_siamunet(task: Task, *, pretrained: bool) -> nn.Module:
     return SiamUnet()
 
 
+def create_bright(network: type[nn.Module], task: Task, *, pretrained: bool) -> nn.Module:
+    """Create a U-Net of BRIGHT."""
+    _refuse_pretrained(pretrained, network.__name__)
+    return network()
+
+
 def _refuse_pretrained(pretrained: bool, name: str) -> None:
     if pretrained:
         raise OptionError(f"{name}: import its published weights; leave out pretrained")
@@ -246,6 +253,12 @@ NETWORKS: Mapping[str, Blueprint] = {
     "timm_fpn": fpn("timm_fpn", "encoder"),
     "changeos_swint": Blueprint("changeos", "global", ("assess",), create_changeos),
     "siamunet": Blueprint("microsoft", "local", ("assess",), create_siamunet),
+    "bright_unet": Blueprint(
+        "bright", "local", ("assess",), functools.partial(create_bright, BrightUNet)
+    ),
+    "bright_siamattnunet": Blueprint(
+        "bright", "global", ("assess",), functools.partial(create_bright, SiamAttnUNet)
+    ),
     "compact": Blueprint(
         "geodamage",
         "local",

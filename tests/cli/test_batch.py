@@ -69,7 +69,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(listed, tmp_path, model):
         (("--shard", "3/2"), 2, "--shard 3/2"),
         (("--memory", "lots"), 2, "not a size"),
         (("--bands", "red"), 2, "--bands red"),
-        (("--model", "none"), 5, "no bundled model"),
+        (("--model", "none"), 5, "no model of that name"),
         (("--dask", "tcp://a:1", "--dask-local", 2), 2, "give one of them"),
         (("--memory", "1MB"), 7, "raise --memory"),
     ],

@@ -102,7 +102,7 @@ def test_flips_of_a_symmetric_model_change_nothing(data, model):
         (["--memory", "much"], 2, "not a size"),
         (["--min-area", "-1"], 2, "not negative"),
         (["--split", "none.csv"], 4, "no such file"),
-        (["--model", "none"], 5, "no bundled model"),
+        (["--model", "none"], 5, "no model of that name"),
         (["--predictions", "no/such/masks"], 6, "cannot write"),
     ],
 )

@@ -59,6 +59,28 @@ def test_an_ensemble_is_shown_with_its_members(tmp_path):
     assert facts["members"][0]["card"]["name"] == "bright"
 
 
+@pytest.mark.slow
+def test_what_is_installed_is_listed_and_known_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(foreign, "measure_memory", lambda path, size: 99.0)
+    folder = tmp_path / "models"
+    monkeypatch.setenv("GEODAMAGE_MODELS", str(folder))
+    source = write_graph(
+        tmp_path / "unet.onnx", {"x": ["n", 6, "h", "w"]}, {"y": ["n", 5, "h", "w"]}
+    )
+    told = convention(tmp_path / "c.toml")
+    words = ("models", "import", source, "--convention", told, "--install", "-o")
+    result = run_command(*words, "town")
+    assert result.exit_code == 0, result.stderr
+    assert listing(folder) == ["town.onnx"]
+    assert "town" in [e["name"] for e in json.loads(run_command("models", "list", "--json").stdout)]
+    assert run_command("models", "show", "town").exit_code == 0
+    for name, message in (("fast", "came with the package"), ("a/b", "and no folder")):
+        refused = run_command(*words, name)
+        assert refused.exit_code == 2
+        assert message in refused.stderr
+    assert listing(folder) == ["town.onnx"]
+
+
 @pytest.mark.parametrize("name", ["slow", "absent.onnx", "absent.toml"])
 def test_what_is_not_there_is_not_shown(name):
     result = run_command("models", "show", name)

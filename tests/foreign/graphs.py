@@ -21,6 +21,7 @@ def write_graph(
     softened: bool = False,
     axis: int = 1,
     out_dtype: int | None = None,
+    dilation: int = 1,
 ) -> Path:
     """Write a graph whose outputs are convolutions of all inputs, joined along their channels."""
     rng = np.random.default_rng(seed)
@@ -53,8 +54,8 @@ def write_graph(
         end = f"{name}.logits" if softened or axis == 3 else name
         nodes.append(
             helper.make_node(
-                "Conv", [joined, f"{name}.weight"], [end], pads=[1, 1, 1, 1],
-                strides=[stride, stride],
+                "Conv", [joined, f"{name}.weight"], [end], pads=[dilation] * 4,
+                strides=[stride, stride], dilations=[dilation] * 2,
             )
         )  # fmt: skip
         if axis == 3:
@@ -109,4 +110,22 @@ def convention(path: Path, **keys: object) -> Path:
     own = [f"{key} = {value}" for key, value in table.items() if key not in output and value]
     told = [f"{key} = {table[key]}" for key in output if table.get(key)]
     path.write_text("\n".join([*own, "[[output]]", *told]) + "\n")
+    return path
+
+
+def pooling(path: Path, *, side: int | None = None) -> Path:
+    """Write a graph that adds the mean of its window; with a side, it is right at that alone."""
+    write_graph(path, {"x": ["n", 6, "h", "w"]}, {"y": ["n", 5, "h", "w"]})
+    model = onnx.load(path)
+    graph = model.graph
+    graph.node[0].output[0] = "told"
+    if side is None:
+        graph.node.append(helper.make_node("GlobalAveragePool", ["told"], ["mean"]))
+        other = "mean"
+    else:
+        plane = np.linspace(0, 2, side * side, dtype=np.float32).reshape(1, 1, side, side)
+        graph.initializer.append(numpy_helper.from_array(plane, "plane"))
+        other = "plane"
+    graph.node.append(helper.make_node("Add", ["told", other], ["y"]))
+    onnx.save(model, path)
     return path

@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from geodamage.cli import main
-from geodamage.errors import ChecksumError, ModelError, ModelNotFoundError
+from geodamage.errors import ChecksumError, GeodamageWarning, ModelError, ModelNotFoundError
 from geodamage.model.catalogue import list_models, read_model
 from geodamage.model.loading import load_model
 from tests.conftest import make_model
@@ -27,6 +27,16 @@ def test_the_bundled_model_is_in_the_list():
     names = [entry.name for entry in list_models()]
     assert "fast" in names
     assert all(entry.size > 0 and entry.cards for entry in list_models())
+
+
+def test_installed_models_are_in_the_list_and_broken_ones_are_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("GEODAMAGE_MODELS", str(tmp_path))
+    make_model(tmp_path / "town.onnx")
+    (tmp_path / "cut.onnx").write_bytes((tmp_path / "town.onnx").read_bytes()[:99])
+    with pytest.warns(GeodamageWarning, match=r"cut\.onnx: .*; it is not listed"):
+        entries = list_models()
+    # By the name of its file, by which it is asked for; its card calls it bright.
+    assert [entry.name for entry in entries if entry.path.parent == tmp_path] == ["town"]
 
 
 def test_a_model_is_its_card(tmp_path):
@@ -75,7 +85,7 @@ def test_what_is_no_model_is_refused(tmp_path, ensemble):
     os.mkfifo(tmp_path / "pipe.onnx")
     with pytest.raises(ModelNotFoundError, match="not a regular file"):
         read_model(tmp_path / "pipe.onnx")
-    with pytest.raises(ModelNotFoundError, match="no bundled model of that name"):
+    with pytest.raises(ModelNotFoundError, match="no model of that name"):
         read_model("slow")
     (tmp_path / "text.onnx").write_text("text")
     with pytest.raises(ModelError, match="not an ONNX file"):

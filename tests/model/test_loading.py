@@ -1,7 +1,15 @@
 import pytest
 
 from geodamage.errors import ModelNotFoundError
-from geodamage.model.loading import DEFAULT_MODEL, bundled_models, find_model, load_model
+from geodamage.model.loading import (
+    DEFAULT_MODEL,
+    bundled_models,
+    find_model,
+    installed_models,
+    load_model,
+    models_folder,
+)
+from tests.conftest import make_model
 
 
 def test_the_default_model_is_named_first():
@@ -20,5 +28,29 @@ def test_bundled_models_are_found_by_name_and_load():
 
 @pytest.mark.parametrize("source", ["slow", "weights.pth", "m.zip", ""])
 def test_what_is_neither_a_name_nor_a_model_is_refused(source):
-    with pytest.raises(ModelNotFoundError, match=r"no bundled model .*\.onnx or \.toml"):
+    with pytest.raises(ModelNotFoundError, match=r"no model of that name .*\.onnx or \.toml"):
         find_model(source)
+
+
+def test_models_in_the_users_folder_are_known_by_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("GEODAMAGE_MODELS", str(tmp_path))
+    assert models_folder() == tmp_path
+    assert installed_models() == {}
+    alone = make_model(tmp_path / "town.onnx")
+    make_model(tmp_path / "both-1-town.onnx")
+    table = tmp_path / "both.toml"
+    table.write_text('name = "both"\n[[member]]\nfile = "both-1-town.onnx"\n')
+    make_model(tmp_path / "fast.onnx")
+    # Neither a member of an ensemble nor what bears the name of a bundled one.
+    assert installed_models() == {"both": table, "town": alone}
+    assert find_model("town") == alone
+    assert find_model("fast") == bundled_models()["fast"]
+    with pytest.raises(ModelNotFoundError, match=r"\(fast, .*town\).*did you mean town"):
+        find_model("towns")
+
+
+def test_without_a_folder_of_models_there_is_none(tmp_path, monkeypatch):
+    monkeypatch.delenv("GEODAMAGE_MODELS", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert models_folder() == tmp_path / "geodamage" / "models"
+    assert installed_models() == {}

@@ -98,7 +98,7 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path, source, kept):
         (lambda s: s.pop("head.loc_cls.0.bias"), "1 missing: head.loc_cls.0.bias"),
         (lambda s: s.update(extra=torch.zeros(1)), "1 unexpected: extra"),
         (lambda s: s["encoder.swin.features.1.0.attn.relative_position_index"].zero_(),
-         "is not that of a window of 7 x 7"),
+         "does not fit a window of 7 x 7"),
         (lambda s: s["head.loc_cls.0.bias"].fill_(torch.nan), "is not finite"),
     ],
 )  # fmt: skip

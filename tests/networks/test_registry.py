@@ -36,6 +36,8 @@ STATED = {
 
 
 OURS = ("compact", "compact_small", "compact_two_sensors")
+#: Others whose windows are multiples of 16, too.
+OTHERS = ("siamunet", "bright_unet", "bright_siamattnunet")
 
 
 def on_meta(name, task, **options):
@@ -67,12 +69,19 @@ def test_the_list_has_each_network_of_each_task():
     for facts in networks:
         assert facts.parameters > 4e5
         assert 10 < facts.gflop < 3000
-        own = dict.fromkeys((*OURS, "lite0", "lite1", "lite2", "siamunet"), 16)
+        own = dict.fromkeys((*OURS, *OTHERS, "lite0", "lite1", "lite2"), 16)
         assert facts.stride == (own | {"segformer_b0": 1}).get(facts.name, 32)
 
 
 #: Modules, besides pooling and attention, that look at the whole window.
-GLOBAL = {"Scse", "SEModule", "SqueezeExcite", "MultiheadAttention", "LayerNorm"}
+GLOBAL = {
+    "ChannelAttention",
+    "Scse",
+    "SEModule",
+    "SqueezeExcite",
+    "MultiheadAttention",
+    "LayerNorm",
+}
 
 
 @pytest.mark.slow
@@ -116,7 +125,9 @@ def test_a_name_nobody_has_is_answered_with_near_ones():
     with pytest.raises(OptionError, match=r"'res34_unett'.*did you mean .*res34_unet"):
         create_network("res34_unett", task="damage")
     with pytest.raises(
-        OptionError, match=r"did you mean changeos_swint or compact or .*siamese_resnet50"
+        OptionError,
+        match=r"did you mean bright_siamattnunet or .*changeos_swint or compact or "
+        r".*siamese_resnet50",
     ):
         create_network("§", task="damage")
 

@@ -1,0 +1,121 @@
+"""The networks of BRIGHT: their vector, and their plain state dicts to models for a radar after."""
+
+import json
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import torch
+
+from geodamage.errors import CheckpointError, GeodamageWarning
+from geodamage.model.onnx import Model
+from geodamage.networks import importing
+from geodamage.networks.bright import BrightUNet, SiamAttnUNet
+from geodamage.networks.checkpoints import read_checkpoint
+from geodamage.networks.conventions import Exported, convention_of
+from geodamage.networks.importing import import_checkpoints
+from tests.conftest import make_arrays, make_raster, run_command
+from tests.networks.drawn_weights import drawn_image, drawn_state
+
+#: Made once with the authors' networks and their scaling: probabilities at every 16th pixel of 64.
+VECTOR = json.loads(Path(__file__).with_name("bright_vector.json").read_text())
+NETWORKS = {"bright_unet": BrightUNet, "bright_siamattnunet": SiamAttnUNet}
+#: Bytes of the files as published; their tensors alone are this much less by what zip adds.
+PUBLISHED = {"bright_unet": 124_274_886, "bright_siamattnunet": 243_965_300}
+
+
+def drawn(name):
+    network = NETWORKS[name]().eval()
+    network.load_state_dict(drawn_state(network.state_dict()))
+    return network
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def name(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def network(name):
+    return drawn(name)
+
+
+@pytest.fixture(scope="module")
+def source(name, network, tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "ckpt_standard_ML_split.pth"
+    torch.save(network.state_dict(), path)
+    return path
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Measure on small windows."""
+    monkeypatch.setattr(importing, "measure_memory", lambda path, size: 99.0)
+    monkeypatch.setattr(importing, "HALO_WINDOW", 96)
+    monkeypatch.setattr(importing, "CORE", 32)
+    monkeypatch.setattr(importing, "TILE", 128)
+    monkeypatch.setattr(importing, "GLOBAL_HALO", 16)
+
+
+@pytest.mark.slow
+def test_it_says_what_its_authors_say(name, network):
+    pre, post = drawn_image(64)[:, :4].to(torch.uint8).split((3, 1), 1)
+    with torch.no_grad():
+        localisation, damage = Exported(network, convention_of("bright", name, "assess"))(pre, post)
+    background, intact, damaged, destroyed = np.array(VECTOR[name])
+    found = damage[0, :, ::16, ::16].numpy()
+    np.testing.assert_allclose(localisation[0, 0, ::16, ::16], 1 - background, atol=1e-5)
+    np.testing.assert_allclose(found[[0, 2, 3]], [intact, damaged, destroyed], atol=1e-5)
+    assert not found[1].any()  # it has no grade between intact and damaged
+
+
+@pytest.mark.slow
+def test_the_file_has_the_size_of_the_published_one(name, source):
+    # What zip adds depends on the length of the name; without biases it would be 23 kB less.
+    assert abs(source.stat().st_size - PUBLISHED[name]) < 6_000
+
+
+@pytest.mark.slow
+def test_the_whole_window_counts_where_it_is_pooled(name, network):
+    images = torch.rand(1, 6, 256, 256, generator=torch.manual_seed(0))
+    changed = images.clone()
+    changed[..., :16, :16] = 5
+    with torch.no_grad():
+        moved = (network(images) - network(changed))[..., -16:, -16:].abs().max()
+    assert (moved > 1e-6) == (name == "bright_siamattnunet")
+
+
+@pytest.mark.slow
+def test_a_plain_state_dict_grades_a_radar_image(tmp_path, name, source, small):
+    with pytest.warns(GeodamageWarning) as told:
+        (imported,) = import_checkpoints([source], tmp_path / "bright")
+    assert any("0 to 0.013 % of the damaged pixels of a flood" in str(w.message) for w in told)
+    assert (imported.network, imported.family, imported.task) == (name, "bright", "assess")
+    assert imported.difference < 1e-3
+    card = Model(imported.path, device="cpu").card
+    assert (card.post_sensor, card.post_channels, card.stride) == ("sar", ("intensity",), 16)
+    assert (card.gsd_min, card.gsd_max, card.background_competes) == (0.3, 1.0, True)
+    assert "of the files that its authors published" in card.scores["published"]
+    pre, post = make_arrays()
+    images = make_raster(tmp_path / "pre.tif", pre), make_raster(tmp_path / "sar.tif", post[:1])
+    output = tmp_path / "b.geojson"
+    refused = run_command("assess", *images, "-o", output, "--model", imported.path)
+    assert "give --post-sensor sar" in refused.stderr
+    options = ("--model", imported.path, "--post-sensor", "sar")
+    result = run_command("assess", *images, "-o", output, *options)
+    assert result.exit_code == 0, result.stderr
+    assert "0.013 % of the damaged pixels" in result.stderr
+    facts = json.loads((tmp_path / "b.geojson.json").read_text())
+    assert any("0.013 %" in text for text in facts["warnings"])
+    assert len(gpd.read_file(output)) == facts["buildings"]
+
+
+@pytest.mark.slow
+def test_half_a_network_is_refused(tmp_path, name, network):
+    state = dict(network.state_dict())
+    gone = next(iter(state))
+    del state[gone]
+    torch.save(state, tmp_path / "half.pth")
+    with pytest.raises(CheckpointError, match=rf"nearest to {name} .*1 missing: {gone}"):
+        read_checkpoint(tmp_path / "half.pth")
