@@ -95,10 +95,10 @@ class Graph(NamedTuple):
         nodes = [_node(value, source) for number, value in parts if number == _NODE]
         weights = {_text(v, _TENSOR_NAME, source): v for n, v in parts if n == _INITIALIZER}
         ports = {_text(v, _VALUE_NAME, source): v for n, v in parts if n in (_INPUT, _OUTPUT)}
-        names = [
+        inputs, outputs = (
             {_text(value, _VALUE_NAME, source) for number, value in parts if number == which}
             for which in (_INPUT, _OUTPUT)
-        ]
+        )
         if None in nodes:
             return None
         known = [node for node in nodes if node is not None]
@@ -107,7 +107,7 @@ class Graph(NamedTuple):
             numbers_of = _whole_numbers(raw, source)
             if numbers_of is not None:
                 values[name] = numbers_of
-        return cls(tuple(known), *names, values, ports, weights, tuple(rest))
+        return cls(tuple(known), inputs, outputs, values, ports, weights, tuple(rest))
 
     def sources(self, name: str) -> set[str]:
         """Return the inputs of the graph that a tensor is made of."""
