@@ -165,7 +165,7 @@ def test_urls_are_let_through_when_asked(tmp_path):
         ("pre,post,zzz\na,b,c\n", "unknown 'zzz'; known are name, pre, post, date, model"),
         ("pre,name\na,b\n", "no 'post' in it"),
         ("pre,post,Pre\na,b,c\n", "'pre' twice"),
-        ("pre,post\na.tif\n", "line 2: 1 cells under 2 columns"),
+        ("pre,post\na.tif\n", "line 2: 1 cell under 2 columns"),
         ("pre,post\na.tif,b.tif,c.tif\n", "line 2: 3 cells under 2 columns.*separated by |"),
         ("pre,post\na.tif,\n", "line 2: post is empty"),
         ("pre,post\na.tif, | \n", "line 2: post is '|'; give the path of an image"),
