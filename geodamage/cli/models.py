@@ -158,8 +158,8 @@ def import_command(files: tuple[Path, ...], output: Path, **options: Any) -> Non
     """Make a model of published weights, or of an ONNX file of another program.
 
     FILES are checkpoints of the xView2 first place, of its distilled students, of MetaDamageNet
-    (also folders), of xView2SiameseUNet, of ChangeOS or of Microsoft's siamese network: the weights
-    tell which network each is for. Or they are ONNX files: --convention tells how each takes
+    (also folders), of xView2SiameseUNet, of ChangeOS, of BRIGHT or of Microsoft's siamese network:
+    the weights tell which network each is for. Or they are ONNX files: --convention tells how each takes
     images; those of beaconGIS and HOT are recognised. One file becomes NAME.onnx. Several become
     the ensemble NAME.toml with its members beside it. --install puts them where NAME is known.
 
@@ -318,8 +318,8 @@ def _wrapped_line(wrapped: "Wrapped") -> str:
     card = wrapped.card
     return (
         f"{wrapped.source}: {wrapped.convention.name or 'a graph'}, told by {wrapped.known_by}; "
-        f"{card.task}, {card.context}{_measured(wrapped)}, window {card.tile}, {wrapped.size / 1e6:.1f} MB, within "
-        f"{wrapped.difference:.1g} of the bare file -> {wrapped.path.name}"
+        f"{card.task}, {card.context}{_measured(wrapped)}, window {card.tile}, "
+        f"{wrapped.size / 1e6:.1f} MB, within {wrapped.difference:.1g} of the bare file -> {wrapped.path.name}"
     )
 
 
