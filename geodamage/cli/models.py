@@ -159,9 +159,9 @@ def import_command(files: tuple[Path, ...], output: Path, **options: Any) -> Non
 
     FILES are checkpoints of the xView2 first place, of its distilled students, of MetaDamageNet
     (also folders), of xView2SiameseUNet, of ChangeOS, of BRIGHT or of Microsoft's siamese network:
-    the weights tell which network each is for. Or they are ONNX files: --convention tells how each takes
-    images; those of beaconGIS and HOT are recognised. One file becomes NAME.onnx. Several become
-    the ensemble NAME.toml with its members beside it. --install puts them where NAME is known.
+    the weights tell which network each is for. Or they are ONNX files: --convention tells how each
+    takes images; those of beaconGIS and HOT are recognised. One file becomes NAME.onnx. Several
+    become the ensemble NAME.toml with its members beside it. --install makes NAME known.
 
     \u0008
     Example:
@@ -319,7 +319,8 @@ def _wrapped_line(wrapped: "Wrapped") -> str:
     return (
         f"{wrapped.source}: {wrapped.convention.name or 'a graph'}, told by {wrapped.known_by}; "
         f"{card.task}, {card.context}{_measured(wrapped)}, window {card.tile}, "
-        f"{wrapped.size / 1e6:.1f} MB, within {wrapped.difference:.1g} of the bare file -> {wrapped.path.name}"
+        f"{wrapped.size / 1e6:.1f} MB, within {wrapped.difference:.1g} of the bare file "
+        f"-> {wrapped.path.name}"
     )
 
 

@@ -50,7 +50,7 @@ def test_the_file_of_hot_grades_footprints_and_is_scored_with_one_that_localises
     footprints, output = tmp_path / "footprints.geojson", tmp_path / "b.geojson"
     found[["geometry"]].to_file(footprints)
     refused = run_command("assess", *pair, "-o", output, "--model", tmp_path / "hot.onnx")
-    assert refused.exit_code == 2
+    assert refused.exit_code == 5
     assert "give --footprints, or an ensemble of it and a model of the task" in refused.stderr
     run("assess", *pair, "-o", output, "--model", tmp_path / "hot.onnx", "--footprints", footprints)
     graded = gpd.read_file(output)
