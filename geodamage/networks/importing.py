@@ -286,8 +286,9 @@ def _write_model(
 def _look(source: Path, model: Model, windows: np.ndarray) -> None:
     """Warn of what wrong weights of the right shapes bring about."""
     counts = len(model.card.pre_channels), len(model.card.post_channels)
-    shown = [date[:, :n] for date, n in zip(windows.swapaxes(0, 1), counts, strict=True)]
-    if found := oddity(model.card, model(*map(np.ascontiguousarray, shown))):
+    dates = zip(windows.swapaxes(0, 1), counts, strict=True)
+    pre, post = (np.ascontiguousarray(date[:, :count]) for date, count in dates)
+    if found := oddity(model.card, model(pre, post)):
         warnings.warn(
             f"{source}: {found} in a drawn pair; names and shapes are right, which proves no right "
             "weights: try it on a pair that you know",
