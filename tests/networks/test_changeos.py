@@ -23,6 +23,9 @@ from geodamage.networks.conventions import Exported, convention_of
 from geodamage.networks.importing import import_checkpoints
 from tests.networks.drawn_weights import drawn_image, drawn_state
 
+#: Networks with random weights find nothing in a drawn pair, or everything.
+pytestmark = pytest.mark.filterwarnings("ignore:.* in a drawn pair")
+
 #: Made once with torchange 0.0.4 and ever-beta 0.6.1: probabilities at every 32nd pixel of 256.
 VECTOR = json.loads(Path(__file__).with_name("changeos_vector.json").read_text())
 CONVENTION = convention_of("changeos", "changeos_swint", "assess")
