@@ -76,6 +76,7 @@ def test_a_network_that_localises_joins_one_that_grades():
     run(LOCALISING)
     text = TOML.replace('layout = "stacked"', 'layout = "pre"').replace('"softmax"', '"sigmoid"')
     text = re.sub(r"channels = \[.*\]", 'channels = ["building"]', text)
+    text = text.replace("tile = 256", "tile = 512")
     Path("buildings.toml").write_text(text.replace('dates = ["pre", "post"]\n', ""))
     hot(Path("model.onnx"))
     told = ["buildings.toml", "hot-dinov3"]
