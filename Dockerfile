@@ -10,8 +10,10 @@ WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY geodamage geodamage
 # `cluster` makes the same image the worker of Dask on Kubernetes.
-ARG EXTRAS=cpu,cluster,parquet,people,report,stac
-RUN pip install ".[${EXTRAS}]" && pip uninstall --yes pip
+ARG EXTRAS=cpu,cluster,excel,parquet,people,report,stac
+# Tests of other packages are a tenth of the environment, and nothing imports them.
+RUN pip install ".[${EXTRAS}]" && pip uninstall --yes pip \
+    && find /opt/geodamage -type d -name tests -prune -exec rm -rf {} +
 
 FROM python:3.12-slim
 LABEL org.opencontainers.image.title="geodamage" \

@@ -1,12 +1,14 @@
-r"""Measure what a few answers are worth: a head on the features of an event, tile by tile unseen.
+r"""Measure what a few answers are worth: a head on the features of an event, scored elsewhere.
 
-    python -m benchmarks.adapt features --data ../shared/data/xbd -o runs/adapt.npz
+    python -m benchmarks.adapt features --data ../shared/data/xbd \
+        --places training/recipes/release.csv -o runs/adapt.npz
     python -m benchmarks.adapt table runs/adapt.npz --repeats 8
 
 `features` keeps, for the label polygons of every pair, what `geodamage assess --features` would
-keep, and what a model says of them. `table` plays events through: half of the tiles of an event are
-answered from, by their labels, and the other half is scored. As many answers come from each of four
-strata of the model's probability of damage, cut at its 50th, 80th and 95th percentile.
+keep, and what a model says of them. `table` plays events through: half of the places of an event
+are answered from, by their labels, and the other half is scored. Tiles that overlap are one place.
+`--draw` says which buildings are answered: `strata`, those that `geodamage sample` draws, each
+with its weight; `teach`, those that `geodamage sample --for adapt` chooses; `simple`, any.
 
 Each event is played with two models. `at home` is the model of `features`, which has learnt from
 the event. `stand-in` stands for one that has never seen it: a linear model of the same features,
@@ -15,9 +17,10 @@ gain. Intervals are of the mean, 95 %.
 """
 
 import argparse
+import csv
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +31,7 @@ from affine import Affine
 from pyproj import CRS
 from scipy.optimize import minimize
 
+from benchmarks.baselines import macro_f1
 from benchmarks.distillation import say
 from geodamage.adaptation.extraction import Extraction
 from geodamage.adaptation.head import Floats, softmax
@@ -40,16 +44,17 @@ from geodamage.errors import GeodamageError
 from geodamage.grid import Grid
 from geodamage.model.heads import Predictor
 from geodamage.model.loading import load_model
+from geodamage.reviews.design import allocate, draw, expected_spread, make_strata
+from geodamage.reviews.teaching import choose_to_teach
 from geodamage.scene.pixels import Pixels
-from geodamage.scores.buildings import quadratic_kappa
+from geodamage.scores.buildings import grading_score, quadratic_kappa
+from geodamage.scores.calibration import calibration
 from geodamage.scores.evaluation import EvaluationJob, choose_pairs, read_truth
 from geodamage.scores.tallies import Truth, grade_probabilities, sum_votes
 from geodamage.windows import Window, mirror
 from geodamage.xbd.folders import Pair
 
 ANSWERS = (20, 50, 60, 100, 200)
-#: Percentiles of the probability of damage that part the strata.
-CUTS = (50.0, 80.0, 95.0)
 #: Degrees between the corners of two tiles: far enough that no block holds parts of two by chance.
 APART = 0.01
 #: How much the weights of a stand-in are held back.
@@ -58,7 +63,8 @@ _HELD = 0.3
 FEWEST = 5
 COLUMNS = (
     "event", "model", "answers", "plays", "AUC before", "after", "gain", "if taken", "F1 before",
-    "after", "kappa before", "after", "taken", "worst loss where taken",
+    "after", "kappa before", "after", "macro F1 before", "after", "ECE before", "after", "taken",
+    "worst loss where taken",
 )  # fmt: skip
 
 
@@ -107,6 +113,7 @@ def write_table(options: argparse.Namespace) -> Iterator[str]:
     """Write features, labels and what the model says of every pair."""
     network, model = FeatureNetwork(threads=1), load_model(options.model, threads=1)
     columns: dict[str, list[Any]] = defaultdict(list)
+    places = read_places(options.places)
     for tile, pair in enumerate(chosen(options)):
         say(pair.name)
         truth = read_truth(pair)
@@ -117,12 +124,20 @@ def write_table(options: argparse.Namespace) -> Iterator[str]:
             columns["said"].append(said_of(model, truth, numbers))
             columns["grades"].append([truth.grades[number] for number in numbers])
             columns["place"].append(APART * tile + boxes[:, :2] / 1e6)
-            columns["tile"].append([tile] * len(numbers))
+            columns["tile"].append([places.get(pair.name, pair.name)] * len(numbers))
             columns["event"].append([pair.event] * len(numbers))
     whole = {name: np.concatenate(parts) for name, parts in columns.items()}
     whole["threshold"] = np.array(model.card.damaged_threshold)
     np.savez(options.output, allow_pickle=False, **whole)
     yield f"{options.output}: {len(whole['tile'])} buildings"
+
+
+def read_places(split: Path | None) -> dict[str, str]:
+    """Return the place of each pair by a list of pairs, as recipes have one."""
+    if split is None:
+        return {}
+    with split.open(newline="", encoding="utf-8") as file:
+        return {row["pair"]: f"{row['event']}/{row['place']}" for row in csv.DictReader(file)}
 
 
 def chosen(options: argparse.Namespace) -> list[Pair]:
@@ -141,12 +156,18 @@ def said_of(model: Predictor, truth: Truth, numbers: Sequence[int]) -> Floats:
     return grade_probabilities(Grading.of(model.card), votes[[*numbers]])
 
 
+#: What is said, the threshold of damaged, and what is true.
+Figure = Callable[[Floats, float, npt.NDArray[np.int64]], float]
+
+
 class Play(NamedTuple):
     """Figures of one play: before and after, whether it was taken."""
 
     auc: tuple[float, float]
     f1: tuple[float, float]
     kappa: tuple[float, float]
+    macro_f1: tuple[float, float]
+    ece: tuple[float, float]
     taken: bool
 
 
@@ -158,49 +179,60 @@ class Event:
     said: Floats
     grades: npt.NDArray[np.int64]
     place: Floats
-    tile: npt.NDArray[np.int64]
+    tile: npt.NDArray[np.str_]
     threshold: float
 
-    def play(self, answers: int, seed: int) -> Play | None:
-        """Answer on half of the tiles, and score the other; None where a class is too rare."""
+    def play(self, answers: int, seed: int, way: str = "strata") -> Play | None:
+        """Answer on half of the places, and score the other; None where a class is too rare."""
         rng = np.random.default_rng(seed)
         tiles = rng.permutation(np.unique(self.tile))
         answered = np.isin(self.tile, tiles[: len(tiles) // 2])
-        rows = drawn(rng, np.flatnonzero(answered), self.said, answers)
+        rows, weights = self.answered(way, rng, np.flatnonzero(answered), answers)
         scored = np.flatnonzero(~answered)
         damaged = self.grades[scored] > 1
         if min(damaged.sum(), (~damaged).sum()) < FEWEST or len(set(self.grades[rows])) == 1:
             return None
         learnt = learn(
             self.said, self.features, self.place, self.said.argmax(1) + 1, self.threshold, rows,
-            self.grades[rows],
+            self.grades[rows], weights,
         )  # fmt: skip
         return self._scored(learnt, scored)
+
+    def answered(
+        self, way: str, rng: np.random.Generator, rows: npt.NDArray[np.int64], count: int
+    ) -> tuple[npt.NDArray[np.int64], Floats | None]:
+        """Return the rows that are answered, of those that may be, and what each stands for."""
+        if way == "simple":
+            return rng.permutation(rows)[:count], None
+        said, (lon, lat) = self.said[rows], self.place[rows].T
+        if way == "strata":
+            strata = make_strata(said.argmax(1) + 1, said, most=max(count // 3, 1))
+            parts = range(len(strata.names))
+            spreads = np.array([expected_spread(said[strata.of == part]) for part in parts])
+            sizes = allocate(strata.sizes, spreads, count)
+            found = draw(strata, sizes, lon, lat, rng)
+            return rows[found], (strata.sizes / sizes)[strata.of[found]]
+        nothing = np.zeros(0, np.int64)
+        found = choose_to_teach(said, lon, lat, without=nothing, number=count)
+        return rows[found], None
 
     def _scored(self, learnt: Learnt, rows: npt.NDArray[np.int64]) -> Play:
         before = self.said[rows]
         after = learnt.head.probabilities(before, learnt.basis.components(self.features[rows]))
         truth = self.grades[rows]
         told = ((before, self.threshold), (after, learnt.threshold))
-        auc, f1, kappa = (
-            (float(of(*told[0], truth)), float(of(*told[1], truth))) for of in (_auc, _f1, _kappa)
+
+        def figure(of: Figure) -> tuple[float, float]:
+            return float(of(*told[0], truth)), float(of(*told[1], truth))
+
+        return Play(
+            figure(_auc),
+            figure(_f1),
+            figure(_kappa),
+            figure(_macro_f1),
+            figure(_ece),
+            learnt.helps,
         )
-        return Play(auc, f1, kappa, learnt.helps)
-
-
-def drawn(
-    rng: np.random.Generator, rows: npt.NDArray[np.int64], said: Floats, count: int
-) -> npt.NDArray[np.int64]:
-    """Draw as many buildings from each stratum, and the rest from all."""
-    damage = said[rows, 1:].sum(1)
-    strata = np.digitize(damage, np.percentile(damage, CUTS))
-    taken = [
-        row
-        for stratum in range(len(CUTS) + 1)
-        for row in rng.permutation(rows[strata == stratum])[: count // (len(CUTS) + 1)]
-    ]
-    rest = rng.permutation(np.setdiff1d(rows, taken))
-    return np.concatenate([taken, rest[: max(count - len(taken), 0)]]).astype(np.int64)
 
 
 def _auc(said: Floats, threshold: float, truth: npt.NDArray[np.int64]) -> float:
@@ -216,6 +248,16 @@ def _f1(said: Floats, threshold: float, truth: npt.NDArray[np.int64]) -> float:
 def _kappa(said: Floats, threshold: float, truth: npt.NDArray[np.int64]) -> float:
     del threshold
     return quadratic_kappa(truth.tolist(), (said.argmax(1) + 1).tolist())
+
+
+def _macro_f1(said: Floats, threshold: float, truth: npt.NDArray[np.int64]) -> float:
+    del threshold
+    return macro_f1(grading_score(truth, said.argmax(1) + 1))
+
+
+def _ece(said: Floats, threshold: float, truth: npt.NDArray[np.int64]) -> float:
+    del threshold
+    return float(calibration(said, truth).ece or 0.0)
 
 
 def stand_in(table: Mapping[str, npt.NDArray[Any]], event: str) -> Floats:
@@ -248,17 +290,12 @@ def events_of(table: Mapping[str, npt.NDArray[Any]]) -> Iterator[tuple[str, str,
         damaged = table["grades"][own] > 1
         if min(damaged.sum(), (~damaged).sum()) < 2 * FEWEST:
             continue
-        threshold = float(table["threshold"])
-        yield (
-            name,
-            "at home",
-            Event(table["features"][own], table["said"][own], grades, place, tile, threshold),
-        )
-        yield (
-            name,
-            "stand-in",
-            Event(table["features"][own], stand_in(table, name), grades, place, tile, 0.5),
-        )
+        features = table["features"][own]
+        for model, said, threshold in (
+            ("at home", table["said"][own], float(table["threshold"])),
+            ("stand-in", stand_in(table, name), 0.5),
+        ):
+            yield name, model, Event(features, said, grades, place, tile, threshold)
 
 
 def rows(options: argparse.Namespace) -> Iterator[str]:
@@ -269,7 +306,7 @@ def rows(options: argparse.Namespace) -> Iterator[str]:
     for name, model, event in events_of(table):
         for answers in options.answers:
             say(f"{name}, {model}: {answers} answers")
-            plays = [event.play(answers, seed) for seed in range(options.repeats)]
+            plays = [event.play(answers, seed, options.draw) for seed in range(options.repeats)]
             found = [play for play in plays if play is not None]
             if found:
                 yield row(name, model, answers, found)
@@ -277,15 +314,17 @@ def rows(options: argparse.Namespace) -> Iterator[str]:
 
 def row(name: str, model: str, answers: int, plays: Sequence[Play]) -> str:
     """Return one line of the table."""
-    auc, f1, kappa = (
-        np.array([getattr(play, figure) for play in plays]) for figure in ("auc", "f1", "kappa")
+    auc, *others = (
+        np.array([getattr(play, figure) for play in plays])
+        for figure in ("auc", "f1", "kappa", "macro_f1", "ece")
     )
     taken = np.array([play.taken for play in plays])
     gain = auc[:, 1] - auc[:, 0]
     used = np.where(taken, gain, 0.0)
     worst = f"{gain[taken].min():+.3f}" if taken.any() else "-"
     cells = [name, model, str(answers), str(len(plays)), *_means(auc), _spread(gain), _spread(used)]
-    cells += [*_means(f1), *_means(kappa), f"{taken.mean():.0%}", worst]
+    cells += [mean for figure in others for mean in _means(figure)]
+    cells += [f"{taken.mean():.0%}", worst]
     return f"| {' | '.join(cells)} |"
 
 
@@ -310,12 +349,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     features.add_argument("--data", type=Path, required=True, help="folder of labelled pairs")
     features.add_argument("-o", "--output", type=Path, required=True, help=".npz")
     features.add_argument("--model", default="fast")
+    features.add_argument("--places", type=Path, help="list of pairs with their places, .csv")
     features.add_argument("--pairs", type=int, help="pairs of each event, at most")
     features.set_defaults(run=write_table)
     table = commands.add_parser("table", help="play the events through")
     table.add_argument("table", type=Path, help=".npz")
     table.add_argument("--repeats", type=int, default=20)
     table.add_argument("--answers", type=int, nargs="+", default=ANSWERS)
+    table.add_argument("--draw", choices=("strata", "teach", "simple"), default="strata")
     table.set_defaults(run=rows)
     options = parser.parse_args(arguments)
     try:

@@ -13,15 +13,18 @@ def puffs(
     """Return the optical depth of clouds that cover about a share of an image, float (shape)."""
     rows, columns = shape
     total = np.zeros(shape)
-    y, x = np.mgrid[:rows, :columns].astype(np.float32)
+    y, x = np.ogrid[:rows, :columns]
     while (total > 1).mean() < share:
         middle = rng.uniform(0, rows), rng.uniform(0, columns)
         size = rng.uniform(40, 160)
         for _ in range(int(rng.integers(6, 14))):
             row, column = (centre + rng.normal(0, size) for centre in middle)
             radius = rng.uniform(0.35, 0.9) * size
-            near = np.maximum(1 - ((y - row) ** 2 + (x - column) ** 2) / radius**2, 0)
-            total += depth * np.sqrt(near)
+            high, low = (np.clip([p - radius, p + radius + 1], 0, side).astype(int)
+                         for p, side in ((row, rows), (column, columns)))  # fmt: skip
+            box = slice(*high), slice(*low)
+            near = 1 - ((y[box[0]] - row) ** 2 + (x[:, box[1]] - column) ** 2) / radius**2
+            total[box] += depth * np.sqrt(np.maximum(near, 0))
     return total
 
 

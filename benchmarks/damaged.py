@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.distillation import named
+from benchmarks.held_out import job_of, parser_of, show
 from geodamage.buildings.finding import Grading
-from geodamage.errors import GeodamageError
 from geodamage.model.loading import load_model
-from geodamage.scores.evaluation import EvaluationJob, choose_pairs
+from geodamage.scores.evaluation import choose_pairs
 from geodamage.scores.pixels import pixel_counts
 from geodamage.xbd.folders import Pair
 from training.calibrate import found_votes
@@ -48,7 +48,7 @@ def measure(source: str, pairs: Sequence[Pair], min_area: float) -> tuple[int, f
 
 def table(options: argparse.Namespace) -> Iterator[str]:
     """Yield the lines of the report."""
-    job = EvaluationJob(folder=options.data, split=options.split, part=options.part)
+    job = job_of(options)
     pairs = of_events(choose_pairs(job), options.events)
     yield f"part {options.part}: {len(pairs)} pairs\n"
     yield "| | graded buildings found | F1 by grade | F1 by threshold |"
@@ -64,20 +64,10 @@ def table(options: argparse.Namespace) -> Iterator[str]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table in Markdown."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("split", type=Path)
-    parser.add_argument("models", nargs="+")
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--part", default="test")
+    parser = parser_of(__doc__)
     parser.add_argument("--events", default="", help="comma-separated; all unless given")
     options = parser.parse_args(arguments)
-    try:
-        for line in table(options):
-            print(line, flush=True)
-    except GeodamageError as error:
-        parser.exit(error.exit_code, f"benchmarks.damaged: error: {error}\n")
+    show(parser, "damaged", table(options))
 
 
 if __name__ == "__main__":

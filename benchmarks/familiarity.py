@@ -8,6 +8,10 @@ that learnt from the other events, and by one that learnt from the other places,
 them. Each time its distance is taken to the same pairs that the stand-in learnt from, so that a
 population of known and unknown events comes of it. A row has kappa by quartile of that distance,
 within an event, for quartiles of all events differ by what happened there.
+
+A second table asks whether a building's own distance, to the buildings that the stand-in learnt
+from, ranks its errors better than its confidence does: the area under the curve, by which 0.5 is no
+better than chance. `--pairs N` reads so many pairs of each event at most.
 """
 
 import argparse
@@ -18,11 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import rankdata
 
 from benchmarks.adapt import _ArrayScene, polygons, stand_in
 from geodamage.adaptation.extraction import Extraction
 from geodamage.adaptation.network import FeatureNetwork
 from geodamage.familiarity.looking import features_of
+from geodamage.familiarity.reference import learn
 from geodamage.model.loading import load_model
 from geodamage.scene.survey import BLOCK, Block
 from geodamage.scores.buildings import quadratic_kappa
@@ -47,17 +53,28 @@ def blocks_of(images: Sequence[np.ndarray]) -> list[Block]:
     return found
 
 
-def read(folder: Path, split: Path) -> tuple[dict[str, np.ndarray], Table]:
-    """Return the features of the buildings of all pairs, and of their blocks."""
+def read(folder: Path, split: Path, most: int | None) -> tuple[dict[str, np.ndarray], Table]:
+    """Return the features of the buildings of all pairs, and of their blocks.
+
+    Parameters
+    ----------
+    most
+        Pairs of each event, in the order of their names; None for all.
+    """
     network, card = FeatureNetwork(device="cpu", threads=1), load_model("fast").card
     rows = {row["pair"]: row for row in split_rows(split)}
     columns: dict[str, list[Any]] = defaultdict(list)
     blocks, scenes, names = [], list[int](), list[str]()
+    taken = defaultdict[str, int](int)
     for pair in choose_pairs(EvaluationJob(folder=folder)):
+        event = rows.get(pair.name, {}).get("event")
+        if event is None or (most is not None and taken[event] >= most):
+            continue
         truth = read_truth(pair)
         numbers, boxes = polygons(truth)
-        if not numbers or pair.name not in rows:
+        if not numbers:
             continue
+        taken[event] += 1
         found = features_of(blocks_of((truth.pre, truth.post)), network, [[0, 1, 2]] * 2)
         blocks.append(found)
         scenes += [len(names)] * len(found)
@@ -76,15 +93,50 @@ def read(folder: Path, split: Path) -> tuple[dict[str, np.ndarray], Table]:
     return {name: np.concatenate(parts) for name, parts in columns.items()}, table
 
 
-def grades_without(buildings: dict[str, np.ndarray], groups: Sequence[object]) -> np.ndarray:
-    """Return the grades by stand-ins that learnt from the buildings of other groups."""
+def said_without(buildings: dict[str, np.ndarray], groups: Sequence[object]) -> np.ndarray:
+    """Return what stand-ins say that learnt from the buildings of other groups, (n, 4)."""
     own = np.array([str(group) for group in groups])[buildings["scene"]]
-    result = np.zeros(len(own), int)
+    result = np.zeros((len(own), 4))
     for group in np.unique(own):
         mine = own == group
         known = buildings | {"event": np.where(mine, "own", "other")}
-        result[mine] = stand_in(known, "own").argmax(1) + 1
+        result[mine] = stand_in(known, "own")
     return result
+
+
+def distances_without(buildings: dict[str, np.ndarray], groups: Sequence[object]) -> np.ndarray:
+    """Return how far each building lies from those of other groups, (n,)."""
+    own = np.array([str(group) for group in groups])[buildings["scene"]]
+    result = np.zeros(len(own))
+    for group in np.unique(own):
+        mine = own == group
+        result[mine] = learn(buildings["features"][~mine]).distances(buildings["features"][mine])
+    return result
+
+
+def ranked(is_wrong: np.ndarray, doubt: np.ndarray) -> float:
+    """Return the area under the curve by which a doubt finds errors; NaN of one kind only."""
+    wrong, right = int(is_wrong.sum()), int((~is_wrong).sum())
+    if not wrong or not right:
+        return float("nan")
+    return float((rankdata(doubt)[is_wrong].sum() - wrong * (wrong + 1) / 2) / (wrong * right))
+
+
+def rankings(
+    buildings: dict[str, np.ndarray], table: Table, said: np.ndarray, distance: np.ndarray
+) -> list[str]:
+    """Return the rows of the second table, of what was said of unseen events."""
+    event, is_wrong = (
+        np.array(table.events)[buildings["scene"]],
+        said.argmax(1) + 1 != buildings["grades"],
+    )
+    rows = []
+    for name in (*sorted(set(table.events)), "all"):
+        own = (event == name) | (name == "all")
+        doubts = (1 - said.max(1)[own], distance[own])
+        areas = [f"{ranked(is_wrong[own], doubt):.3f}" for doubt in doubts]
+        rows.append(f"| {name} | {own.sum()} | {is_wrong[own].sum()} | {' | '.join(areas)} |")
+    return rows
 
 
 def kappas(truth: np.ndarray, grades: np.ndarray, distance: np.ndarray) -> list[float]:
@@ -103,12 +155,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("data", type=Path, help="folder of labelled pairs")
     parser.add_argument("split", type=Path, help="names the places")
+    parser.add_argument("--pairs", type=int, help="of each event, at most")
     options = parser.parse_args(arguments)
-    buildings, table = read(options.data, options.split)
+    buildings, table = read(options.data, options.split, options.pairs)
     order = sorted(set(table.places))
     folds = [order.index(place) % FOLDS for place in table.places]
     scene, truth = buildings["scene"], np.tile(buildings["grades"], 2)
-    grades = np.concatenate([grades_without(buildings, groups) for groups in (table.events, folds)])
+    said = [said_without(buildings, groups) for groups in (table.events, folds)]
+    grades = np.concatenate(said).argmax(1) + 1
     found = [table.unseen_events(), table.unseen_places()]
     distance = np.concatenate([one[scene] for one in found])
     event = np.tile(np.array(table.events)[scene], 2)
@@ -120,6 +174,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if (truth[own] > 1).sum() >= 2 * ENOUGH:
             cells = [f"{value:.2f}" for value in kappas(truth[own], grades[own], distance[own])]
             print(f"| {name} | {int(own.sum()) // 2} | {' | '.join(cells)} |")
+    print("\n| unseen event | buildings | wrong | found by confidence | by distance |")
+    print("|---|--:|--:|--:|--:|")
+    own_distance = distances_without(buildings, table.events)
+    print("\n".join(rankings(buildings, table, said[0], own_distance)))
 
 
 if __name__ == "__main__":

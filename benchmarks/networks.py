@@ -174,7 +174,7 @@ def check_tile(chosen: list[NetworkFacts], tile: int) -> None:
     Raises
     ------
     OptionError
-        If the tile is no multiple of a stride.
+        If the tile is not a multiple of a stride.
     """
     for facts in chosen:
         if tile % facts.stride:

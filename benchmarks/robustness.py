@@ -162,7 +162,7 @@ def add_facts(path: Path, key: str, figures: dict[str, Any]) -> None:
     Raises
     ------
     OptionError, OutputError
-        If it is no file of facts, or cannot be written.
+        If it is not a sidecar, or cannot be written.
     """
     facts = read_facts(path)
     scores = facts.setdefault("scores", {})

@@ -1,9 +1,8 @@
 """The main job: two images in, graded buildings out, with every file that belongs to them."""
 
-from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, overload
@@ -19,15 +18,12 @@ from geodamage.adaptation.network import FeatureNetwork
 from geodamage.buildings.finding import find_buildings
 from geodamage.buildings.footprint_files import Footprints, read_footprints
 from geodamage.buildings.footprints import voting_places
-from geodamage.buildings.placement import placement_doubts, placement_remarks
 from geodamage.buildings.votes import count_pixels, plain
-from geodamage.damage import GRADES
 from geodamage.errors import OptionError
 from geodamage.familiarity.looking import Familiarity, familiarity_of, find_reference
 from geodamage.fields import GIVEN_FIELDS, empty_frame
 from geodamage.given import GivenFootprints, footprint_facts, require_outlines
 from geodamage.job import (
-    Coverage,
     Progress,
     Result,
     RunOptions,
@@ -45,12 +41,14 @@ from geodamage.model.onnx import Model
 from geodamage.output.layers import read_layer
 from geodamage.output.publication import Publication, check_output
 from geodamage.plan import Plan
+from geodamage.post_only import PAIR, check_images, doubts, mode_facts, refuse_event_model
 from geodamage.prediction import Strip, run_plan
 from geodamage.report.findings import STATEMENT
 from geodamage.report.pictures import imagery_of
 from geodamage.report.view import make_view
 from geodamage.report.writing import add_page, check_page
 from geodamage.run import Run
+from geodamage.summary import Summary
 from geodamage.work import Work, long_work
 
 __all__ = ["STATEMENT", "Job", "Progress", "Source", "Summary", "assess"]
@@ -87,6 +85,8 @@ class Job(RunOptions):
     vote
         `probabilities`, or `pixels`: each pixel is graded by the rules of the model first,
         buildings are what those pixels say, and each takes the grade that most of its pixels have.
+    post_only
+        Grade the footprints by the image after alone; `pre` is empty then.
     footprints
         Vector file of polygons to grade instead of finding buildings.
     id_field
@@ -95,7 +95,7 @@ class Job(RunOptions):
         Attributes of the footprints that come with the result: `all`, `none`, or names parted by
         commas.
     skip_broken
-        Go on where features of the footprints cannot be read; they are counted.
+        Leave out footprints that cannot be read, and count them.
     raster
         COG of grades: of each pixel where the model has rules for pixels, else of the buildings.
     probabilities
@@ -126,6 +126,7 @@ class Job(RunOptions):
     pre: Source
     post: Source
     vote: str = "probabilities"
+    post_only: bool = False
     footprints: Path | None = None
     id_field: str | None = None
     keep: str = "all"
@@ -139,69 +140,8 @@ class Job(RunOptions):
             raise OptionError(
                 "--ids-from and --footprints: give one of the two; footprints have their own ids"
             )
-
-
-@dataclass
-class Summary(Coverage):
-    """What an assessment came to.
-
-    Attributes
-    ----------
-    counts, areas
-        Buildings and m² by grade (1-4); only buildings with a grade.
-    are_candidates
-        Whether a model found the buildings; given footprints are not in doubt.
-    real_share
-        Share of such candidates that matched a building where the model was tested, 0-1; or None.
-    placement
-        How far footprints lie off, as the sidecar says it; of found buildings None.
-    """
-
-    counts: Counter[int] = field(default_factory=Counter)
-    areas: dict[int, float] = field(default_factory=lambda: dict.fromkeys(GRADES, 0.0))
-    are_candidates: bool = False
-    real_share: float | None = None
-    placement: dict[str, Any] | None = None
-
-    def doubts(self) -> list[str]:
-        """Return what a user should know of what was found, a line each."""
-        placed = [] if self.placement is None else placement_doubts(self.placement)
-        return placed + super().doubts()
-
-    def remarks(self) -> list[str]:
-        """Return what is worth a line, and is no doubt: how footprints lie."""
-        return [] if self.placement is None else placement_remarks(self.placement)
-
-    @property
-    def outside(self) -> int:
-        """Buildings that lie outside the images or the area of interest."""
-        return sum(n for reason, n in self.reasons.items() if str(reason).startswith("outside_"))
-
-    def add(self, frame: gpd.GeoDataFrame) -> None:
-        """Count some buildings."""
-        self.statuses.update(frame["status"].to_list())
-        blank = frame["status"] == "not_assessed"
-        self.reasons.update(frame.loc[blank, "status_reason"].to_list())
-        graded = frame[frame["damage_class"].notna()]
-        for grade, area in zip(graded["damage_class"], graded["area_m2"], strict=True):
-            self.counts[int(grade)] += 1
-            self.areas[int(grade)] += float(area)
-
-    def facts(self) -> dict[str, Any]:
-        """Return the figures for the sidecar."""
-        return {
-            "assessed_km2": round(self.assessed_km2, 6),
-            "buildings": self.buildings,
-            "buildings_per_grade": {grade.label: self.counts[grade] for grade in GRADES},
-            "area_m2_per_grade": {grade.label: round(self.areas[grade], 1) for grade in GRADES},
-            "buildings_per_status": {
-                status: self.statuses[status] for status in ("assessed", "partial", "not_assessed")
-            },
-            "candidates": self.are_candidates,
-            "candidates_real": self.real_share,
-            "not_assessed_by_reason": dict(sorted(self.reasons.items())),
-            "obscured": self.obscured(),
-        }
+        if self.post:  # the defaults of a batch have no images
+            check_images(self)
 
 
 Predict = Callable[..., Iterator[Strip]]
@@ -247,7 +187,7 @@ def assess(
     pre
         Image before: a GeoTIFF, a folder, a glob, `@list.txt`, or several of them; or a `Job`.
     post
-        Image after, likewise.
+        Image after, likewise. With `post_only` the image after is given alone, in the first place.
     output
         Vector file to write; the extension picks the format. The sidecar stands beside it.
     progress
@@ -273,6 +213,8 @@ def assess(
         given = {"post": post, "output": output, "progress": progress, "date": date} | options
         refuse_beside_job(given)
         return _assessment(pre, predict)
+    if options.get("post_only") and post is None:
+        pre, post = (), pre
     if post is None:
         raise TypeError("give post, the image after; buildings of one image are found by localise")
     values = job_fields("assess", "Job", call_values("assess", "Job", options))
@@ -302,11 +244,17 @@ class _Assessment(Run[Job, Summary]):
     @property
     def by_pixel(self) -> bool:
         """Whether the raster holds the grades of pixels, not those of buildings."""
-        return self.model.has_pixel_rules and self.job.raster is not None
+        return self.model.has_pixel_rules and self.job.raster is not None and not self.job.post_only
 
-    def images(self) -> tuple[Source, Source | None]:
+    @property
+    def _mode(self) -> dict[str, Any]:
+        """What the sidecar says of the images that grades are of."""
+        job = self.job
+        return mode_facts(job.model, self.card) if job.post_only else {"mode": PAIR}
+
+    def images(self) -> tuple[Source | None, Source | None]:
         """Return the images before and after."""
-        return self.job.pre, self.job.post
+        return (None if self.job.post_only else self.job.pre), self.job.post
 
     def other_inputs(self) -> Sequence[Path | None]:
         """Return the files that are read beside the images."""
@@ -338,6 +286,8 @@ class _Assessment(Run[Job, Summary]):
             model = super().load()
             require_outlines(model.card, job.footprints)
             return model
+        if job.post_only:
+            refuse_event_model(job.model)
         return load_base(
             self._event,
             device=job.device,
@@ -398,6 +348,10 @@ class _Assessment(Run[Job, Summary]):
 
     def _compare(self) -> None:
         """Say how the scene lies to what the model learnt from."""
+        if self.job.post_only:
+            self._familiarity = Familiarity(reason="there is no image before")
+            self.doubts += doubts(self._mode, self.card)
+            return
         path = find_model(model_source(self.job.model, self._event))
         reference, blocks = find_reference(path, self.model.card), self.scene.take_blocks()
         network = None
@@ -437,7 +391,8 @@ class _Assessment(Run[Job, Summary]):
                 scene=self.scene,
                 footprints=self._footprints,
                 card=self.card,
-                registration=self.job.scene.registration,
+                # Outlines are looked for in the image before.
+                registration="off" if self.job.post_only else self.job.scene.registration,
                 by_vote=by_vote,
                 seen_share=self.job.scene.seen_share,
                 predict=lambda window: self._predict(self.scene, self.model, self.plan_of(window)),
@@ -459,6 +414,7 @@ class _Assessment(Run[Job, Summary]):
         """Return what the sidecar says of the options and the figures."""
         job, card, model = self.job, self.card, self.model
         return {
+            **self._mode,
             "vote": job.vote,
             "pixels": {"own": model.has_pixel_rules, **asdict(model.rules)},
             "thresholds": {
@@ -487,7 +443,7 @@ class _Assessment(Run[Job, Summary]):
         read = job.scene
         imagery = imagery_of(
             facts,
-            job.pre,
+            None if job.post_only else job.pre,
             job.post,
             aoi=read.aoi,
             scale=read.scale,

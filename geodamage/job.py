@@ -288,7 +288,7 @@ def call_values(command: str, job: str, given: Mapping[str, Any]) -> dict[str, A
     Raises
     ------
     TypeError
-        If there is none of that name.
+        If there is not one of that name.
     OptionError
         If a value makes no sense.
     """

@@ -158,8 +158,9 @@ def run_plan(
     reach = 0 if rules is None else rules.reach
     if reach > plan.halo:
         raise ModelError(
-            f"model {model.card.name!r}: its rules look {reach} pixels around, its halo has "
-            f"{plan.halo}; mend the halo of the card"
+            f"model {model.card.name!r}: its rules need {reach} pixels around a pixel, and its "
+            f"halo has "
+            f"{plan.halo}; fix the halo of the card"
         )
     # Inference has a thread to itself: whatever else is done there would leave a core idle.
     asked = ahead(_infer(model, plan, reach, ahead(_read(scene, plan, model.card))))

@@ -35,8 +35,8 @@ from geodamage.output.publication import (
     check_output,
 )
 from geodamage.output.rasters import GradeRaster, ProbabilityRaster, raster_bytes
-from geodamage.output.seen_ground import SeenGround
-from geodamage.output.vectors import vector_writer
+from geodamage.output.seen_ground import SeenGround, area_path, read_assessed_area
+from geodamage.output.vectors import vector_writer, write_area
 from geodamage.output.writer import GeometryType
 from geodamage.plan import Plan, make_plan
 from geodamage.prediction import UNSEEN, Strip
@@ -99,8 +99,8 @@ class Run(ABC, Generic[J, S]):
         return False
 
     @abstractmethod
-    def images(self) -> tuple[Source, Source | None]:
-        """Return the image before, and the one after if there is one."""
+    def images(self) -> tuple[Source | None, Source | None]:
+        """Return the image before and the one after; None for one that there is not."""
 
     def other_inputs(self) -> Sequence[Path | None]:
         """Return the files that are read beside the images."""
@@ -231,6 +231,9 @@ class Run(ABC, Generic[J, S]):
                 check_output(
                     raster, inputs=inputs, overwrite=job.overwrite, extensions=RASTER_EXTENSIONS
                 )
+        area = area_path(job.output)
+        if area is not None:
+            check_output(area, inputs=inputs, overwrite=job.overwrite, extensions=(".geojson",))
 
     def outputs(self) -> list[Path | None]:
         """Return all files that are asked for."""
@@ -271,6 +274,8 @@ class Run(ABC, Generic[J, S]):
             facts: dict[str, Any] = json_ready(
                 {**self._facts(), "assessed_area": rasters.ground.facts()}
             )
+            seen = read_assessed_area(facts)
+            write_area(publication, (job.output, partial), seen, scene.grid.crs)
             for path in (job.output, job.raster, job.probabilities):
                 if path is not None:
                     publication.sidecar(path, facts)

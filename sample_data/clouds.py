@@ -82,7 +82,8 @@ def _depth(rng: np.random.Generator, size: int, kind: str) -> Field:
     noise = fractal(rng, size, rng.uniform(0.25, 2) * size, rng.uniform(1.6, 2.3))
     if kind == "smoke":  # drawn out along the wind
         noise = _drawn_out(rng, noise)
-    level = np.quantile(noise, rng.uniform(0.1, 0.85))
+    clear = rng.uniform(-0.3, 0.85)  # share of the image; below 0 the whole sky is overcast
+    level = np.quantile(noise, max(clear, 0)) + min(clear, 0) * 5
     thick = {"cloud": (2, 9), "thin": (0.4, 1.8), "smoke": (0.8, 4)}[kind]
     return np.asarray(np.maximum(noise - level, 0) * rng.uniform(*thick), np.float32)
 
@@ -114,4 +115,6 @@ def _light(rng: np.random.Generator, size: int, depth: Field, kind: str) -> Fiel
     }[kind]
     uneven = 1 + rng.uniform(0.01, 0.1) * fractal(rng, size, size / 2, 1.9)
     lit = level * uneven * (0.85 + 0.15 * np.tanh(depth / 2))
-    return np.asarray(lit[..., None] * np.array(colour, np.float32), np.float32)
+    # Sun, haze above it and the sensor's white balance make a cloud warm or cold.
+    tint = np.array(colour) * rng.uniform(0.94, 1.06, 3)
+    return np.asarray(lit[..., None] * tint, np.float32)

@@ -3,6 +3,7 @@ import re
 
 import geopandas as gpd
 import numpy as np
+import pyogrio
 import pytest
 import rasterio
 import shapely
@@ -44,7 +45,13 @@ def test_every_format_has_one_polygon_per_building_with_its_grade(pair, model, t
     assert set(frame.geom_type) == {"Polygon"}
     assert frame.is_valid.all()
     assert frame["building_id"].is_unique
-    assert listing(tmp_path) == [f"b.{extension}", f"b.{extension}.json"]
+    area = [] if extension == "gpkg" else [f"b.{extension}.assessed_area.geojson"]
+    assert listing(tmp_path) == [f"b.{extension}", *area, f"b.{extension}.json"]
+    seen = pyogrio.read_dataframe(
+        tmp_path / (area or ["b.gpkg"])[0], layer=None if area else "assessed_area"
+    )
+    assert seen.geom_type.isin(["Polygon", "MultiPolygon"]).tolist() == [True]
+    assert seen.to_crs(32616).area[0] == pytest.approx(seen["area_km2"][0] * 1e6, rel=1e-3)
 
 
 @pytest.mark.slow

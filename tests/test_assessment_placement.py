@@ -102,4 +102,4 @@ def test_one_footprint_says_nothing_and_stays(place, model, tmp_path):
     assert grades(frame)[:1] == [None]
     assert frame["damage_class"].to_list() == [ROOFS[0].grade]
     warnings = read_sidecar(tmp_path / "b.gpkg")["warnings"]
-    assert any("how far the footprints lie off is not known" in text for text in warnings)
+    assert any("the shift of the footprints is not known" in text for text in warnings)

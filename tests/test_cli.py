@@ -213,8 +213,11 @@ def test_options_that_make_no_sense(command, tmp_path, options, code, words):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["asess"], ["'asess'", "assess"]),
         (["assess", "a.tif", "b.tif", "c.tif", "-o", "d.geojson"], ["quote a pattern"]),
+        (["asess"], ["did you mean 'assess'? See "]),
+        (["--verison"], ["'--verison'; did you mean '--version'? See "]),
+        (["-q", "assess"], ["No such option '-q'; see "]),
+        (["models", "shwo"], ["did you mean 'show'? See "]),
         (["assess"], ["'PRE'", "assess --help"]),
         (["assess", "a.tif", "b.tif"], ["--output"]),
         (["assess", "a", "b", "-o", "c", "--tta", "x"], ["--tta", "flips"]),

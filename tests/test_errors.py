@@ -1,5 +1,6 @@
 import re
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from geodamage.errors import (
     without_secrets,
 )
 
+PACKAGE = Path(errors.__file__).parent
 CLASSES = {
     name: value
     for name, value in vars(errors).items()
@@ -140,3 +142,10 @@ def test_urls_tell_no_secrets(text, told):
     assert without_secrets(text) == told
     assert str(errors.SceneError(text)) == str(errors.GsdWarning(text)) == told
     assert str(errors.SceneReadError(text)) == str(errors.OutputExistsError(text)) == told
+
+
+def test_no_message_names_an_index_that_has_no_geodamage():
+    # `install` names the way that works from a clone.
+    texts = {path: path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")}
+    assert len(texts) > 100
+    assert [str(path) for path, text in texts.items() if re.search(r"geodamage\[\w", text)] == []

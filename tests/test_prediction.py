@@ -270,7 +270,7 @@ def test_grades_change_nothing_else_and_come_only_when_asked():
 
 def test_rules_that_look_beyond_the_halo_are_refused():
     scene = FakeScene(*random_images(50, 50, 2))
-    with pytest.raises(ModelError, match="look 5 pixels around, its halo has 4"):
+    with pytest.raises(ModelError, match="need 5 pixels around a pixel, and its halo has 4"):
         predict(scene, GradedModel(1, 11, halo=4), with_grades=True)
 
 

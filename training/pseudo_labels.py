@@ -170,7 +170,7 @@ def run(options: argparse.Namespace) -> None:
     tiles = [tile for tile in tiles if not options.only or named(tile, options.only)]
     tiles = [tile for tile in tiles if not named(tile, options.leave_out)]
     if not tiles:
-        raise OptionError(f"{options.images[0]}: no image is left; mend --only and --leave-out")
+        raise OptionError(f"{options.images[0]}: no image is left; fix --only and --leave-out")
     labelled = sorted(known & {tile.name for tile in tiles})
     if labelled:
         raise LabelError(f"{negatives}: has labels of {labelled[0]}; give --leave-out for it")

@@ -1,6 +1,5 @@
 """Adapting: answers about some buildings of an event become an event model."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from geodamage._version import __version__
+from geodamage.adaptation.answers import read_reviewed
 from geodamage.adaptation.event_model import (
     EXTENSIONS,
     NO_BUILDING,
@@ -28,10 +28,11 @@ from geodamage.errors import AdaptationError, OptionError
 from geodamage.output.publication import Publication, check_output, output_errors
 from geodamage.reviews.agreement import resolve
 from geodamage.reviews.answers import NO_BUILDING as ABSENT
-from geodamage.reviews.answers import read_answers
 
 #: Fewest answers with a grade that anything is learnt from.
 FEWEST = 10
+#: Degrees within which two looks at one footprint lie; 1 m and less.
+_SAME_PLACE = 1e-5
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ def adapt(
     reviewed: Path,
     output: Path,
     *,
+    answers: Sequence[Path] = (),
     features: Path | None = None,
     force: bool = False,
     overwrite: bool = False,
@@ -87,10 +89,12 @@ def adapt(
         Answers, in any form that `geodamage.reviews.answers` reads.
     output
         The event model, `.toml`.
+    answers
+        Files of answers; `reviewed` is the sample then, and says how each building was drawn.
     features
         Features of the result, where there is one; those that its sidecar names unless given.
     force
-        Write it even where it is not shown to help.
+        Write the event model even if it is not shown to help.
     overwrite
         Replace a file that is there.
 
@@ -106,18 +110,21 @@ def adapt(
     """
     files = find_results(results)
     if features is not None and len(files) != 1:
-        raise OptionError("--features: give it with one result; several have their own beside them")
-    check_output(output, inputs=[*files, reviewed], overwrite=overwrite, extensions=EXTENSIONS)
+        raise OptionError(
+            "--features: give it with one result; several results have their own files beside them"
+        )
+    inputs = [*files, reviewed, *answers]
+    check_output(output, inputs=inputs, overwrite=overwrite, extensions=EXTENSIONS)
     found = [read_result(file, features) for file in files]
     base, network = _one_model(found), _one_network(found)
     event = _joined(found)
-    answers, notes = _answers(reviewed, event)
-    rows, grades, weights = _graded(answers, event, reviewed)
+    said, notes = _answers(reviewed, answers, event)
+    rows, grades, weights = _graded(said, event, reviewed)
     learnt = learn(
         event.said, event.features, event.place, event.called, event.threshold,
         rows, grades, weights,
     )  # fmt: skip
-    model = _event_model(learnt, base, network, answers, files, reviewed)
+    model = _event_model(learnt, base, network, said, files, reviewed)
     adapted = Adapted(model, learnt.compared, learnt.helps, notes)
     if learnt.helps or force:
         with Publication(overwrite=overwrite) as publication, output_errors(output):
@@ -164,21 +171,45 @@ def _one_network(found: Sequence[FeaturedResult]) -> Network:
 
 
 def _joined(found: Sequence[FeaturedResult]) -> _Event:
-    ids = [name for result in found for name in result.ids]
-    if len(set(ids)) < len(ids):
-        twice = next(name for name, count in Counter(ids).items() if count > 1)
-        raise AdaptationError(
-            f"building {twice} is in two results; merge them with `geodamage event`, or give one"
-        )
+    ids = np.array([name for result in found for name in result.ids], object)
+    places = np.concatenate([_places(result) for result in found])
+    kept = _once(ids, places, np.concatenate([_shown(result) for result in found]))
     called = [result.frame["damage_class"].to_numpy("float64", na_value=0.0) for result in found]
     return _Event(
-        ids,
-        np.concatenate([result.said for result in found]),
-        np.concatenate([result.features for result in found]),
-        np.concatenate([_places(result) for result in found]),
-        np.concatenate(called).astype(int),
+        [str(name) for name in ids[kept]],
+        np.concatenate([result.said for result in found])[kept],
+        np.concatenate([result.features for result in found])[kept],
+        places[kept],
+        np.concatenate(called).astype(int)[kept],
         _threshold(found[0].facts),
     )
+
+
+def _once(ids: npt.NDArray[np.object_], places: Floats, shown: Floats) -> npt.NDArray[np.int64]:
+    """Return the rows of buildings, each once: a footprint in two scenes by the better look.
+
+    Raises
+    ------
+    AdaptationError
+        If two buildings in different places have one id.
+    """
+    best: dict[str, int] = {}
+    for row, name in enumerate(ids):
+        other = best.setdefault(name, row)
+        if np.abs(places[row] - places[other]).max() > _SAME_PLACE:
+            raise AdaptationError(
+                f"building {name} is in two results, in different places; give footprints ids that"
+                " are unique over all results"
+            )
+        if shown[row] > shown[other]:
+            best[name] = row
+    return np.array(sorted(best.values()), np.int64)
+
+
+def _shown(result: FeaturedResult) -> Floats:
+    """Return which part of each building its scene shows; nothing of one without a grade."""
+    part = result.frame["valid_fraction"].to_numpy("float64", na_value=0.0)
+    return np.where(np.isfinite(result.said).all(1), part, -1.0)
 
 
 def _places(result: FeaturedResult) -> Floats:
@@ -192,7 +223,9 @@ def _threshold(facts: Mapping[str, Any]) -> float:
     return float(found) if isinstance(found, int | float) and 0 <= found <= 1 else 0.5
 
 
-def _answers(reviewed: Path, event: _Event) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def _answers(
+    reviewed: Path, files: Sequence[Path], event: _Event
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Return one answer for each building, and what is worth saying of them.
 
     Raises
@@ -200,7 +233,7 @@ def _answers(reviewed: Path, event: _Event) -> tuple[pd.DataFrame, tuple[str, ..
     AdaptationError
         If a building is in no result.
     """
-    resolved = resolve(read_answers(reviewed))
+    resolved = resolve(read_reviewed(reviewed, files))
     answers = resolved.answers
     unknown = sorted(set(answers["building_id"]) - set(event.ids))
     if unknown:
@@ -212,7 +245,7 @@ def _answers(reviewed: Path, event: _Event) -> tuple[pd.DataFrame, tuple[str, ..
     notes = []
     if resolved.conflicts:
         notes.append(
-            f"reviewers differ on {len(resolved.conflicts)} buildings; what most of them say counts"
+            f"reviewers differ on {len(resolved.conflicts)} buildings; the majority counts"
         )
     return answers, tuple(notes)
 
@@ -235,15 +268,16 @@ def _graded(
     if len(grades) < FEWEST:
         raise AdaptationError(
             f"{reviewed}: {len(grades)} answers have a grade of a building that the model graded,"
-            f" and {FEWEST} are the fewest to learn from; look at more buildings"
+            f" and {FEWEST} are needed at least; review more buildings"
         )
     if len(np.unique(grades)) == 1:
         raise AdaptationError(
             f"{reviewed}: all {len(grades)} answers are {answers['damage'][teaches].iloc[0]}, so"
-            " that there is nothing to tell apart; look at more buildings"
+            " that there is nothing to learn from; review more buildings"
         )
     chances = answers["inclusion_probability"][teaches].to_numpy("float64")
-    weights = 1 / chances if np.isfinite(chances).all() else np.ones(len(grades))
+    # Those that were chosen to teach stand for themselves alone.
+    weights = np.where(np.isfinite(chances), 1 / chances, 1.0)
     return rows[teaches], grades, weights
 
 

@@ -177,7 +177,7 @@ def read_event_model(path: Path) -> EventModel:
     """
     table = _table(path)
     if table.pop("kind", None) != KIND or table.pop("format", None) != FORMAT:
-        raise ModelError(f"{path}: is no event model; give what `geodamage adapt` wrote")
+        raise ModelError(f"{path}: is not an event model; give what `geodamage adapt` wrote")
     if is_deeper(table, DEEPEST):
         raise ModelError(f"{path}: nested deeper than {DEEPEST}; make it again")
     for name, kind in (("base", Base), ("network", Network)):

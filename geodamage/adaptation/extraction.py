@@ -70,7 +70,7 @@ class Extraction:
     Raises
     ------
     ModelError
-        If the model takes no colour images: then there is nothing to make features of.
+        If the model does not take colour images: then there is nothing to make features of.
     """
 
     def __init__(self, scene: _Readable, network: FeatureNetwork, card: Card) -> None:

@@ -10,7 +10,9 @@ import json
 import math
 import shutil
 import tempfile
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +29,14 @@ from geodamage.sources import check_file
 EXTENSIONS = (".npz",)
 FORMAT = 1
 _ARRAYS = ("building_id", "features", "probabilities", "place", "about")
-#: Most bytes of one array: beyond it a file is none of ours.
+#: Most bytes of one array: beyond it a file is not one of ours.
 _LARGEST = 64 * 2**30
+
+#: What reading one raises: the archive, its members, their heads, and the text in them.
+_DAMAGED = (
+    OSError, ValueError, EOFError, KeyError, RuntimeError, SyntaxError, TypeError, MemoryError,
+    zipfile.BadZipFile, zlib.error, tokenize.TokenError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -148,9 +156,10 @@ def read_features(path: Path) -> Features:
         with zipfile.ZipFile(path) as archive:
             arrays = {name: _read(archive, name, path) for name in _ARRAYS}
             about: Any = json.loads(str(arrays["about"]))
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, RecursionError) as error:
+    except _DAMAGED as error:
         raise AdaptationError(
-            f"{path}: is no feature file ({error}); give what `geodamage assess --features` wrote"
+            f"{path}: is not a feature file ({error}); give what `geodamage assess --features` "
+            f"wrote"
         ) from error
     _check(arrays, about, path)
     return Features(

@@ -37,12 +37,13 @@ class Priors:
     offsets
         Size of what is added to the log odds of each grade.
     features
-        Size of what the features of a typical building add in each direction.
+        Size of what the features of a typical building add in each direction. Of 0.25, 0.5, 1, 2
+        and 4 this had the best mean AUC of the other events, whichever of five was left out.
     """
 
     scale: float = 0.5
     offsets: float = 1.0
-    features: float = 2.0
+    features: float = 1.0
 
 
 @dataclass(frozen=True)

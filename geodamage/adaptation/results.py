@@ -101,16 +101,22 @@ def read_result(path: Path, features: Path | None = None) -> FeaturedResult:
     InputError
         If a file cannot be read.
     """
-    facts, frame = read_facts(path), read_layer(path)
+    if path.is_dir():
+        raise AdaptationError(
+            f"{path}: is a folder; give one of the results in it, scenes/NAME/buildings.*"
+        )
+    facts = read_facts(path)
+    if facts.get("regraded") is not None:
+        raise AdaptationError(
+            f"{path}: was graded again; give the result of `geodamage assess` that it was made of"
+        )
+    place = _feature_path(path, facts) if features is None else features
+    frame = read_layer(path)
     lacking = [name for name in NAMES if name not in frame.columns]
     if lacking:
         raise AdaptationError(f"{path}: has no {lacking[0]}; give a result of `geodamage assess`")
-    if facts.get("regraded") is not None:
-        raise AdaptationError(
-            f"{path}: was graded anew; give the result of `geodamage assess` that it was made of"
-        )
     frame = frame.astype({"building_id": str})
-    kept = read_features(_feature_path(path, facts) if features is None else features)
+    kept = read_features(place)
     order = _order(frame, facts, kept, path)
     return FeaturedResult(path, facts, frame, kept.probabilities[order], kept.features[order], kept)
 
@@ -120,7 +126,8 @@ def _feature_path(path: Path, facts: Mapping[str, Any]) -> Path:
     name = named.get("file") if isinstance(named, Mapping) else None
     if not isinstance(name, str) or Path(name).name != name or not name:
         raise AdaptationError(
-            f"{path}: has no features; run `geodamage assess` again with --features FILE"
+            f"{path}: has no features; give results of `geodamage assess --features`, or the folder"
+            " of a `geodamage batch --features`"
         )
     return path.with_name(name)
 

@@ -151,7 +151,8 @@ class DaskExecutor:
         reason = future.status if error is None else f"{type(error).__name__}: {one_line(error)}"
         return Outcome(
             name,
-            error=f"the cluster gave it up ({reason}); see the logs of its workers, and try again "
+            error=f"the cluster gave up the scene ({reason}); see the logs of its workers, and "
+            f"try again "
             "with --retry-failed",
             error_code=ResourceError.exit_code,
         )

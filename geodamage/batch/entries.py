@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from geodamage.errors import ManifestError, SceneReadError
-from geodamage.options.kinds import File, Name, Text
+from geodamage.options.kinds import File, Flag, Name, Text
 from geodamage.options.lookup import columns
 from geodamage.options.option import Option
 from geodamage.sources import check_file, is_remote
@@ -36,7 +36,7 @@ class Entry:
     name
         Scene name as written; None where it was not.
     pre, post
-        Absolute paths, globs, `@lists` or URLs.
+        Absolute paths, globs, `@lists` or URLs; no `pre` where the image after counts alone.
     date
         ISO date of the image after, with its time in UTC where that is known; or None.
     options
@@ -78,7 +78,7 @@ def read_csv(path: Path, *, allow_remote: bool = False) -> list[Entry]:
         where = f"{path}: line {number}"
         if len(cells) != len(keys):
             raise ManifestError(
-                f"{where}: {len(cells)} cells under {len(keys)} columns; mend it "
+                f"{where}: {len(cells)} cells under {len(keys)} columns; fix it "
                 f"(several files in a cell are separated by {SEPARATOR})"
             )
         given = {key: cell.strip() for key, cell in zip(keys, cells, strict=True) if cell.strip()}
@@ -97,7 +97,7 @@ def read_toml(path: Path, *, allow_remote: bool = False) -> list[Entry]:
     try:
         table = tomllib.loads(_text(path))
     except (ValueError, RecursionError) as error:
-        raise ManifestError(f"{path}: not TOML ({error}); mend the list") from error
+        raise ManifestError(f"{path}: not TOML ({error}); fix the list") from error
     _check_known(table, ("defaults", "scene"), str(path))
     defaults, scenes = table.get("defaults", {}), table.get("scene", [])
     if not isinstance(defaults, dict) or not isinstance(scenes, list):
@@ -140,7 +140,8 @@ def _tables(
         where = f"{path}: {kind} {number}"
         if not isinstance(table, dict):
             raise ManifestError(f"{where}: says nothing of a scene; give it pre and post")
-        keys = _keys(table, where, needed=("pre", "post"))
+        needed = ("post",) if common.get("post_only") else ("pre", "post")
+        keys = _keys(table, where, needed=needed)
         given = dict(common) | dict(zip(keys, table.values(), strict=True))
         given = {key: value for key, value in given.items() if not _is_empty(value)}
         yield _entry(given, where, path.parent, allow_remote)
@@ -174,6 +175,8 @@ def _keys(
     keys = [key.strip().lower().replace("-", "_") for key in written]
     known = known or ("name", "pre", "post", "date", *columns())
     needed = needed or (("pre", "post") if "pre" in known else ())
+    if "post_only" in keys:
+        needed = tuple(key for key in needed if key != "pre")
     for key in keys:
         if keys.count(key) > 1:
             raise ManifestError(f"{where}: {key!r} twice; keep one")
@@ -193,8 +196,13 @@ def _check_known(keys: Iterable[str], known: tuple[str, ...], where: str) -> Non
 
 
 def _entry(given: Mapping[str, object], where: str, folder: Path, allow_remote: bool) -> Entry:
-    images = {}
-    for key in ("pre", "post"):
+    options = {
+        key: _value(_column(option), given, key, where, folder)
+        for key, option in columns().items()
+        if key in given
+    }
+    images: dict[str, tuple[str, ...]] = {"pre": ()}
+    for key in ("post",) if options.get("post_only") else ("pre", "post"):
         if key not in given:
             raise ManifestError(f"{where}: {key} is empty; name the images pre and post")
         images[key] = _value(_images, given, key, where, folder)
@@ -203,11 +211,6 @@ def _entry(given: Mapping[str, object], where: str, folder: Path, allow_remote: 
                 raise ManifestError(
                     f"{where}: {name} is remote; remote imagery is read with --allow-remote only"
                 )
-    options = {
-        key: _value(_column(option), given, key, where, folder)
-        for key, option in columns().items()
-        if key in given
-    }
     return Entry(
         where,
         _value(_word, given, "name", where, folder) if "name" in given else None,
@@ -215,7 +218,7 @@ def _entry(given: Mapping[str, object], where: str, folder: Path, allow_remote: 
         images["post"],
         _value(_date, given, "date", where, folder) if "date" in given else None,
         options,
-        f"{given['pre']}\0{given['post']}",
+        f"{given['pre'] if images['pre'] else ''}\0{given['post']}",
     )
 
 
@@ -251,6 +254,14 @@ def _located(name: str, folder: Path) -> str:
         return name
     mark = "@" if name.startswith("@") else ""
     return mark + str(folder.absolute() / name.removeprefix("@"))
+
+
+def _flag(value: Any, folder: Path) -> bool:
+    words = {"true": True, "false": False}
+    found = words.get(value.strip().lower()) if isinstance(value, str) else value
+    if not isinstance(found, bool):
+        raise ValueError("write true or false")
+    return found
 
 
 def _path(value: Any, folder: Path) -> Path:
@@ -291,6 +302,8 @@ def _column(option: Option) -> "_Parser":
         return _path
     if isinstance(option.kind, Name):
         return _model
+    if isinstance(option.kind, Flag):
+        return _flag
 
     def parse(value: Any, folder: Path) -> Any:
         return option.kind.read(value.strip() if isinstance(value, str) else value)

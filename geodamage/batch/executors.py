@@ -21,13 +21,14 @@ from typing import Any, Protocol
 
 import psutil
 
-from geodamage.assessment import Job, Summary, assess
+from geodamage.assessment import Job, assess
 from geodamage.batch.owner import is_alive
 from geodamage.errors import GeodamageError, GeodamageWarning, OptionError, ResourceError, one_line
 from geodamage.job import Progress, Result
 from geodamage.model.session import default_threads
 from geodamage.output.locks import clear_locks
 from geodamage.output.publication import PARTIAL_NAME
+from geodamage.summary import Summary
 from geodamage.work import Work, long_work
 
 #: Seconds that a worker has to clean up when it is asked to stop, before it is killed.

@@ -114,7 +114,7 @@ def _members(path: Path) -> list[str]:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
         return sorted({Path(str(entry["file"])).name for entry in table["member"]})
     except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path}: not an ensemble ({error}); mend it") from error
+        raise ModelError(f"{path}: not an ensemble ({error}); fix it") from error
 
 
 def option_fingerprint(job: Job) -> str:

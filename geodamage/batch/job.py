@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from geodamage.assessment import Job
 from geodamage.batch.shard import Shard
 from geodamage.errors import ManifestError, OptionError, OutputExistsError
+from geodamage.event.people import check_population
 from geodamage.event.rollups import read_admin
 from geodamage.model.card import Card
 from geodamage.model.loading import load_model
@@ -63,6 +64,8 @@ class BatchJob:
         Areas to sum up the event by, besides cells of a grid.
     admin_name
         Field with their names; None for `name`.
+    population
+        Raster of people per cell; they are shared out among the buildings of the event.
     workers
         Scenes at a time on this machine; None for as many as fit.
     memory
@@ -91,6 +94,7 @@ class BatchJob:
     merge: bool = True
     admin: Path | None = None
     admin_name: str | None = None
+    population: Path | None = None
     workers: int | None = None
     memory: float | None = None
     shard: Shard | None = None
@@ -107,7 +111,7 @@ class BatchJob:
         if self.dask is not None and self.dask_local is not None:
             raise OptionError("--dask and --dask-local: give one of them")
         if self.split is not None and self.dask is None and self.dask_local is None:
-            raise OptionError("--split-scenes needs a cluster; give --dask or --dask-local, too")
+            raise OptionError("--split-scenes needs a cluster; also give --dask or --dask-local")
 
 
 def check_names(scenes: "Sequence[BatchScene]") -> None:
@@ -141,6 +145,8 @@ def check_shared(batch: BatchJob) -> None:
     shared, read = batch.defaults, batch.defaults.scene
     if batch.merge and batch.admin is not None:
         read_admin(batch.admin, batch.admin_name)
+    if batch.merge and batch.population is not None:
+        check_population(batch.population)
     for path in (shared.footprints, read.aoi):
         if path is not None:
             check_vector(path)
@@ -174,9 +180,10 @@ def scene_job(scene: "BatchScene", batch: BatchJob) -> Job:
     own = taken("Job", "batch", scene.options)
     footprints = own.pop("footprints", None) or defaults.footprints
     own["model"] = model_name(own.get("model") or defaults.model)
+    is_alone = own.get("post_only", defaults.post_only)
     return replace(
         defaults,
-        pre=_absolute(scene.pre),
+        pre=() if is_alone else _absolute(scene.pre),
         post=_absolute(scene.post),
         output=folder / BUILDINGS,
         footprints=None if footprints is None else Path(footprints).absolute(),

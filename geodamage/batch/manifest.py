@@ -63,7 +63,8 @@ class BatchScene:
     name
         Unique among the scenes, whatever the case of its letters, and safe as a file name.
     pre, post
-        Images before and after, as `geodamage.sources.find` takes them; the first on top.
+        Images before and after, as `geodamage.sources.find` takes them; the first on top. There is
+        no `pre` where the image after counts alone.
     date
         ISO date of the image after, with its time in UTC where that is known; or None.
     options
@@ -139,7 +140,7 @@ def read_manifest(
         return _from_stac(str(place or name), event_date, asset, max_cloud, allow_remote)
     if event_date is not None or asset is not None or max_cloud is not None:
         raise OptionError(
-            f"{name}: is no STAC catalogue, and only those take --event-date, --asset and "
+            f"{name}: is not a STAC catalogue, and only those take --event-date, --asset and "
             "--max-cloud; leave them out"
         )
     if place.is_dir():
@@ -227,16 +228,16 @@ def _from_folder(folder: Path) -> Manifest:
     before, bad_before = _placed(folder / "pre")
     after, bad_after = _placed(folder / "post")
     if not before:
-        raise ManifestError(f"{folder / 'pre'}: no image of use ({bad_before[0][1]})")
+        raise ManifestError(f"{folder / 'pre'}: no usable image ({bad_before[0][1]})")
     pairs, unpaired = _paired(before, after)
     if not pairs:
-        why = str(bad_after[0][1]) if bad_after else "none after lies on one before"
+        why = str(bad_after[0][1]) if bad_after else "no post image overlaps a pre image"
         raise ManifestError(f"{folder}: no pair of images ({why})")
     # Why an image cannot be used is said when it is opened; it needs a partner to get there.
     pairs += [(Placed(Path(path).stem, path, _NOWHERE), before[:1]) for path, _ in bad_after]
     pairs.sort(key=lambda pair: pair[0].path)
     notes = [f"{error}; it is in no scene" for _, error in bad_before]
-    notes += [f"{image.path}: lies on no image before; it is in no scene" for image in unpaired]
+    notes += [f"{image.path}: overlaps no pre image, so it is in no scene" for image in unpaired]
     return Manifest(_scenes_of(pairs, folder), notes)
 
 
@@ -274,8 +275,8 @@ def _from_stac(
     )
     pairs, unpaired = _paired(found.before, found.after)
     if not pairs:
-        raise ManifestError(f"{source}: no image after the event lies on one before it")
-    lost = [f"{image.name}: lies on no image before; it is in no scene" for image in unpaired]
+        raise ManifestError(f"{source}: no image after the event overlaps one before it")
+    lost = [f"{image.name}: overlaps no pre image, so it is in no scene" for image in unpaired]
     return Manifest(_scenes_of(pairs, Path(source).parent), [*found.notes, *lost], _facts_of(pairs))
 
 
@@ -429,7 +430,7 @@ def _planned(
         check_file(str(footprints))
     with ExitStack() as opened:
         pre, post = (
-            _headers(role, names, bands, channels, options, opened)
+            _headers(role, names, bands, channels, options, opened) if names else None
             for role, names, bands, channels in (
                 ("pre", scene.pre, options.pre_bands, options.pre_channels),
                 ("post", scene.post, options.post_bands, options.post_channels),
@@ -464,5 +465,5 @@ def _headers(
         opened.callback(tiles[-1].dataset.close)
     gsd = math.prod(tiles[0].grid.gsd) ** 0.5
     if not math.isfinite(gsd) or gsd <= 0:
-        raise SceneError(f"{tiles[0].name}: lies off the Earth; its CRS or transform is wrong")
+        raise SceneError(f"{tiles[0].name}: lies outside the Earth; its CRS or transform is wrong")
     return Image(role, tuple(lay_out(tiles)), None, gsd, ())

@@ -437,7 +437,8 @@ class _Batch:
             return
         event, report = self.folder / EVENT, self.folder / REPORT
         lines = [f"{record.name} {record.output_hash}" for record in done]
-        lines += [json.dumps([str(self.job.admin), self.job.admin_name, self.job.report])]
+        job = self.job
+        lines += [json.dumps([*map(str, (job.admin, job.population)), job.admin_name, job.report])]
         state = hashlib.sha256("\n".join(lines).encode()).hexdigest()
         wanted = [event, sidecar_path(event), *([report] if self.job.report else [])]
         if self.ledger.note("merged") != state or not all(path.is_file() for path in wanted):
@@ -462,6 +463,7 @@ class _Batch:
             event,
             admin=self.job.admin,
             admin_name=self.job.admin_name,
+            population=self.job.population,
             existing="update" if is_whole else "replace",
         ):
             yield self.progress("merge", message=step.message, warning=step.warning)

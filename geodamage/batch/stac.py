@@ -224,9 +224,9 @@ def _parsed(where: str, text: str) -> dict[str, Any]:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ManifestError(f"{where}: not JSON ({error}); mend the file") from error
+        raise ManifestError(f"{where}: not JSON ({error}); fix the file") from error
     if not isinstance(document, dict):
-        raise ManifestError(f"{where}: no JSON object; give a GeoJSON or STAC file")
+        raise ManifestError(f"{where}: not a JSON object; give a GeoJSON or STAC file")
     return document
 
 
@@ -331,19 +331,19 @@ class _Library:
         """Return what is asked of a server, or of the disk."""
         href = link.get("href")
         if not isinstance(href, str) or not href:
-            raise LeftOutError(f"{base}: a link has no address; mend the catalogue")
+            raise LeftOutError(f"{base}: a link has no address; fix the catalogue")
         asked = {key: link[key] for key in ("method", "headers", "body") if key in link}
         return asked | {"href": self.resolve(href, base)}
 
     def _links(self, document: Mapping[str, Any], place: str) -> Iterator[Mapping[str, Any]]:
         links = document.get("links", [])
         if not isinstance(links, list) or not all(isinstance(link, dict) for link in links):
-            raise ManifestError(f"{place}: its links are no list of links; mend the catalogue")
+            raise ManifestError(f"{place}: its links are not a list; fix the catalogue")
         if document.get("type") == "Feature":  # an item's links lead up and aside
             return
         if is_remote(place) and "conformsTo" in document:
             raise ManifestError(
-                f"{place}: a whole archive; give the address of a search in it, "
+                f"{place}: a catalogue of a whole archive; give the address of a search in it, "
                 ".../search?collections=...&bbox=...&datetime=..."
             )
         # What is at hand is not looked up on a server: a saved search names its next page.

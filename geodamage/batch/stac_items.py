@@ -65,12 +65,15 @@ def read_item(entry: Any, place: str, notes: list[str]) -> "Item":
     import pystac
 
     name = entry.get("id") if isinstance(entry, dict) else None
+    wrong = (pystac.STACError, pystac.STACTypeError, ValueError, KeyError, TypeError)
     try:
-        return pystac.Item.from_dict(_mended(entry, notes), href=place)
-    except (pystac.STACError, ValueError, KeyError, TypeError, AttributeError) as error:
+        item = pystac.Item.from_dict(_mended(entry, notes), href=place)
+        hash((item.id, item.collection_id))  # both are texts, if it is one
+        return item
+    except (*wrong, AttributeError, RecursionError) as error:
         why = one_line(error)[:200]
         raise LeftOutError(
-            f"{place}: item {name!r} is no STAC item ({why}); mend the catalogue"
+            f"{place}: item {name!r} is not a STAC item ({why}); fix the catalogue"
         ) from error
 
 
@@ -87,7 +90,7 @@ def _mended(entry: Any, notes: list[str]) -> Any:
         is_day = day is not None and _is_date(day[0])
         mended[key] = f"{day[0]}T00:00:00Z" if day is not None and is_day else _NO_DATE
         taken = f"{day[0]} is taken" if day is not None and is_day else "it has no date then"
-        notes.append(f"{entry.get('id')}: its {key} {text[:40]!r} is no date; {taken}")
+        notes.append(f"{entry.get('id')}: its {key} {text[:40]!r} is not a date; {taken}")
     return entry | {"properties": properties | mended}
 
 

@@ -137,7 +137,7 @@ def read_footprints(
         broken.
     """
     path = Path(path)
-    remedy = "mend them, or give --skip-broken to go on without"
+    remedy = "fix them, or give --skip-broken to go on without"
     layer = read_vector(path, skip_broken=skip_broken, remedy=remedy, refusal=FootprintError)
     frame = layer.frame
     identities, duplicates = _identities(layer, path, id_field)

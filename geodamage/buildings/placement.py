@@ -109,21 +109,22 @@ def placement_remarks(facts: Mapping[str, Any]) -> list[str]:
     if facts["verdict"] == "off":
         return []
     if facts["verdict"] == "unknown":
-        return [f"how far the footprints lie off pre is not known: {facts['why']}"]
+        return [f"the shift of the footprints against pre is unknown: {facts['why']}"]
     moved = ", and are graded where these are" if facts["applied"] else ""
-    return [f"the footprints lie {_said(facts)} off the buildings in pre{moved}"]
+    return [f"the footprints are shifted {_said(facts)} against the buildings in pre{moved}"]
 
 
 def placement_doubts(facts: Mapping[str, Any]) -> list[str]:
     """Return what a user should know of how footprints lie, a line each."""
     if facts["verdict"] == "unknown" and facts["asked"] == "apply":
         return [
-            f"--registration apply: how far the footprints lie off is not known ({facts['why']}); "
+            f"--registration apply: the shift of the footprints is not known ({facts['why']}); "
             "they are graded where they are"
         ]
     if facts["verdict"] == "shifted" and not facts["applied"]:
         return [
-            f"the footprints lie {_said(facts)} off the buildings in pre; use --registration apply "
+            f"the footprints are shifted {_said(facts)} against the buildings in pre; use "
+            f"--registration apply "
             "to grade them where these are"
         ]
     return []

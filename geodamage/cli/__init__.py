@@ -18,16 +18,16 @@ from geodamage.errors import GeodamageError, one_line
 COMMANDS = {
     "assess": "Grade the damage of every building between two images.",
     "buildings": "Find the buildings of one image.",
-    "batch": "Assess many scenes unattended, and go on where it stopped.",
-    "footprints": "Gather building footprints from a file or published data.",
-    "adapt": "Learn from answers what damage looks like in an event.",
-    "regrade": "Grade a result anew by what was learnt, without the imagery.",
+    "batch": "Assess many scenes unattended, and continue after an interruption.",
+    "footprints": "Collect building footprints from a file or published data.",
+    "adapt": "Learn from reviewed buildings what damage looks like in an event.",
+    "regrade": "Grade a result again with an event model, without the imagery.",
     "event": "Merge the results of many scenes into one layer of the event.",
-    "sample": "Draw the buildings that a person should look at.",
-    "estimate": "Estimate totals with intervals, from what people saw.",
+    "sample": "Draw a sample of buildings for a person to review.",
+    "estimate": "Estimate totals with intervals from a reviewed sample.",
     "export": "Write a result in the format and the schema that others use.",
     "compare": "Compare a result with an official layer of damage.",
-    "report": "Write an assessment as a page that opens offline.",
+    "report": "Write a result as a page that opens offline.",
     "evaluate": "Score a model over a folder of labelled pairs.",
     "score": "Score predictions against targets by the official xView2 metric.",
     "masks": "Draw xBD labels as masks, exactly like the official targets.",
@@ -58,6 +58,16 @@ class Program(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read what stands before the command; what is wrong there is one line, too."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.exceptions.NoArgsIsHelpError:
+            raise
+        except click.UsageError as error:
+            _fail(ctx, _said(error, ctx.command_path), error.exit_code)
+            raise
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; an error becomes one line on stderr and an exit code."""
         debug = bool(ctx.params.get("debug"))
@@ -65,7 +75,7 @@ class Program(click.Group):
             return super().invoke(ctx)
         except click.UsageError as error:
             where = "geodamage" if error.ctx is None else error.ctx.command_path
-            _fail(ctx, f"{_said(error)}; see {where} --help", error.exit_code)
+            _fail(ctx, _said(error, where), error.exit_code)
         except (click.ClickException, click.exceptions.Exit):
             raise
         except BrokenPipeError:
@@ -93,16 +103,18 @@ class Program(click.Group):
             )
 
 
-def _said(error: click.UsageError) -> str:
-    """Return what is wrong with a command line, and what may have been meant."""
+def _said(error: click.UsageError, where: str) -> str:
+    """Return what is wrong with a command line, what may have been meant, and where help is."""
     message = error.format_message().rstrip(".").replace("\n", " ")
+    # click says "'--x'. Did you mean '--y'?" and "'--x'. (Did you mean one of: '--y', '--z'?)".
+    message = re.sub(r"\. \(?Did you mean (?:one of: )?(.*?)\?\)?$", r"; did you mean \1?", message)
     unknown = re.search(r"No such command '(.+?)'", message)
     near = get_close_matches(unknown[1], COMMANDS, 1) if unknown else []
-    if near and "Did you mean" not in message:
-        return f"{message}; did you mean {near[0]}?"
+    if near and "did you mean" not in message:
+        message = f"{message}; did you mean '{near[0]}'?"
     if "unexpected extra argument" in message:
-        return f"{message}; quote a pattern, as in 'tiles/*.tif', so that it is one argument"
-    return message
+        message += "; quote a pattern, as in 'tiles/*.tif', so that it is one argument"
+    return f"{message}{' See' if message.endswith('?') else '; see'} {where} --help"
 
 
 def _published() -> str:

@@ -27,6 +27,7 @@ _TOLD = {
 def command(
     results: tuple[Path, ...],
     reviewed: Path,
+    answers: tuple[Path, ...],
     output: Path,
     features: Path | None,
     force: bool,
@@ -43,11 +44,14 @@ def command(
 
     \b
     Example:
-      geodamage adapt buildings.gpkg --reviewed answers.csv -o event-model.toml
+      geodamage adapt buildings.gpkg --reviewed sample.gpkg -o event-model.toml
     """  # noqa: D301
     from geodamage.adaptation.adapting import adapt
 
-    adapted = adapt(results, reviewed, output, features=features, force=force, overwrite=overwrite)
+    adapted = adapt(
+        results, reviewed, output, answers=answers, features=features, force=force,
+        overwrite=overwrite,
+    )  # fmt: skip
     written = adapted.helps or force
     if as_json:
         facts = {"output": str(output) if written else None, **adapted.model.card}
@@ -56,8 +60,9 @@ def command(
         _say(adapted)
     if not written:
         raise AdaptationError(
-            f"{output}: not written, for the answers do not show that it helps: the interval of the"
-            " gain in log loss does not exclude a loss; look at more buildings, or give --force"
+            f"{output}: not written, because the answers do not show that it helps: the interval "
+            f"of the"
+            " gain in log loss includes a loss; review more buildings, or give --force"
         )
     if not quiet:
         click.echo(f"wrote {output}", err=True)
@@ -69,7 +74,8 @@ def _say(adapted: "Adapted") -> None:
         click.echo(f"geodamage: {note}", err=True)
     grades = ", ".join(f"{count} {name}" for name, count in card["answers_per_grade"].items())
     click.echo(
-        f"learnt from {grades}; tried on {card['blocks']} blocks of ground that it had not seen",
+        f"learnt from {grades}; tried on {card['blocks']} blocks of ground that it had not "
+        f"learnt from",
         err=True,
     )
     click.echo(f"{'':<18}{'before':>23}{'after':>23}{'gain':>25}", err=True)
@@ -78,7 +84,10 @@ def _say(adapted: "Adapted") -> None:
         gain = _shown(card["gain"][name], sign="+")
         click.echo(f"{told:<18}{cells[0]:>23}{cells[1]:>23}{gain:>25}", err=True)
     if not card["uses_features"]:
-        click.echo("features earn nothing here: the model's own words are weighed anew", err=True)
+        click.echo(
+            "the features do not help here; only the model's own probabilities are reweighted",
+            err=True,
+        )
 
 
 def _shown(figure: list[float | None], sign: str = "") -> str:

@@ -132,7 +132,7 @@ def _print_summary(summary: "BatchSummary", output: Path) -> None:
     )
     if summary.elsewhere:
         console.print(
-            f"{counted(len(summary.elsewhere), 'scene is', 'scenes are')} in the hands of other "
+            f"{counted(len(summary.elsewhere), 'scene is', 'scenes are')} being assessed by other "
             f"processes"
         )
     for path in (summary.event, summary.report):
@@ -148,7 +148,7 @@ def _print_failed(summary: "BatchSummary") -> None:
     tell(f"geodamage: error: {counted(len(summary.failed), 'scene')} failed:")
     for name, why in summary.failed.items():
         tell(f"  {name}: {why}")
-    tell("mend them and run the same command with --retry-failed")
+    tell("fix them and run the same command with --retry-failed")
 
 
 def print_plan(plan: "BatchPlan", *, as_json: bool) -> None:

@@ -62,8 +62,8 @@ def _lines(found: Mapping[str, Any]) -> list[str]:
     lines = [
         f"{found['official']}: {found['schema']}, field {found['field']}{epoch}; "
         f"{found['features']:,} features, {found['outside']:,} outside the assessed area",
-        f"{match['matched']:,} mean a building within {found['tolerance_m']:g} m "
-        f"({match['matched_at_twice_the_tolerance']:,} within twice that); "
+        f"{match['matched']:,} match a building within {found['tolerance_m']:g} m "
+        f"({match['matched_at_twice_the_tolerance']:,} within twice that distance); "
         f"{match['inside']:,} lie on it",
     ]
     if match["median_m"] is not None:
@@ -79,7 +79,7 @@ def _lines(found: Mapping[str, Any]) -> list[str]:
     return [
         *lines,
         "",
-        f"damaged in the result alone {found['only_result']:,}, in the official layer alone "
+        f"damaged in the result only {found['only_result']:,}, in the official layer only "
         f"{found['only_official']:,} ({found['only_official_without_building']:,} mean no building "
         "of the result)",
         f"cells of {cells['side_m']:g} m with damage: both {cells['both']:,}, result alone "

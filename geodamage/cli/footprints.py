@@ -13,7 +13,7 @@ from geodamage.options.lookup import taken
 @click.command(name="footprints")
 @takes("footprints")
 def command(as_json: bool, quiet: bool, **options: Any) -> None:
-    """Gather building footprints from a file or published data.
+    """Collect building footprints from a file or published data.
 
     SOURCE is overture, osm, microsoft or google, which are read from their servers with
     --allow-remote, or a file: GeoParquet, PMTiles, FlatGeobuf or another vector file. Give several

@@ -319,8 +319,8 @@ def _wrapped_line(wrapped: "Wrapped") -> str:
     return (
         f"{wrapped.source}: {wrapped.convention.name or 'a graph'}, told by {wrapped.known_by}; "
         f"{card.task}, {card.context}{_measured(wrapped)}, window {card.tile}, "
-        f"{wrapped.size / 1e6:.1f} MB, within {wrapped.difference:.1g} of the bare file "
-        f"-> {wrapped.path.name}"
+        f"{wrapped.size / 1e6:.1f} MB, within "
+        f"{wrapped.difference:.1g} of the original file -> {wrapped.path.name}"
     )
 
 

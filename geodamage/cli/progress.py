@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
-    from geodamage.assessment import Summary
     from geodamage.job import Coverage, Progress, Result
+    from geodamage.summary import Summary
 
 #: Seconds between two plain lines.
 LINE_EVERY = 10.0

@@ -6,18 +6,22 @@ from typing import Any
 import click
 
 from geodamage.cli.arguments import FILE, takes
+from geodamage.cli.tables import align
 from geodamage.errors import OptionError
 from geodamage.options.lookup import taken
 from geodamage.words import counted
 
-_WITHOUT_AREAS = {"purpose": "--for", "by": "--by", "estimate_share": "--estimate-share"}
+_WITHOUT_AREAS = {
+    "purpose": "--for", "by": "--by", "estimate_share": "--estimate-share",
+    "familiarity": "--familiarity",
+}  # fmt: skip
 
 
 @click.command(name="sample")
 @click.argument("results", nargs=-1, required=True, type=FILE, metavar="RESULT...")
 @takes("sample")
 def command(results: tuple[Path, ...], output: Path, **options: Any) -> None:
-    """Draw the buildings that a person should look at.
+    """Draw a sample of buildings for a person to review.
 
     RESULT is a result of `geodamage assess`, several of them, an output folder of `geodamage
     batch`, or a layer of `geodamage event`. The sample has a field reviewed_damage for the
@@ -34,21 +38,35 @@ def command(results: tuple[Path, ...], output: Path, **options: Any) -> None:
     from geodamage.reviews.sampling import SampleOptions, write_sample
 
     fields = taken("SampleOptions", "sample", options)
-    sample = write_sample(results, output, SampleOptions(**fields), overwrite=options["overwrite"])
+    sample = write_sample(
+        results,
+        output,
+        SampleOptions(**fields),
+        distances=_distances(results) if options["familiarity"] else None,
+        overwrite=options["overwrite"],
+    )
     if options["quiet"]:
         return
-    for stratum in sample.facts["strata"]:
-        click.echo(
-            f"{stratum['name']:<24}{stratum['drawn']:>7,} of {stratum['buildings']:>9,}", err=True
-        )
+    rows = [
+        [stratum["name"], f"{stratum['drawn']:,}", "of", f"{stratum['buildings']:,}"]
+        for stratum in sample.facts["strata"]
+    ]
+    for line in align(rows, right={1, 3}):
+        click.echo(line, err=True)
     for warning in sample.warnings:
         click.echo(f"geodamage: warning: {warning}", err=True)
     click.echo(f"{counted(len(sample.frame), 'building')} to look at; wrote {output}", err=True)
 
 
+def _distances(results: tuple[Path, ...]) -> dict[str, float]:
+    from geodamage.familiarity.buildings import building_distances
+
+    return building_distances(results)
+
+
 def _draw_areas(results: tuple[Path, ...], output: Path, options: dict[str, Any]) -> None:
     for name, flag in _WITHOUT_AREAS.items():
-        if options[name] not in (None, 0.0, "estimate"):
+        if options[name] not in (None, False, 0.0, "estimate"):
             raise OptionError(f"{flag} chooses buildings, and --areas draws ground; leave one out")
 
     from geodamage.reviews.areas import write_areas

@@ -58,7 +58,7 @@ def command(
         _score_buildings(pred_dir, target_dir, as_json=as_json, quiet=quiet, **given)
         return
     if given:
-        raise OptionError(f"--{next(iter(given))}: for buildings alone; give --buildings, too")
+        raise OptionError(f"--{next(iter(given))}: only with --buildings; also give --buildings")
 
     # Not before it is needed: these imports take a second.
     from geodamage.cli.tables import print_scores

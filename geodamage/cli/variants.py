@@ -50,7 +50,7 @@ def refusal(variants: "Sequence[Variant]") -> ModelError | None:
     ]
     if not reasons:
         return None
-    return ModelError(f"{'; '.join(reasons)}; give --keep to write it all the same")
+    return ModelError(f"{'; '.join(reasons)}; give --keep to write it anyway")
 
 
 def timings_as_dict(timings: "Sequence[Timing]") -> dict[str, Any]:

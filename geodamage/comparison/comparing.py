@@ -167,8 +167,8 @@ class _Comparing:
             area = shapely.convex_hull(shapely.union_all(self.features))
             if self.unlisted == "undamaged":
                 self.notes.append(
-                    "the hull of the official features stands for the area that the layer covers,"
-                    " as buildings that it does not list count as undamaged; give its area by"
+                    "the hull of the official features is taken as the area that the layer covers,"
+                    " because buildings that it does not list count as undamaged; give its area by"
                     " --within"
                 )
         return shapely.buffer(area, self.options.tolerance)
@@ -300,7 +300,7 @@ class _Comparing:
         only_ours = buildings[(buildings["verdict"] == "only_result")]
         only_theirs = official[(official["verdict"] == "only_official").to_numpy()]
         if not both.any():
-            self.notes.append("no building was seen by both; nothing is known of their agreement")
+            self.notes.append("no building was seen by both, so their agreement is unknown")
         return {
             "statement": STATEMENT,
             "result": self.path.name,

@@ -152,10 +152,10 @@ def _graded(
         # A flag that is sometimes 5 is a count of something.
         if words is _FLAGS or len(unknown) == sum(text is not None for text in texts):
             listed = ", ".join(map(repr, unknown.unique()[:_NAMED]))
-            raise InputError(f"{path}: says {listed}, and these are no words of {schema}")
+            raise InputError(f"{path}: says {listed}, which are not terms of {schema}")
         counts = unknown.value_counts()
         listed = ", ".join(f"{word!r} ({n:,})" for word, n in counts.items())
-        notes.append(f"{path}: no words of {schema}, left out: {listed}")
+        notes.append(f"{path}: terms that {schema} does not have are left out: {listed}")
     grades = [None if text is None else known.get(text) for text in texts]
     values = pd.array([None if g is None else int(g) for g in grades], dtype="Int64")
     columns = {
@@ -250,7 +250,7 @@ def _read_unosat(
     if grouped is not None:
         others = pd.to_numeric(frame[grouped], errors="coerce").fillna(1) != 1
         if others.any():
-            notes.append(f"{path}: {int(others.sum()):,} sites are no buildings, and left out")
+            notes.append(f"{path}: {int(others.sum()):,} sites are not buildings and are left out")
             frame = frame[~others.to_numpy()].reset_index(drop=True)
     said = pd.Series([None] * len(frame), dtype=object)
     for number, name in epochs.items():

@@ -27,13 +27,16 @@ SIDE = 1000.0
 
 _PAGE = Template("""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy"
  content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
 <title>$title</title><style>
 body{font:15px/1.45 system-ui,sans-serif;margin:0 auto;max-width:1100px;padding:1rem;color:#222}
 table{border-collapse:collapse;margin:.5rem 0 1.2rem}td,th{padding:.2rem .7rem;text-align:right}
 th:first-child,td:first-child{text-align:left}tr+tr{border-top:1px solid #ddd}
-svg{width:100%;height:70vh;border:1px solid #bbb;background:#f7f7f5;touch-action:none;cursor:grab}
+h1{overflow-wrap:anywhere}.scroll{overflow-x:auto}
+svg{width:100%;max-height:70vh;aspect-ratio:$width/$height;border:1px solid #bbb;
+background:#f7f7f5;touch-action:none;cursor:grab}
 .key span{display:inline-block;margin-right:1.2rem}.key i{display:inline-block;width:.9em;
 height:.9em;margin-right:.35em;border:1px solid #666;vertical-align:-.1em}
 .note{background:#fff3cd;padding:.5rem .8rem;margin:.5rem 0}
@@ -115,8 +118,8 @@ def _table(title: str, table: Mapping[str, Any]) -> str:
         for name, row in zip(names, table["counts"], strict=True)
     )
     return (
-        f"<h2>{title}</h2><p>{escape(said(table))}</p><table><tr><th>result, down; official, across"
-        f"</th>{head}</tr>{rows}</table>"
+        f'<h2>{title}</h2><p>{escape(said(table))}</p><div class="scroll"><table><tr><th>result, '
+        f"down; official, across</th>{head}</tr>{rows}</table></div>"
     )
 
 

@@ -1,6 +1,7 @@
 """The layers of an event, and the facts about them."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,6 +40,7 @@ from geodamage.fields import NAMES, STATUSES
 from geodamage.grid import geodesic_area
 from geodamage.output.geopackage import write_layer
 from geodamage.output.publication import output_errors
+from geodamage.output.seen_ground import read_assessed_area
 from geodamage.output.writer import GeometryType, partial_names_allowed
 from geodamage.report.estimates import read_estimate
 from geodamage.report.findings import STATEMENT
@@ -75,7 +77,8 @@ def make_layers(record: Record, rollups: Rollups) -> tuple[dict[str, pd.DataFram
         If the estimate is none, or one of other buildings.
     """
     buildings = best_looks(record.looks)
-    area = _assessed_area(record.scenes)
+    seen, by_rectangle = seen_ground(record.scenes)
+    area = _assessed_area(seen)
     found = None
     if rollups.estimate is not None:
         found = read_estimate(rollups.estimate, int(buildings["damage_class"].notna().sum()))
@@ -93,6 +96,7 @@ def make_layers(record: Record, rollups: Rollups) -> tuple[dict[str, pd.DataFram
         "grid": roll_up_by_grid(buildings, rollups.cell),
     }
     facts = _facts(record, buildings, float(area["area_km2"].sum()))
+    facts["assessed_area_by_rectangle"] = by_rectangle
     facts["grid"] = {"cell": rollups.cell, "cells": len(layers["grid"])}
     facts["admin"] = None
     if rollups.admin is not None:
@@ -140,10 +144,32 @@ def _admin_with_people(
     return areas if found is None else with_intervals(areas, field, found)
 
 
-def _assessed_area(scenes: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-    """Return the union of the outlines of scenes, as one row; none where none is known."""
-    shapes = scenes.geometry.to_numpy()
-    union = shapely.union_all(shapes[~shapely.is_missing(shapes)])
+def seen_ground(scenes: gpd.GeoDataFrame) -> tuple[list[shapely.Geometry], list[str]]:
+    """Return the ground that each scene shows, by its sidecar.
+
+    Returns
+    -------
+    list
+        Polygons in longitude and latitude, for each scene that shows any.
+    list
+        Scenes whose sidecar tells a rectangle alone, as those of earlier versions: it stands for
+        their ground.
+    """
+    shapes, by_rectangle = [], []
+    rows = zip(scenes["scene"], scenes["facts"], scenes.geometry, strict=True)
+    for scene, text, outline in rows:
+        facts = json.loads(text)
+        if "assessed_area" in facts:
+            shapes.append(read_assessed_area(facts))
+        elif outline is not None:
+            shapes.append(outline)
+            by_rectangle.append(scene)
+    return [shape for shape in shapes if shape is not None], by_rectangle
+
+
+def _assessed_area(shapes: Sequence[shapely.Geometry]) -> gpd.GeoDataFrame:
+    """Return the union of what scenes show, as one row; none where none shows any."""
+    union = shapely.union_all(list(shapes))
     geometry = [] if union.is_empty else [union]
     columns = {
         "area_km2": pd.Series([geodesic_area(shape) / 1e6 for shape in geometry], dtype="float64")
@@ -184,7 +210,8 @@ def _facts(record: Record, buildings: gpd.GeoDataFrame, area_km2: float) -> dict
 def _assessed_km2(scenes: gpd.GeoDataFrame, area_km2: float) -> float:
     """Return the ground that was assessed, km²: no more than the scenes together, or their union.
 
-    The union counts the nodata inside a scene, the scenes what they share.
+    The union is of cells, and of rectangles with their nodata where a sidecar tells no more; the
+    scenes count what they share.
     """
     known = scenes["assessed_km2"]
     return area_km2 if known.isna().any() else min(area_km2, float(known.sum()))

@@ -26,6 +26,7 @@ from geodamage.fields import NAMES, conform, empty_frame
 from geodamage.output.disk import hash_of
 from geodamage.output.geojson import to_rfc7946
 from geodamage.output.publication import VECTOR_EXTENSIONS, read_sidecar, sidecar_path
+from geodamage.output.seen_ground import AREA_ENDING
 from geodamage.sources import check_file
 from geodamage.vector.reading import read_vector
 from geodamage.words import counted
@@ -123,7 +124,9 @@ def find_looks(
     SceneReadError
         If a result lacks its sidecar.
     """
-    files = [file for source in sources for file in _files(Path(source))]
+    # `results/*.geojson` names the assessed areas beside results, too.
+    named = [path for path in map(Path, sources) if not path.name.endswith(AREA_ENDING)]
+    files = [file for path in named for file in _files(path)]
     looks = [_look(file, dates or {}) for file in dict.fromkeys(files)]
     check_names(looks)
     return order_looks(looks)
@@ -197,7 +200,7 @@ def check_date(text: str | None, where: str) -> str | None:
     try:
         return Date.fromisoformat(str(text)[:10]).isoformat()
     except ValueError as error:
-        raise ManifestError(f"{where}: {text!r} is no date; write 2023-02-06") from error
+        raise ManifestError(f"{where}: {text!r} is not a date; write 2023-02-06") from error
 
 
 def read_dates(path: Path) -> dict[str, str]:

@@ -193,6 +193,12 @@ def _read(looks: Sequence[Look], known: Record) -> Generator[EventProgress, None
                 "edited, or is it of another run?"
             )
             yield EventProgress("read", number, len(looks), message, warning=True)
+        if scene.facts.get("mode") == "post-only":
+            message = (
+                f"{look.buildings}: was graded by the image after alone, and counts as much as the "
+                "others"
+            )
+            yield EventProgress("read", number, len(looks), message, warning=True)
         if scene.outline is None:
             message = f"{look.sidecar}: does not say what was assessed; the assessed area lacks it"
             yield EventProgress("read", number, len(looks), message, warning=True)

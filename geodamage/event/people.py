@@ -5,7 +5,8 @@ gained or lost: those of each cell are in its buildings, in no building, or beyo
 was assessed.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from geodamage.damage import GRADES
-from geodamage.errors import MissingExtraError
+from geodamage.errors import MissingExtraError, install
 from geodamage.event.rollups import GRADE_FIELDS
 from geodamage.report.estimates import is_total
 
@@ -170,12 +171,7 @@ def count_people(
     SceneError, SceneReadError
         If the raster cannot be used.
     """
-    try:
-        from geodamage.event.population import open_population
-    except ImportError as error:
-        raise MissingExtraError(
-            'exactextract is not installed; run pip install "geodamage[people]"'
-        ) from error
+    open_population = _opener()
     shapes = buildings.geometry.to_numpy().copy()
     shapes[_beyond(buildings)] = None
     with open_population(source.population) as raster:
@@ -213,10 +209,10 @@ def _facts(shared: Shared, raster: "PopulationRaster", source: PeopleSource) -> 
 
 
 def _warnings(shared: Shared, raster: "PopulationRaster", ground: BaseGeometry | None) -> list[str]:
-    name, found = raster.path, []
+    name, found = raster.path, list(raster.notes)
     if raster.undeclared is not None:
         found.append(
-            f"{name}: has numbers below zero, down to {raster.undeclared:g}, that no nodata tag "
+            f"{name}: has negative values, down to {raster.undeclared:g}, that no nodata tag "
             "declares; nobody is counted there"
         )
     if ground is None:
@@ -288,6 +284,30 @@ def with_intervals(
     geometry = areas.geometry
     table = areas.drop(columns=geometry.name).assign(**{names[end]: found[end] for end in ENDS})
     return gpd.GeoDataFrame(table, geometry=geometry, crs=areas.crs)
+
+
+def check_population(path: Path) -> None:
+    """Check, before any work, that people can be counted by a raster.
+
+    Raises
+    ------
+    MissingExtraError
+        If exactextract is not installed.
+    SceneError, SceneReadError
+        If the raster cannot be used.
+    """
+    with _opener()(path):
+        pass
+
+
+def _opener() -> "Callable[[Path], AbstractContextManager[PopulationRaster]]":
+    try:
+        from geodamage.event.population import open_population
+    except ImportError as error:
+        raise MissingExtraError(
+            f"exactextract is not installed; run {install('people')}"
+        ) from error
+    return open_population
 
 
 def ground_of(scenes: gpd.GeoDataFrame) -> BaseGeometry | None:

@@ -6,7 +6,6 @@ since resampling people gains or loses some.
 """
 
 import math
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,18 +14,19 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
-import rasterio
 import shapely
 from exactextract import exact_extract
 from exactextract.raster import RasterSource
 from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import RasterioError
 from rasterio.windows import Window
 from rasterio.windows import transform as window_transform
 
 from geodamage.errors import SceneError, SceneReadError, one_line
 from geodamage.event.looks import LONLAT
+from geodamage.scene.beside import notes_beside
+from geodamage.scene.opening import environment, open_plain
 from geodamage.sources import check_file
 from geodamage.vector.placing import densified
 
@@ -57,10 +57,19 @@ class Parts:
 
 
 class PopulationRaster:
-    """A raster of people per cell; opened by `open_population`."""
+    """A raster of people per cell; opened by `open_population`.
+
+    Attributes
+    ----------
+    path, crs
+        Its file, and where its cells lie.
+    notes
+        What stands beside it and is not read.
+    """
 
     def __init__(self, path: Path, dataset: Any, crs: CRS) -> None:
         self.path, self.crs = path, crs
+        self.notes = notes_beside(str(path), dataset.nodata is not None)
         self._cells = _Cells(path, dataset, crs)
 
     @property
@@ -204,14 +213,8 @@ def open_population(path: Path) -> Iterator[PopulationRaster]:
         If it has several channels, complex numbers, no CRS or rotated cells.
     """
     name = check_file(str(path))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            dataset = rasterio.open(name, driver="GTiff")
-    except RasterioError as error:
-        why = one_line(error)
-        raise SceneReadError(f"{path}: not a GeoTIFF, or damaged ({why})") from error
-    with dataset:
+    dataset = open_plain(name, "GTiff")
+    with dataset, environment(name):
         yield PopulationRaster(path, dataset, _checked(path, dataset))
 
 
@@ -221,6 +224,8 @@ def _checked(path: Path, dataset: Any) -> CRS:
     if dataset.dtypes[0].startswith("complex"):
         raise SceneError(f"{path}: has complex numbers; give people per cell")
     transform = dataset.transform
+    if not np.isfinite(transform[:6]).all():
+        raise SceneError(f"{path}: its transform {tuple(transform)[:6]} is not one; get it again")
     if transform.b or transform.d or transform.a <= 0 or transform.e >= 0:
         raise SceneError(f"{path}: its cells are not north up; warp it with gdalwarp -r sum")
     if dataset.crs is None:

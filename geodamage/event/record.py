@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyogrio
 
-from geodamage.errors import OutputError, without_advice
+from geodamage.errors import OutputError, SceneError, without_advice
 from geodamage.event.looks import (
     LONLAT,
     Look,
@@ -23,6 +23,7 @@ from geodamage.event.rollups import (
 from geodamage.fields import STATUSES, conform, empty_frame
 from geodamage.output.publication import read_sidecar
 from geodamage.sources import VECTOR_ERRORS
+from geodamage.vector.formats import format_of
 
 #: Fields of a look in front of the building's own.
 LOOK_KEYS = ("event_building_id", "scene", "date")
@@ -87,19 +88,24 @@ def read_record(path: Path) -> Record:
     prints = read_sidecar(path).get("fingerprints", {})
     blank = no_record()
     try:
-        looks = pyogrio.read_dataframe(path, layer="looks")
-        scenes = pyogrio.read_dataframe(path, layer="scenes")
+        form = format_of(path)
+        if form.name != "GPKG":
+            raise SceneError(f"it is {form.name}, and no GeoPackage")
+        looks, scenes = (
+            pyogrio.read_dataframe(form.path, layer=layer, **dict(form.options))
+            for layer in ("looks", "scenes")
+        )
         fields = conform(looks, LONLAT)
         for place, name in enumerate(LOOK_KEYS):
             fields.insert(place, name, looks[name].astype("string"))
         scenes["fingerprint"] = scenes["scene"].map(prints)
         dtypes = blank.scenes.drop(columns="geometry").dtypes.to_dict()
         scenes = scenes[list(blank.scenes.columns)].astype(dtypes)
-    except (*VECTOR_ERRORS, KeyError) as error:
+    except (*VECTOR_ERRORS, KeyError, TypeError, AttributeError) as error:
         why = without_advice(error)
-        raise OutputError(f"{path}: no event that can be added to ({why}); --overwrite it") from (
-            error
-        )
+        raise OutputError(
+            f"{path}: not an event that can be updated ({why}); give --overwrite to replace it"
+        ) from (error)
     return Record(fields, scenes.set_crs(LONLAT, allow_override=True))
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from geodamage._version import __version__
 from geodamage.errors import OptionError
+from geodamage.exports.geoparquet import NATIVE_NOTE, require_native_geometry, write_native
 from geodamage.exports.kml import parts_of, write_kml, write_kmz
-from geodamage.exports.product import AREA_FIELDS, Product, read_export
+from geodamage.exports.product import Product, read_export
 from geodamage.exports.schemas import SCHEMAS
 from geodamage.exports.styles import categorised, outlined, set_style
 from geodamage.exports.tiles import check_zooms, told, write_tiles
@@ -24,6 +25,7 @@ from geodamage.output.publication import (
     check_output,
     output_errors,
 )
+from geodamage.output.seen_ground import AREA_ENDING, AREA_FIELDS, AREA_LAYER
 from geodamage.output.tables import PlainCsvWriter
 from geodamage.output.vectors import vector_writer
 
@@ -31,8 +33,6 @@ EXPORT_EXTENSIONS = (*RESULT_EXTENSIONS, ".kml", ".kmz", ".xlsx", ".pmtiles")
 
 #: Formats with the assessed area inside; of others it is a file beside them.
 _WITH_AREA = (".gpkg", ".kml", ".kmz")
-
-AREA_LAYER = "assessed_area"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +49,8 @@ class ExportOptions:
         `polygon`, `point`, or `auto` for what the schema draws.
     wkt
         Outlines in a column of CSV.
+    geoparquet
+        Version of GeoParquet, `1.1` or `2.0`.
     max_features
         Buildings a file of KML.
     min_zoom, max_zoom
@@ -59,6 +61,7 @@ class ExportOptions:
     labels: bool = False
     geometry: str = "auto"
     wkt: bool = False
+    geoparquet: str = "1.1"
     max_features: int = 10_000
     min_zoom: int = 8
     max_zoom: int = 16
@@ -146,6 +149,10 @@ def _checked(result: Path, output: Path, options: ExportOptions, overwrite: bool
     check_zooms(options.min_zoom, options.max_zoom)
     if options.wkt and extension != ".csv":
         raise OptionError(f"--wkt is for .csv, and {output.name} has geometry of its own")
+    if options.geoparquet != "1.1":
+        if extension != ".parquet":
+            raise OptionError(f"--geoparquet is for .parquet, and {output.name} is none")
+        require_native_geometry()
     return extension
 
 
@@ -168,8 +175,9 @@ class _Export:
 
     def _about(self) -> dict[str, Any]:
         result, labels = self.product.result, self.options.labels
-        told_of = ("date", "model", "assessed_km2", "assessed_area", "buildings_per_grade",
-                   "not_assessed_by_reason", "warnings")  # fmt: skip
+        told_of = ("date", "model", "models", "mode", "mode_score", "assessed_km2",
+                   "assessed_area", "buildings_per_grade", "not_assessed_by_reason",
+                   "warnings")  # fmt: skip
         sha256 = None
         with suppress(OSError):
             sha256 = hash_of(result.path)
@@ -193,7 +201,7 @@ class _Export:
         """Return the files that are written beside the export."""
         found = [self.output.with_name(part.name) for part in self._parts()]
         if self.area is not None and self.extension not in _WITH_AREA:
-            found.append(self.output.with_name(f"{self.output.name}.{AREA_LAYER}.geojson"))
+            found.append(self.output.with_name(self.output.name + AREA_ENDING))
         return tuple(found)
 
     def _parts(self) -> Any:
@@ -230,6 +238,14 @@ class _Export:
             writer.append(product.frame)
         self.notes += writer.notes
 
+    def _as_parquet(self, partial: Path, files: list[Path]) -> None:
+        if self.options.geoparquet == "1.1":
+            self._as_vectors(partial, files)
+            return
+        write_native(self.product.frame, partial)
+        self.facts["geoparquet"] = "2.0.0"
+        self.notes.append(NATIVE_NOTE)
+
     def _as_geopackage(self, partial: Path, files: list[Path]) -> None:
         self._as_vectors(partial, files)
         product, labels = self.product, self.options.labels
@@ -261,6 +277,7 @@ class _Export:
 
 _WRITERS: Mapping[str, Callable[[_Export, Path, list[Path]], None]] = {
     ".gpkg": _Export._as_geopackage,
+    ".parquet": _Export._as_parquet,
     ".kml": _Export._as_kml,
     ".kmz": _Export._as_kmz,
     ".xlsx": _Export._as_workbook,

@@ -9,24 +9,17 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import shapely
-from pyproj import CRS, Transformer
+from pyproj import Transformer
 from shapely.geometry.base import BaseGeometry
 
 from geodamage.errors import InputError
 from geodamage.exports.schemas import Schema, Shape, apply_schema, fields_of
 from geodamage.fields import FIELDS, NAMES, Field, conform, empty_frame
-from geodamage.grid import geodesic_area
 from geodamage.output.geojson import to_rfc7946
 from geodamage.output.layers import read_facts, read_layer
-from geodamage.output.seen_ground import LONLAT, read_assessed_area
+from geodamage.output.seen_ground import LONLAT, area_frame, read_assessed_area
 from geodamage.report.event_view import is_event
 from geodamage.report.findings import STATEMENT
-
-#: What is written of the assessed area.
-AREA_FIELDS: tuple[Field, ...] = (
-    Field("name", "text", "what the polygon is"),
-    Field("area_km2", "number", "geodesic area, km²", decimals=6),
-)
 
 
 @dataclass(frozen=True)
@@ -162,7 +155,4 @@ class Product:
         """Return the assessed area as a layer of one polygon; None where nobody said it."""
         if self.result.area is None:
             return None
-        size = geodesic_area(self.result.area) / 1e6
-        columns = {"name": ["assessed area"], "area_km2": [size]}
-        frame = gpd.GeoDataFrame(columns, geometry=[self.result.area], crs=LONLAT)
-        return conform(frame, CRS.from_user_input(LONLAT), AREA_FIELDS)
+        return area_frame(self.result.area)

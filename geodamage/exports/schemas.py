@@ -202,7 +202,8 @@ SCHEMAS: Mapping[str, Schema] = MappingProxyType(
                     "belong to the product of an activation",
                 ),
                 differs=(
-                    "minor-damage becomes Possibly damaged, which says doubt and not a small harm",
+                    "minor-damage becomes Possibly damaged, which means doubt rather than slight "
+                    "damage",
                     "products of the service show most buildings as points; --geometry point does",
                 ),
             ),
@@ -249,7 +250,7 @@ SCHEMAS: Mapping[str, Schema] = MappingProxyType(
                 _ems98,
                 loses=(
                     _NO_PROBABILITIES,
-                    "grade 3 is never given, and grade 1 covers undamaged buildings, too",
+                    "grade 3 is never given, and grade 1 includes undamaged buildings",
                 ),
                 differs=("EMS-98 looks at structure from the ground; this is seen from above",),
             ),
@@ -267,7 +268,8 @@ SCHEMAS: Mapping[str, Schema] = MappingProxyType(
                 _microsoft,
                 loses=(
                     "four grades become two",
-                    "damage_pct_10m and damage_pct_20m are left out: nothing is graded around it",
+                    "damage_pct_10m and damage_pct_20m are left out: nothing around the building "
+                    "is graded",
                 ),
                 differs=(
                     "damage_pct_0m is a probability here, and the share of damaged area there",

@@ -153,7 +153,8 @@ def _summary(product: Product) -> list[tuple[Any, ...]]:
 def _model(facts: Mapping[str, Any]) -> str:
     model = facts.get("model")
     if not isinstance(model, Mapping):
-        return ""
+        models = facts.get("models")  # of an event
+        return ", ".join(map(str, models)) if isinstance(models, list) else ""
     return f"{model.get('name')} {model.get('version')}, {model.get('licence')}"
 
 

@@ -26,7 +26,7 @@ LEAST_VALID = 0.9
 
 #: What distance means. Source: `python -m benchmarks.familiarity` (2026-11-30), of stand-ins that
 #: had not seen the event or the place: kappa of quarters of the buildings.
-MEANING = "in two events tried, kappa was 0.11 to 0.26 lower in the farther quarters"
+MEANING = "in two events, kappa was 0.11 to 0.26 lower where the distance was larger"
 
 
 @dataclass(frozen=True)
@@ -73,19 +73,21 @@ class Familiarity:
         """Return how the scene lies, in a line; or nothing where nobody knows."""
         if self.distance is None or self._is_strange:
             return []
-        said = f"(distance {self.distance:.2f}; 9 of 10 unseen places of known events lie under 1)"
+        said = f"(distance {self.distance:.2f}; 9 of 10 unseen places of known events are below 1)"
         if self.distance <= 1:
-            return [f"the scene looks like what the model learnt from {said}"]
-        return [f"the scene looks unlike what the model learnt from {said}: expect less; {MEANING}"]
+            return [f"the scene looks like the training imagery {said}"]
+        return [
+            f"the scene looks unlike the training imagery {said}; expect worse grades: {MEANING}"
+        ]
 
     def doubts(self) -> list[str]:
         """Return what a user should know, a line each."""
         if not self._is_strange:
             return []
         return [
-            f"the scene looks unlike all that the model was measured on (distance "
-            f"{self.distance:.2f}; the farthest was {self.known:.2f}): nobody knows how good its "
-            "grades are here; see that bands and scaling are right, and check samples"
+            f"the scene looks unlike everything that the model was measured on (distance "
+            f"{self.distance:.2f}; the farthest was {self.known:.2f}): how good its "
+            "grades are here is unknown; check bands and scaling, and a sample of buildings"
         ]
 
     @property
@@ -130,17 +132,17 @@ def familiarity_of(
         Card of the model that the blocks were read for.
     """
     if reference is None or network is None or reference.network_sha256 != network.sha256:
-        return Familiarity(reason="nothing is kept of what the model learnt from")
+        return Familiarity(reason="the model has no record of its training imagery")
     if card.post_sensor != "optical":
-        return Familiarity(reason="the model looks at another sensor")
+        return Familiarity(reason="the model uses another sensor")
     try:
         orders = [colours(card, date) for date in ("pre", "post")]
     except ModelError:
-        return Familiarity(reason="the model takes no colour images")
+        return Familiarity(reason="the model does not take colour images")
     features = features_of(blocks, network, orders, share=SHARE)
     if len(features) < FEWEST:
         return Familiarity(
-            blocks=len(features), reason="too little ground is shown whole by both images"
+            blocks=len(features), reason="too little ground is fully visible in both images"
         )
     distance = float(np.median(reference.distances(features)))
     return Familiarity(distance / reference.like, len(features), reference.known / reference.like)

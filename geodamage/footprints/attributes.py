@@ -55,7 +55,7 @@ def _origin(value: Any) -> dict[str, Any]:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError:  # text of another kind: then nobody says
+        except (ValueError, RecursionError):  # text of another kind: then nobody says
             return {}
     entries = list(value) if isinstance(value, list | tuple | np.ndarray) else []
     entries = [entry for entry in entries if isinstance(entry, dict)]
@@ -67,11 +67,9 @@ def _origin(value: Any) -> dict[str, Any]:
 def _identities(frame: gpd.GeoDataFrame) -> list[str]:
     key = next((key for key in _IDENTITIES if key in frame), None)
     given = [None] * len(frame) if key is None else frame[key].to_list()
+    names = [_text(value) for value in given]
     shapes = frame.geometry.to_numpy()
-    return [
-        _of_place(shape) if value is None or pd.isna(value) else str(value)
-        for value, shape in zip(given, shapes, strict=True)
-    ]
+    return [_of_place(s) if n is None else n for n, s in zip(names, shapes, strict=True)]
 
 
 def _of_place(shape: shapely.Geometry) -> str:
@@ -83,11 +81,19 @@ def _of_place(shape: shapely.Geometry) -> str:
 def _either(frame: gpd.GeoDataFrame, names: tuple[str, ...], else_: list[Any]) -> pd.Series:
     key = next((name for name in names if name in frame), None)
     values = else_ if key is None else frame[key].to_list()
-    return pd.Series([None if pd.isna(v) else str(v) for v in values], dtype="string")
+    return pd.Series([_text(value) for value in values], dtype="string")
+
+
+def _text(value: Any) -> str | None:
+    """Return a value as text; a number that is whole, as one; None where there is nothing."""
+    if value is None or (pd.api.types.is_scalar(value) and pd.isna(value)):
+        return None
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _numbers(frame: gpd.GeoDataFrame, name: str, else_: list[Any]) -> np.ndarray:
-    values = pd.Series(frame[name].to_list() if name in frame else else_, dtype="object")
+    given = frame[name].to_list() if name in frame else else_
+    values = pd.Series([v if pd.api.types.is_scalar(v) else None for v in given], dtype="object")
     numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     # Microsoft writes -1 where it does not know.
     return np.where(numbers < 0, np.nan, numbers)

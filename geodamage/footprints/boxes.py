@@ -15,7 +15,7 @@ import shapely
 from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
 
-from geodamage.errors import FootprintError, MissingExtraError, one_line
+from geodamage.errors import FootprintError, GeodamageError, MissingExtraError, install, one_line
 from geodamage.sources import VECTOR_ERRORS, check_file
 from geodamage.vector.formats import format_of
 from geodamage.vector.layer import split_layer
@@ -31,9 +31,11 @@ _PMTILES = b"PMTiles"
 #: degrees by which the box then grows: some 10 m, into the next tile.
 _MOST_ROUNDS = 5
 _MARGIN = 1e-4
+#: What a description of geometry raises that is JSON, and not what it should be.
+_MISSHAPEN = (KeyError, TypeError, AttributeError, IndexError)
 
 
-def read_box(name: Path | str, bounds: Bounds) -> gpd.GeoDataFrame:
+def read_box(name: Path | str, bounds: Bounds, notes: list[str]) -> gpd.GeoDataFrame:
     """Return the features of a file that a box touches, in longitude and latitude.
 
     Parameters
@@ -43,6 +45,8 @@ def read_box(name: Path | str, bounds: Bounds) -> gpd.GeoDataFrame:
         holds GeoParquet.
     bounds
         Left, bottom, right, top, degrees.
+    notes
+        Takes what a user should know, such as features that cannot be read.
 
     Raises
     ------
@@ -60,8 +64,12 @@ def read_box(name: Path | str, bounds: Bounds) -> gpd.GeoDataFrame:
     if layer is None and format_of(place).name == "Parquet":
         with place.open("rb") as file:
             return read_parquet_box(file, bounds, str(place))
-    found = read_vector(name, skip_broken=True, refusal=FootprintError).frame
-    return _touched(found.to_crs(LONLAT), bounds)
+    found = read_vector(name, skip_broken=True, refusal=FootprintError)
+    notes += found.notes
+    frame = found.frame
+    if found.identities is not None and "id" not in frame.columns:
+        frame = frame.assign(id=pd.Series(found.identities, frame.index, dtype=object))
+    return _touched(frame.to_crs(LONLAT), bounds)
 
 
 def _folder(path: Path, bounds: Bounds) -> gpd.GeoDataFrame:
@@ -115,9 +123,7 @@ def read_parquet_box(content: IO[bytes] | Any, bounds: Bounds, name: str) -> gpd
         If pyarrow is not installed.
     """
     if find_spec("pyarrow") is None:
-        raise MissingExtraError(
-            f"{name}: GeoParquet needs pyarrow; install it with pip install 'geodamage[parquet]'"
-        )
+        raise MissingExtraError(f"{name}: GeoParquet needs pyarrow; run {install('parquet')}")
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -128,17 +134,11 @@ def read_parquet_box(content: IO[bytes] | Any, bounds: Bounds, name: str) -> gpd
         groups = [n for n in range(file.num_row_groups) if _may_touch(file, n, covering, box)]
         names = [f for f in file.schema_arrow.names if covering is None or f != covering[0][0]]
         frames = [_rows(file, n, names, column, crs, box) for n in groups]
-    except (
-        pa.ArrowException,
-        KeyError,
-        TypeError,
-        ValueError,
-        shapely.errors.ShapelyError,
-    ) as error:
-        if isinstance(error, FootprintError):
-            raise
+    except GeodamageError:
+        raise
+    except (*VECTOR_ERRORS, *_MISSHAPEN, CRSError, pa.ArrowException) as error:
         raise FootprintError(
-            f"{name}: no GeoParquet that can be read ({one_line(error)})"
+            f"{name}: not a readable GeoParquet file ({one_line(error)})"
         ) from error
     return _touched(joined(frames), bounds)
 
@@ -215,13 +215,13 @@ def _pmtiles(path: Path, bounds: Bounds) -> gpd.GeoDataFrame:
     name = check_file(str(path))
     with path.open("rb") as file:
         if not file.read(len(_PMTILES)).startswith(_PMTILES):
-            raise FootprintError(f"{path}: is no PMTiles; give the right file")
+            raise FootprintError(f"{path}: not a PMTiles file; give the right file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
             frame = _of_tiles(name, bounds)
     except (*VECTOR_ERRORS, IndexError, CRSError) as error:
-        raise FootprintError(f"{path}: no PMTiles that can be read ({one_line(error)})") from error
+        raise FootprintError(f"{path}: not a readable PMTiles file ({one_line(error)})") from error
     return _touched(frame, bounds)
 
 
@@ -229,7 +229,10 @@ def _of_tiles(name: str, bounds: Bounds) -> gpd.GeoDataFrame:
     """Return the features of the tiles that a box touches, whole: with their parts in others."""
     layers = [str(layer) for layer, _ in pyogrio.list_layers(name)]
     chosen = next((layer for layer in layers if "building" in layer), layers[0])
-    crs = CRS(pyogrio.read_info(name, layer=chosen)["crs"])
+    about = pyogrio.read_info(name, layer=chosen)
+    if about["driver"] != "PMTiles":
+        raise ValueError(f"opened as {about['driver']}")
+    crs = CRS(about["crs"])
     wanted = bounds
     for _ in range(_MOST_ROUNDS):
         frame = pyogrio.read_dataframe(name, layer=chosen, bbox=_in_crs(wanted, crs))

@@ -1,7 +1,7 @@
 """Gathering: the footprints of an image's ground, from one source or several."""
 
 import io
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -100,23 +100,31 @@ def gather(job: FootprintsJob) -> Generator[GatheringProgress, None, dict[str, A
     ground = _ground(job)
     taken = empty_frame(LONLAT, GATHERED_FIELDS)
     told: list[dict[str, Any]] = []
+    notes: list[str] = []
     for name in job.source:
-        facts, frames = _read(name, job, ground.bounds)
+        known = len(notes)
+        facts, frames = _read(name, job, ground.bounds, notes)
         yield GatheringProgress(f"reading {facts['file']}")
+        for note in notes[known:]:
+            yield GatheringProgress(note, warning=True)
         found = _on_ground(frames, ground, str(facts["source"]))
         again = repeated(taken, found)
         told.append({**facts, "read": len(found), "left_out": int(again.sum())})
         if not len(found):
-            message = f"{facts['file']}: has no footprint on the ground of {job.like}"
-            yield GatheringProgress(message, warning=True)
+            notes.append(f"{facts['file']}: has no footprint on the ground of {_like(job)}")
+            yield GatheringProgress(notes[-1], warning=True)
         taken = joined([taken, found[~again]])
     if taken.empty:
         raise FootprintError(f"{job.like}: no source has a footprint on its ground; try another")
-    return _write(_unique(taken), job, told, ground)
+    return _write(_unique(taken), job, {"sources": told, "warnings": notes}, ground)
 
 
 def _is_served(name: str) -> bool:
     return name in PUBLISHED or is_remote(name)
+
+
+def _like(job: FootprintsJob) -> str:
+    return without_secrets(job.like)
 
 
 def _ground(job: FootprintsJob) -> BaseGeometry:
@@ -133,7 +141,7 @@ def _ground(job: FootprintsJob) -> BaseGeometry:
 
 
 def _read(
-    name: str, job: FootprintsJob, bounds: Bounds
+    name: str, job: FootprintsJob, bounds: Bounds, notes: list[str]
 ) -> tuple[dict[str, Any], Iterator[gpd.GeoDataFrame]]:
     """Return what a source says of itself, and its footprints of a box."""
     if name in PUBLISHED:
@@ -141,7 +149,7 @@ def _read(
     called = without_secrets(name)
     facts = {"file": called, "release": None, "licence": None, "attribution": None}
     if not is_remote(name):
-        return {"source": Path(name).name, **facts}, iter([read_box(name, bounds)])
+        return {"source": Path(name).name, **facts}, iter([read_box(name, bounds, notes)])
     if ".parquet" not in name:
         raise FootprintError(f"{name}: of files on a server GeoParquet is read; download this one")
 
@@ -197,16 +205,16 @@ def _unique(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
 def _write(
     frame: gpd.GeoDataFrame,
     job: FootprintsJob,
-    told: Sequence[dict[str, Any]],
+    told: Mapping[str, Any],
     ground: BaseGeometry,
 ) -> dict[str, Any]:
     facts = {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "software": {"geodamage": __version__},
-        "like": without_secrets(job.like),
+        "like": _like(job),
         "bounds": [round(value, 7) for value in ground.bounds],
         "footprints": len(frame),
-        "sources": list(told),
+        **told,
         "overlaps": RULE,
     }
     with Publication(overwrite=job.overwrite) as publication:

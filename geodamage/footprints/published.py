@@ -17,9 +17,11 @@ from typing import Any
 import geopandas as gpd
 import shapely
 
-from geodamage.errors import FootprintError, MissingExtraError, one_line
+from geodamage.errors import FootprintError, GeodamageError, MissingExtraError, install, one_line
 from geodamage.footprints.boxes import LONLAT, Bounds, read_parquet_box
 from geodamage.footprints.web import RemoteFile, fetch, lines_of
+from geodamage.vector.geojson import geometry_of
+from geodamage.vector.wkt import from_wkt
 
 #: Features of a table that are made to shapes at a time.
 _AT_ONCE = 20_000
@@ -117,8 +119,7 @@ def _overture_files(address: Address, release: str, bounds: Bounds) -> list[str]
         import pyarrow.parquet as pq
     except ImportError as error:
         raise MissingExtraError(
-            "Overture is published as GeoParquet, which needs pyarrow; install it with "
-            "pip install 'geodamage[parquet]'"
+            f"Overture is published as GeoParquet, which needs pyarrow; run {install('parquet')}"
         ) from error
     url = address.of(f"{release}/collections.parquet")
     try:
@@ -132,10 +133,10 @@ def _overture_files(address: Address, release: str, bounds: Bounds) -> list[str]
             and row["bbox"]["xmin"] <= right and row["bbox"]["xmax"] >= left
             and row["bbox"]["ymin"] <= top and row["bbox"]["ymax"] >= bottom
         ]  # fmt: skip
-    except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, FootprintError):
-            raise
-        raise FootprintError(f"{url}: no index that is known ({one_line(error)})") from error
+    except GeodamageError:
+        raise
+    except (pa.ArrowException, OSError, KeyError, TypeError, AttributeError, ValueError) as error:
+        raise FootprintError(f"{url}: not a known index ({one_line(error)})") from error
 
 
 def _asset(assets: dict[str, Any], address: Address, url: str) -> str:
@@ -181,7 +182,10 @@ def _tile(lon: float, lat: float, level: int) -> tuple[int, int]:
 def _microsoft(address: Address, release: str | None, bounds: Bounds) -> Found:
     url = address.of("dataset-links.csv")
     wanted = {key.lstrip("0") for key in quadkeys(bounds)}  # some tools have lost leading zeros
-    rows = list(csv.DictReader(io.StringIO(fetch(url).decode("utf-8-sig"))))
+    try:
+        rows = list(csv.DictReader(io.StringIO(fetch(url).decode("utf-8-sig"))))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise FootprintError(f"{url}: no list of tiles ({one_line(error)})") from error
     if not rows or not {"QuadKey", "Url"} <= rows[0].keys():
         raise FootprintError(f"{url}: no list of tiles (QuadKey, Url); its layout has changed")
     found = [row for row in rows if str(row["QuadKey"]).lstrip("0") in wanted]
@@ -189,8 +193,9 @@ def _microsoft(address: Address, release: str | None, bounds: Bounds) -> Found:
 
     def frames() -> Iterator[gpd.GeoDataFrame]:
         for row in found:
-            with lines_of(row["Url"]) as lines:
-                yield from _in_frames((_feature(line, row["Url"]) for line in lines), bounds)
+            place = str(row["Url"])
+            with lines_of(place) as lines:
+                yield from _in_frames((_feature(line, place) for line in lines), bounds)
 
     return Found(dates[-1] if dates else None, frames(), len(found))
 
@@ -201,9 +206,9 @@ _Row = tuple[dict[str, Any], shapely.Geometry]
 def _feature(line: str, url: str) -> _Row:
     try:
         feature = json.loads(line)
-        return dict(feature["properties"]), shapely.from_geojson(json.dumps(feature["geometry"]))
-    except (ValueError, KeyError, TypeError, shapely.errors.ShapelyError) as error:
-        raise FootprintError(f"{url}: a line is no feature ({one_line(error)})") from error
+        return dict(feature["properties"]), geometry_of(feature["geometry"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise FootprintError(f"{url}: a line is not a feature ({one_line(error)})") from error
 
 
 def _in_frames(rows: Iterator[_Row], bounds: Bounds) -> Iterator[gpd.GeoDataFrame]:
@@ -246,14 +251,14 @@ def _google(address: Address, release: str | None, bounds: Bounds) -> Found:
 
 def _touches(feature: Any, bounds: Bounds, url: str) -> bool:
     try:
-        shape = shapely.from_geojson(json.dumps(feature["geometry"]))
-        return bool(shapely.intersects(shape, shapely.box(*bounds)))
-    except (ValueError, KeyError, TypeError, shapely.errors.ShapelyError) as error:
+        return bool(shapely.intersects(geometry_of(feature["geometry"]), shapely.box(*bounds)))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise FootprintError(f"{url}: a tile has no place ({one_line(error)})") from error
 
 
 def _tile_url(feature: Any, url: str) -> str:
-    found = (feature.get("properties") or {}).get("tile_url")
+    properties = feature.get("properties")
+    found = properties.get("tile_url") if isinstance(properties, dict) else None
     if not isinstance(found, str):
         raise FootprintError(f"{url}: a tile has no tile_url; its layout has changed")
     return found
@@ -270,7 +275,7 @@ def _table(lines: Iterator[str], url: str, bounds: Bounds) -> Iterator[_Row]:
             if not (left - margin <= lon <= right + margin):
                 continue
             if bottom - margin <= lat <= top + margin:
-                shape = shapely.from_wkt(row["geometry"])
+                shape = from_wkt(row["geometry"])
                 known = {"id": row.get("full_plus_code"), "confidence": float(row["confidence"])}
                 yield known, shape
     except (csv.Error, KeyError, TypeError, ValueError, shapely.errors.ShapelyError) as error:
@@ -280,7 +285,7 @@ def _table(lines: Iterator[str], url: str, bounds: Bounds) -> Iterator[_Row]:
 def _json(url: str) -> dict[str, Any]:
     try:
         found = json.loads(fetch(url))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FootprintError(f"{url}: is not JSON ({one_line(error)})") from error
     if not isinstance(found, dict):
         raise FootprintError(f"{url}: is no JSON object; its layout has changed")

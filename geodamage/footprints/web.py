@@ -41,7 +41,7 @@ def checked(url: str) -> str:
         If it is of another scheme than http and https.
     """
     if urlsplit(url).scheme.lower() not in ("http", "https"):
-        raise SceneReadError(f"{url[:200]}: is no address of http or https; nothing else is read")
+        raise SceneReadError(f"{url[:200]}: is not an http or https address; nothing else is read")
     return url
 
 

@@ -176,7 +176,7 @@ class Convention:
         """
         for good, what in self._checks():
             if not good:
-                raise ModelError(f"{source}: {what}; mend the convention")
+                raise ModelError(f"{source}: {what}; fix the convention")
 
     def _checks(self) -> Sequence[tuple[bool, str]]:
         unknown = sorted(self.meanings - set(MEANINGS))
@@ -185,7 +185,7 @@ class Convention:
         dates = not self.dates or sorted(self.dates) == sorted(DATES)
         standard = self.statistics != "standardise" or not (self.mean or self.deviation)
         return [
-            (not unknown, f"channels {unknown} are none of {', '.join(MEANINGS)}"),
+            (not unknown, f"channels {unknown} are not among {', '.join(MEANINGS)}"),
             (
                 not self.meanings or self.localises or self.grades,
                 "no channel is building or a grade",
@@ -205,7 +205,7 @@ def read_convention(given: str) -> Convention:
     Raises
     ------
     OptionError
-        If there is none of that name.
+        If there is not one of that name.
     ModelError
         If the file cannot be read, or a key or a value makes no sense.
     """
@@ -221,7 +221,7 @@ def read_convention(given: str) -> Convention:
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: not TOML ({error}); mend the convention") from error
+        raise ModelError(f"{path}: not TOML ({error}); fix the convention") from error
     return from_table(table, str(path))
 
 
@@ -235,7 +235,7 @@ def from_table(table: Mapping[str, Any], source: str) -> Convention:
     """
     entries = table.get("output", [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise ModelError(f"{source}: output is no list of tables; write [[output]]")
+        raise ModelError(f"{source}: output is not a list of tables; write [[output]]")
     outputs = tuple(_typed(OutputTable, entry, f"{source}: [[output]]") for entry in entries)
     rest = {key: value for key, value in table.items() if key != "output"}
     convention: Convention = _typed(Convention, rest, source)
@@ -252,7 +252,7 @@ def _typed(kind: Any, table: Mapping[str, Any], source: str) -> Any:
     try:
         return kind(**typed_values(kind, table))
     except MisfitError as error:
-        raise ModelError(f"{source}: {error}; mend the convention") from error
+        raise ModelError(f"{source}: {error}; fix the convention") from error
 
 
 def built_in() -> dict[str, Convention]:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from geodamage.errors import MissingExtraError, ModelError
+from geodamage.errors import MissingExtraError, ModelError, install
 from geodamage.model.onnx import read_model_bytes
 
 #: Domains of the operators that every ONNX Runtime has.
@@ -156,9 +156,7 @@ def import_onnx() -> Any:
         import onnx.compose
         import onnx.version_converter
     except ImportError as error:
-        raise MissingExtraError(
-            'onnx is not installed; run pip install "geodamage[optimise]"'
-        ) from error
+        raise MissingExtraError(f"onnx is not installed; run {install('optimise')}") from error
     return onnx
 
 

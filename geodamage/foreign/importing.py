@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from geodamage.errors import GeodamageWarning, MissingExtraError, ModelError, OptionError
+from geodamage.errors import GeodamageWarning, MissingExtraError, ModelError, OptionError, install
 from geodamage.foreign.bare import Bare
 from geodamage.foreign.convention import DATES, Convention, OutputTable, read_convention
 from geodamage.foreign.field import TOLERANCES as FIELD_TOLERANCES
@@ -97,8 +97,8 @@ def import_graphs(
     """
     if find_spec("onnxruntime") is None:
         raise MissingExtraError(
-            'onnxruntime is not installed; run pip install "geodamage[cpu]", so that what was '
-            "imported can be compared"
+            f"onnxruntime is not installed; run {install('cpu')}, so that what was imported can "
+            "be compared"
         )
     paths = [Path(source) for source in sources]
     target, names = _places(Path(output), paths)
@@ -284,6 +284,7 @@ def _card(graph: Graph, convention: Convention, name: str) -> Card:
         scene_statistics=convention.statistics,
         background_competes=convention.background_competes,
         scores={
+            **({} if convention.layout == "own" else {"dates": list(convention.order_of_dates)}),
             "file": graph.path.name,
             "file_sha256": graph.sha256,
             "convention": convention.name or "stated by the user",
@@ -307,7 +308,7 @@ def channel_names(count: int, sensor: str) -> tuple[str, ...]:
 
 
 def _probe(graph: Graph, convention: Convention) -> dict[str, np.ndarray]:
-    """Return a drawn pair to run on, uint8 (1, c, rows, columns) by date."""
+    """Return a synthetic pair to run on, uint8 (1, c, rows, columns) by date."""
     side = convention.tile or 0
     if _sides(graph, convention) is None:
         side = min(side, max(_STRIDES * convention.stride, 64))
@@ -340,7 +341,7 @@ def _tried(bare: Bare, probe: Mapping[str, np.ndarray]) -> tuple[dict[str, np.nd
         if channels != len(table.channels):
             raise ModelError(
                 f"{path}: {table.name} has {channels} channels, and channels names "
-                f"{len(table.channels)}; mend the convention"
+                f"{len(table.channels)}; fix the convention"
             )
         if rows == 0 or side % rows:
             raise ModelError(f"{path}: {table.name} has {rows} rows for {side} of the image")
@@ -354,7 +355,7 @@ def _tried(bare: Bare, probe: Mapping[str, np.ndarray]) -> tuple[dict[str, np.nd
 def _check_range(path: Path, table: OutputTable, values: np.ndarray) -> None:
     """Refuse what is no number, or no probability where it is said to be one."""
     if not np.isfinite(values).all():
-        raise ModelError(f"{path}: {table.name} is not finite on a drawn pair; get it again")
+        raise ModelError(f"{path}: {table.name} is not finite on a synthetic pair; get it again")
     inside = values.min() >= 0 and values.max() <= 1.001
     if table.activation == "none" and not inside:
         raise ModelError(
@@ -396,19 +397,18 @@ def _compared(wanted: Mapping[str, np.ndarray], heads: Heads, most: float, path:
         apart = float(np.abs(getattr(heads, name) - theirs).max())
         if not apart <= most:  # not >, so that a NaN is refused, too
             raise ModelError(
-                f"{path}: {name} differs by {apart:.2g} from what the bare file says; report this "
-                "graph"
+                f"{path}: {name} differs by {apart:.2g} from the original file; report this graph"
             )
         worst = max(worst, apart)
     return worst
 
 
 def _look(path: Path, card: Card, heads: Heads) -> None:
-    """Warn of what a wrong convention brings about, of a drawn pair."""
+    """Warn of what a wrong convention brings about, on a synthetic pair."""
     if found := oddity(card, heads):
         warnings.warn(
-            f"{path}: {found} in a drawn pair; is the convention right (scaling, order, channels)? "
-            "Try it on a pair that you know",
+            f"{path}: {found} in a synthetic pair; is the convention right (scaling, order, "
+            "channels)? Try it on a pair that you know",
             GeodamageWarning,
             stacklevel=2,
         )

@@ -137,7 +137,7 @@ def _check_graph(graph: Graph, convention: Convention) -> None:
     """Refuse a convention that cannot be that of a graph."""
     for good, what in _fit_checks(graph, convention):
         if not good:
-            raise ModelError(f"{graph.path}: {what}; mend the convention, or export it otherwise")
+            raise ModelError(f"{graph.path}: {what}; fix the convention, or export it otherwise")
 
 
 def _fit_checks(graph: Graph, convention: Convention) -> Sequence[tuple[bool, str]]:
@@ -161,14 +161,14 @@ def _fit_checks(graph: Graph, convention: Convention) -> Sequence[tuple[bool, st
     return [
         (len(inputs) == wanted, f"takes {', '.join(inputs)}, and layout is {convention.layout}"),
         (channels > 0, f"{first.name} does not say its channels"),
-        (told, f"its inputs {', '.join(inputs)} do not say which date each is; say dates"),
+        (told, f"its inputs {', '.join(inputs)} do not say which date each is; give dates"),
         (types <= {*FLOATS, "uint8"}, f"takes {', '.join(sorted(types))}"),
         (types != {"uint8"} or plain, "takes uint8, so that scaling is inside it already"),
         (not classes, f"{', '.join(p.name for p in classes)} holds classes and no probabilities"),
         (not amiss, "; ".join(amiss)),
         (set(sizes) <= {convention.tile}, f"takes {sizes} pixels, and tile is {convention.tile}"),
         (not one, "one image that shows buildings has the layout pre"),
-        (pairs, f"{first.name} has {channels} channels, which are no two dates"),
+        (pairs, f"{first.name} has {channels} channels, which cannot be two dates"),
         (set(sums) <= lengths, f"mean or deviation has {sums} numbers, and {[*lengths]} may be"),
     ]
 

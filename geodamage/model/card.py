@@ -152,7 +152,7 @@ class Card:
     def __post_init__(self) -> None:
         for good, what in self._checks():
             if not good:
-                raise ModelError(f"card of model {self.name!r}: {what}; mend the card")
+                raise ModelError(f"card of model {self.name!r}: {what}; fix the card")
 
     def _checks(self) -> Iterator[tuple[bool, str]]:
         numbers = [f.name for f in dataclasses.fields(self) if f.type is float]
@@ -160,17 +160,17 @@ class Card:
         yield all(map(math.isfinite, values)), "a number is not finite"
         gsd = 0 < self.gsd_min <= self.gsd_native <= self.gsd_max
         yield gsd, "0 < gsd_min <= gsd_native <= gsd_max does not hold"
-        yield self.task in TASKS, f"task is none of {', '.join(TASKS)}"
-        yield self.context in CONTEXTS, f"context is none of {', '.join(CONTEXTS)}"
+        yield self.task in TASKS, f"task is not one of {', '.join(TASKS)}"
+        yield self.context in CONTEXTS, f"context is not one of {', '.join(CONTEXTS)}"
         sensors = {self.pre_sensor, self.post_sensor} <= set(SENSORS)
-        yield sensors, f"a sensor is none of {', '.join(SENSORS)}"
-        yield self.precision in PRECISIONS, f"precision is none of {', '.join(PRECISIONS)}"
+        yield sensors, f"a sensor is not one of {', '.join(SENSORS)}"
+        yield self.precision in PRECISIONS, f"precision is not one of {', '.join(PRECISIONS)}"
         statistics = self.scene_statistics in SCENE_STATISTICS
-        yield statistics, f"scene_statistics is none of {', '.join(SCENE_STATISTICS)}"
+        yield statistics, f"scene_statistics is not one of {', '.join(SCENE_STATISTICS)}"
         yield self.stride >= 1, "stride is below 1"
         yield self.tile <= LARGEST_TILE, f"tile {self.tile} is above {LARGEST_TILE}"
         yield self.stride <= LARGEST_TILE // 4, f"stride {self.stride} is above {LARGEST_TILE // 4}"
-        yield self.tile % self.stride == 0, f"tile {self.tile} is no multiple of {self.stride}"
+        yield self.tile % self.stride == 0, f"tile {self.tile} is not a multiple of {self.stride}"
         yield self.halo >= 0, "halo is negative"
         core = self.tile > 2 * self.margin
         yield core, f"tile {self.tile} leaves no core inside halo {self.halo}"

@@ -203,7 +203,7 @@ def _openvino(
         keep(card, verdict)
     if not verdict.is_right:
         raise ModelError(
-            f"{path}: OpenVINO says up to {verdict.difference:.2g} otherwise than ONNX Runtime of "
+            f"{path}: OpenVINO differs by up to {verdict.difference:.2g}  from ONNX Runtime on "
             "a known window; leave --engine out"
         )
     said = ", bfloat16" if computed == "bfloat16" else ""

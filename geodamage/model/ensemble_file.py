@@ -101,7 +101,7 @@ def _scale(path: Path, model: Model, width: int, tile: int) -> float:
     if not LEAST_SCALE <= width / tile <= MOST_SCALE:
         raise ModelError(
             f"{path}: width {width} of {model.path.name} is not a tenth to ten times the tile "
-            f"of {tile} pixels; mend the ensemble"
+            f"of {tile} pixels; fix the ensemble"
         )
     return width / tile
 

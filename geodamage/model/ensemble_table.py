@@ -105,7 +105,7 @@ def read_ensemble(path: Path) -> EnsembleTable:
     try:
         written = tomllib.loads(blob.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: not TOML ({error}); mend the ensemble") from error
+        raise ModelError(f"{path}: not TOML ({error}); fix the ensemble") from error
     _check_plain(path, written)
     if written.get("kind") == "event-model":
         raise ModelError(f"{path}: an event model; `geodamage assess` and `regrade` take it")
@@ -116,7 +116,7 @@ def read_ensemble(path: Path) -> EnsembleTable:
     rules = PixelRules.from_table(written["pixels"], str(path)) if "pixels" in written else None
     drops = written.get("drop_outliers", False)
     if not isinstance(drops, bool):
-        raise ModelError(f"{path}: drop_outliers is neither true nor false; mend the ensemble")
+        raise ModelError(f"{path}: drop_outliers is neither true nor false; fix the ensemble")
     members = tuple(_member(path, entry) for entry in entries if not is_map(entry))
     maps = tuple(_map(path, entry) for entry in entries if is_map(entry))
     return EnsembleTable(path, len(blob), written, facts, members, maps, rules, drops)
@@ -125,7 +125,7 @@ def read_ensemble(path: Path) -> EnsembleTable:
 def _check_plain(path: Path, written: Mapping[str, Any]) -> None:
     """Refuse what a card cannot say in JSON."""
     if is_deeper(written, DEEPEST):
-        raise ModelError(f"{path}: nested deeper than {DEEPEST}; mend the ensemble")
+        raise ModelError(f"{path}: nested deeper than {DEEPEST}; fix the ensemble")
     try:
         json.dumps(written)
     except TypeError as error:
@@ -137,14 +137,14 @@ def _facts(path: Path, written: Mapping[str, Any]) -> dict[str, Any]:
     own = {k: v for k, v in written.items() if k not in ("member", "pixels", "drop_outliers")}
     unknown, _ = compare_keys(Card, own)
     if unknown:
-        raise ModelError(f"{path}: unknown keys {unknown}; mend the ensemble")
+        raise ModelError(f"{path}: unknown keys {unknown}; fix the ensemble")
     tile = own.get("tile", 1)
     if type(tile) is not int or tile < 1:
-        raise ModelError(f"{path}: tile = {tile!r} is no number of pixels; mend the ensemble")
+        raise ModelError(f"{path}: tile = {tile!r} is not a number of pixels; fix the ensemble")
     try:
         return typed_values(Card, own)
     except MisfitError as error:
-        raise ModelError(f"{path}: {error}; mend the ensemble") from error
+        raise ModelError(f"{path}: {error}; fix the ensemble") from error
 
 
 def is_map(entry: Any) -> bool:
@@ -172,15 +172,15 @@ def _map(path: Path, entry: Mapping[str, Any]) -> MapTable:
     unknown, _ = compare_keys(MapTable, entry)
     if unknown:
         raise ModelError(
-            f"{path}: {name} is a saved map and has the keys {unknown}; it has spoken, so all but "
-            "its weight is settled"
+            f"{path}: {name} is a saved map and has the keys {unknown}; only its weight can be "
+            "given for one"
         )
     return MapTable(**_values(path, MapTable, entry))
 
 
 def _member(path: Path, entry: Any) -> MemberTable:
     if not isinstance(entry, dict):
-        raise ModelError(f"{path}: member {entry!r} is no table; write [[member]]")
+        raise ModelError(f"{path}: member {entry!r} is not a table; write [[member]]")
     unknown, _ = compare_keys(MemberTable, entry)
     if unknown or not isinstance(entry.get("file"), str):
         raise ModelError(f"{path}: a member has unknown keys {unknown} or no file")
@@ -207,7 +207,7 @@ def _said(key: str, name: str) -> str:
         "flips": f"are not of {', '.join(FLIPS)}",
         "transpose": "is neither true nor false",
         "scales": f"are not numbers in {LEAST_SCALE:g}..{MOST_SCALE:g}",
-        "width": "is no number of pixels, or beside scales",
+        "width": "is not a number of pixels, or is given with scales",
         "heads": f"are not of {', '.join(Heads._fields)}",
     }
     return f"{key} of {name} {wrong[key]}"

@@ -89,7 +89,7 @@ def int8_variant(path: Path) -> Path:
     if other.parity.get("passed") is not True:
         raise ModelError(
             f"--precision int8: the card of {variant} does not say that grades stay the same; "
-            "name it by --model to take it all the same"
+            "give it by --model to use it anyway"
         )
     return variant
 

@@ -1,4 +1,4 @@
-"""Measuring a model file: the memory of a run, and drawn windows to run it on."""
+"""Measuring a model file: the memory of a run, and synthetic windows to run it on."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from geodamage.errors import ModelError
 from geodamage.model.card import Card
 from geodamage.model.heads import Heads
 
-#: Share of a drawn pair up to which localisation finds nothing, and from which it finds all.
+#: Share of a synthetic pair up to which localisation finds nothing, and from which it finds all.
 NOTHING, EVERYTHING = 0.0005, 0.98
 
 #: Prints the memory that one run takes beyond the loaded model, in kilobytes. What reading the
@@ -66,7 +66,7 @@ def measure_memory(path: Path, size: int = 768) -> float:
 
 
 def oddity(card: Card, heads: Heads) -> str:
-    """Return what is odd about the localisation of a drawn pair; nothing where nothing is.
+    """Return what is odd about the localisation of a synthetic pair; nothing where nothing is.
 
     Right names and shapes do not prove right weights, nor right scaling.
     """

@@ -163,7 +163,9 @@ class Model:
                 raise ModelError(f"{source}: {name} is {head.dtype} {head.shape} for {rows} pixels")
             top = 1.0001 if name == "localisation" else np.inf
             if not (np.isfinite(head).all() and head.min() >= 0 and head.max() <= top):
-                raise ModelError(f"{source}: {name} leaves its range; it is no probability")
+                raise ModelError(
+                    f"{source}: {name} has values outside 0 to 1, so it is not a probability"
+                )
 
     def _probe_size(self) -> tuple[int, int]:
         """Return the size of the window that the model is tried on: small, where it may be."""
@@ -178,7 +180,7 @@ class Model:
         if fixed != (card.tile, card.tile):
             raise ModelError(
                 f"{self.path}: takes windows of {fixed[0]} x {fixed[1]} pixels alone, and its card "
-                f"says {card.tile}; mend the card"
+                f"says {card.tile}; fix the card"
             )
         return fixed
 
@@ -207,7 +209,7 @@ def read_model_bytes(path: Path) -> bytes:
         if not stat.S_ISREG(facts.st_mode):
             raise ModelNotFoundError(f"{path}: not a regular file; give a .onnx or .toml file")
         if facts.st_size > LARGEST_MODEL:
-            raise ModelError(f"{path}: {facts.st_size / 1e9:.1f} GB; an ONNX file ends at 2 GB")
+            raise ModelError(f"{path}: {facts.st_size / 1e9:.1f} GB; an ONNX file has 2 GB at most")
         return path.read_bytes()
     except ModelError:
         raise

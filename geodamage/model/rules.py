@@ -63,7 +63,7 @@ class PixelRules:
             )
         if not isinstance(self.dilation_covers, str) or self.dilation_covers not in COVERED:
             raise ModelError(
-                f"dilation_covers = {self.dilation_covers!r} is none of {', '.join(COVERED)}"
+                f"dilation_covers = {self.dilation_covers!r} is not one of {', '.join(COVERED)}"
             )
         if not isinstance(self.background_competes, bool):
             raise ModelError(
@@ -86,7 +86,7 @@ class PixelRules:
         """
         known = {f.name for f in dataclasses.fields(cls)}
         if not isinstance(table, dict):
-            raise ModelError(f"{source}: pixels = {table!r} is no table; write [pixels]")
+            raise ModelError(f"{source}: pixels = {table!r} is not a table; write [pixels]")
         unknown = sorted(table.keys() - known)
         if unknown or "thresholds" not in table:
             raise ModelError(f"{source}: [pixels] has unknown keys {unknown} or no thresholds")
@@ -96,7 +96,7 @@ class PixelRules:
         try:
             return cls(**table)
         except ModelError as error:
-            raise ModelError(f"{source}: [pixels] {error}; mend the ensemble") from error
+            raise ModelError(f"{source}: [pixels] {error}; fix the ensemble") from error
 
     @property
     def reach(self) -> int:

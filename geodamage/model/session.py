@@ -116,7 +116,7 @@ def _providers(runtime: Any, device: str, card: Computed, threads: int) -> list[
         raise DeviceError(
             f"--device {device}: this onnxruntime has no {name} provider (it has "
             f"{', '.join(there)}); replace it by pip uninstall onnxruntime and "
-            f"{install(_EXTRAS[kind])}, for both own the same module"
+            f"{install(_EXTRAS[kind])}, because both own the same module"
         )
     if kind == "cpu":
         return ["CPUExecutionProvider"]

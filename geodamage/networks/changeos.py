@@ -172,7 +172,7 @@ def check_index(key: str, values: Tensor, source: object) -> Tensor:
         If they are others: the answers would be wrong without a sign.
     """
     if not torch.equal(values, relative_index()):
-        raise CheckpointError(f"{source}: {key} is not that of a window of 7 x 7; get it again")
+        raise CheckpointError(f"{source}: {key} does not fit a window of 7 x 7; get the file again")
     return values
 
 

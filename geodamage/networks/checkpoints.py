@@ -21,7 +21,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from geodamage.errors import CheckpointError, GeodamageWarning, MissingExtraError, OptionError
+from geodamage.errors import (
+    CheckpointError,
+    GeodamageWarning,
+    MissingExtraError,
+    OptionError,
+    install,
+)
 from geodamage.model.weight_files import find_weights, is_safetensors
 from geodamage.networks.registry import create_network, named_tasks
 from geodamage.sources import read_text
@@ -226,9 +232,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         import safetensors
         import safetensors.torch
     except ImportError as error:
-        raise MissingExtraError(
-            'safetensors is not installed; run pip install "geodamage[train]"'
-        ) from error
+        raise MissingExtraError(f"safetensors is not installed; run {install('train')}") from error
     try:
         return safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, ValueError, KeyError, OSError) as error:
@@ -247,7 +251,9 @@ def _state_of(content: Any, path: Path) -> dict[str, Any]:
         )
     strange = [str(key) for key, value in state.items() if not isinstance(value, Tensor)]
     if strange:
-        raise CheckpointError(f"{path}: {_some(strange)} are no tensors; save the state_dict alone")
+        raise CheckpointError(
+            f"{path}: {_some(strange)} are not tensors; save the state_dict alone"
+        )
     if all(str(key).startswith(PARALLEL) for key in state):
         return {str(key).removeprefix(PARALLEL): value for key, value in state.items()}
     return {str(key): value for key, value in state.items()}
@@ -373,9 +379,9 @@ def _facts_of(content: Any, path: Path) -> Mapping[str, Any]:
     try:
         facts = json.loads(read_text(beside))
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{beside}: cannot be read ({error}); mend or remove it") from error
+        raise CheckpointError(f"{beside}: cannot be read ({error}); fix or remove it") from error
     if not isinstance(facts, dict):
-        raise CheckpointError(f"{beside}: no JSON object; mend or remove it")
+        raise CheckpointError(f"{beside}: not a JSON object; fix or remove it")
     return facts | {"epoch": facts.get("trained_epochs")}
 
 

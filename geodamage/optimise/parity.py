@@ -163,7 +163,7 @@ class Parity:
         """Return what keeps the variant from being as good as its parent; empty if nothing."""
         said = []
         if not self.buildings:
-            said.append("there is no building to compare on")
+            said.append("there is no building to compare")
         elif self.agreement < AGREEMENT:
             said.append(f"agreement {self.agreement:.2%} is below {AGREEMENT:.1%}")
         for name in GUARDED:

@@ -70,7 +70,9 @@ def _halved(values: np.ndarray, what: str) -> np.ndarray:
     largest = float(np.abs(values).max(initial=0))
     # Not >, so that a NaN is refused, too.
     if not largest <= float(np.finfo(np.float16).max):
-        raise ModelError(f"{what} reaches {largest:g}, beyond half precision; leave fp16 out")
+        raise ModelError(
+            f"{what} reaches {largest:g}, too large for half precision; leave fp16 out"
+        )
     return values.astype(np.float16)
 
 
@@ -95,7 +97,9 @@ def compute_half(blob: bytes, source: str) -> bytes:
         except ImportError:
             raise
         except Exception as error:  # the converter raises what it meets
-            raise ModelError(f"{source}: cannot become half ({_first(error)}); use fp16") from error
+            raise ModelError(
+                f"{source}: cannot be converted to half precision ({_first(error)}); use fp16"
+            ) from error
     return bytes(model.SerializeToString())
 
 
@@ -148,9 +152,11 @@ def quantise(blob: bytes, windows: Sequence[Window], kept: str, source: str) -> 
             )
             model = onnx.load(result)
         except Exception as error:  # the quantiser raises what it meets
-            raise ModelError(f"{source}: cannot become int8 ({_first(error)}); use fp16") from error
+            raise ModelError(
+                f"{source}: cannot be converted to int8 ({_first(error)}); use fp16"
+            ) from error
     if not any(node.op_type == "QuantizeLinear" for node in model.graph.node):
-        raise ModelError(f"{source}: has nothing that could become int8; use fp16")
+        raise ModelError(f"{source}: has nothing to convert to int8; use fp16")
     return _only_used_domains(model)
 
 

@@ -12,11 +12,11 @@ READ = ("auto", "geodamage", "cems", "unosat", "fema", "ems98", "microsoft", "ho
 EXCHANGE: tuple[Option, ...] = (
     Option(
         name="schema", kind=Choice(WRITTEN), default="geodamage", takers=("ExportOptions",),
-        help="Fields and words of the export.",
+        help="Schema of the export: its fields and terms.",
         commands=(
             "export",
             at("compare", kind=Choice(READ), default="auto", takers=("CompareOptions",),
-                help="Fields and words of the official layer; told by its fields unless given."),
+                help="Schema of the official layer; recognised by its fields unless given."),
         ),
     ),
     Option(
@@ -26,11 +26,16 @@ EXCHANGE: tuple[Option, ...] = (
     Option(
         name="geometry", kind=Choice(("auto", "polygon", "point")), default="auto",
         commands=("export",), takers=("ExportOptions",),
-        help="Outlines or points; what the schema draws unless given.",
+        help="Outlines or points; that of the schema unless given.",
     ),
     Option(
         name="wkt", kind=Flag(), default=False, commands=("export",), takers=("ExportOptions",),
         help="Outlines in a column of .csv, as well-known text.",
+    ),
+    Option(
+        name="geoparquet", kind=Choice(("1.1", "2.0")), default="1.1", commands=("export",),
+        takers=("ExportOptions",),
+        help="Version of .parquet; 2.0 has geometries that readers of 1.1 cannot read.",
     ),
     Option(
         name="max_features", kind=Whole(), default=10_000, commands=("export",),
@@ -38,16 +43,16 @@ EXCHANGE: tuple[Option, ...] = (
     ),
     Option(
         name="min_zoom", kind=Whole(0), default=8, commands=("export",),
-        takers=("ExportOptions",), help="Least zoom of .pmtiles.",
+        takers=("ExportOptions",), help="Lowest zoom level of .pmtiles.",
     ),
     Option(
         name="max_zoom", kind=Whole(0), default=16, commands=("export",),
-        takers=("ExportOptions",), help="Greatest zoom of .pmtiles.",
+        takers=("ExportOptions",), help="Highest zoom level of .pmtiles.",
     ),
     Option(
         name="tolerance", kind=Number(0, 1000), default=5.0, unit="metres", metavar="METRES",
         commands=("compare",), takers=("CompareOptions",),
-        help="Distance from a building up to which a point still means it.",
+        help="Largest distance between a point and its building.",
     ),
     Option(
         name="unlisted", kind=Choice(("auto", "undamaged", "unknown")), default="auto",
@@ -57,7 +62,7 @@ EXCHANGE: tuple[Option, ...] = (
     ),
     Option(
         name="within", kind=File(), metavar="AREA", commands=("compare",),
-        takers=("CompareOptions",), help="Polygon of what the official layer covers.",
+        takers=("CompareOptions",), help="Polygon of the area that the official layer covers.",
     ),
     Option(
         name="epoch", kind=Whole(), commands=("compare",), takers=("CompareOptions",),

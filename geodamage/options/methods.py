@@ -75,14 +75,22 @@ MODELS: tuple[Option, ...] = (
         commands=("assess", "batch"),
     ),
     Option(
+        name="post_only", kind=Flag(), default=False, column=True, takers=("Job",),
+        help="Grade the footprints by the image after alone; this is worth less, and is said.",
+        commands=(
+            "assess",
+            at("batch", help="Grade footprints by the images after alone, in every scene."),
+        ),
+    ),
+    Option(
         name="id_field", kind=Text(), metavar="NAME", column=True, takers=("Job",),
         help="Field of the footprints that holds their id.", commands=("assess", "batch"),
     ),
     Option(
         name="keep", kind=Text(), default="all", metavar="[all|none|NAMES]",
         takers=("Job", "OptimisationJob"),
-        help="Attributes of the footprints that come with the result: all that are not called "
-        "like its own fields, none, or their names parted by commas.",
+        help="Attributes of the footprints to copy to the result: all that are not named "
+        "like its own fields, none, or their names separated by commas.",
         commands=(
             "assess", "batch",
             at("models optimise", kind=Flag(), default=False, metavar=None,
@@ -91,7 +99,7 @@ MODELS: tuple[Option, ...] = (
     ),
     Option(
         name="skip_broken", kind=Flag(), default=False, takers=("Job",),
-        help="Go on where features of the footprints cannot be read; they are counted.",
+        help="Leave out footprints that cannot be read, and count them.",
         commands=("assess", "batch"),
     ),
     Option(
@@ -102,10 +110,10 @@ MODELS: tuple[Option, ...] = (
     ),
     Option(
         name="aoi", kind=File(), column=True, takers=("SceneOptions", "ScoringOptions"),
-        help="Report only what lies in these polygons.",
+        help="Report only the buildings in these polygons.",
         commands=(
             "assess", "buildings", "batch",
-            at("score", help="With --buildings: count only what lies in these polygons."),
+            at("score", help="With --buildings: count only the pixels in these polygons."),
         ),
     ),
     Option(
@@ -126,22 +134,23 @@ MODELS: tuple[Option, ...] = (
     ),
     Option(
         name="engine", kind=Choice(("auto", "onnxruntime", "openvino")), default="auto",
-        help="What computes on the processor: onnxruntime, openvino, or auto: openvino where "
+        help="Engine on the processor: onnxruntime, openvino, or auto: openvino where "
         "geodamage models bench has found it right and faster on this machine.",
         takers=("Job", "LocalisationJob", "EvaluationJob"),
         commands=("assess", "buildings", "batch", "evaluate"),
     ),
     Option(
         name="precision", kind=Choice(("auto", "float32", "bfloat16", "int8")), default="auto",
-        help="What the model is computed in; refused where its card does not say that grades stay "
+        help="Number format of the computation; refused where the card does not say that grades "
+            "stay "
         "the same. auto: bfloat16 where geodamage models bench has found it faster on this "
         "machine, and else what the file holds.",
         takers=("Job", "LocalisationJob", "EvaluationJob"),
         commands=(
             "assess", "buildings", "batch",
             at("evaluate", kind=Choice(("stored", "float32", "bfloat16", "int8")),
-                default="stored", help="What the model is computed in; stored is what the file "
-                "holds."),
+                default="stored", help="Number format of the computation; stored: that of the "
+                "file."),
             at("models optimise", kind=Choice(("fp16", "half", "int8", "bfloat16")), default=None,
                 multiple=True, dest="precisions", takers=("OptimisationJob",),
                 help="What to make; fp16 and int8 unless given."),
@@ -149,13 +158,13 @@ MODELS: tuple[Option, ...] = (
     ),
     Option(
         name="tta", kind=Choice(("none", "flips")), default="none", column=True,
-        help="Average over mirror images, for four times the work.",
+        help="Average over four flips of the image, for four times the work.",
         takers=("Job", "LocalisationJob", "EvaluationJob"),
         commands=(
             "assess",
             at("buildings", kind=Choice(("none", "flips", "full")),
-                help="Average over mirror images (flips, four times the work), or over these and "
-                "the same transposed (full, eight times)."),
+                help="Average over four flips of the image (flips), or over these and "
+                "the same transposed (full). Flips take four times as long, full eight times."),
             "batch",
             "evaluate",
         ),
@@ -186,7 +195,7 @@ MODELS: tuple[Option, ...] = (
 SCENES: tuple[Option, ...] = (
     Option(
         name="bands", kind=Bands(), column=True, takers=("SceneOptions.pre_bands",),
-        help="Channels of both images, counted from 1.",
+        help="Channels of both images for red, green and blue, counted from 1.",
         commands=(
             "assess",
             at("buildings", help="Channels of the image, counted from 1."),
@@ -195,10 +204,11 @@ SCENES: tuple[Option, ...] = (
     ),
     Option(
         name="scale", kind=Span(), column=True, takers=("SceneOptions", "ReportOptions"),
-        help="Values that become 0 and 255; guessed for imagery of more than 8 bits.",
+        help="Pixel values that become 0 and 255; guessed for imagery of more than 8 bits.",
         commands=(
             "assess", "buildings", "batch",
-            at("report", help="Values shown as black and white; guessed for more than 8 bits."),
+            at("report", help="Pixel values shown as black and white; guessed for more than 8 "
+                "bits."),
         ),
     ),
     Option(
@@ -234,16 +244,16 @@ SCENES: tuple[Option, ...] = (
     Option(
         name="obscured", kind=Choice(("on", "off")), default="on", column=True,
         takers=("SceneOptions",), commands=("assess", "batch"),
-        help="Look for cloud, smoke and constant fill, and grade nothing under them.",
+        help="Detect cloud, smoke and constant fill, and grade nothing under them.",
     ),
     Option(
         name="pre_unusable", kind=File(), column=True, takers=("SceneOptions",),
-        help="Raster or polygons of what is unusable in the image before.",
+        help="Raster or polygons of unusable ground in the pre image.",
         commands=("assess", "batch"),
     ),
     Option(
         name="post_unusable", kind=File(), column=True, takers=("SceneOptions",),
-        help="Raster or polygons of what is unusable in the image after.",
+        help="Raster or polygons of unusable ground in the post image.",
         commands=("assess", "batch"),
     ),
     Option(

@@ -23,10 +23,10 @@ SOURCES: tuple[Option, ...] = (
                 help="Export: .gpkg, .geojson, .geojsonl, .fgb, .parquet, .shp, .kml, .kmz, .csv, "
                 ".xlsx or .pmtiles."),
             at("compare", required=False, takers=(),
-                help="Write the comparison, too: .gpkg, with what differs and the cells."),
+                help="Also write the comparison: .gpkg, with the differences and the cells."),
             at("sample", help="Sample: .geojson, .gpkg, .fgb or .parquet.", takers=()),
             at("estimate", required=False, takers=(),
-                help="Write the estimate, too: .json, for --estimate of other commands."),
+                help="Also write the estimate: .json, for --estimate of other commands."),
             at("masks", kind=Folder(), takers=(),
                 help="Folder for NAME_target.png; made if it does not exist."),
             at("georeference", kind=Folder(), takers=(),
@@ -39,7 +39,8 @@ SOURCES: tuple[Option, ...] = (
     ),
     Option(
         name="like", kind=Text(), metavar="IMAGE", required=True, commands=("footprints",),
-        takers=("FootprintsJob",), help="The image whose ground counts, as `assess` takes it.",
+        takers=("FootprintsJob",), help="The image whose ground needs footprints, as `assess` "
+            "takes it.",
     ),
     Option(
         name="source", kind=Text(), metavar="NAME|FILE", required=True, multiple=True,
@@ -56,11 +57,11 @@ SOURCES: tuple[Option, ...] = (
     ),
     Option(
         name="force", kind=Flag(), default=False, commands=("adapt",),
-        help="Write it even where it is not shown to help.",
+        help="Write the event model even if it is not shown to help.",
     ),
     Option(
         name="dry_run", kind=Flag(), default=False,
-        help="Show what would be done, and do nothing.", commands=("batch",),
+        help="Print the plan, and assess nothing.", commands=("batch",),
     ),
     Option(
         name="event_date", kind=Text(), metavar="DATE", commands=("batch",),
@@ -106,7 +107,7 @@ SOURCES: tuple[Option, ...] = (
     ),
     Option(
         name="licence", kind=Text(), commands=("models import",),
-        help="Licence of the weights, for the card.",
+        help="Licence of the weights, to write on the card.",
     ),
     Option(
         name="stac", kind=Flag(), default=False, commands=("models show",),
@@ -164,18 +165,18 @@ PRODUCTS: tuple[Option, ...] = (
     ),
     Option(
         name="features", kind=File(), takers=("Job",),
-        help="Keep the features of each building, too, .npz: adapt and regrade need them.",
+        help="Also write the features of each building: .npz, for adapt and regrade.",
         commands=(
             "assess",
             at("batch", kind=Flag(), default=False, takers=("BatchJob",),
-                help="Keep the features of each building, too: adapt and regrade need them."),
+                help="Also write the features of each building, for adapt and regrade."),
             *(at(name, takers=(), help="Features of the result; those beside it unless given.")
               for name in ("adapt", "regrade")),
         ),
     ),
     Option(
         name="regularise", kind=Flag(), default=False, commands=("assess", "buildings", "batch"),
-        takers=("BuildingOptions",), help="Give buildings right-angled outlines, where these fit.",
+        takers=("BuildingOptions",), help="Draw right-angled outlines where they fit.",
     ),
     Option(
         name="merge", kind=Flag(), default=True, commands=("batch",), takers=("BatchJob",),
@@ -190,7 +191,7 @@ PRODUCTS: tuple[Option, ...] = (
     ),
     Option(
         name="admin_name", kind=Text(), metavar="FIELD", takers=("BatchJob",),
-        help="Field with their names; `name` unless given.",
+        help="Field with the names of the areas; `name` unless given.",
         commands=(
             "batch",
             "event",
@@ -209,7 +210,8 @@ PRODUCTS: tuple[Option, ...] = (
         help="Side of the cells of the grid.",
     ),
     Option(
-        name="population", kind=File(), metavar="RASTER", commands=("event",),
+        name="population", kind=File(), metavar="RASTER", commands=("batch", "event"),
+        takers=("BatchJob",),
         help="Also count the people in buildings: a GeoTIFF of people per cell.",
     ),
     Option(

@@ -7,7 +7,7 @@ from geodamage.options.option import Option, at
 REVIEWS: tuple[Option, ...] = (
     Option(
         name="number", kind=Whole(), default=100, short="-n", commands=("sample",),
-        takers=("SampleOptions",), help="Buildings to look at; with --areas, cells.",
+        takers=("SampleOptions",), help="Number of buildings to draw; with --areas, of cells.",
     ),
     Option(
         name="design", kind=Choice(("stratified", "simple")), default="stratified",
@@ -21,17 +21,18 @@ REVIEWS: tuple[Option, ...] = (
     Option(
         name="for", kind=Choice(("estimate", "adapt")), default="estimate", dest="purpose",
         commands=("sample",), takers=("SampleOptions",),
-        help="estimate: drawn by chance; adapt: those that teach a model most.",
+        help="estimate: a random sample; adapt: the buildings that teach a model most.",
     ),
     Option(
         name="estimate_share", kind=Number(0, 1), default=0.0, commands=("sample",),
         takers=("SampleOptions",),
-        help="Share of a sample for adapt that is drawn by chance, for an estimate, too.",
+        help="Share of a sample for adapt that is drawn at random, so that it also serves an "
+            "estimate.",
     ),
     Option(
         name="reviewed", kind=File(), required=True, metavar="SAMPLE",
         takers=("EstimateOptions",),
-        help="The sample; its answers stand in the field reviewed_damage, or in --answers.",
+        help="The sample; answers are in its field reviewed_damage, or in --answers.",
         commands=(
             "estimate",
             at("adapt", metavar="FILE", takers=(),
@@ -40,7 +41,7 @@ REVIEWS: tuple[Option, ...] = (
         ),
     ),
     Option(
-        name="answers", kind=File(), multiple=True, commands=("estimate",),
+        name="answers", kind=File(), multiple=True, commands=("estimate", at("adapt", takers=())),
         takers=("EstimateOptions",),
         help="Table of building_id and damage, journal of QGIS, or answers of the report; again "
         "for each reviewer.",
@@ -48,20 +49,24 @@ REVIEWS: tuple[Option, ...] = (
     Option(
         name="conflicts", kind=Choice(("majority", "worst", "mildest", "latest", "refuse")),
         default="majority", commands=("estimate",), takers=("EstimateOptions",),
-        help="What counts where reviewers differ.",
+        help="Which answer counts where reviewers differ.",
     ),
     Option(
         name="by", kind=File(), metavar="AREAS", takers=("SampleOptions",),
-        help="Administrative areas that have strata of their own.",
+        help="Administrative areas to stratify by.",
         commands=(
             "sample",
             at("estimate", takers=("EstimateOptions",),
-                help="Administrative areas to estimate each of."),
+                help="Administrative areas to estimate one by one."),
         ),
     ),
     Option(
+        name="familiarity", kind=Flag(), default=False, commands=("sample",),
+        help="Strata of the quarter that looks least like the training imagery; needs features.",
+    ),
+    Option(
         name="areas", kind=Flag(), default=False,
-        help="Draw cells of ground instead, to look at in full: they show what was missed.",
+        help="Draw cells of ground instead, to find buildings that were missed.",
         commands=(
             "sample",
             at("estimate", kind=File(), default=None, takers=("EstimateOptions",),
@@ -70,7 +75,7 @@ REVIEWS: tuple[Option, ...] = (
     ),
     Option(
         name="estimate", kind=File(), metavar="JSON", takers=("ReportOptions",),
-        help="Show the totals with intervals that `estimate -o` wrote, too.",
+        help="Also show the totals with intervals that `estimate -o` wrote.",
         commands=(
             "report",
             at("event", takers=(),

@@ -57,11 +57,11 @@ WORK: tuple[Option, ...] = (
     ),
     Option(
         name="shard", kind=Text(), metavar="K/N", commands=("batch",),
-        help="Do the K-th of N shares only, with a ledger of its own.",
+        help="Assess only the K-th of N shares, with a ledger of its own.",
     ),
     Option(
         name="retry_failed", kind=Flag(), default=False, commands=("batch",),
-        takers=("BatchJob",), help="Try the scenes again that failed.",
+        takers=("BatchJob",), help="Assess scenes that failed again.",
     ),
     Option(
         name="dask", kind=Text(), metavar="ADDRESS", commands=("batch",), takers=("BatchJob",),
@@ -74,7 +74,7 @@ WORK: tuple[Option, ...] = (
     Option(
         name="split_scenes", kind=Number(0), unit="megapixels", metavar="MEGAPIXELS",
         commands=("batch",),
-        help="Share larger scenes among the cluster's workers, strip by strip.",
+        help="Split larger scenes among the cluster's workers, strip by strip.",
     ),
 )  # fmt: skip
 

@@ -300,7 +300,7 @@ def read_sidecar(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         found = sidecar.stat()
         if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST_SIDECAR:
-            raise ValueError("it is no file of facts")
+            raise ValueError("it is not a sidecar")
         facts = json.loads(sidecar.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise OutputError(

@@ -1,16 +1,19 @@
 """The assessed area: the polygon of the ground that all images of a scene show."""
 
+from pathlib import Path
 from typing import Any
 
+import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 import shapely
 from affine import Affine
-from pyproj import Transformer
+from pyproj import CRS, Transformer
 from rasterio.features import shapes as polygons_of
 from shapely.geometry.base import BaseGeometry
 
-from geodamage.grid import Grid
+from geodamage.fields import Field, conform
+from geodamage.grid import Grid, geodesic_area
 from geodamage.output.geojson import to_rfc7946
 from geodamage.vector.wkt import from_wkt
 from geodamage.windows import Window
@@ -23,6 +26,40 @@ MOST_CELLS = 512
 LONLAT = "OGC:CRS84"
 #: Pieces that the longer side is cut into before it is warped.
 PIECES = 8
+
+#: Name of the layer, and of the file beside a result in a format of one layer.
+AREA_LAYER = "assessed_area"
+AREA_ENDING = f".{AREA_LAYER}.geojson"
+
+#: What is written of the assessed area.
+AREA_FIELDS: tuple[Field, ...] = (
+    Field("name", "text", "what the polygon is"),
+    Field("area_km2", "number", "geodesic area, km²", decimals=6),
+)
+
+
+def area_path(result: Path) -> Path | None:
+    """Return the file of the assessed area beside a result; None where the result holds it."""
+    if result.suffix.lower() == ".gpkg":
+        return None
+    return result.with_name(result.name + AREA_ENDING)
+
+
+def area_frame(shape: BaseGeometry | None) -> gpd.GeoDataFrame:
+    """Return the assessed area as a layer of one polygon, of none where nothing is seen.
+
+    Parameters
+    ----------
+    shape
+        In longitude and latitude; None or empty where nothing is seen.
+    """
+    shapes = [] if shape is None or shape.is_empty else [shape]
+    columns = {
+        "name": ["assessed area"] * len(shapes),
+        "area_km2": [geodesic_area(one) / 1e6 for one in shapes],
+    }
+    frame = gpd.GeoDataFrame(columns, geometry=gpd.GeoSeries(shapes, crs=LONLAT), crs=LONLAT)
+    return conform(frame, CRS.from_user_input(LONLAT), AREA_FIELDS)
 
 
 class SeenGround:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import geopandas as gpd
 from pyproj import CRS
+from shapely.geometry.base import BaseGeometry
 
 from geodamage._version import __version__
 from geodamage.errors import OptionError
 from geodamage.fields import FIELDS, Field
 from geodamage.output.geojson import GeoJsonLinesWriter, GeoJsonWriter
-from geodamage.output.geopackage import FlatGeobufWriter, GeoPackageWriter
+from geodamage.output.geopackage import FlatGeobufWriter, GeoPackageWriter, write_layer
 from geodamage.output.geoparquet import GeoParquetWriter
 from geodamage.output.publication import (
     RESULT_EXTENSIONS,
@@ -20,6 +21,7 @@ from geodamage.output.publication import (
     final_path,
     output_errors,
 )
+from geodamage.output.seen_ground import AREA_FIELDS, AREA_LAYER, area_frame, area_path
 from geodamage.output.shapefile import ShapefileWriter
 from geodamage.output.tables import CsvWriter
 from geodamage.output.writer import GeometryType, VectorWriter
@@ -106,6 +108,39 @@ def vector_writer(
         )
     with output_errors(path):
         return WRITERS[extension](Path(path), crs, layer, geometry_type, fields)
+
+
+def write_area(
+    publication: Publication, result: tuple[Path, Path], shape: BaseGeometry | None, crs: CRS
+) -> None:
+    """Write the assessed area as a layer of its own: inside a GeoPackage, beside another format.
+
+    Parameters
+    ----------
+    publication
+        Publication of the result, whose file is closed.
+    result
+        Path and partial path of the result.
+    shape
+        The assessed area in longitude and latitude; None where nothing was seen.
+    crs
+        CRS of the result.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    path, partial = result
+    frame, beside = area_frame(shape), area_path(path)
+    if beside is None:
+        with output_errors(path):
+            write_layer(frame.to_crs(crs), partial, AREA_LAYER, append=True)
+        return
+    partial = publication.partial(beside)
+    with vector_writer(partial, frame.crs, AREA_LAYER, fields=AREA_FIELDS) as writer:
+        if len(frame):
+            writer.append(frame)
 
 
 WRITERS: dict[str, type[VectorWriter]] = {

@@ -44,7 +44,7 @@ def read_estimate(path: Path, graded: int) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as JSON ({error}); estimate again") from error
     if not isinstance(found, dict) or not all(is_total(found.get(name)) for name in TARGETS):
-        raise InputError(f"{path}: is no estimate; write one by `geodamage estimate -o`")
+        raise InputError(f"{path}: is not an estimate; write one with `geodamage estimate -o`")
     if found.get("buildings") != graded:
         raise InputError(
             f"{path}: is of {found.get('buildings')} buildings and the layer has {graded:,} with a"

@@ -15,7 +15,7 @@ from geodamage.errors import GeodamageError, InputError
 from geodamage.output.layers import read_facts, read_layer
 from geodamage.report.findings import numbers
 from geodamage.report.pictures import Chip, imagery_of, read_chips
-from geodamage.report.view import Table, View, Words, make_view
+from geodamage.report.view import Table, View, Words, is_post_only, make_view
 from geodamage.sources import is_remote
 
 #: Rows of a table; an event of thousands of cells has more in its layers.
@@ -36,9 +36,12 @@ class EventView(View):
     ----------
     cells
         Cells of the grid, in the CRS of the buildings.
+    familiar
+        Of each scene, whether it looks like what its model learnt from.
     """
 
     cells: gpd.GeoDataFrame
+    familiar: tuple[str, ...] = ()
 
 
 def is_event(facts: Mapping[str, Any]) -> bool:
@@ -63,7 +66,7 @@ def view_event(event: Path, *, words: Words) -> EventView:
     """
     facts = read_facts(event)
     if not is_event(facts):
-        raise InputError(f"{event}: is no event; give a result of `geodamage event`")
+        raise InputError(f"{event}: is not an event; give a result of `geodamage event`")
     scenes = read_layer(event, "scenes")
     grid = read_layer(event, "grid")
     tables = [_scenes(scenes), _units(grid, "cell_id", _cell_title(facts))]
@@ -82,7 +85,8 @@ def view_event(event: Path, *, words: Words) -> EventView:
     said = [*_warnings(scenes, facts), *missing]
     own = {field.name: getattr(view, field.name) for field in fields(View)}
     own |= {"chips": chips, "facts": {**view.facts, "warnings": said}}
-    return EventView(**own, cells=_worst_cells(grid).to_crs(view.crs))
+    cells = _worst_cells(grid).to_crs(view.crs)
+    return EventView(**own, cells=cells, familiar=tuple(_familiar(scenes)))
 
 
 def link_of(view: View, place: str) -> str:
@@ -142,7 +146,8 @@ def _chips(view: View, scenes: gpd.GeoDataFrame) -> tuple[dict[int, Chip], list[
 
 
 def _chips_of(view: View, facts: Mapping[str, Any], positions: Sequence[int]) -> dict[int, Chip]:
-    images = {role: _paths(facts, role) for role in ("pre", "post")}
+    roles = ("post",) if is_post_only(facts) else ("pre", "post")
+    images = {role: _paths(facts, role) for role in roles}
     for role, paths in images.items():
         gone = [path for path in paths if is_remote(path) or not Path(path).is_file()]
         if gone or not paths:
@@ -150,7 +155,7 @@ def _chips_of(view: View, facts: Mapping[str, Any], positions: Sequence[int]) ->
             raise InputError(f"{what} is not on this machine")
     shapes = view.buildings.geometry.to_numpy()
     shown = [i for i in positions if shapes[i] is not None and not shapes[i].is_empty]
-    imagery = imagery_of(facts, images["pre"], images["post"])
+    imagery = imagery_of(facts, images.get("pre"), images["post"])
     chips = read_chips(imagery, [shapes[i] for i in shown], view.crs)
     return dict(zip(shown, chips, strict=True))
 
@@ -193,6 +198,7 @@ def _scenes(scenes: gpd.GeoDataFrame) -> Table:
         ],
         "Hidden before": _hidden(ordered, "ground_pre"),
         "Hidden after": _hidden(ordered, "ground_post"),
+        "Familiarity": _familiar(ordered),
         "Model": _texts(ordered, "model"),
     }
     note = "Buildings of all looks: a building that two scenes show is counted in both."
@@ -232,6 +238,39 @@ def _hidden(scenes: gpd.GeoDataFrame, role: str) -> list[str]:
     """Return which share of the ground of each scene was hidden by cloud, smoke or fill."""
     shares = [_part(facts, "obscured").get(role) for facts in _facts(scenes)]
     return [_percent(v) if isinstance(v, int | float) else "–" for v in shares]
+
+
+def _familiar(scenes: gpd.GeoDataFrame) -> list[str]:
+    """Return whether each scene looks like what its model learnt from, and how far it lies off."""
+    found = []
+    for facts in _facts(scenes):
+        told = _part(facts, "familiarity")
+        verdict, distance = told.get("verdict"), told.get("distance")
+        far = f" ({distance:.2f})" if isinstance(distance, int | float) else ""
+        found.append(f"{verdict}{far}" if isinstance(verdict, str) else "–")
+    return found
+
+
+def trust_cards(view: View) -> list[tuple[str, str, str]]:
+    """Return how much of an event was hidden, and how many scenes are strange: value, label, note.
+
+    Parameters
+    ----------
+    view
+        What is shown; of one scene there is no such card.
+    """
+    if not isinstance(view, EventView):
+        return []
+    reason = view.buildings["status_reason"].fillna("").astype(str)
+    hidden = int(reason.str.startswith("obscured_").sum())
+    cards = [
+        (f"{hidden:,}", "hidden by cloud, smoke or fill", "of all buildings; they have no grade")
+    ]
+    unlike = [verdict.startswith("unlike") for verdict in view.familiar]
+    if any(unlike):
+        note = f"of {len(unlike):,}, by how they look; expect less of their grades"
+        cards.append((f"{sum(unlike):,}", "scenes unlike what the model learnt from", note))
+    return cards
 
 
 def _percent(value: float) -> str:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from geodamage.damage import GRADES, LABELS, DamageGrade
 from geodamage.errors import InputError
 from geodamage.output.layers import read_facts, read_layer
-from geodamage.report.pictures import Imagery, as_photograph, read_chips
+from geodamage.report.pictures import Chip, Imagery, as_photograph, read_chips
 from geodamage.report.view import View
 
 #: Pixels a side of a picture of a building: about what two of them take on a laptop.
@@ -94,7 +94,9 @@ def make_form(sample: Path, view: View, imagery: Imagery) -> Form:
     """
     facts, frame = read_facts(sample), read_layer(sample)
     if facts.get("sample") != "buildings" or not {"building_id", "sample_order"} <= set(frame):
-        raise InputError(f"{sample}: is no sample of buildings; draw one by `geodamage sample`")
+        raise InputError(
+            f"{sample}: is not a sample of buildings; draw one with `geodamage sample`"
+        )
     order = np.argsort(frame["sample_order"].to_numpy(np.int64), kind="stable")
     rows = _rows(view, [str(name) for name in frame["building_id"].iloc[order]])
     if not len(rows):
@@ -109,10 +111,16 @@ def make_form(sample: Path, view: View, imagery: Imagery) -> Form:
         name=sample.stem,
         ids=tuple(str(name) for name in view.buildings["building_id"].iloc[asked]),
         said=tuple(LABELS[DamageGrade(code)] for code in view.codes[asked]),
-        pictures=tuple((as_photograph(chip.pre), as_photograph(chip.post)) for chip in chips),
+        pictures=tuple(_pair(chip) for chip in chips),
         left_out=len(frame) - len(asked),
         key=f"{facts.get('population_sha256')} {facts.get('created')}",
     )
+
+
+def _pair(chip: Chip) -> tuple[str, str]:
+    """Return both pictures of a building; an empty one before where there is no such image."""
+    before = "data:," if chip.pre is None else as_photograph(chip.pre)
+    return before, as_photograph(chip.post)
 
 
 def _rows(view: View, names: list[str]) -> npt.NDArray[np.int64]:

@@ -20,17 +20,15 @@ from geodamage.damage import COLOUR_NOT_ASSESSED, COLOURS, COLOURS_SAFE, GRADES,
 from geodamage.output.publication import output_errors
 from geodamage.report.estimates import estimate_line
 from geodamage.report.findings import codes
+from geodamage.report.lists import hidden_ground, model_rows, real_share
 from geodamage.report.view import (
     View,
     assessed_km2,
     day,
     ground,
-    hidden_ground,
     image_name,
-    model_rows,
     noun,
     place_name,
-    real_share,
     statement,
     warnings_of,
 )
@@ -148,7 +146,11 @@ def _maps(figure: "Figure", view: View) -> None:
         return
     boxes = (0.035, 0.245, 0.46, 0.62), (0.505, 0.245, 0.46, 0.62)
     names = _date("Before", view.words.pre_date), _date("After, graded", view.words.post_date)
+    if view.dates.pre is None:
+        boxes = (0.035, 0.245, 0.0, 0.62), (0.035, 0.245, 0.93, 0.62)
     for box, picture, name in zip(boxes, view.dates[:2], names, strict=True):
+        if picture is None:
+            continue
         axis = _map_axis(figure, view, box)
         left, bottom, right, top = view.region
         axis.imshow(picture, extent=(left, right, bottom, top), interpolation="antialiased")

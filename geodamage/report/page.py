@@ -28,9 +28,10 @@ from geodamage.damage import (
     DamageGrade,
 )
 from geodamage.errors import MissingExtraError, install
-from geodamage.report.event_view import EventView, link_of, people_cards
+from geodamage.report.event_view import EventView, link_of, people_cards, trust_cards
 from geodamage.report.findings import PROBABILITIES, Positions, numbers
 from geodamage.report.form import Form, form_words
+from geodamage.report.lists import image_rows, model_rows, run_rows
 from geodamage.report.pictures import CHIP_SIDE, as_photograph, as_stencil, burn
 from geodamage.report.texts import decimals_text, percent_text, plain_text, rounded, status_text
 from geodamage.report.view import (
@@ -39,11 +40,9 @@ from geodamage.report.view import (
     day,
     ground,
     image_name,
-    image_rows,
-    model_rows,
+    is_post_only,
     noun,
     place_name,
-    run_rows,
     statement,
     warnings_of,
 )
@@ -163,6 +162,7 @@ def _words(view: View) -> dict[str, Any]:
         "title": view.words.title,
         "subtitle": subtitle,
         "statement": statement(facts),
+        "made_of": "one image" if is_post_only(facts) else "two images",
         "made": day(facts),
         "cards": _cards(view),
         "warnings": warnings_of(view),
@@ -194,10 +194,9 @@ def _words(view: View) -> dict[str, Any]:
 def _lists(view: View) -> list[dict[str, Any]]:
     lists = [("Model", model_rows(view.facts))]
     if isinstance(view.facts.get("scene"), Mapping):
-        lists += [
-            ("Image before", image_rows(view, "pre")),
-            ("Image after", image_rows(view, "post")),
-        ]
+        dates = (("Image before", "pre"), ("Image after", "post"))
+        has_before = not is_post_only(view.facts)
+        lists += [(t, image_rows(view, r)) for t, r in dates if r == "post" or has_before]
     lists.append(("This run", run_rows(view.facts)))
     return [{"title": title, "rows": rows} for title, rows in lists]
 
@@ -214,8 +213,11 @@ def _cards(view: View) -> list[dict[str, str]]:
     ]
     area = assessed_km2(view.facts)
     if area is not None:
-        cards.append(_card(f"{area:,.3g} km²", "of ground assessed", "where both images show it"))
-    return cards + [_card(*told) for told in people_cards(view.facts)]
+        shown = (
+            "where the image shows it" if is_post_only(view.facts) else "where both images show it"
+        )
+        cards.append(_card(f"{area:,.3g} km²", "of ground assessed", shown))
+    return cards + [_card(*told) for told in (*trust_cards(view), *people_cards(view.facts))]
 
 
 def _card(value: int | str, label: str, note: str) -> dict[str, str]:
@@ -261,7 +263,8 @@ def _ratio(view: View) -> float:
 
 
 def _map_hint(view: View) -> str:
-    swipe = "Move the slider to swipe between before and after. " if view.dates else ""
+    is_pair = view.dates is not None and view.dates.pre is not None
+    swipe = "Move the slider to swipe between before and after. " if is_pair else ""
     dashed = "A dashed outline is a building seen in part. " if view.findings.partial else ""
     hatched = "Hatched ones were not assessed. " if view.findings.not_assessed else ""
     return (
@@ -295,8 +298,13 @@ def _method(view: View) -> list[str]:
             " best look: most of it seen, then the latest."
         )
     imagery = "" if view.dates is None else " Pictures here are averaged down to fit a page."
+    seen = (
+        "The network saw the image after alone, and grey in place of one before,"
+        if is_post_only(view.facts)
+        else "The network compared both images,"
+    )
     return [
-        f"{where} The network compared both images, and each building took one grade of the Joint"
+        f"{where} {seen} and each building took one grade of the Joint"
         " Damage Scale (no damage, minor damage, major damage, destroyed) from the probabilities of"
         " all its pixels together.",
         "A probability is the network's own, adjusted on held-out data; confidence is the highest"
@@ -308,7 +316,7 @@ def _method(view: View) -> list[str]:
 def _pictures(view: View) -> dict[str, Any]:
     """Return the pictures of the map."""
     dates = view.dates and {
-        "pre": as_photograph(view.dates.pre),
+        "pre": None if view.dates.pre is None else as_photograph(view.dates.pre),
         "post": as_photograph(view.dates.post),
     }
     return {"dates": dates, "stencils": _stencils(view)}
@@ -337,7 +345,9 @@ def _galleries(view: View) -> list[dict[str, Any]]:
         ("uncertain", "The least certain", view.uncertain, "No building has a confidence.",
          "Where the network hesitates most between grades; the bar shows its four probabilities."),
     )  # fmt: skip
-    pictured = " Each pair shows before, then after." if view.dates else ""
+    pictured = (
+        " Each pair shows before, then after." if view.dates and view.dates.pre is not None else ""
+    )
     return [
         {
             "name": name,
@@ -365,7 +375,7 @@ def _picked(view: View, position: int, row: int) -> dict[str, Any]:
         "place": place,
         "link": link_of(view, place),
         "mix": [{"code": i + 1, "share": f"{share:.4f}"} for i, share in enumerate(shares)],
-        "pre": chip and as_photograph(chip.pre),
+        "pre": None if chip is None or chip.pre is None else as_photograph(chip.pre),
         "post": chip and as_photograph(chip.post),
     }
 

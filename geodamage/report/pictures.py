@@ -58,12 +58,12 @@ class Imagery:
     Attributes
     ----------
     pre, post
-        Paths that `assess` takes.
+        Paths that `assess` takes; `pre` is None of a result of the image after alone.
     options
         How they are read; an area of interest bounds the picture.
     """
 
-    pre: Source
+    pre: Source | None
     post: Source
     options: SceneOptions = field(default_factory=SceneOptions)
 
@@ -83,24 +83,26 @@ class Dates(NamedTuple):
     Attributes
     ----------
     pre, post
-        uint8 (rows, columns, 3).
+        uint8 (rows, columns, 3); `pre` is None where there is no image before.
     grid
         Where their pixels lie.
     """
 
-    pre: Pixels
+    pre: Pixels | None
     post: Pixels
     grid: Grid
 
 
 class Chip(NamedTuple):
-    """A building before and after, uint8 (side, side, 3)."""
+    """A building before and after, uint8 (side, side, 3); before is None where no image is."""
 
-    pre: Pixels
+    pre: Pixels | None
     post: Pixels
 
 
-def imagery_of(facts: Mapping[str, Any], pre: Source, post: Source, **options: Any) -> Imagery:
+def imagery_of(
+    facts: Mapping[str, Any], pre: Source | None, post: Source, **options: Any
+) -> Imagery:
     """Return images with the channels that were assessed, by the facts in a sidecar.
 
     A model of more than three channels is shown by its first three, one of fewer by its first.
@@ -155,10 +157,10 @@ def read_dates(
         window = _window(scene, region)
         factor = max(math.sqrt(window.size / most_pixels), max(window.shape) / LONGEST_SIDE)
         if factor <= 1:
-            return _dates(scene, window)
+            return _dates(scene, window, imagery)
         gsd = math.prod(scene.grid.gsd) ** 0.5 * factor
     with imagery.open(GsdRange(gsd, gsd, 1e6)) as scene:
-        return _dates(scene, _window(scene, region))
+        return _dates(scene, _window(scene, region), imagery)
 
 
 def _window(scene: Scene, region: Bounds | None) -> Window:
@@ -173,9 +175,9 @@ def _window(scene: Scene, region: Bounds | None) -> Window:
     return part if part.size else whole
 
 
-def _dates(scene: Scene, window: Window) -> Dates:
+def _dates(scene: Scene, window: Window, imagery: Imagery) -> Dates:
     pre, post = _read(scene, window)
-    return Dates(pre, post, scene.grid.crop(window))
+    return Dates(None if imagery.pre is None else pre, post, scene.grid.crop(window))
 
 
 def _read(scene: Scene, window: Window) -> tuple[Pixels, Pixels]:
@@ -212,7 +214,8 @@ def read_chips(
         def place(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
             return np.column_stack(to_grid.transform(points[:, 0], points[:, 1]))
 
-        return [_chip(scene, shapely.transform(shape, place), side) for shape in shapes]
+        chips = [_chip(scene, shapely.transform(shape, place), side) for shape in shapes]
+    return chips if imagery.pre is not None else [chip._replace(pre=None) for chip in chips]
 
 
 def _chip(scene: Scene, shape: shapely.Geometry, side: int) -> Chip:

@@ -17,7 +17,6 @@ from pyproj import CRS, Transformer
 from geodamage.errors import InputError
 from geodamage.fields import empty_frame
 from geodamage.grid import Grid
-from geodamage.model.catalogue import list_models
 from geodamage.options.lookup import check_fields
 from geodamage.report.findings import (
     NEEDED,
@@ -40,6 +39,7 @@ from geodamage.report.pictures import (
     read_dates,
     region_of,
 )
+from geodamage.report.texts import part
 from geodamage.words import counted
 
 #: Buildings and vertices that a page draws as shapes; a laptop pans through these without a jerk.
@@ -274,7 +274,7 @@ def _dates(
         return None, buildings.estimate_utm_crs()
     except (RuntimeError, ValueError) as error:
         raise InputError(
-            f"{source}: its buildings have no place on a map; check its CRS"
+            f"{source}: its buildings have no location on a map; check its CRS"
         ) from error
 
 
@@ -289,7 +289,7 @@ def _region(
         return region
     left, bottom, right, top = (float(value) for value in buildings.total_bounds)
     if not np.isfinite([left, bottom, right, top]).all():
-        raise InputError(f"{source}: no building with a place, so there is nothing to map")
+        raise InputError(f"{source}: no building with a location, so there is nothing to map")
     margin = max(MARGIN * max(right - left, top - bottom), LEAST_MARGIN)
     return left - margin, bottom - margin, right + margin, top + margin
 
@@ -337,113 +337,24 @@ def statement(facts: Mapping[str, Any]) -> str:
     return text if isinstance(text, str) and STATEMENT in text else STATEMENT
 
 
+def is_post_only(facts: Mapping[str, Any]) -> bool:
+    """Say whether grades are of the image after alone."""
+    return facts.get("mode") == "post-only"
+
+
 def noun(facts: Mapping[str, Any]) -> str:
     """Return what the buildings are: those that a model found are candidates."""
     return "candidates" if facts.get("candidates") is True else "buildings"
 
 
-def real_share(facts: Mapping[str, Any]) -> str | None:
-    """Return which share of the candidates are buildings, by the tests of the model."""
-    share = _percent(facts.get("candidates_real"))
-    return f"{share} of such were buildings where the model was tested" if share else None
-
-
-def hidden_ground(facts: Mapping[str, Any]) -> str | None:
-    """Return how much of the ground was hidden at each date; None where nobody looked."""
-    shares = _part(facts, "obscured")
-    told = [_percent(shares.get(f"ground_{role}")) for role in ("pre", "post")]
-    return f"{told[0]} of the ground before, {told[1]} after" if all(told) else None
-
-
 def image_name(facts: Mapping[str, Any], role: str) -> str:
     """Return the name of an image's file, without its folder."""
-    files = _part(_part(facts, "scene"), role).get("files")
-    names = [_part(file, "").get("path") for file in files] if isinstance(files, list) else []
+    files = part(part(facts, "scene"), role).get("files")
+    names = [part(file, "").get("path") for file in files] if isinstance(files, list) else []
     known = [PurePath(str(name)).name for name in names if name]
     if not known:
         return "not recorded"
     return known[0] if len(known) == 1 else f"{known[0]} and {len(known) - 1} more"
-
-
-def image_rows(view: View, role: str) -> list[Row]:
-    """Return what is known of an image."""
-    image = _part(_part(view.facts, "scene"), role)
-    date = view.words.pre_date if role == "pre" else view.words.post_date
-    rows = [
-        ("Date", date or str(image.get("date") or "not recorded")),
-        ("File", image_name(view.facts, role)),
-    ]
-    known = {
-        "CRS": image.get("crs"),
-        "Pixel on the ground": _with_unit(image.get("gsd"), "m"),
-        "Type": image.get("dtype"),
-        "Channels": _listed(image.get("bands")),
-        "Scaled from": _scaling(image.get("scaling")),
-    }
-    return rows + [(name, str(value)) for name, value in known.items() if value]
-
-
-def model_rows(facts: Mapping[str, Any]) -> list[Row]:
-    """Return what is known of the model."""
-    model = _part(facts, "model")
-    names = {
-        "Name": " ".join(str(model[key]) for key in ("name", "version") if model.get(key)),
-        "Licence of the weights": model.get("licence"),
-        "Training data": model.get("training_data"),
-        "SHA-256": model.get("sha256"),
-        "Ran on": model.get("provider"),
-        "Test-time augmentation": model.get("tta"),
-    }
-    return [(name, str(value)) for name, value in names.items() if value] + _scores(
-        model, by_footprints=bool(facts.get("footprints"))
-    )
-
-
-def _scores(model: Mapping[str, Any], *, by_footprints: bool) -> list[Row]:
-    """Return how a bundled model scored, with footprints or without, by its card."""
-    cards = (card for entry in list_models() for card in entry.cards)
-    card = next((c for c in cards if c.sha256 and c.sha256 == model.get("sha256")), None)
-    if card is None:
-        return []
-    rows = [("Made for pixels of", f"{card.gsd_min:g} to {card.gsd_max:g} m")]
-    test = _part(card.scores, "test")
-    if not test:
-        return rows
-    where = f"{card.scores.get('data')}; {card.scores.get('date')}"
-    tested = counted(test.get("buildings", 0), "building")
-    rows.append(("Tested on", f"{tested} held out ({where})"))
-    if by_footprints:
-        grades = [f"{k} {v}" for k, v in _part(test, "footprints_f1_per_grade").items()]
-        return [*rows, ("F1 of each grade, of footprints", _listed(grades))] if grades else rows
-    figures = {
-        "Buildings it finds": _percent(test.get("recall_iou50")),
-        "Its buildings that are real": _percent(test.get("precision_iou50")),
-        "xView2 score": test.get("xview2_score"),
-        "F1 of each grade, of found buildings": _listed(
-            [f"{k} {v}" for k, v in _part(test, "building_f1_per_grade").items()]
-        ),
-    }
-    return rows + [(name, str(value)) for name, value in figures.items() if value]
-
-
-def run_rows(facts: Mapping[str, Any]) -> list[Row]:
-    """Return what is known of the run."""
-    thresholds, footprints = _part(facts, "thresholds"), _part(facts, "footprints")
-    software = _part(facts, "software")
-    names = {
-        "Made": day(facts),
-        "Software": ", ".join(f"{name} {version}" for name, version in software.items()),
-        "Working grid": _grid(_part(facts, "scene")),
-        "Buildings from": footprints.get("file") or "the image before, found by the model",
-        "A pixel is building above": thresholds.get("localisation"),
-        "A building is damaged from": thresholds.get("damaged"),
-        "Smallest building": _with_unit(thresholds.get("min_area"), "m²"),
-        "Grade decided by": facts.get("vote"),
-        "Hidden by cloud, smoke or fill": hidden_ground(facts),
-        "Candidates": real_share(facts),
-        "The scene is": _part(facts, "familiarity").get("verdict"),
-    }
-    return [(name, str(value)) for name, value in names.items() if value]
 
 
 def warnings_of(view: View) -> list[str]:
@@ -457,42 +368,3 @@ def warnings_of(view: View) -> list[str]:
             f"{told:,}: it was changed after the assessment"
         )
     return lines
-
-
-def _grid(scene: Mapping[str, Any]) -> str | None:
-    gsd = _with_unit(scene.get("gsd"), "m")
-    return f"{scene.get('crs')}, {gsd} a pixel" if gsd else None
-
-
-def _scaling(value: Any) -> str | None:
-    low, high = _part(value, "").get("minimum"), _part(value, "").get("maximum")
-    guessed = ", a guess" if _part(value, "").get("from") == "guess" else ""
-    if not low or not high:
-        return None
-    return f"{_values(low)} (black) to {_values(high)} (white){guessed}"
-
-
-def _values(values: Any) -> str:
-    """Return numbers in short; once, where all are the same."""
-    listed = values if isinstance(values, list) else []
-    told = [f"{value:.4g}" for value in listed if isinstance(value, int | float)]
-    return ", ".join(told[:1] if len(set(told)) == 1 else told)
-
-
-def _with_unit(value: Any, unit: str) -> str | None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return f"{value:.4g} {unit}" if is_number else None
-
-
-def _percent(value: Any) -> str | None:
-    return f"{value:.0%}" if isinstance(value, float) else None
-
-
-def _listed(values: Any) -> str:
-    return ", ".join(str(value) for value in values) if isinstance(values, list) else ""
-
-
-def _part(value: Any, key: str) -> Mapping[str, Any]:
-    """Return a part of the facts, or the value itself for no key; nothing where it is no table."""
-    found = value.get(key) if key and isinstance(value, Mapping) else value
-    return found if isinstance(found, Mapping) and (key == "" or isinstance(value, Mapping)) else {}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from geodamage._version import __version__
-from geodamage.errors import OptionError
+from geodamage.errors import InputError, OptionError
 from geodamage.options.lookup import check_fields
 from geodamage.output.layers import read_facts, read_layer
 from geodamage.output.publication import (
@@ -22,7 +22,7 @@ from geodamage.report.form import Form, make_form
 from geodamage.report.maps import MAP_EXTENSIONS, PDF_EXTENSIONS, write_sheet
 from geodamage.report.page import render, require_report_extra
 from geodamage.report.pictures import Source, imagery_of
-from geodamage.report.view import View, Words, make_view, statement
+from geodamage.report.view import View, Words, is_post_only, make_view, statement
 from geodamage.sources import find
 
 PAGE_EXTENSIONS = (".html", ".htm")
@@ -91,13 +91,14 @@ def write_report(
         If the packages for reports are not installed.
     """
     require_report_extra()
-    _check_pair(pre, post)
-    if options.sample is not None and pre is None:
+    if pre is not None or not _is_alone(buildings):
+        _check_pair(pre, post)
+    if options.sample is not None and post is None:
         raise OptionError("--sample needs --pre and --post: its form shows the buildings")
     _check_targets(buildings, output, options, (pre, post), overwrite=overwrite)
     facts = read_facts(buildings)
     if is_event(facts):
-        if pre is not None:
+        if post is not None:
             raise OptionError(
                 f"{buildings} is an event of many scenes; give no --pre and --post with it"
             )
@@ -105,7 +106,7 @@ def write_report(
         publish(view, output, options=options, overwrite=overwrite)
         return view
     imagery = None
-    if pre is not None and post is not None:
+    if post is not None:
         imagery = imagery_of(
             facts, pre, post, scale=options.scale, allow_remote=options.allow_remote
         )
@@ -199,6 +200,14 @@ def check_page(
     """
     require_report_extra()
     check_output(output, inputs=inputs, overwrite=overwrite, extensions=PAGE_EXTENSIONS)
+
+
+def _is_alone(buildings: Path) -> bool:
+    """Say whether a result is of the image after alone; what cannot be read is refused later."""
+    try:
+        return is_post_only(read_facts(buildings))
+    except InputError:
+        return False
 
 
 def _check_pair(pre: Source | None, post: Source | None) -> None:

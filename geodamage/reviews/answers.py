@@ -163,7 +163,7 @@ def _from_journal(text: str, path: Path) -> list[Mapping[str, Any]]:
         review = _parse(line)
         if review is None:
             if line.strip() and not _is_cut(line):
-                raise AnswersError(f"{path}, line {number}: is not a review; mend or remove it")
+                raise AnswersError(f"{path}, line {number}: is not a review; fix or remove it")
             continue
         review["where"] = f"line {number}"
         lines = said.setdefault(str(review["building_id"]), [])
@@ -241,7 +241,7 @@ def _from_table(text: str, path: Path) -> pd.DataFrame:
     try:
         rows = list(csv.reader(io.StringIO(text), delimiter=delimiter, strict=True))
     except csv.Error as error:
-        raise AnswersError(f"{path}: is no table ({error}); save it as CSV") from error
+        raise AnswersError(f"{path}: is not a table ({error}); save it as CSV") from error
     names = [name.strip() for name in rows[0]] if rows else []
     if len(set(names)) < len(names):
         raise AnswersError(f"{path}: two columns have one name; rename one of them")
@@ -381,6 +381,23 @@ def _refuse_second_answers(frame: pd.DataFrame, path: Path) -> None:
 
 
 def joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Return the answers of several files as one table; all of them have `COLUMNS`."""
+    """Return the answers of several files as one table; all of them have `COLUMNS`.
+
+    What a reviewer answered alike in two files stands in it once.
+
+    Raises
+    ------
+    AnswersError
+        If a reviewer answered otherwise in two files.
+    """
     filled = [table for table in tables if len(table)] or list(tables[:1])
-    return pd.concat(filled, ignore_index=True)
+    said = pd.concat(filled, ignore_index=True)
+    once = said.drop_duplicates(["building_id", "reviewer", "damage"], ignore_index=True)
+    twice = once[once.duplicated(["building_id", "reviewer"])]
+    if len(twice):
+        first = twice.iloc[0]
+        raise AnswersError(
+            f"two answers of {first['reviewer']} for building {first['building_id']} in different"
+            " files; keep one"
+        )
+    return once

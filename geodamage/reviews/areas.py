@@ -206,7 +206,8 @@ def read_missed(path: Path, population: Population) -> dict[str, Interval]:
     needed = {"cell_id", "stratum", "stratum_cells", "inclusion_probability", "missed"}
     if missing := sorted(needed - set(rows.columns)):
         raise AnswersError(
-            f"{path}: is no area sample (no field {missing[0]}); draw one by `geodamage sample"
+            f"{path}: is not an area sample (no field {missing[0]}); draw one with `geodamage "
+            f"sample"
             " --areas`"
         )
     counts = _counts(rows, "missed", path)
@@ -236,14 +237,16 @@ def _counts(rows: pd.DataFrame, name: str, path: Path) -> np.ndarray:
     wrong |= np.nan_to_num(counts, posinf=0.5, neginf=0.5) % 1 > 0
     if wrong.any():
         where = rows["where"].to_numpy()[wrong][0]
-        raise AnswersError(f"{path}, {where}: {name} is no count; give 0 or a whole number")
+        raise AnswersError(f"{path}, {where}: {name} is not a count; give 0 or a whole number")
     return np.asarray(counts, np.float64)
 
 
 def _total(rows: pd.DataFrame, counts: np.ndarray, path: Path) -> Interval:
     sizes = pd.to_numeric(rows["stratum_cells"], errors="coerce").to_numpy(dtype=np.float64)
     if not ((sizes >= 1) & (sizes <= MOST_CELLS)).all():
-        raise AnswersError(f"{path}: stratum_cells is no count; take it from the sample as it is")
+        raise AnswersError(
+            f"{path}: stratum_cells is not a count; take it from the sample as it is"
+        )
     weights = np.zeros(len(rows))
     variance, unseen = 0.0, 0.0
     for stratum in rows["stratum"].unique():

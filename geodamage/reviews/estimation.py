@@ -48,11 +48,11 @@ class EstimateOptions:
     answers: tuple[Path, ...] = ()
     """Files of answers."""
     conflicts: Any = "majority"
-    """What counts where reviewers differ."""
+    """Which answer counts where reviewers differ."""
     areas: Path | None = None
     """An area sample that was looked at in full."""
     by: Path | None = None
-    """Administrative areas to estimate each of."""
+    """Administrative areas to estimate one by one."""
     admin_name: str | None = None
     """Field with their names."""
 

@@ -21,6 +21,7 @@ from geodamage.reviews.answers import (
     read_rows,
 )
 from geodamage.reviews.population import Population, rows_of
+from geodamage.words import counted
 
 #: Answers that an estimate needs, unless the population has fewer buildings.
 LEAST_ANSWERS = 10
@@ -79,7 +80,7 @@ def read_evidence(
         Files of answers; where there is none, those in the field `reviewed_damage` of the sample,
         and where it has none, those in the journal beside it.
     rule
-        What counts where reviewers differ.
+        Which answer counts where reviewers differ.
 
     Raises
     ------
@@ -104,7 +105,7 @@ def read_evidence(
     least = min(LEAST_ANSWERS, len(population))
     if len(clear) < least:
         raise AnswersError(
-            f"{sample}: {len(clear)} buildings drawn by chance have a clear answer; look at"
+            f"{sample}: {len(clear)} randomly drawn buildings have a clear answer; review"
             f" {least} or more"
         )
     if clear["damage"].nunique() == 1 and len(clear) < len(population):
@@ -142,15 +143,16 @@ def _drawn(sample: Path, population: Population) -> pd.DataFrame:
     missing = [name for name in ("building_id", *_DESIGN) if name not in table.columns]
     if missing:
         raise AnswersError(
-            f"{sample}: is no sample (no field {missing[0]}); draw one by `geodamage sample`, and"
-            " give answers that stand elsewhere by --answers"
+            f"{sample}: is not a sample (no field {missing[0]}); draw one with `geodamage "
+            f"sample`, and"
+            " give answers in other files by --answers"
         )
     numbers = {name: pd.to_numeric(table[name], errors="coerce") for name in _DESIGN[1:]}
     table = table.assign(**numbers)
     drawn = table[table["inclusion_probability"].notna()].reset_index(drop=True)
     if drawn.empty:
         raise AnswersError(
-            f"{sample}: its buildings were chosen to teach, and no unbiased estimate comes of them;"
+            f"{sample}: its buildings were chosen for adapt and give no unbiased estimate;"
             " draw a sample without --for adapt, or with --estimate-share"
         )
     _check_drawn(drawn, sample, population)
@@ -220,8 +222,10 @@ def _said(
     if answers:
         said = joined([read_answers(path) for path in answers])
         ignored = inside is not None and len(inside) > 0
-        return _once(said), (
-            [f"{sample}: the answers in it are left out, for --answers is given"] if ignored else []
+        return said, (
+            [f"{sample}: its own answers are ignored, because --answers is given"]
+            if ignored
+            else []
         )
     if inside is not None and len(inside):
         return inside, []
@@ -231,19 +235,6 @@ def _said(
     raise AnswersError(
         f"{sample}: has no answer yet; fill in reviewed_damage, or give --answers FILE"
     )
-
-
-def _once(said: pd.DataFrame) -> pd.DataFrame:
-    """Return answers without those that a reviewer gave in two files alike."""
-    once = said.drop_duplicates(["building_id", "reviewer", "damage"], ignore_index=True)
-    twice = once[once.duplicated(["building_id", "reviewer"])]
-    if len(twice):
-        first = twice.iloc[0]
-        raise AnswersError(
-            f"two answers of {first['reviewer']} for building {first['building_id']} in different"
-            " files; keep one"
-        )
-    return once
 
 
 def _check_names(said: pd.DataFrame, population: Population, path: Path) -> None:
@@ -266,18 +257,18 @@ def _answered(
     warnings = []
     if not inside.all():
         warnings.append(
-            f"{int((~inside).sum()):,} answers are for buildings that were not drawn by chance;"
-            " they do not count"
+            f"left out: {counted(int((~inside).sum()), 'answer')} for buildings that were not drawn"
+            " at random"
         )
     if len(table) < len(drawn):
         warnings.append(
             f"{len(drawn) - len(table):,} of {len(drawn):,} buildings of the sample have no answer;"
-            " those of their stratum that have one stand for them"
+            " the other buildings of their stratum represent them"
         )
     if unclear := int((table["damage"] == UNCLEAR).sum()):
         warnings.append(
-            f"{unclear:,} buildings are unclear; those of their stratum that are clear stand for"
-            " them"
+            f"{counted(unclear, 'unclear answer')}: the clear ones of the same stratum represent"
+            " these buildings"
         )
     return table, warnings
 
@@ -311,10 +302,12 @@ def _strata(
 
 
 _ORDER = tuple(grade.label for grade in GRADES)
+_SURENESS = ("", "unsure", "less sure", "sure")
 
 
-def _rank(name: str) -> tuple[str, int, str]:
+def _rank(name: str) -> tuple[str, int, int]:
     """Return the order of strata: by area, by grade, unsure before sure."""
     area, _, own = str(name).rpartition(": ")
     grade = next((place for place, label in enumerate(_ORDER) if own.startswith(label)), 9)
-    return area, grade, own
+    sureness = own.partition(" ")[2]
+    return area, grade, _SURENESS.index(sureness) if sureness in _SURENESS else 9

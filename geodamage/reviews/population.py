@@ -22,6 +22,7 @@ from geodamage.event.record import no_record
 from geodamage.fields import NAMES
 from geodamage.output.layers import read_facts, read_layer
 from geodamage.report.event_view import is_event
+from geodamage.sources import check_file
 
 #: Fields with the probability of each grade.
 PROBABILITIES = ("p_none", "p_minor", "p_major", "p_destroyed")
@@ -101,6 +102,9 @@ def read_population(results: Sequence[str | os.PathLike[str]]) -> Population:
         different places have one id.
     """
     paths = [Path(result) for result in results]
+    for path in paths:
+        if not path.is_dir():  # else the lack of its sidecar would be named
+            check_file(str(path), may_be_empty=True)
     if len(paths) == 1 and paths[0].is_file() and is_event(facts := read_facts(paths[0])):
         frame = read_layer(paths[0], "buildings")
         ground = _union(read_layer(paths[0], "assessed_area").geometry)
@@ -131,7 +135,7 @@ def _population(
     graded = frame["damage_class"].notna()
     kept = frame[graded].sort_values("building_id", ignore_index=True)
     if kept.empty:
-        raise InputError(f"{where}: no building has a grade, so there is nothing to look at")
+        raise InputError(f"{where}: no building has a grade, so there is nothing to review")
     twice = kept["building_id"][kept["building_id"].duplicated()]
     if len(twice):
         raise InputError(

@@ -1,7 +1,7 @@
 """Samples: files of buildings that a person should look at."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,7 +39,7 @@ Purpose = Literal["estimate", "adapt"]
 #: What a sample says of a building beside the fields of a result.
 SAMPLE_FIELDS: tuple[Field, ...] = (
     Field("sample_order", "integer", "order in which to look, random"),
-    Field("drawn_for", "text", "estimate: drawn by chance; adapt: chosen to teach"),
+    Field("drawn_for", "text", "estimate: drawn at random; adapt: chosen to teach a model"),
     Field("stratum", "text", "stratum that it was drawn from", nullable=True),
     Field("stratum_buildings", "integer", "buildings of the stratum", nullable=True),
     Field("inclusion_probability", "number", "chance to be drawn, 0-1", nullable=True, decimals=10),
@@ -48,7 +48,9 @@ SAMPLE_FIELDS: tuple[Field, ...] = (
     Field("reviewed_at", "text", "when", nullable=True),
 )
 #: Said of a sample that no unbiased estimate can come of.
-TEACHES = "chosen to teach: no unbiased estimate comes of these buildings"
+TEACHES = "chosen for adapt; these give no unbiased estimate"
+#: Share of the buildings, the farthest from what the model learnt from, that are less familiar.
+LESS_FAMILIAR = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +68,7 @@ class SampleOptions:
     estimate_share: float = 0.0
     """Share of a sample for adapt that is drawn by chance, so that it serves an estimate, too."""
     by: Path | None = None
-    """Administrative areas that have strata of their own."""
+    """Administrative areas to stratify by."""
     admin_name: str | None = None
     """Field with their names."""
 
@@ -77,7 +79,7 @@ class SampleOptions:
         if self.estimate_share and self.purpose == "estimate":
             raise OptionError("--estimate-share needs --for adapt; without it all of it is")
         if self.purpose == "adapt" and self.by is not None and not self.estimate_share:
-            raise OptionError("--by needs buildings drawn by chance; give --estimate-share, too")
+            raise OptionError("--by needs buildings drawn at random; also give --estimate-share")
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ def write_sample(
     output: Path,
     options: SampleOptions = SampleOptions(),
     *,
+    distances: Mapping[str, float] | None = None,
     overwrite: bool = False,
 ) -> Sample:
     """Draw a sample of the buildings of results, and write it.
@@ -116,6 +119,9 @@ def write_sample(
         Vector file.
     options
         How it is drawn.
+    distances
+        How far each building lies from what the model learnt from, by `building_id`: then less
+        familiar buildings have strata of their own.
     overwrite
         Replace a file that is there.
 
@@ -132,7 +138,7 @@ def write_sample(
     population = read_population(results)
     check_output(output, inputs=population.sources, overwrite=overwrite)
     admin = None if options.by is None else read_admin(options.by, options.admin_name)
-    sample = draw_sample(population, options, admin)
+    sample = draw_sample(population, options, admin, distances)
     with Publication(overwrite=overwrite) as publication:
         fields = (*FIELDS, *SAMPLE_FIELDS)
         with vector_writer(
@@ -144,7 +150,10 @@ def write_sample(
 
 
 def draw_sample(
-    population: Population, options: SampleOptions, admin: Admin | None = None
+    population: Population,
+    options: SampleOptions,
+    admin: Admin | None = None,
+    distances: Mapping[str, float] | None = None,
 ) -> Sample:
     """Draw a sample of a population.
 
@@ -156,6 +165,8 @@ def draw_sample(
         How.
     admin
         Areas that have strata of their own, or None.
+    distances
+        How far each building lies from what the model learnt from, by `building_id`, or None.
 
     Raises
     ------
@@ -167,14 +178,18 @@ def draw_sample(
     by_chance = number
     if options.purpose == "adapt":
         by_chance = min(number, round(options.estimate_share * number))
-    strata = _strata(population, options, admin, by_chance)
+    if distances is not None and options.purpose == "adapt" and not by_chance:
+        raise OptionError(
+            "--familiarity needs buildings drawn by chance; give --estimate-share, too"
+        )
+    groups = _groups(population, admin, distances)
+    strata = _strata(population, options, groups, by_chance)
     drawn = _drawn(population, strata, by_chance)
     frame = population.frame
     lon, lat = (frame[name].to_numpy(dtype=np.float64) for name in ("lon", "lat"))
     rows = draw(strata, drawn, lon, lat, generator) if by_chance else np.zeros(0, np.int64)
     taught = choose_to_teach(
         population.probabilities,
-        frame["area_m2"].to_numpy(dtype=np.float64),
         lon,
         lat,
         without=rows,
@@ -182,22 +197,42 @@ def draw_sample(
     )
     return Sample(
         _frame(population, strata, drawn, rows, taught, generator),
-        _facts(population, options, strata, drawn, len(taught)),
+        {
+            **_facts(population, options, strata, drawn, len(taught)),
+            "familiarity": distances is not None,
+        },
         _warnings(population, options, number, by_chance),
     )
 
 
+def _groups(
+    population: Population, admin: Admin | None, distances: Mapping[str, float] | None
+) -> list[str] | None:
+    """Return the name of the group of each building that has strata of its own; None of none."""
+    areas = None if admin is None else areas_of(population.frame, admin)
+    if distances is None:
+        return areas
+    far = np.array([distances.get(str(name), np.nan) for name in population.frame["building_id"]])
+    known = np.isfinite(far)
+    # A building that nobody measured is nobody's acquaintance.
+    limit = np.quantile(far[known], 1 - LESS_FAMILIAR) if known.any() else -np.inf
+    kinds = np.where(known & (far <= limit), "familiar", "less familiar").tolist()
+    if areas is None:
+        return [str(kind) for kind in kinds]
+    return [f"{area}: {kind}" for area, kind in zip(areas, kinds, strict=True)]
+
+
 def _strata(
-    population: Population, options: SampleOptions, admin: Admin | None, number: int
+    population: Population, options: SampleOptions, groups: list[str] | None, number: int
 ) -> Strata:
     if options.design == "simple" or not number:
-        if admin is not None:
+        if groups is not None and options.design == "simple":
             raise OptionError(
-                "--by has strata, and --design simple has none; leave one of them out"
+                "--by and --familiarity have strata, and --design simple has none; leave one out"
             )
         return one_stratum(len(population))
-    area = None if admin is None else areas_of(population.frame, admin)
-    strata = make_strata(population.grade, population.probabilities, area, most=max(number // 3, 1))
+    most = max(number // 3, 1)
+    strata = make_strata(population.grade, population.probabilities, groups, most=most)
     if len(strata.names) > number:
         raise OptionError(
             f"--number {number}: fewer than the {len(strata.names):,} areas; give more, or leave"

@@ -16,7 +16,7 @@ LEAST_PROBABILITY = 1e-3
 
 
 def choose_to_teach(
-    probabilities: Floats, area: Floats, lon: Floats, lat: Floats, *, without: Numbers, number: int
+    probabilities: Floats, lon: Floats, lat: Floats, *, without: Numbers, number: int
 ) -> Numbers:
     """Return buildings to ask for, the most telling first.
 
@@ -24,8 +24,6 @@ def choose_to_teach(
     ----------
     probabilities
         Probabilities of the four grades, (n, 4).
-    area
-        m², (n,).
     lon, lat
         Place, degrees, (n,).
     without
@@ -38,7 +36,7 @@ def choose_to_teach(
     int64 (number,)
         Rows; none twice, none of `without`. Fewer where there are no more.
     """
-    places = _places(probabilities, area, lon, lat)
+    places = _places(probabilities, lon, lat)
     weight = LEAST_WEIGHT + _uncertainty(probabilities)
     distance = np.full(len(places), np.inf)
     for row in without:
@@ -63,11 +61,13 @@ def _uncertainty(probabilities: Floats) -> Floats:
     return np.asarray(np.clip(entropy, 0.0, 1.0), np.float64)
 
 
-def _places(probabilities: Floats, area: Floats, lon: Floats, lat: Floats) -> Floats:
-    """Return where each building stands among the others: what was said, its size, its ground."""
+def _places(probabilities: Floats, lon: Floats, lat: Floats) -> Floats:
+    """Return where each building stands among the others: what was said of it, and its ground.
+
+    Its size stays out: the smallest and largest outlines are often no building.
+    """
     logits = np.log(np.clip(probabilities, LEAST_PROBABILITY, 1.0))
-    size = np.log(np.clip(np.nan_to_num(area), 1.0, None))[:, None]
-    columns = np.hstack([logits, size, along_curve(lon, lat)[:, None].astype(np.float64)])
+    columns = np.hstack([logits, along_curve(lon, lat)[:, None].astype(np.float64)])
     spread = columns.std(0)
     return np.asarray((columns - columns.mean(0)) / np.where(spread > 0, spread, 1.0), np.float64)
 

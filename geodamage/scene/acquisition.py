@@ -1,6 +1,5 @@
 """When and how an image was taken, as far as its metadata tell: date, off-nadir angle, sun."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,11 +7,10 @@ from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Any
 
+from geodamage.scene.beside import stac_item
+
 #: Degrees off nadir above which roofs hide walls and neighbours, and a warning is due.
 OFF_NADIR = 25.0
-
-#: A STAC item is small; nothing larger is read.
-_LONGEST_ITEM = 2**20
 
 _MIDNIGHT = time()
 _ROLES = {"pre": "pre", "before": "pre", "post": "post", "after": "post"}
@@ -75,7 +73,7 @@ def read_acquisition(name: str, tags: Mapping[str, str], imagery: Mapping[str, s
     tags, imagery
         Tags of the file, of its default and of its `IMAGERY` domain.
     """
-    item = _stac_properties(Path(name))
+    item = _stac_properties(name)
     vendor = {_plain(key): value for key, value in {**tags, **imagery, **item}.items()}
     date, is_exact, source = _date(name, tags, vendor, item)
     return Acquisition(
@@ -119,7 +117,8 @@ def doubts(pre: Acquisition, post: Acquisition, names: tuple[str, str]) -> list[
         if image.off_nadir is not None and image.off_nadir > OFF_NADIR:
             found.append(
                 f"{name}: taken {image.off_nadir:.0f} degrees off nadir, more than "
-                f"{OFF_NADIR:.0f}; roofs lean away from their footprints, and grades are less sure"
+                f"{OFF_NADIR:.0f}; roofs lean away from their footprints, and grades are less "
+                f"certain"
             )
     return found
 
@@ -186,18 +185,9 @@ def _plain(key: str) -> str:
     return re.sub(r"[^a-z]", "", key.lower())
 
 
-def _stac_properties(path: Path) -> dict[str, str]:
+def _stac_properties(name: str) -> dict[str, str]:
     """Return texts and numbers of the STAC item beside a file; nothing where there is none."""
-    beside = path.with_suffix(".json")
-    try:
-        if not beside.is_file() or beside.stat().st_size > _LONGEST_ITEM:
-            return {}
-        item = json.loads(beside.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}  # what lies beside an image need not be a STAC item
-    if not isinstance(item, dict) or "stac_version" not in item:
-        return {}
-    properties = item.get("properties")
+    properties = stac_item(name).get("properties")
     if not isinstance(properties, dict):
         return {}
     return {

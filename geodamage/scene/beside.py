@@ -6,11 +6,13 @@ the same and are not read; what they say is named, with the command that brings 
 """
 
 import hashlib
+import json
 import os
 import re
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from geodamage.errors import SceneReadError
 from geodamage.sources import is_remote
@@ -147,7 +149,7 @@ def contradictions(name: str, masked: bool, has_nodata: bool, alpha: int | None)
     ]
     if len(say) < 2:
         return ()
-    return (f"{name}: has {' and '.join(say)}; a pixel is valid where none of them objects",)
+    return (f"{name}: has {' and '.join(say)}; a pixel is valid only where all of them say so",)
 
 
 def is_jpeg2000(name: str) -> bool:
@@ -185,6 +187,18 @@ def mask_beside(name: str, is_there: Callable[[str], bool]) -> tuple[str, ...]:
         f"{name}: {file}.msk beside it says where it is valid, and is not read; download both, and "
         f"bring it in with gdal_translate --config GDAL_TIFF_INTERNAL_MASK YES {file} new.tif",
     )
+
+
+def stac_item(name: str) -> dict[str, Any]:
+    """Return the STAC item beside a file, of the same name with .json; nothing where none is."""
+    beside = Path(name).with_suffix(".json")
+    try:
+        if not beside.is_file() or beside.stat().st_size > _MOST:
+            return {}
+        item = json.loads(beside.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}  # what lies beside an image need not be a STAC item
+    return item if isinstance(item, dict) and "stac_version" in item else {}
 
 
 #: Size, time of change and a hash of the first bytes of a file.

@@ -77,7 +77,7 @@ def choose_channels(
         raise SceneError(
             f"{name}: {counted(count, 'channel')}{' with alpha' if alpha else ''}, and the model "
             f"takes "
-            f"{wanted}; say which with {option}, for example {option} {example}"
+            f"{wanted}; choose with {option}, for example {option} {example}"
         )
     rgb = _RGB
     found = [tags[index - 1] for index in rest]
@@ -129,9 +129,9 @@ def without_false_alpha(
     if asked is not None:
         return Channels(channels.indexes, None), []
     told = f"{name}: channel {channels.alpha} is tagged as alpha, and {share:.0%} of its values lie"
-    told += " between invisible and visible, as of near infrared"
+    told += " between transparent and opaque, as near infrared would"
     named = ",".join(map(str, channels.indexes))
-    return channels, [f"{told}; if it is no alpha, give --bands {named}"]
+    return channels, [f"{told}; if it is not alpha, give --bands {named}"]
 
 
 def _between(dataset: Any, index: int) -> float:

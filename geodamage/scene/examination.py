@@ -13,12 +13,12 @@ import numpy.typing as npt
 
 from geodamage.scene.acquisition import doubts, read_acquisition
 from geodamage.scene.image import Image
+from geodamage.scene.opening import environment
 from geodamage.scene.options import SceneOptions
 from geodamage.scene.pair import image_oddities, oddities, require_two_images, short
 from geodamage.scene.registration import Registration, Sight, measure
 from geodamage.scene.shift import Shift, directed, length_of, shift_facts, shift_field
 from geodamage.scene.survey import Block, Ground, look, shares, spread
-from geodamage.scene.tiles import environment
 from geodamage.words import counted
 
 #: Blocks from which on the lack of any likeness is said.
@@ -52,8 +52,15 @@ class Examination:
     blocks: tuple[Block, ...] = ()
 
 
-def examine(images: Sequence[Image], ground: Ground, options: SceneOptions) -> Examination:
+def examine(
+    images: Sequence[Image], ground: Ground, options: SceneOptions, roles: Sequence[str]
+) -> Examination:
     """Look at the images of a scene.
+
+    Parameters
+    ----------
+    roles
+        What its images are called: `pre` and `post`, `image`, or `post`.
 
     Raises
     ------
@@ -66,7 +73,6 @@ def examine(images: Sequence[Image], ground: Ground, options: SceneOptions) -> E
     windows = spread(ground.extent, (ground.origin.row, ground.origin.column))
     alike = options.post_sensor == "optical"
     blocks = look(images, ground, windows)
-    roles = ("pre", "post") if len(images) > 1 else ("image",)
     facts: dict[str, Any] = {
         "looked_at": {
             role: {key: round(share, 4) for key, share in shares(blocks, side).items()}
@@ -97,13 +103,14 @@ def _remarks(registration: dict[str, Any]) -> tuple[str, ...]:
     if registration["verdict"] == "off":
         return ()
     if registration["verdict"] == "unknown":
-        return (f"how far post lies off pre is not known: {registration['why']}",)
+        return (f"the shift of post against pre is unknown: {registration['why']}",)
     moved = ", and is moved by it" if registration["applied"] else ""
     error = registration["error_m"]
-    doubt = "" if error is None else f", give or take {error:.1f} m"
+    doubt = "" if error is None else f", \N{PLUS-MINUS SIGN} {error:.1f} m"
     return (
-        f"post lies {length_of(registration):.1f} m off pre ({directed(registration)}){doubt}, by "
-        f"{counted(registration['blocks'], 'block')}{moved}",
+        f"post is shifted {length_of(registration):.1f} m against pre "
+        f"({directed(registration)}){doubt}, "
+        f"from {counted(registration['blocks'], 'block')}{moved}",
     )
 
 
@@ -129,10 +136,10 @@ def _registration(
     facts |= shift_facts(measured, ground.grid.gsd)
     if not measured.is_known:
         if options.registration == "apply":
-            found.append(f"--registration apply: the shift is not known ({measured.reason})")
+            found.append(f"--registration apply: the shift is unknown ({measured.reason})")
         elif measured.is_unlike and measured.blocks >= MANY:
             found.append(
-                "nothing in post looks like pre: is it cloud, water, total change or another "
+                "post does not resemble pre: is it cloud, water, total change or another "
                 "place? Their registration cannot be known"
             )
         return facts, None
@@ -142,8 +149,8 @@ def _registration(
     verdict = "shifted" if is_far else "aligned"
     if is_far and not applied:
         found.append(
-            f"post lies {length:.1f} m off pre ({directed(facts)}), more than the "
-            f"{limit:g} m that the model stands; use --registration apply"
+            f"post is shifted {length:.1f} m against pre ({directed(facts)}), more than the "
+            f"{limit:g} m that the model tolerates; use --registration apply"
         )
     facts |= {"verdict": verdict, "model_stands_m": limit, "applied": applied}
     if not applied:

@@ -12,7 +12,8 @@ import numpy as np
 from geodamage.scene.image import Image
 from geodamage.scene.obscured import CELL, hidden
 from geodamage.scene.options import SceneOptions
-from geodamage.scene.scaling import Scaling
+from geodamage.scene.ranges import range_of
+from geodamage.scene.scaling import Range, Scaling
 from geodamage.scene.shift import Shift
 from geodamage.scene.stretch import Ends, ends_of, fit
 from geodamage.scene.survey import Block, Bools, Bytes, Ground, look, spread
@@ -67,18 +68,45 @@ def exposed(images: Sequence[Image], ground: Ground, options: SceneOptions) -> t
         return tuple(images)
     origin = ground.origin.row, ground.origin.column
     windows, found = spread(ground.extent, origin), list(images)
+    known = {number: range_of(images[number].first) for number in guessed}
     for _ in range(ROUNDS):
         samples = _clear(look(found, ground, windows), len(optical), options)
         if samples is None:
             break
-        mended = _mended([(found[number], samples[number]) for number in guessed])
+        for number in guessed:
+            known[number] = _believed(known[number], found[number], samples[number])
+        mended = _mended([(found[number], samples[number], known[number]) for number in guessed])
         moved = 0.0
         for number, scaling in zip(guessed, mended, strict=True):
             moved = max(moved, _difference(found[number].scaling, scaling))
             found[number] = replace(found[number], scaling=scaling)
         if moved <= STANDS:
             break
+    for number in guessed:  # not before: while the stretch is looked for, ends may lie at 255
+        scaling = replace(_scaling_of(found[number]), known=known[number])
+        found[number] = replace(found[number], scaling=scaling)
     return tuple(found)
+
+
+def _believed(known: Range | None, image: Image, sample: Bytes) -> Range | None:
+    """Return what is known of an image, without a highest value that its pixels are above."""
+    if known is None or known.most is None:
+        return known
+    scaling = _scaling_of(image)
+    highest = scaling.undo(ends_of(sample).high[:, None]).max()
+    step = (np.array(scaling.high) - np.array(scaling.low)).max() / 255
+    return known if highest <= known.most + step else replace(known, most=None)
+
+
+def _unsaturated(known: Range | None, image: Image, sample: Bytes) -> Bytes:
+    """Return the pixels of a sample that are below the highest value in any channel."""
+    if known is None or known.most is None:
+        return sample
+    highest = _scaling_of(image).bytes_of(known.most)
+    if highest.max() == 255:  # it is cut off, so nobody knows
+        return sample
+    kept = sample[:, (sample < highest[:, None]).any(0)]
+    return kept if kept.shape[1] >= ENOUGH else sample
 
 
 def is_guessed(image: Image) -> bool:
@@ -96,11 +124,22 @@ def remarks(images: Sequence[Image]) -> list[str]:
         option = "--post-scale or --scale" if image.role == "post" else "--scale"
         said = f"{_listed(scaling.low)} to {_listed(scaling.high)} become 0 to 255"
         if scaling.source == "guess":
-            why = f"guessed from its pixels; give {option} where you know better"
+            told = _told(scaling.known)
+            why = f"guessed from its pixels{told}; give {option} if you know better"
         else:
-            why = "since it holds 8 bits, in a wider type"
+            why = "because it holds 8 bits in a wider type"
         found.append(f"{tile.name}: of its {tile.dtype} values, {said}, {why}")
     return found
+
+
+def _told(known: Range | None) -> str:
+    """Return what a guess knew beforehand, in words."""
+    if known is None or (known.most is None and known.scale is None):
+        return ""
+    facts = [] if known.most is None else [f"{known.most:g} is the highest value"]
+    if known.scale is not None:
+        facts.append(f"values are times {known.scale:g} plus {known.offset:g}")
+    return f", knowing by {' and '.join(known.sources)} that {' and '.join(facts)}"
 
 
 def _listed(values: Sequence[float]) -> str:
@@ -163,13 +202,35 @@ def _cut(plane: np.ndarray) -> np.ndarray:
     return plane[..., ::STEP, ::STEP]
 
 
-def _mended(dates: Sequence[tuple[Image, Bytes]]) -> list[Scaling]:
+def _mended(dates: Sequence[tuple[Image, Bytes, Range | None]]) -> list[Scaling]:
     """Return better scalings: wider where one cuts its ground off, else by the ends of it."""
-    scalings = [_scaling_of(image) for image, _ in dates]
-    ends = [ends_of(sample) for _, sample in dates]
+    scalings = [_scaling_of(image) for image, _, _ in dates]
+    ends = [ends_of(_unsaturated(known, image, sample)) for image, sample, known in dates]
     if any(end.low.min() <= 0 or end.high.max() >= 255 for end in ends):
         return [_widened(scaling, end) for scaling, end in zip(scalings, ends, strict=True)]
-    return fit([_undone(scaling, end) for scaling, end in zip(scalings, ends, strict=True)])
+    undone = [_undone(scaling, end) for scaling, end in zip(scalings, ends, strict=True)]
+    return _fitted(undone, [known for _, _, known in dates])
+
+
+def _fitted(ends: Sequence[Ends], known: Sequence[Range | None]) -> list[Scaling]:
+    """Return the scalings of some dates; of what was measured, where both tell how."""
+    factors = [(one.scale, one.offset) for one in known if one is not None and one.scale]
+    if len(factors) < len(ends):
+        return fit(ends)
+    measured = [_measured(end, *factor) for end, factor in zip(ends, factors, strict=True)]
+    return [
+        replace(
+            scaling,
+            low=tuple((low - offset) / scale for low in scaling.low),
+            high=tuple((high - offset) / scale for high in scaling.high),
+        )
+        for scaling, (scale, offset) in zip(fit(measured), factors, strict=True)
+    ]
+
+
+def _measured(ends: Ends, scale: float, offset: float) -> Ends:
+    low, high = (end * scale + offset for end in ends.shared)
+    return Ends(ends.low * scale + offset, ends.high * scale + offset, (low, high))
 
 
 def _scaling_of(image: Image) -> Scaling:

@@ -1,6 +1,8 @@
 """What hides the ground of a scene: found by the detector, and named by the user."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +21,13 @@ from geodamage.scene.pixels import (
 from geodamage.scene.unusable import Unusable, open_unusable
 from geodamage.windows import Window
 
-#: Flags of a date where something hides the ground, and where it has no data.
-_DATES = ((OBSCURED_PRE, MISSING_PRE), (OBSCURED_POST, MISSING_POST))
+#: By the name of an image: its flags where something hides the ground, and where it has no data;
+#: and what it is called where a pair is.
+_FLAGS = {
+    "pre": (OBSCURED_PRE, MISSING_PRE, "pre"),
+    "post": (OBSCURED_POST, MISSING_POST, "post"),
+    "image": (OBSCURED_PRE, MISSING_PRE, "pre"),
+}
 
 
 class Hiding:
@@ -30,13 +37,13 @@ class Hiding:
     ----------
     options
         How the scene is read.
-    is_pair
-        Whether it has two images.
+    dates
+        What its images are called: `pre` and `post`, `image`, or `post`.
     """
 
-    def __init__(self, options: SceneOptions, *, is_pair: bool) -> None:
+    def __init__(self, options: SceneOptions, dates: Sequence[str]) -> None:
         self._options = options
-        self._dates = _DATES if is_pair else _DATES[:1]
+        self._dates = [_FLAGS[date] for date in dates]
         # Two sensors are not compared: constant fill of the first is all that can be found.
         self._compared = len(self._dates) if options.post_sensor == "optical" else 1
         self._unusable: list[tuple[int, int, Unusable]] = []
@@ -62,11 +69,11 @@ class Hiding:
             If a file cannot be used.
         """
         options = self._options
-        paths = (options.pre_unusable, options.post_unusable)
-        for flags, path in zip(self._dates, paths, strict=False):
+        for flag, absent, role in self._dates:
+            path: Path | None = getattr(options, f"{role}_unusable")
             if path is not None:
                 unusable = open_unusable(path, lattice, options.unusable_band, bounds)
-                self._unusable.append((*flags, unusable))
+                self._unusable.append((flag, absent, unusable))
 
     def close(self) -> None:
         """Close the files."""
@@ -102,10 +109,10 @@ class Hiding:
         height = (window.height - top) // CELL * CELL
         width = (window.width - left) // CELL * CELL
         cut = slice(top, top + height), slice(left, left + width)
-        images = [image[:, *cut] for image in (pixels.pre, pixels.post)[: self._compared]]
         dates = self._dates[: self._compared]
-        found = hidden(images, [(missing[cut] & absent) > 0 for _, absent in dates])
-        for (flag, _), obscured in zip(dates, found, strict=True):
+        images = [getattr(pixels, role)[:, *cut] for *_, role in dates]
+        found = hidden(images, [(missing[cut] & absent) > 0 for _, absent, _ in dates])
+        for (flag, *_), obscured in zip(dates, found, strict=True):
             missing[cut][obscured] |= np.uint8(flag)
 
     def facts(self) -> dict[str, Any]:

@@ -323,7 +323,9 @@ def open_image(
         scaling = _scaling(tiles, sample, scale, speckled=speckled)
         gsd = math.prod(tiles[0].grid.gsd) ** 0.5
         if not math.isfinite(gsd) or gsd <= 0:
-            raise SceneError(f"{tiles[0].name}: lies off the Earth; its CRS or transform is wrong")
+            raise SceneError(
+                f"{tiles[0].name}: lies outside the Earth; its CRS or transform is wrong"
+            )
         notes = [*_few([note for tile in tiles for note in tile.notes]), *notes]
         return Image(role, tuple(lay_out(tiles)), scaling, gsd, tuple(notes))
     except BaseException:
@@ -336,7 +338,7 @@ def _few(notes: list[str], most: int = 3) -> list[str]:
     """Return the first of many notes, and how many there are."""
     if len(notes) <= most:
         return notes
-    return [*notes[:most], f"{len(notes) - most:,} more of the tiles are odd in these ways"]
+    return [*notes[:most], f"{len(notes) - most:,} more tiles have the same warnings"]
 
 
 def _check_alike(first: Tile, other: Tile) -> None:
@@ -441,7 +443,8 @@ def _scaling(
         return None
     if not sample.pixels.shape[1]:
         raise SceneError(
-            f"{_named(tiles)}: nothing to scale {tiles[0].dtype} by was found in a sample of it; "
+            f"{_named(tiles)}: no values to scale {tiles[0].dtype} by were found in a sample of "
+            f"it; "
             "give --scale MIN,MAX"
         )
     return from_samples([sample.pixels]) if speckled else guess(sample.pixels)
@@ -482,7 +485,7 @@ def _check_contrast(tiles: Sequence[Tile], sample: Sample) -> list[str]:
     whose, flat = _named(tiles), sample.flat
     if sample.low is None:
         if sample.is_whole:
-            raise SceneError(f"{whose}: no valid pixel; give an image with something in it")
+            raise SceneError(f"{whose}: no valid pixel; give an image that has data")
         return [f"{whose}: no valid pixel in a sample of it; is it empty?"]
     if flat.all():
         if sample.is_whole:

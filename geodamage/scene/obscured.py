@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import NamedTuple
 
 import cv2
@@ -87,7 +88,11 @@ class Classifier:
 @cache
 def bundled() -> Classifier:
     """Return the classifier that comes with the package."""
-    source = files("geodamage.scene").joinpath("obscured.npz")
+    return read_classifier(files("geodamage.scene").joinpath("obscured.npz"))
+
+
+def read_classifier(source: Traversable) -> Classifier:
+    """Read what `python -m training.obscured` writes."""
     with source.open("rb") as file, np.load(file, allow_pickle=False) as saved:
         count = sum(name.startswith("weight") for name in saved.files)
         return Classifier(
@@ -159,6 +164,14 @@ def _constant(image: Bytes, candidates: Bools) -> Bools:
     return result
 
 
+def shown(cells: Cells) -> Bools:
+    """Return the cells that the classifier is asked about, bool (rows, columns).
+
+    One colour is fill, which has no say; but the middle of a cloud is white to the end.
+    """
+    return np.asarray(~cells.constant | (cells.means.min(0) >= 255))
+
+
 def features_of(
     dates: Sequence[Cells], seen: Bools
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
@@ -169,7 +182,7 @@ def features_of(
     dates
         Both dates.
     seen
-        bool (rows, columns): cells that are whole in both, and constant in neither.
+        bool (rows, columns): cells that are whole in both, and `shown` in both.
 
     Returns
     -------
@@ -243,7 +256,7 @@ def hidden(
     whole = [~_any(absent) for absent in missing]
     found = [_fill(*date) for date in zip(images, dates, whole, strict=True)]
     if len(images) > 1:
-        seen = whole[0] & whole[1] & ~dates[0].constant & ~dates[1].constant
+        seen = whole[0] & whole[1] & shown(dates[0]) & shown(dates[1])
         for result, features in zip(found, features_of(dates, seen), strict=True):
             obscured = _classified(features, seen, classifier or bundled())
             if obscured.any():

@@ -27,7 +27,7 @@ def outline_of(path: str) -> BaseGeometry:
     tile.dataset.close()
     outline = _lonlat(tile.grid)
     if not np.isfinite(outline.bounds).all() or outline.is_empty:
-        raise SceneError(f"{path}: lies off the Earth; its CRS or transform is wrong")
+        raise SceneError(f"{path}: lies outside the Earth; its CRS or transform is wrong")
     return outline
 
 

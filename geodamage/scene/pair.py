@@ -95,7 +95,8 @@ def oddities(blocks: Sequence[Block], names: tuple[str, str]) -> list[str]:
     equal = [share for block in blocks if (share := _equal(block)) is not None]
     if equal and np.mean(equal) > EQUAL:
         found.append(
-            f"{names[1]}: {np.mean(equal):.0%} of its pixels are those of {names[0]}; is a part of "
+            f"{names[1]}: {np.mean(equal):.0%} of its pixels equal those of {names[0]}; is a "
+            f"part of "
             "it an older image?"
         )
     likeness = [value for block in blocks if (value := _likeness(block)) is not None]
@@ -114,7 +115,7 @@ def image_oddities(blocks: Sequence[Block], role: str, name: str) -> list[str]:
         found.append(f"{name}: {found_shares['nodata']:.0%} of the overlap has no data in it")
     if found_shares["saturated"] > SATURATED:
         found.append(
-            f"{name}: {found_shares['saturated']:.0%} of its pixels are black or white to the end; "
+            f"{name}: {found_shares['saturated']:.0%} of its pixels are fully black or white; "
             "is it stretched too far?"
         )
     images = [getattr(block, role) for block in blocks if getattr(block, f"{role}_valid").any()]

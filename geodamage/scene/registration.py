@@ -178,7 +178,7 @@ def measure(
         return _unknown(first, found, f"in {what} looks like {against}")
     judged = _judged(second, again, away, corners)
     if judged is None:
-        reason = f"parts of {what} lie off in different ways"
+        reason = f"parts of {what} are shifted in different ways"
         return Registration(blocks=len(second.numbers), reason=reason)
     return judged
 

@@ -15,6 +15,36 @@ SCALED_TYPES = ("uint16", "float32", "float64")
 
 
 @dataclass(frozen=True, slots=True)
+class Range:
+    """What metadata tell of the values of an image.
+
+    Attributes
+    ----------
+    most
+        The highest value that there is: from it on a pixel is saturated. None where nothing tells.
+    scale, offset
+        A value times `scale` plus `offset` is what was measured, such as reflectance. `scale` is
+        None where nothing tells, or where the channels differ.
+    sources
+        What told it, in words.
+    """
+
+    most: float | None = None
+    scale: float | None = None
+    offset: float = 0.0
+    sources: tuple[str, ...] = ()
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a sidecar says."""
+        return {
+            "maximum": self.most,
+            "scale": self.scale,
+            "offset": None if self.scale is None else self.offset,
+            "from": list(self.sources),
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Scaling:
     """What becomes 0 and 255 in each channel.
 
@@ -25,11 +55,14 @@ class Scaling:
     source
         Where they are from: `option`, `8 bits` (the image holds no more, in a wider type), or
         `guess`.
+    known
+        What metadata tell of the values. A pixel of whole numbers that is saturated becomes 255.
     """
 
     low: tuple[float, ...]
     high: tuple[float, ...]
     source: str = "option"
+    known: Range | None = None
 
     def apply(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         """Scale pixels to 8 bits.
@@ -47,10 +80,17 @@ class Scaling:
         for source, target, low, high in zip(pixels, result, self.low, self.high, strict=True):
             if source.dtype.kind == "u":
                 table = _to_bytes(np.arange(np.iinfo(source.dtype).max + 1.0), low, high)
+                if self.known is not None and self.known.most is not None:
+                    table[int(self.known.most) :] = 255
                 np.take(table, source, out=target)
             else:
                 target[:] = _to_bytes(source, low, high)
         return result
+
+    def bytes_of(self, value: float) -> npt.NDArray[np.uint8]:
+        """Return what a value becomes in each channel, uint8 (channels,)."""
+        ends = zip(self.low, self.high, strict=True)
+        return np.concatenate([_to_bytes(np.array([value]), low, high) for low, high in ends])
 
     def undo(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Return what 8-bit values were before, (channels, pixels)."""
@@ -59,7 +99,8 @@ class Scaling:
 
     def facts(self) -> dict[str, Any]:
         """Return the scaling for a sidecar."""
-        return {"minimum": list(self.low), "maximum": list(self.high), "from": self.source}
+        facts = {"minimum": list(self.low), "maximum": list(self.high), "from": self.source}
+        return facts if self.known is None else facts | {"known": self.known.facts()}
 
 
 def _to_bytes(values: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.uint8]:

@@ -1,6 +1,7 @@
 """Scenes: a pre and a post image of one place, on one working grid; the only door to imagery.
 
-An image alone is a scene, too: of buildings, where nothing is compared.
+An image alone is a scene, too: of buildings, where nothing is compared, or the image after, where
+there is none before.
 
 The grid is metric, with square pixels, north up, on an absolute lattice: a crop of the images
 or another area of interest has the same pixels. Images are warped on the fly, window by window,
@@ -28,6 +29,7 @@ from geodamage.datums import datum_doubt
 from geodamage.errors import GeodamageWarning, GsdWarning, SceneError, SceneWarning, without_secrets
 from geodamage.grid import Grid, GsdRange, ground_area
 from geodamage.scene.aoi import read_aoi
+from geodamage.scene.dates import AFTER, ALONE, EVERYWHERE, after_alone, dates_of
 from geodamage.scene.examination import Examination, examine
 from geodamage.scene.exposure import Reading, exposed, remarks, scaled_as
 from geodamage.scene.hiding import Hiding
@@ -87,28 +89,32 @@ class Scene:
 
     def __init__(
         self,
-        pre: Image,
+        pre: Image | None,
         post: Image | None,
         *,
         gsd: GsdRange,
         options: SceneOptions = SceneOptions(),
         maps: Sequence[ProbabilityMap] = (),
     ) -> None:
-        self._images: tuple[Image, ...] = (pre,) if post is None else (pre, post)
+        self._dates = dates_of(pre, post)
+        self._images = tuple(image for image in (pre, post) if image is not None)
         self._maps = tuple(maps)
         self._reading = threading.Lock()  # GDAL crashes where a file is closed under a reader
         self._is_closed = False
-        self._hiding = Hiding(options, is_pair=post is not None)
-        self._sensors = ("optical", options.post_sensor)
+        self._hiding = Hiding(options, self._dates)
+        self._sensors = [options.post_sensor if d == "post" else "optical" for d in self._dates]
+        self._pre_channels = options.pre_channels
         self._notes: list[tuple[str, type[GeodamageWarning]]] = [
             (note, SceneWarning) for image in self._images for note in image.notes
         ]
         self.post_shift = None
         self._examined = Examination()
         self._check_gsd(gsd)
-        last = self._images[-1]
-        self._lattice = working_lattice(pre.first.grid, pre.gsd, meeting_point(pre, last), gsd)
-        self.pre_outline = pre.outline(self._lattice.crs)
+        first, last = self._images[0], self._images[-1]
+        middle = meeting_point(first, last)
+        self._lattice = working_lattice(first.first.grid, first.gsd, middle, gsd)
+        is_after = self._dates == AFTER
+        self.pre_outline = EVERYWHERE if is_after else first.outline(self._lattice.crs)
         self.post_outline = last.outline(self._lattice.crs)
         self._place(options.snap)
         for image in self._images:
@@ -129,7 +135,7 @@ class Scene:
     @classmethod
     def open(
         cls,
-        pre: Source | Sequence[Source],
+        pre: Source | Sequence[Source] | None,
         post: Source | Sequence[Source] | None,
         *,
         model: "Predictor | None" = None,
@@ -144,7 +150,7 @@ class Scene:
         ----------
         pre, post
             A GeoTIFF, a folder of tiles, a glob, `@list.txt`, a URL, or a sequence of these. An
-            image alone is `pre`, and `post` is None.
+            image alone is `pre`, and `post` is None. Without `pre` it is read as neutral grey.
         model
             What will look at them: it says channels, sensors, stride and ground sample distances.
         gsd
@@ -186,7 +192,7 @@ class Scene:
         if gsd is None:
             raise TypeError("Scene.open: give model=, which says what the images must be, or gsd=")
         with ExitStack() as opened:
-            images: list[Image] = []
+            images: dict[str, Image] = {}
             kinds = (
                 ("pre", pre, options.pre_bands, options.pre_channels),
                 ("post", post, options.post_bands, options.post_channels),
@@ -207,15 +213,16 @@ class Scene:
                     speckled=role == "post" and options.post_sensor == "sar",
                 )
                 opened.callback(image.close)
-                images.append(image)
+                images[role] = image
             maps = []
             for path in options.maps:
                 maps.append(open_map(path))
                 opened.callback(maps[-1].close)
-            first, second = images[0], (*images, None)[1]
-            if second is not None and examined and reading is None:
-                require_two_files(*([tile.name for tile in image.tiles] for image in images))
-            scene = cls(first, second, gsd=gsd, options=options, maps=maps)
+            if len(images) > 1 and examined and reading is None:
+                names = [[tile.name for tile in image.tiles] for image in images.values()]
+                require_two_files(*names)
+            before, after = images.get("pre"), images.get("post")
+            scene = cls(before, after, gsd=gsd, options=options, maps=maps)
             scene._hiding.open(scene._lattice, scene.grid.window_bounds(scene.extent))
             opened.callback(scene._hiding.close)
             scene._read_as(reading, options)
@@ -287,6 +294,9 @@ class Scene:
     def _read_within(self, window: Window) -> Pixels:
         place = window.shift(self._origin.row, self._origin.column)
         pre = self._images[0].read(self._lattice, place)
+        if self._dates == AFTER:
+            maps = self._read_maps(place)
+            return after_alone(pre.values, pre.valid, self._pre_channels, maps)
         missing = np.where(pre.valid, np.uint8(0), np.uint8(MISSING_PRE))
         after = pre.values
         if len(self._images) > 1:
@@ -369,10 +379,9 @@ class Scene:
     def facts(self) -> dict[str, Any]:
         """Return what a sidecar says of the scene; JSON can hold it."""
         overlap = shapely.intersection(self.pre_outline, self.post_outline)
-        names = ("pre", "post") if len(self._images) > 1 else ("image",)
         images: dict[str, Any] = {
             name: {**image.facts(), "sensor": sensor}
-            for name, image, sensor in zip(names, self._images, self._sensors, strict=False)
+            for name, image, sensor in zip(self._dates, self._images, self._sensors, strict=True)
         }
         if self._maps:
             images["maps"] = [saved.image.facts() for saved in self._maps]
@@ -410,12 +419,12 @@ class Scene:
 
     def _examine(self, options: SceneOptions) -> None:
         """Look at blocks of the images, and note what is doubtful."""
-        self._examined = examine(self._images, self._ground, options)
+        self._examined = examine(self._images, self._ground, options, self._dates)
         self._notes += [(text, SceneWarning) for text in self._examined.doubts]
         self.post_shift = self._examined.shift
 
     def _check_gsd(self, gsd: GsdRange) -> None:
-        found = "grades" if len(self._images) > 1 else "buildings"
+        found = "buildings" if self._dates == ALONE else "grades"
         for image in self._images:
             name = image.first.name
             made_for = f"{gsd.minimum:g} to {gsd.maximum:g} m"
@@ -427,7 +436,7 @@ class Scene:
             if image.gsd > gsd.maximum * SLACK:
                 text = (
                     f"{name}: {image.gsd:.3g} m per pixel, coarser than the model was made for "
-                    f"({made_for}); {found} are less sure"
+                    f"({made_for}); {found} are less certain"
                 )
                 self._notes.append((text, GsdWarning))
         if len(self._images) > 1:

@@ -1,11 +1,8 @@
-"""The tiles of an image, opened, checked and read; nothing else opens imagery.
+"""The tiles of an image, opened, checked and read.
 
-GDAL is given one driver: a file that is no GeoTIFF and no JPEG 2000, whatever its name, is refused,
-and so is everything that would make GDAL open another file. A VRT goes through
-`geodamage.scene.virtual` first.
+A file is opened by `geodamage.scene.opening`; a VRT goes through `geodamage.scene.virtual` first.
 """
 
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,28 +22,23 @@ from rasterio.enums import MaskFlags
 from rasterio.errors import CRSError as RasterioCRSError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 
-from geodamage.errors import SceneError, SceneReadError, one_line
+from geodamage.errors import SceneError, SceneReadError
 from geodamage.grid import Grid
 from geodamage.scene.beside import (
     FilePrint,
     contradictions,
     file_prints,
-    hint_of,
-    is_jpeg2000,
     mask_beside,
     notes_beside,
     where_crs,
 )
-from geodamage.scene.beside import require_plain_siblings as require_plain
 from geodamage.scene.channels import Channels, choose_channels, without_false_alpha
 from geodamage.scene.jpeg import JpegBlocks, decoder, gdal_decodes_alike, is_ycbcr_jpeg
+from geodamage.scene.opening import CACHE_BYTES, environment, open_plain, reason_of
 from geodamage.scene.scaling import SCALED_TYPES
 from geodamage.scene.virtual import Virtual, is_virtual, read_virtual
 from geodamage.sources import is_remote
 from geodamage.windows import Window, spread_over
-
-#: GDAL keeps at most this many bytes of blocks; its own default is a share of the memory.
-CACHE_BYTES = 128 * 2**20
 
 #: A block that unpacks to more than this is refused: GDAL unpacks blocks whole, and one that does
 #: not fit into its cache beside that of the other date would be unpacked for every window anew.
@@ -57,37 +49,6 @@ PART = 512
 
 #: Side of the square that fits into a collar and not into a dark roof, source pixels.
 COLLAR = 9
-
-# No .aux.xml: it can name other files, of any driver and on any server, as overviews.
-_LOCAL = {"GDAL_CACHEMAX": CACHE_BYTES, "GDAL_PAM_ENABLED": "NO"}
-
-# Source: titiler, docs/src/advanced/performance_tuning.md. EMPTY_DIR would hide the .ovr and
-# .tfw of local files, so it is for remote ones only.
-_REMOTE = _LOCAL | {
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
-    "VSI_CACHE": True,
-    "VSI_CACHE_SIZE": 5_000_000,
-}
-
-# A dead server is found out within half a minute, and a slow one is borne. Seconds and bytes per
-# second; a user's own, in the environment, go first.
-_PATIENCE = {
-    "GDAL_HTTP_CONNECTTIMEOUT": "5",
-    "GDAL_HTTP_LOW_SPEED_TIME": "10",
-    "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
-    "GDAL_HTTP_TIMEOUT": "120",
-    "GDAL_HTTP_MAX_RETRY": "1",
-    "GDAL_HTTP_RETRY_DELAY": "1",
-}
-
-
-def environment(name: str) -> rasterio.Env:
-    """Return the settings of GDAL under which a file is opened and read."""
-    if not is_remote(name):
-        return rasterio.Env(**_LOCAL)
-    patience = {key: value for key, value in _PATIENCE.items() if key not in os.environ}
-    return rasterio.Env(**_REMOTE, **patience)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +179,7 @@ class Tile:
             what = "the connection failed or the file" if is_far else "the file"
             raise SceneReadError(
                 f"{self.name}: rows {window.row}-{window.bottom - 1}, columns "
-                f"{window.column}-{window.right - 1} cannot be read ({_reason(error)}); "
+                f"{window.column}-{window.right - 1} cannot be read ({reason_of(error)}); "
                 f"{what} is damaged, copy or download it again"
             ) from error
 
@@ -296,10 +257,6 @@ def _collar(pixels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     return np.asarray(opened, bool)
 
 
-def _reason(error: BaseException) -> str:
-    return one_line(error.__cause__ or error)[:200]
-
-
 def open_tile(
     name: str,
     asked: tuple[int, ...] | None,
@@ -332,7 +289,7 @@ def open_tile(
     virtual = read_virtual(name) if is_virtual(name) else None
     with environment(name), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        dataset = _opened(name) if virtual is None else _opened_virtual(name, virtual)
+        dataset = open_plain(name) if virtual is None else _opened_virtual(name, virtual)
         try:
             channels = choose_channels(name, dataset.colorinterp, asked, wanted, option=option)
             channels, odd = without_false_alpha(name, dataset, channels, asked)
@@ -348,28 +305,16 @@ def open_tile(
             raise
 
 
-def _opened(name: str) -> Any:
-    require_plain(name)
-    try:
-        return rasterio.open(name, driver="JP2OpenJPEG" if is_jpeg2000(name) else "GTiff")
-    except (RasterioError, RasterioCRSError) as error:
-        where = "out of reach, " if is_remote(name) else ""
-        raise SceneReadError(
-            f"{name}: {where}not a GeoTIFF or JPEG 2000, or damaged ({_reason(error)})"
-            f"{hint_of(name, error)}"
-        ) from error
-
-
 def _opened_virtual(name: str, virtual: Virtual) -> Any:
     """Open a VRT; every file that it names is opened by itself first, as an image would be."""
     for source in virtual.sources:
-        with _opened(source) as dataset:
+        with open_plain(source) as dataset:
             _check_structure(source, dataset)
     try:
         return rasterio.open(virtual.text, driver="VRT")
     except (RasterioError, RasterioCRSError) as error:
-        reason = _reason(error).replace(virtual.text, name)[:200]
-        raise SceneReadError(f"{name}: the VRT is damaged ({reason}); make it anew") from error
+        reason = reason_of(error).replace(virtual.text, name)[:200]
+        raise SceneReadError(f"{name}: the VRT is damaged ({reason}); make it again") from error
 
 
 def _checked_tile(name: str, dataset: Any, channels: Channels, odd: tuple[str, ...]) -> Tile:
@@ -441,7 +386,7 @@ def _checked_crs(name: str, dataset: Any) -> CRS:
         wkt = dataset.crs.to_wkt() if dataset.crs else None
         crs = CRS.from_wkt(wkt) if wkt else None
     except (CRSError, RasterioCRSError) as error:
-        raise SceneError(f"{name}: its CRS is not known ({_reason(error)})") from error
+        raise SceneError(f"{name}: its CRS is not known ({reason_of(error)})") from error
     hint = "assign the right one with gdal_edit.py -a_srs EPSG:nnnn"
     if crs is None:
         gcps, rpcs = dataset.gcps[0], dataset.rpcs

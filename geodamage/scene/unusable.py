@@ -16,8 +16,9 @@ from shapely.geometry.base import BaseGeometry
 from geodamage.errors import SceneReadError
 from geodamage.scene.aoi import read_aoi
 from geodamage.scene.lattice import Lattice
+from geodamage.scene.opening import environment
 from geodamage.scene.sheets import pixel_coordinates
-from geodamage.scene.tiles import Tile, environment, open_tile
+from geodamage.scene.tiles import Tile, open_tile
 from geodamage.scene.warp import Floats, locate
 from geodamage.sources import check_file
 from geodamage.vector.layer import split_layer

@@ -96,7 +96,7 @@ class EvaluationJob:
     def __post_init__(self) -> None:
         check_fields(self)
         if self.part is not None and self.split is None:
-            raise OptionError(f"--part {self.part} is of no split; give --split, too")
+            raise OptionError(f"--part {self.part} needs a split; also give --split")
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ F1 from an intersection over union of 0.5. Both are drawn on one grid: that of t
 is a raster, else that of the prediction, else square pixels of a size that the caller gives.
 """
 
-import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -14,13 +14,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-import rasterio
 import rasterio.warp
 import shapely
 from affine import Affine
 from pyproj import CRS, Transformer
 from rasterio.enums import Resampling
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import RasterioError
 from rasterio.features import rasterize
 
 from geodamage.buildings.footprint_files import read_footprints
@@ -29,6 +28,7 @@ from geodamage.grid import Grid, utm_zone
 from geodamage.options.lookup import check_fields
 from geodamage.output.layers import is_empty_sequence, read_facts
 from geodamage.scene.aoi import read_aoi
+from geodamage.scene.opening import environment, open_plain
 from geodamage.scores.buildings import MATCH_IOU, match
 from geodamage.scores.pixels import Counts, pixel_counts
 from geodamage.sources import check_file
@@ -178,8 +178,8 @@ def score_files(
     ------
     ScoringError
         If a file is no mask, map of probabilities or layer of polygons, or two do not fit.
-    FootprintError
-        If a vector file cannot be used.
+    FootprintError, SceneReadError
+        If a vector file cannot be used, or a raster not be read.
     """
     for prediction, truth in pairs:
         yield truth, _score(prediction, truth, options)
@@ -253,15 +253,13 @@ def _grid_of(path: Path) -> Grid | None:
         return Grid(CRS.from_wkt(dataset.crs.to_wkt()), dataset.transform, (rows, columns))
 
 
-def _opened(path: Path) -> Any:
-    """Return an open raster; only of formats that hold masks."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            driver = "PNG" if path.suffix.lower() == ".png" else "GTiff"
-            return rasterio.open(check_file(str(path)), driver=driver)
-    except RasterioError as error:
-        raise ScoringError(f"{path}: not a GeoTIFF or PNG, or damaged; write it again") from error
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a raster; only of formats that hold masks."""
+    name = check_file(str(path))
+    driver = "PNG" if path.suffix.lower() == ".png" else "GTiff"
+    with environment(name), open_plain(name, driver) as dataset:
+        yield dataset
 
 
 def _metric_grid(paths: list[Path], gsd: float) -> Grid:

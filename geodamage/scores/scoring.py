@@ -7,7 +7,6 @@ targets, as `geodamage masks` writes them, are taken, too: `{pair}_{pre|post}_di
 
 import csv
 import re
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
@@ -17,10 +16,11 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 import rasterio
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import RasterioError
 
 from geodamage.damage import GRADES
 from geodamage.errors import ScoringError, one_line
+from geodamage.scene.opening import environment, open_plain
 from geodamage.scores.buildings import BuildingScore, building_score
 from geodamage.scores.metrics import report
 from geodamage.scores.pixels import OfficialScore, official_score
@@ -256,7 +256,7 @@ def _read_masks(submission: Submission, image: ImageId, strict: bool) -> list[np
         if strict and mask.shape != OFFICIAL_SHAPE:
             raise ScoringError(
                 f"{path}: {_size(mask.shape)} pixels; the official scorer takes "
-                f"{_size(OFFICIAL_SHAPE)} only; without --strict it is scored all the same"
+                f"{_size(OFFICIAL_SHAPE)} only; leave out --strict to score it anyway"
             )
         if masks and mask.shape != masks[0].shape:
             raise ScoringError(
@@ -285,10 +285,12 @@ def read_mask(path: str | PathLike[str]) -> np.ndarray:
     _check_header(path)
     try:
         # GDAL's shortcut for whole PNGs gives what memory held where a file is cut short.
-        with warnings.catch_warnings(), rasterio.Env(GDAL_PNG_WHOLE_IMAGE_OPTIM="NO"):
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(path, driver="PNG") as dataset:
-                mask: np.ndarray = dataset.read(1)
+        with (
+            environment(str(path)),
+            rasterio.Env(GDAL_PNG_WHOLE_IMAGE_OPTIM="NO"),
+            open_plain(str(path), "PNG") as dataset,
+        ):
+            mask: np.ndarray = dataset.read(1)
     except (RasterioError, OSError) as error:
         reason = one_line(error.__cause__ or error)
         raise ScoringError(f"{path}: a damaged PNG ({reason}); write it again") from error

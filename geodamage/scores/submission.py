@@ -113,11 +113,11 @@ def _check_replaceable(path: Path, overwrite: bool) -> None:
     if not overwrite:
         raise OutputExistsError(f"output {path} exists; choose another folder or give --overwrite")
     if path.is_symlink() or not path.is_dir():
-        raise OutputError(f"output {path} is no folder; choose another folder")
+        raise OutputError(f"output {path} is not a folder; choose another folder")
     strange = sorted(found.name for found in path.iterdir() if not _is_official(found))
     if strange:
         raise OutputError(
-            f"output {path} holds {', '.join(strange[:3])}, which is no mask of ours; "
+            f"output {path} holds {', '.join(strange[:3])}, which are not masks of this program; "
             "choose another folder"
         )
 

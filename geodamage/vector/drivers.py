@@ -20,6 +20,9 @@ from geodamage.vector.surfaces import read_geometries
 #: Whole numbers up to this one survive in a column of floats.
 _EXACT = 2**53
 
+#: The layer that stands beside the buildings of a result; it is read only where it is named.
+BESIDE = "assessed_area"
+
 #: Warnings of pyogrio of what is no loss here: measures, and names of files.
 _NO_LOSS = ("Measured (M)", "extension")
 
@@ -50,7 +53,7 @@ def read_driver(path: Path, form: Format, layer: str | None) -> Content:
             raise
         except VECTOR_ERRORS as error:
             why = without_advice(error)
-            raise SceneReadError(f"{path}: no vector file that can be read ({why})") from error
+            raise SceneReadError(f"{path}: not a readable vector file ({why})") from error
     notes = {str(w.message) for w in said if not any(n in str(w.message) for n in _NO_LOSS)}
     if wkb is None:
         raise SceneError(f"{path}: a table without geometry; give polygons")
@@ -75,7 +78,7 @@ def check_layer(path: Path, form: Format, layer: str | None) -> None:
         raise
     except VECTOR_ERRORS as error:
         why = without_advice(error)
-        raise SceneReadError(f"{path}: no vector file that can be read ({why})") from error
+        raise SceneReadError(f"{path}: not a readable vector file ({why})") from error
 
 
 def _chosen(path: Path, form: Format, layer: str | None) -> str:
@@ -88,9 +91,11 @@ def _chosen(path: Path, form: Format, layer: str | None) -> str:
         raise SceneError(f"{path}: no layer {layer!r}; it has {listed}")
     if not layers:
         raise SceneError(f"{path}: a table without geometry; give polygons")
-    if layer is None and len(layers) > 1:
+    # A result of ours has its assessed area beside its buildings.
+    meant = [name for name in layers if name != BESIDE] or layers
+    if layer is None and len(meant) > 1:
         raise SceneError(f"{path}: several layers ({listed}); choose one as {path.name}:LAYER")
-    chosen = layer or layers[0]
+    chosen = layer or meant[0]
     found = pyogrio.read_info(form.path, layer=chosen, **dict(form.options))["driver"]
     if found != form.name:
         raise SceneError(f"{path}: opened as {found} instead of {form.name}; give {KNOWN}")

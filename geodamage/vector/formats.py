@@ -138,13 +138,13 @@ def _archive(path: Path, name: str) -> Format:
             )
         inside = shapes[0].filename
         if ".." in Path(inside).parts or Path(inside).is_absolute():
-            raise SceneError(f"{path}: names {inside!r}, which lies outside of it; pack it anew")
+            raise SceneError(f"{path}: names {inside!r}, which lies outside of it; pack it again")
         with archive.open(shapes[0]) as file:
             start = file.read(28)
     if start[:4] != b"\0\0\x27\x0a":
         raise SceneError(f"{path}: {inside!r} in it is no Shapefile; give {KNOWN}")
     if shapes[0].file_size < 2 * struct.unpack(">i", start[24:28])[0]:
-        raise SceneReadError(f"{path}: {inside!r} in it is cut short; pack it anew")
+        raise SceneReadError(f"{path}: {inside!r} in it is cut short; pack it again")
     return Format("ESRI Shapefile", f"/vsizip/{{{name}}}/{inside}", (Path(inside).stem,))
 
 

@@ -99,7 +99,7 @@ def read_geojson(path: Path) -> Content:
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         if "trailing characters" in str(error):
             return _sequence(content)
-        raise SceneError(f"{path}: no GeoJSON that can be read ({one_line(error)})") from error
+        raise SceneError(f"{path}: not readable as GeoJSON ({one_line(error)})") from error
     if head.type == "FeatureCollection" and head.features is not UNSET:
         features = [("feature", raw) for raw in head.features]
     elif head.type == "Feature":
@@ -108,7 +108,7 @@ def read_geojson(path: Path) -> Content:
         features = [("feature", Raw(b'{"type":"Feature","geometry":' + content + b"}"))]
     else:
         raise SceneError(
-            f"{path}: no GeoJSON object (its type is {str(head.type)[:40]!r}); give a "
+            f"{path}: not a GeoJSON object (its type is {str(head.type)[:40]!r}); give a "
             "FeatureCollection"
         )
     return _content(features, _crs(path, head.crs))
@@ -156,6 +156,23 @@ def _why_not(shape: bytes) -> str | None:
     return None
 
 
+def geometry_of(told: Any) -> shapely.Geometry:
+    """Return a geometry of GeoJSON that was parsed already.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    written = msgspec.json.encode(told)
+    if why := _why_not(written):
+        raise ValueError(why)
+    try:
+        return shapely.from_geojson(written.decode())
+    except shapely.errors.GEOSException as error:
+        raise ValueError(one_line(error)) from error
+
+
 def _shapes(geometry: list[bytes | None], broken: dict[int, str]) -> np.ndarray:
     texts = np.array([None, *(g if g is None else g.decode() for g in geometry)], object)[1:]
     shapes = shapely.from_geojson(texts, on_invalid="ignore")
@@ -177,10 +194,10 @@ def _crs(path: Path, told: Any) -> CRS | None:
         name = properties.get("name") if isinstance(properties, dict) else None
     if not isinstance(name, str):
         raise SceneError(
-            f"{path}: its CRS is no name, and links are not followed; save it in longitude and "
+            f"{path}: its CRS is not a name, and links are not followed; save it in longitude and "
             "latitude"
         )
     try:
         return CRS.from_user_input(name)
     except CRSError as error:
-        raise SceneError(f"{path}: its CRS {name[:80]!r} is not known; save it anew") from error
+        raise SceneError(f"{path}: its CRS {name[:80]!r} is not known; save it again") from error

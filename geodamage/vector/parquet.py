@@ -30,7 +30,7 @@ def read_parquet(path: Path) -> Content:
         frame = gpd.read_parquet(path, to_pandas_kwargs={"types_mapper": kept.get})
     except (*VECTOR_ERRORS, KeyError, TypeError, pa.ArrowException) as error:
         why = one_line(error)
-        raise SceneReadError(f"{path}: no GeoParquet that can be read ({why})") from error
+        raise SceneReadError(f"{path}: not a readable GeoParquet file ({why})") from error
     if not isinstance(frame, gpd.GeoDataFrame):
         raise SceneError(f"{path}: a table without geometry; give polygons")
     table = pd.DataFrame(frame.drop(columns=frame.geometry.name)).reset_index(drop=True)

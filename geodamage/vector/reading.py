@@ -25,7 +25,7 @@ def read_vector(
     *,
     layer: str | None = None,
     skip_broken: bool = False,
-    remedy: str = "mend them",
+    remedy: str = "fix them",
     refusal: type[InputError] = SceneError,
 ) -> VectorLayer:
     """Read a layer of a vector file.

@@ -119,7 +119,7 @@ def why_broken(read: Any, content: bytes) -> str:
     except (shapely.errors.GEOSException, ValueError) as error:
         said = " ".join(str(error).split()).partition("Exception: ")
         return said[2] or said[0]
-    return "it is no geometry"
+    return "it is not a geometry"
 
 
 def without_numbers(shapes: np.ndarray) -> np.ndarray:

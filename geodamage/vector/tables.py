@@ -35,7 +35,7 @@ def read_csv(path: Path) -> Content:
             path, dtype=str, sep=delimiter, keep_default_na=False, encoding="utf-8-sig"
         )
     except (OSError, ValueError) as error:
-        raise SceneReadError(f"{path}: no CSV that can be read ({one_line(error)})") from error
+        raise SceneReadError(f"{path}: not readable as CSV ({one_line(error)})") from error
     known = {str(name).strip().lower(): name for name in reversed(table.columns)}
     text = next((known[name] for name in _SHAPES if name in known), None)
     east, north = (

@@ -1,16 +1,16 @@
 """The folder layout of xBD: pairs of images with label files beside them."""
 
 import csv
-import warnings
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
 import rasterio
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import RasterioError
 
 from geodamage.errors import LabelError, SceneReadError
+from geodamage.scene.opening import environment, open_plain
 from geodamage.sources import check_file, read_text
 from geodamage.words import counted
 from geodamage.xbd.labels import Label, read_xbd
@@ -129,21 +129,20 @@ def read_image(path: str | PathLike[str]) -> np.ndarray:
     path = Path(path)
     if path.suffix.lower() not in DRIVERS:
         raise SceneReadError(f"{path}: not a name of an image; it ends in {', '.join(DRIVERS)}")
-    check_file(str(path))
+    name = check_file(str(path))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            # GDAL's short cut for whole PNGs turns a truncated file into noise, without an error.
-            with (
-                rasterio.Env(GDAL_PNG_WHOLE_IMAGE_OPTIM="NO"),
-                rasterio.open(path, driver=DRIVERS[path.suffix.lower()]) as dataset,
-            ):
-                if dataset.count < 3 or set(dataset.dtypes) != {"uint8"}:
-                    raise SceneReadError(
-                        f"{path}: {counted(dataset.count, 'channel')} of {dataset.dtypes[0]}; "
-                        "an image of a pair has three of 8 bits"
-                    )
-                planes: np.ndarray = dataset.read([1, 2, 3])
+        # GDAL's short cut for whole PNGs turns a truncated file into noise, without an error.
+        with (
+            environment(name),
+            rasterio.Env(GDAL_PNG_WHOLE_IMAGE_OPTIM="NO"),
+            open_plain(name, DRIVERS[path.suffix.lower()]) as dataset,
+        ):
+            if dataset.count < 3 or set(dataset.dtypes) != {"uint8"}:
+                raise SceneReadError(
+                    f"{path}: {counted(dataset.count, 'channel')} of {dataset.dtypes[0]}; "
+                    "an image of a pair has three of 8 bits"
+                )
+            planes: np.ndarray = dataset.read([1, 2, 3])
     except (RasterioError, OSError) as error:
         if isinstance(error, SceneReadError):
             raise

@@ -1,6 +1,5 @@
 """Georeference of xBD images: an affine through label vertices known in pixels and in degrees."""
 
-import warnings
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,11 +13,12 @@ import rasterio
 from affine import Affine
 from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-from geodamage.errors import InputError, LabelError, SceneReadError
+from geodamage.errors import InputError, LabelError
 from geodamage.grid import WGS84, Grid
 from geodamage.output.publication import Publication, check_output, output_errors
+from geodamage.scene.opening import environment, open_plain
+from geodamage.sources import check_file
 from geodamage.work import long_work
 from geodamage.xbd.folders import DATES, DRIVERS, Pair, read_image
 from geodamage.xbd.labels import (
@@ -388,13 +388,9 @@ def to_pixels(path: str | PathLike[str], degrees: np.ndarray) -> np.ndarray:
     LabelError
         If it has no georeference, or none that holds the places.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(path, driver="GTiff") as dataset:
-                crs, transform = dataset.crs, dataset.transform
-    except (RasterioError, OSError) as error:
-        raise SceneReadError(f"{path}: cannot be read as GeoTIFF ({error})") from error
+    name = check_file(str(path))
+    with environment(name), open_plain(name, "GTiff") as dataset:
+        crs, transform = dataset.crs, dataset.transform
     if crs is None or transform.is_identity or transform.is_degenerate:
         raise LabelError(f"{path}: has no georeference that places its labels; get the image again")
     try:

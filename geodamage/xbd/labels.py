@@ -191,7 +191,7 @@ def _labels(
         for part in parts:
             check_reach(part)
     except BROKEN as error:
-        raise LabelError(f"{path}: label {uid or '?'}: {error}; mend or remove it") from error
+        raise LabelError(f"{path}: label {uid or '?'}: {error}; fix or remove it") from error
     degrees = twins if len(twins) == len(parts) else [None] * len(parts)
     return [Label(uid, part, grade, lonlat) for part, lonlat in zip(parts, degrees, strict=True)]
 
@@ -207,7 +207,7 @@ def _placed(path: Path, uid: str, feature: dict[str, Any], to_pixels: ToPixels) 
     except LabelError:
         raise
     except BROKEN as error:
-        raise LabelError(f"{path}: label {uid or '?'}: {error}; mend or remove it") from error
+        raise LabelError(f"{path}: label {uid or '?'}: {error}; fix or remove it") from error
     return [Label(uid, part, grade, twin) for part, twin in zip(parts, twins, strict=True)]
 
 
@@ -236,7 +236,7 @@ def check_reach(polygon: Polygon) -> None:
     wrong = ~(np.abs(coordinates) <= FARTHEST)
     if wrong.any():
         raise ValueError(
-            f"a vertex at {coordinates[wrong][0]:g} is no pixel; the limit is {FARTHEST:,.0f}"
+            f"a vertex at {coordinates[wrong][0]:g} is not a pixel; the limit is {FARTHEST:,.0f}"
         )
 
 

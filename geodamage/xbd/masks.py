@@ -144,7 +144,7 @@ def write_targets(
     Raises
     ------
     OptionError
-        If `unclassified` is none of the choices.
+        If `unclassified` is not one of the choices.
     LabelError
         If a file is not an xBD label file.
     OutputExistsError
@@ -212,7 +212,7 @@ def _count_outside(source: Path, file: LabelFile, shape: tuple[int, int]) -> int
         raise LabelError(
             f"{source}: {counted(outside, 'label lies', 'labels lie')} outside an image of "
             f"{columns} x {rows} pixels; "
-            "mend metadata.width and metadata.height, or the labels"
+            "fix metadata.width and metadata.height, or the labels"
         )
     return outside
 
@@ -271,7 +271,7 @@ def fill(mask: np.ndarray, label: Label, code: int) -> None:
     try:
         check_reach(label.polygon)
     except ValueError as error:
-        raise LabelError(f"label {label.uid or '?'}: {error}; mend or remove it") from error
+        raise LabelError(f"label {label.uid or '?'}: {error}; fix or remove it") from error
     rings = [label.polygon.exterior, *label.polygon.interiors]
     # Source: the official targets; half a pixel is rounded up (`mexico-earthquake_00000005_pre`
     # has such vertices, and rounds none to even).

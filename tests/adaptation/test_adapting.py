@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from geodamage.adaptation.adapting import FEWEST
+from geodamage.adaptation.answers import read_reviewed
 from geodamage.adaptation.event_model import read_event_model
 from tests.adaptation.made_results import (
     MODEL,
     make_features,
+    make_frame,
     make_said,
     make_truth,
     write_answers,
@@ -160,9 +162,73 @@ def test_several_results_are_one_event(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_building_of_two_results_is_refused(unknown):
-    write_result(unknown, *UNKNOWN, name="again.gpkg")
-    refused(adapt(unknown, results=("buildings.gpkg", "again.gpkg")), "is in two results")
+def test_a_footprint_of_two_scenes_counts_once(unknown):
+    # The second scene shows the first hundred buildings again, and says nothing of them.
+    blank = np.full((100, 4), np.nan)
+    ids = [f"b{row}" for row in range(100)]
+    write_result(unknown, blank, np.zeros_like(UNKNOWN[1][:100]), name="again.gpkg", ids=ids)
+    assert adapt(unknown).exit_code == 0
+    alone = read_event_model(unknown / "event-model.toml")
+    ran = adapt(unknown, "--overwrite", results=("again.gpkg", "buildings.gpkg"))
+    assert ran.exit_code == 0, ran.stderr
+    both = read_event_model(unknown / "event-model.toml")
+    assert both.weights == pytest.approx(np.array(alone.weights), abs=1e-6)
+    assert both.reviewed == alone.reviewed
+
+
+@pytest.mark.slow
+def test_two_buildings_of_one_name_are_refused(unknown):
+    ids = [f"b{row}" for row in range(COUNT)][::-1]
+    write_result(unknown, *UNKNOWN, name="again.gpkg", ids=ids)
+    refused(adapt(unknown, results=("buildings.gpkg", "again.gpkg")), "different places")
+
+
+@pytest.mark.slow
+def test_the_sample_says_how_its_buildings_were_drawn(unknown):
+    answers = (unknown / "answers.csv").read_text().splitlines()[1:]
+    chance = ["0.1" if line.endswith("no-damage") else "0.9" for line in answers]
+    names = [line.split(",")[0] for line in answers]
+    rows = [f"{name},{p}" for name, p in zip(names, chance, strict=True)]
+    (unknown / "sample.csv").write_text("\n".join(["building_id,inclusion_probability", *rows]))
+    both = [f"{line},{p}" for line, p in zip(answers, chance, strict=True)]
+    (unknown / "both.csv").write_text(
+        "\n".join(["building_id,damage,inclusion_probability", *both])
+    )
+    shifts = {}
+    for name, reviewed, *options in (
+        ("alone", "answers.csv"), ("in one", "both.csv"),
+        ("apart", "sample.csv", "--answers", unknown / "answers.csv"),
+    ):  # fmt: skip
+        ran = adapt(unknown, "--force", "--overwrite", *options, answers=reviewed)
+        assert ran.exit_code == 0, ran.stderr
+        shifts[name] = read_event_model(unknown / "event-model.toml").card["shift"]
+    assert shifts["apart"] == shifts["in one"]
+    # Undamaged buildings stand for nine times as many, so that damage is rarer than in the sample.
+    assert shifts["apart"] < shifts["alone"] - 0.3
+
+
+@pytest.mark.slow
+def test_a_folder_is_regraded_result_by_result(unknown):
+    assert adapt(unknown).exit_code == 0
+    refused(regrade(unknown, result="."), "is a folder", "scenes/NAME/buildings")
+
+
+@pytest.mark.slow
+def test_answers_need_the_sample_that_they_answer(unknown):
+    ran = adapt(unknown, "--answers", unknown / "answers.csv", answers="answers.csv")
+    refused(ran, "answers.csv", "is not a sample")
+
+
+def test_the_journal_of_a_sample_knows_the_sample(tmp_path):
+    sample = tmp_path / "sample.geojson"
+    frame = make_frame(UNKNOWN[0])[["building_id", "geometry"]].to_crs(4326)
+    frame.assign(inclusion_probability=0.25).to_file(sample)
+    journal = sample.with_name(f"{sample.name}.reviews.jsonl")
+    review = {"building_id": "b3", "reviewed_damage": "destroyed", "reviewer": "Ada"}
+    journal.write_text(json.dumps(review) + "\n")
+    assert read_reviewed(journal)["inclusion_probability"].tolist() == [0.25]
+    sample.unlink()
+    assert read_reviewed(journal)["inclusion_probability"].isna().all()
 
 
 @pytest.mark.slow
@@ -181,7 +247,7 @@ def test_two_answers_to_one_building_are_refused(unknown):
 
 def test_few_answers_are_refused(unknown):
     write_answers(unknown / "answers.csv", TRUTH, ROWS[: FEWEST - 1])
-    refused(adapt(unknown), "9 answers", "10 are the fewest")
+    refused(adapt(unknown), "9 answers", "10 are needed at least")
 
 
 @pytest.mark.slow
@@ -228,7 +294,7 @@ def test_a_result_of_another_model_is_refused(unknown):
 @pytest.mark.slow
 def test_a_result_that_was_graded_anew_is_refused(unknown):
     assert adapt(unknown).exit_code == regrade(unknown).exit_code == 0
-    refused(regrade(unknown, result="better.geojson", output="b.gpkg"), "was graded anew")
+    refused(regrade(unknown, result="better.geojson", output="b.gpkg"), "was graded again")
 
 
 @pytest.mark.slow

@@ -64,8 +64,8 @@ TEXT = MODEL.as_toml()
 @pytest.mark.parametrize(
     ("old", "new", "why"),
     [
-        ('kind = "event-model"', "", "is no event model"),
-        ("format = 1", "format = 2", "is no event model"),
+        ('kind = "event-model"', "", "is not an event model"),
+        ("format = 1", "format = 2", "is not an event model"),
         ("scale = 0.75", "", "lacks"),
         ("scale = 0.75", "scale = 0.75\nmore = 1", "unknown keys"),
         ("scale = 0.75", 'scale = "1"', "wrong type"),

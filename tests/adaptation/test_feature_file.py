@@ -66,13 +66,13 @@ INFINITE = head(b"{'descr': '<f2', 'fortran_order': False, 'shape': (5, 6), }\n"
 @pytest.mark.parametrize(
     ("name", "content", "why"),
     [
-        ("features", PICKLED, "is no feature file"),
+        ("features", PICKLED, "is not a feature file"),
         ("features", HUGE, "is cut off"),
-        ("features", b"", "is no feature file"),
+        ("features", b"", "is not a feature file"),
         ("features", OTHER, "do not fit together"),
         ("features", INFINITE, "not finite"),
         ("about", head(b"{'descr': '<U2', 'fortran_order': False, 'shape': (), }\n") + b"\0" * 8,
-         "is no feature file"),
+         "is not a feature file"),
     ],
 )  # fmt: skip
 def test_what_is_damaged_is_refused(tmp_path, name, content, why):
@@ -94,10 +94,17 @@ def test_a_packed_member_is_refused(tmp_path):
 def test_another_file_is_refused(tmp_path, content):
     path = tmp_path / "f.npz"
     path.write_bytes(content)
-    with pytest.raises(AdaptationError, match="is no feature file"):
+    with pytest.raises(AdaptationError, match="is not a feature file"):
         read_features(path)
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(SceneReadError, match="no such file"):
         read_features(tmp_path / "f.npz")
+
+
+@pytest.mark.parametrize("text", [b"{'descr': '<f2', (", b"{'descr': [[, }", b"\xff" * 20])
+def test_a_head_that_cannot_be_parsed_is_refused(tmp_path, text):
+    path = change(write(tmp_path / "f.npz"), "features", head(text + b"\n"))
+    with pytest.raises(AdaptationError, match="is not a feature file"):
+        read_features(path)

@@ -40,7 +40,7 @@ def test_the_maximum_is_a_maximum():
 
     def lost(scale, offsets, weights):
         told = Head(scale, offsets, weights).probabilities(said, components)
-        away = ((scale - 1) / 0.5) ** 2 + (offsets**2).sum() + (weights**2).sum() / 4
+        away = ((scale - 1) / 0.5) ** 2 + (offsets**2).sum() + (weights**2).sum()
         return -np.log(told[np.arange(50), truth - 1]).sum() + away / 2
 
     least = lost(head.scale, head.offsets, head.weights)

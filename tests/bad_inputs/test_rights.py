@@ -138,7 +138,11 @@ def test_row38_a_folder_that_may_not_be_written_to_is_refused_before_the_work(pu
         check_refusal(result["code"], result["stderr"], 6, [public / "out", "may write"])
         assert len(result["stderr"].splitlines()) == 1  # the model has not been loaded
     assert listing(public / "out") == []
-    assert listing(public / "other") == ["good.geojson", "good.geojson.json"]
+    assert listing(public / "other") == [
+        "good.geojson",
+        "good.geojson.assessed_area.geojson",
+        "good.geojson.json",
+    ]
 
 
 @pytest.mark.slow

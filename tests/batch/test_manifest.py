@@ -62,7 +62,7 @@ def test_a_folder_gives_a_scene_for_each_image_after(folder):
     assert all(Path(path).is_absolute() for scene in manifest for path in scene.pre + scene.post)
     assert all(scene.date is None and not scene.options for scene in manifest)
     (note,) = manifest.notes
-    assert note.endswith("elsewhere.tif: lies on no image before; it is in no scene")
+    assert note.endswith("elsewhere.tif: overlaps no pre image, so it is in no scene")
 
 
 @pytest.mark.slow
@@ -122,10 +122,10 @@ def test_folders_without_a_pair_are_refused(tmp_path):
         read_manifest(tmp_path)
     tile(tmp_path / "pre" / "a.tif", 0)
     tile(tmp_path / "post" / "b.tif", 900)
-    with pytest.raises(ManifestError, match="none after lies on one before"):
+    with pytest.raises(ManifestError, match="no post image overlaps a pre image"):
         read_manifest(tmp_path)
     (tmp_path / "pre" / "a.tif").write_text("x")
-    with pytest.raises(ManifestError, match=r"pre: no image of use .*not a GeoTIFF"):
+    with pytest.raises(ManifestError, match=r"pre: no usable image .*not a GeoTIFF"):
         read_manifest(tmp_path)
 
 
@@ -211,7 +211,7 @@ def test_what_is_no_list_is_refused(tmp_path):
     cases = {
         "a.csv": ("pre,post\n", "no scene in it"),
         "a.xlsx": ("x", "not a list of scenes"),
-        "a.json": ("[1]", "no JSON object"),
+        "a.json": ("[1]", "not a JSON object"),
         "b.json": ('{"type": "Topology"}', "no GeoJSON FeatureCollection"),
         "c.json": ("{", "not JSON"),
         "d.json": ("[" * 100_000, "not JSON"),

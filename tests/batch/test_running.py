@@ -6,8 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import geopandas as gpd
+import numpy as np
 import pytest
 import shapely
+from affine import Affine
 
 from geodamage.assessment import Job
 from geodamage.batch.job import BatchJob, scene_job
@@ -34,7 +36,7 @@ from tests.batches import (
     run,
     write_list,
 )
-from tests.conftest import listing, make_model
+from tests.conftest import CORNER, listing, make_model, make_raster
 
 
 def touch(scene: BatchScene) -> None:
@@ -65,6 +67,20 @@ def test_every_scene_is_assessed_and_merged(tmp_path, model):
     assert (last.stage, last.done, last.failed, last.share) == ("done", 3, 0, 1.0)
     shares = [step.share for step in steps]
     assert shares == sorted(shares)
+
+
+@pytest.mark.slow
+def test_an_event_is_counted_anew_by_people(tmp_path, model):
+    scenes = make_scenes(tmp_path / "in", 1)
+    job = batch_of(scenes, tmp_path / "out", model)
+    assert read_sidecar(run(job)[0].event)["people"] is None
+    transform = Affine(1000, 0, CORNER[0] - 500, 0, -1000, CORNER[1] + 500)
+    people = make_raster(tmp_path / "p.tif", np.full((1, 1, 1), 9.0), transform=transform)
+    summary, _ = run(replace(job, population=people))
+    assert summary.assessed == 0
+    facts = read_sidecar(summary.event)["people"]
+    assert facts["in_cells"] == 9
+    assert facts["in_buildings"] > 0
 
 
 @pytest.mark.slow
@@ -146,7 +162,7 @@ def test_scenes_of_other_ledgers_are_not_done_again(tmp_path, model):
     first, steps = run(replace(job, shard=shares[0]))
     assert 0 < len(first.done) < 4
     assert first.event is None
-    assert any("who ends last merges" in (step.message or "") for step in steps)
+    assert any("the last one to end merges" in (step.message or "") for step in steps)
     second, _ = run(replace(job, shard=shares[1]))
     assert sorted(first.done + second.done) == ["s0", "s1", "s2", "s3"]
     assert second.event is not None
@@ -232,6 +248,8 @@ def test_files_that_all_scenes_share_are_checked_before_the_first(tmp_path, mode
         (replace(job, admin=areas), OptionError, "--admin-name: label"),
         (replace(job, admin=areas, admin_name="x"), OptionError, "no such field"),
         (replace(job, admin=gone), SceneReadError, "gone.geojson"),
+        (replace(job, population=tmp_path / "gone.tif"), SceneReadError, "gone.tif"),
+        (replace(job, population=areas), SceneReadError, "not a GeoTIFF"),
         (_with(job, aoi=gone), SceneReadError, "gone.geojson"),
         (_with(job, post_unusable=gone), SceneReadError, "gone.geojson"),
         (replace(job, defaults=replace(job.defaults, footprints=gone)), SceneReadError, "gone"),

@@ -289,8 +289,8 @@ def test_other_addresses_are_refused_even_then(tmp_path, items, href):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"properties": 3}, "no STAC item"),
-        ({"assets": [1]}, "no STAC item"),
+        ({"properties": 3}, "not a STAC item"),
+        ({"assets": [1]}, "not a STAC item"),
         ({"assets": {"visual": {"href": "a\0b.tif", "type": COG}}}, "no path"),
         ({"assets": {"visual": {"href": "http://[x/a.tif", "type": COG}}}, "no address"),
     ],
@@ -330,7 +330,7 @@ def test_an_item_without_a_geometry_has_a_box(tmp_path, items):
 @pytest.mark.parametrize("links", [3, [3], [{"rel": "item"}], [{"rel": "item", "href": 3}]])
 def test_broken_links_are_refused(tmp_path, links):
     path = save(tmp_path / "c.json", make_catalogue("Catalog", "c", links=links))
-    with pytest.raises(ManifestError, match=r"mend the catalogue"):
+    with pytest.raises(ManifestError, match=r"fix the catalogue"):
         read_manifest(path, event_date=EVENT)
 
 
@@ -467,3 +467,13 @@ def test_catalogues_without_end_end(server, monkeypatch):
     with pytest.raises(ManifestError, match="over 5 documents"):
         read_manifest(f"{server.address}/0", event_date=EVENT, allow_remote=True)
     assert len(server.asked) == 5
+
+
+@pytest.mark.parametrize(("key", "value"), [("id", ["a"]), ("collection", {}), ("type", [[]])])
+def test_an_item_whose_names_are_none_is_left_out_or_refused(tmp_path, key, value):
+    item = make_item("a", "2026-01-01T00:00:00Z", shapely.box(0, 0, 1, 1), visual="a.tif")
+    path = save(
+        tmp_path / "items.json", {"type": "FeatureCollection", "features": [item | {key: value}]}
+    )
+    with pytest.raises(ManifestError):
+        read_manifest(str(path), event_date=EVENT)

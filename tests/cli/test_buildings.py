@@ -97,7 +97,11 @@ def test_the_sidecar_says_what_was_done(tmp_path, image, model):
     assert facts["buildings_per_status"] == {"assessed": len(ROOFS), "partial": 0}
     assert facts["thresholds"]["localisation"] == 0.5
     assert facts["assessed_km2"] == pytest.approx(128 * 160 * 0.25 / 1e6, rel=0.01)
-    assert listing(tmp_path) == ["found.geojson", "found.geojson.json"]
+    assert listing(tmp_path) == [
+        "found.geojson",
+        "found.geojson.assessed_area.geojson",
+        "found.geojson.json",
+    ]
 
 
 @pytest.mark.slow

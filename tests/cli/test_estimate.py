@@ -89,7 +89,7 @@ def test_missed_buildings_are_in_the_table(result, reviewed, tmp_path):
         (["sample", "RESULT", "--estimate-share", "1", "-o", "s.gpkg"], 2, "needs --for adapt"),
         (["estimate", "RESULT"], 2, "Missing option '--reviewed'"),
         (["estimate", "RESULT", "--reviewed", "none.gpkg"], 4, "none.gpkg: no such file"),
-        (["estimate", "RESULT", "--reviewed", "RESULT"], 4, "is no sample (no field stratum)"),
+        (["estimate", "RESULT", "--reviewed", "RESULT"], 4, "is not a sample (no field stratum)"),
         (["estimate", "RESULT", "--reviewed", "REVIEWED", "--answers", "."], 4, "a folder"),
         (["estimate", "RESULT", "--reviewed", "REVIEWED", "-o", "REVIEWED"], 2, "no format"),
     ],

@@ -140,7 +140,7 @@ def test_an_imported_model_runs(tmp_path, checkpoint, pair, monkeypatch):
     result = run_command("models", "import", checkpoint, "-o", tmp_path / "own")
     assert result.exit_code == 0, result.stderr
     lines = result.stderr.splitlines()
-    warned, named, line = [line for line in lines if "in a drawn pair" not in line]
+    warned, named, line = [line for line in lines if "in a synthetic pair" not in line]
     assert "warning" in warned
     assert "named like res34_unet" in warned
     assert "named like localisation" in named

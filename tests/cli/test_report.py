@@ -44,7 +44,8 @@ def test_assess_writes_the_page_too(pair, model, tmp_path):
         "assess", *pair, "-o", tmp_path / "b.geojson", "--model", model, "--report", page
     )
     assert result.exit_code == 0, result.stderr
-    assert listing(tmp_path) == ["b.geojson", "b.geojson.json", "r.html", "r.html.json"]
+    area = "b.geojson.assessed_area.geojson"
+    assert listing(tmp_path) == ["b.geojson", area, "b.geojson.json", "r.html", "r.html.json"]
     assert 'id="before"' in page.read_text("utf-8")
 
 

@@ -79,7 +79,7 @@ def test_unosat_has_words_and_sites_that_are_no_buildings(tmp_path):
     official = read_official(path)
     assert grades_of(official) == [3, 1]
     assert official.lists_undamaged
-    assert any("1 sites are no buildings" in note for note in official.notes)
+    assert any("1 sites are not buildings" in note for note in official.notes)
 
 
 def test_unosat_as_a_shapefile_has_cut_names(tmp_path):
@@ -131,10 +131,10 @@ def test_what_says_no_damage_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"no field of a known schema .* it has name, length"):
         read_official(path)
     path = write(tmp_path / "cells.geojson", damaged=[0, 1, 5])
-    with pytest.raises(InputError, match="says '5', and these are no words of binary"):
+    with pytest.raises(InputError, match="says '5', which are not terms of binary"):
         read_official(path)
     path = write(tmp_path / "cems.geojson", damage_gra=["zerstört", "kaputt"])
-    with pytest.raises(InputError, match=r"says 'zerstört', 'kaputt', .* no words of cems"):
+    with pytest.raises(InputError, match=r"says 'zerstört', 'kaputt', .* not terms of cems"):
         read_official(path)
     with pytest.raises(OptionError, match="--epoch is for UNOSAT"):
         read_official(write(tmp_path / "hot.geojson", severity=["major"]), epoch=2)

@@ -192,3 +192,29 @@ def test_an_edit_that_begins_meanwhile_is_kept(tmp_path, output):
                 pass
         base.execute("COMMIT")
         assert base.execute("SELECT count(*) FROM note").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("prints", [["a"], 7, {"a": []}])
+def test_an_event_whose_facts_are_damaged_is_not_added_to(tmp_path, prints):
+    event = tmp_path / "event.gpkg"
+    looks = [write_scene(tmp_path, "a", [HOUSE])]
+    merge(looks, event)
+    sidecar = event.with_name("event.gpkg.json")
+    facts = json.loads(sidecar.read_text())
+    sidecar.write_text(json.dumps(facts | {"fingerprints": prints}))
+    before = event.read_bytes()
+    if isinstance(prints, dict):  # another print: the scene is read anew
+        assert merge(looks, event, existing="update").redone == 1
+        return
+    with pytest.raises(OutputError, match=r"not an event that can be updated .*; give --overwrite"):
+        merge(looks, event, existing="update")
+    assert event.read_bytes() == before
+
+
+def test_an_event_of_another_format_is_not_opened(tmp_path):
+    event = tmp_path / "event.gpkg"
+    looks = [write_scene(tmp_path, "a", [HOUSE])]
+    merge(looks, event)
+    event.write_text('{"type": "FeatureCollection", "features": []}')
+    with pytest.raises(OutputError, match="it is GeoJSON, and no GeoPackage"):
+        merge(looks, event, existing="update")

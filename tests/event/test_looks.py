@@ -1,7 +1,8 @@
 """Results as an event reads them."""
 
-from geodamage.event.looks import Look, is_altered
+from geodamage.event.looks import Look, find_looks, is_altered
 from geodamage.output.publication import read_sidecar, sidecar_path
+from geodamage.output.seen_ground import AREA_ENDING
 from geodamage.output.vectors import write_buildings
 from tests.conftest import UTM
 
@@ -15,3 +16,10 @@ def test_a_result_that_is_not_that_of_its_sidecar_is_noticed(tmp_path):
         path.write_bytes(path.read_bytes() + b"\n")
         assert is_altered(look, facts) is expected
         assert not is_altered(look, {})  # of an earlier version
+
+
+def test_assessed_areas_beside_results_are_no_looks(tmp_path):
+    path = write_buildings([], tmp_path / "b.geojson", UTM)
+    beside = tmp_path / f"b.geojson{AREA_ENDING}"
+    beside.write_text("{}")
+    assert [look.buildings for look in find_looks([path, beside])] == [path]

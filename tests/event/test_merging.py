@@ -25,7 +25,9 @@ from geodamage.output.vectors import vector_writer
 from tests.conftest import listing
 from tests.event_scenes import (
     BARN,
+    CORNER,
     HOUSE,
+    UTM,
     House,
     cut,
     frame_of,
@@ -305,6 +307,24 @@ def test_the_assessed_area_counts_overlaps_once(tmp_path, output):
 
 
 @pytest.mark.slow
+def test_the_assessed_area_is_what_the_images_show(tmp_path, output):
+    looks = [write_scene(tmp_path, name, [], region=(0, 0, 400, 400)) for name in "abc"]
+    left, bottom = CORNER
+    halves = shapely.box(left, bottom, left + 100, bottom + 400), shapely.Polygon()
+    for look, shape in zip(looks, halves, strict=False):
+        facts = json.loads(look.sidecar.read_text())
+        told = gpd.GeoSeries([shape], crs=UTM).to_crs("OGC:CRS84")[0]
+        facts["assessed_area"] = {"wkt": shapely.to_wkt(told), "cell_m": 8.0}
+        look.sidecar.write_text(json.dumps(facts))
+    facts = merge(looks[:2], output).facts
+    assert layer(output, "assessed_area")["area_km2"][0] == pytest.approx(0.04, rel=1e-3)
+    assert facts["assessed_area_by_rectangle"] == []
+    facts = merge(looks, output, existing="update").facts
+    assert layer(output, "assessed_area")["area_km2"][0] == pytest.approx(0.16, rel=1e-3)
+    assert facts["assessed_area_by_rectangle"] == ["c"]
+
+
+@pytest.mark.slow
 def test_the_grid_counts_assessed_buildings_by_cell(tmp_path, output):
     houses = [
         HOUSE,
@@ -394,7 +414,7 @@ def test_what_is_no_event_is_not_added_to(tmp_path, output):
     look.buildings.rename(output)
     look.sidecar.rename(tmp_path / "event.gpkg.json")
     look = write_scene(tmp_path, "a", [HOUSE])
-    with pytest.raises(OutputError, match="no event that can be added to"):
+    with pytest.raises(OutputError, match="not an event that can be updated"):
         merge([look], output, existing="update")
     (tmp_path / "event.gpkg.json").unlink()
     with pytest.raises(OutputError, match="no sidecar"):

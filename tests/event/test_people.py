@@ -287,3 +287,25 @@ def test_an_area_that_holds_the_raster_has_all_of_its_people(tmp_path):
         box = shapely.box(x - 10, y - 10, x + 500, y + 500)
         lonlat = gpd.GeoSeries([box], crs=UTM).to_crs("OGC:CRS84").to_numpy()
         assert raster.totals(lonlat).tolist() == pytest.approx([147], rel=1e-6)
+
+
+def test_a_transform_that_is_none_is_refused_before_cells_are_read(tmp_path):
+    path = population(tmp_path / "p.tif")
+    content = path.read_bytes()
+    top = np.float64(CORNER[1] + 400).tobytes()
+    assert content.count(top) == 1
+    path.write_bytes(content.replace(top, np.float64(np.nan).tobytes()))
+    with pytest.raises(SceneError, match=r"its transform .* is not one"), open_population(path):
+        pass
+
+
+def test_only_a_tiff_is_let_near_it_and_what_a_pam_file_says_is_named(tmp_path):
+    path = population(tmp_path / "p.tif")
+    beside = Path(f"{path}.aux.xml")
+    beside.write_text("<PAMDataset><NoDataValue>7</NoDataValue></PAMDataset>")
+    houses = frame_of([House(10, 10)]).to_crs("OGC:CRS84")
+    found, _ = count_people(houses, None, PeopleSource(path))
+    assert any("gdal_edit.py -a_nodata 7" in warning for warning in found.warnings)
+    Path(f"{path}.ovr").write_text("<VRTDataset/>")
+    with pytest.raises(SceneReadError, match=r"p.tif.ovr beside it"), open_population(path):
+        pass

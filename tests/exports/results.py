@@ -7,7 +7,7 @@ import shapely
 from pyproj import Transformer
 
 from geodamage.damage import LABELS, DamageGrade
-from geodamage.fields import NAMES
+from geodamage.fields import FIELDS, NAMES
 from geodamage.output.publication import Publication
 from geodamage.output.vectors import vector_writer
 from tests.conftest import CORNER, UTM
@@ -64,8 +64,8 @@ def area_of(count):
     return shapely.Polygon(np.column_stack(TO_LONLAT.transform(*ring.T))).wkt
 
 
-def make_result(path, grades=(1, 2, 3, 4, 0), *, area=True, frame=None, **facts):
-    """Write a result as `geodamage assess` does."""
+def make_result(path, grades=(1, 2, 3, 4, 0), *, area=True, frame=None, extra=(), **facts):
+    """Write a result as `geodamage assess` does; `extra` are attributes of its footprints."""
     frame = make_frame(grades) if frame is None else frame
     told = {
         "statement": "preliminary", "created": "2026-11-30T06:46:38+00:00", "warnings": [],
@@ -75,7 +75,8 @@ def make_result(path, grades=(1, 2, 3, 4, 0), *, area=True, frame=None, **facts)
     if area:
         told["assessed_area"] = {"wkt": area_of(max(len(frame), 1)), "cell_m": 8.0}
     with Publication(overwrite=True) as publication:
-        with vector_writer(publication.partial(path), UTM_CRS, geometry_type="Polygon") as writer:
+        partial, fields = publication.partial(path), (*FIELDS, *extra)
+        with vector_writer(partial, UTM_CRS, geometry_type="Polygon", fields=fields) as writer:
             writer.append(frame)
         publication.sidecar(path, told)
     return path

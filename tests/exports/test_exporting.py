@@ -5,20 +5,29 @@ import zipfile
 from contextlib import closing
 
 import geopandas as gpd
+import numpy as np
 import openpyxl
 import pandas as pd
+import pyarrow.parquet as pq
 import pyogrio
 import pytest
 import shapely
+from geopandas.testing import assert_geodataframe_equal
 
-from geodamage.errors import InputError, OptionError, OutputError, OutputExistsError
-from geodamage.exports import tiles, workbook
+from geodamage.errors import (
+    InputError,
+    MissingExtraError,
+    OptionError,
+    OutputError,
+    OutputExistsError,
+)
+from geodamage.exports import geoparquet, tiles, workbook
 from geodamage.exports.exporting import EXPORT_EXTENSIONS, ExportOptions, export
 from geodamage.exports.styles import categorised, set_style
-from geodamage.fields import NAMES
+from geodamage.fields import NAMES, Field
 from geodamage.output.publication import read_sidecar
 from tests.conftest import listing, run_command
-from tests.exports.results import make_frame, make_result, square
+from tests.exports.results import TO_LONLAT, make_frame, make_result, middle, square
 
 GRADES = (1, 2, 3, 4, 0)
 
@@ -63,6 +72,36 @@ def test_formats_with_geometry_keep_every_field(result, tmp_path, extension):
     assert frame["damage_class"].fillna(0).tolist() == list(GRADES)
     same = frame.to_crs(make_frame(GRADES).crs).geometry.to_numpy()
     assert shapely.hausdorff_distance(same, [square(n) for n in range(5)]).max() < 0.02
+
+
+def test_geoparquet_is_1_1_unless_told(result, tmp_path):
+    export(result, tmp_path / "old.parquet")
+    done = export(result, tmp_path / "new.parquet", ExportOptions(geoparquet="2.0"))
+    old, new = (pq.ParquetFile(tmp_path / f"{name}.parquet") for name in ("old", "new"))
+    assert [json.loads(f.metadata.metadata[b"geo"])["version"] for f in (old, new)] == [
+        "1.1.0",
+        "2.0.0",
+    ]
+    column = old.schema.names.index("geometry")
+    assert old.schema.column(column).logical_type.type == "NONE"
+    native = new.schema.column(new.schema.names.index("geometry")).logical_type
+    assert str(native).startswith("Geometry(")
+    assert done.facts["geoparquet"] == "2.0.0"
+    assert any("readers of 1.1" in note for note in done.notes)
+    assert_geodataframe_equal(
+        gpd.read_parquet(tmp_path / "new.parquet").drop(columns="bbox", errors="ignore"),
+        gpd.read_parquet(tmp_path / "old.parquet").drop(columns="bbox", errors="ignore"),
+        check_dtype=False,
+    )
+    with pytest.raises(OptionError, match="--geoparquet is for"):
+        export(result, tmp_path / "a.gpkg", ExportOptions(geoparquet="2.0"))
+
+
+def test_geoparquet_2_needs_what_writes_it(result, tmp_path, monkeypatch):
+    monkeypatch.setattr(geoparquet, "version", lambda name: "1.1.2")
+    with pytest.raises(MissingExtraError, match=r"needs geopandas 1\.2 or newer, and 1\.1\.2 is"):
+        export(result, tmp_path / "new.parquet", ExportOptions(geoparquet="2.0"))
+    assert listing(tmp_path) == []
 
 
 def test_a_geopackage_has_both_layers_typed_and_styled(result, tmp_path):
@@ -157,6 +196,17 @@ def test_a_kml_of_many_buildings_is_several_files(result, tmp_path):
     assert len(pyogrio.list_layers(tmp_path / "out.kmz")) > 3
 
 
+def test_a_kml_has_long_numbers_as_exact_texts(tmp_path):
+    # KML has no type for them: GDAL's drivers call them texts, too.
+    frame = make_frame((4,)).assign(parcel=np.array([2**53 + 1]))
+    result = make_result(
+        tmp_path / "b.geojson", frame=frame, extra=(Field("parcel", "long", "its parcel"),)
+    )
+    export(result, tmp_path / "out.kml")
+    found = pyogrio.read_dataframe(tmp_path / "out.kml", layer="Destroyed (1)")
+    assert found["parcel"].tolist() == [str(2**53 + 1)]
+
+
 def test_text_that_xml_cannot_hold_does_no_harm(tmp_path):
     frame = make_frame((4,)).assign(building_id='<a href="x">\x01&</a>')
     make_result(tmp_path / "b.geojson", frame=frame)
@@ -177,6 +227,35 @@ def test_tiles_hold_every_building_at_the_greatest_zoom(result, tmp_path):
     assert set(frame["building_id"]) == {f"b{n}" for n in range(5)}
     assert set(frame["damage_class"].dropna()) == {1, 2, 3, 4}
     assert any("zoom 12 to 15" in note for note in done.notes)
+
+
+def test_a_building_on_a_rim_is_in_several_tiles_and_counts_once(tmp_path):
+    # The rim of a tile of zoom 15 that lies nearest.
+    tile = 360 / 2**15
+    rim = round(TO_LONLAT.transform(*square(0).centroid.coords[0])[0] / tile) * tile
+    lat = middle(0)[1]
+    shapes = gpd.GeoSeries([shapely.box(rim - 6e-5, lat, rim + 6e-5, lat + 1e-4)], crs="OGC:CRS84")
+    frame = make_frame((4,)).set_geometry(shapes.to_crs(make_frame((4,)).crs))
+    result = make_result(tmp_path / "b.gpkg", frame=frame)
+    done = export(result, tmp_path / "out.pmtiles", ExportOptions(min_zoom=15, max_zoom=15))
+    rows = pyogrio.read_dataframe(tmp_path / "out.pmtiles", ZOOM_LEVEL="15")
+    assert rows["building_id"].tolist() == ["b0", "b0"]
+    assert done.facts["pmtiles"]["buildings_per_zoom"] == {15: 1}
+
+
+def test_outlines_in_tiles_are_as_true_as_the_zoom(tmp_path):
+    result = make_result(tmp_path / "b.gpkg", (1, 2, 3, 4) * 50)
+    truth = make_frame((1, 2, 3, 4) * 50).set_index("building_id").geometry
+    median = {}
+    for zoom in (14, 16):
+        path = tmp_path / f"{zoom}.pmtiles"
+        export(result, path, ExportOptions(min_zoom=zoom, max_zoom=zoom))
+        found = pyogrio.read_dataframe(path, ZOOM_LEVEL=str(zoom)).to_crs(truth.crs)
+        found = found.dissolve("building_id").geometry.reindex(truth.index)
+        shared = found.intersection(truth).area / found.union(truth).area
+        median[zoom] = shared.median()
+    assert 0.9 < median[14] < median[16]
+    assert median[16] > 0.98
 
 
 def test_tiles_too_coarse_for_a_building_are_refused(result, tmp_path):
@@ -202,13 +281,21 @@ def test_a_workbook_has_summary_buildings_and_fields(result, tmp_path):
 
 
 def test_a_workbook_holds_what_spreadsheets_take_for_something_else(tmp_path):
-    frame = make_frame((4, 1)).assign(building_id=["=1+1", "https://example.org"], height=[1.5, 2])
-    result = make_result(tmp_path / "b.geojson", frame=frame, assessed_km2=float("inf"))
+    frame = make_frame((4, 1)).assign(
+        building_id=["=1+1", "https://example.org"], height=[1.5, np.inf]
+    )
+    extra = (Field("height", "number", "its height", nullable=True),)
+    result = make_result(
+        tmp_path / "b.parquet", frame=frame, extra=extra, assessed_km2=float("inf")
+    )
     export(result, tmp_path / "out.xlsx")
     sheet = openpyxl.load_workbook(tmp_path / "out.xlsx")["Buildings"]
     assert [sheet.cell(n, 1).value for n in (2, 3)] == ["=1+1", "https://example.org"]
     assert sheet.cell(2, 1).data_type in ("s", "inlineStr")
     assert [sheet.cell(n, 10).value for n in (2, 3)] == [True, False]
+    names = [cell.value for cell in sheet[1]]
+    heights = [sheet.cell(n, names.index("height") + 1).value for n in (2, 3)]
+    assert heights == [1.5, None]  # a number that is not finite would make the column a text
 
 
 def test_too_many_rows_for_a_sheet_are_refused(result, tmp_path, monkeypatch):

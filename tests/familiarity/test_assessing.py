@@ -44,7 +44,7 @@ def assessed(pair, model, tmp_path, **limits):
 def test_a_model_without_a_reference_says_nothing(pair, model, tmp_path):
     said, facts = assessed(pair, model, tmp_path)
     assert facts["familiarity"]["verdict"] == "unknown"
-    assert "nothing is kept" in facts["familiarity"]["why"]
+    assert "no record of its training imagery" in facts["familiarity"]["why"]
     assert "learnt from" not in said
 
 
@@ -53,7 +53,7 @@ def test_what_is_near_is_like_training_and_no_warning(pair, model, tmp_path):
     said, facts = assessed(pair, model, tmp_path, like=1e6, known=2e6)
     assert facts["familiarity"]["verdict"] == "like training"
     assert facts["familiarity"]["blocks"] >= 3
-    assert "looks like what the model learnt from" in said
+    assert "looks like the training imagery" in said
     assert not [line for line in facts["warnings"] if "learnt" in line or "unlike" in line]
 
 
@@ -61,7 +61,7 @@ def test_what_is_near_is_like_training_and_no_warning(pair, model, tmp_path):
 def test_what_is_far_is_unlike_and_expects_less(pair, model, tmp_path):
     said, facts = assessed(pair, model, tmp_path, like=1e-3, known=1e6)
     assert facts["familiarity"]["verdict"] == "unlike training"
-    assert "expect less" in said
+    assert "expect worse grades" in said
     assert not [line for line in facts["warnings"] if "unlike" in line]
 
 

@@ -244,12 +244,12 @@ def test_a_server_that_sends_no_parts_or_nothing_is_said(server, image):
 
 
 def test_only_the_web_is_read(server, image):
-    with pytest.raises(SceneReadError, match="no address of http"):
+    with pytest.raises(SceneReadError, match="not an http or https address"):
         run(image, "overture", mirror="file:///etc", allow_remote=True)
     microsoft(server)
     index = server.folder / "dataset-links.csv"
     index.write_text(index.read_text().replace(f"{server.url}/tile", "file:///tile"))
-    with pytest.raises(SceneReadError, match="no address of http"):
+    with pytest.raises(SceneReadError, match="not an http or https address"):
         run(image, "microsoft", mirror=server.url, allow_remote=True)
 
 
@@ -315,7 +315,7 @@ def test_later_sources_fill_gaps(tmp_path, image):
     [
         (lambda path: path.write_text("x"), "not a vector file"),
         (lambda path: pq.write_table(pa.table({"a": [1]}), path), "without geometry"),
-        (lambda path: path.write_bytes(b"PAR1" + bytes(40)), "no GeoParquet that can be read"),
+        (lambda path: path.write_bytes(b"PAR1" + bytes(40)), "not a readable GeoParquet file"),
     ],
 )
 def test_a_file_that_is_none_of_footprints_is_refused(tmp_path, image, write, words):
@@ -329,7 +329,7 @@ def test_a_file_that_is_none_of_footprints_is_refused(tmp_path, image, write, wo
 def test_tiles_that_are_none_are_refused(tmp_path, image):
     path = tmp_path / "city.pmtiles"
     path.write_bytes(b"x" * 300)
-    with pytest.raises(FootprintError, match="is no PMTiles"):
+    with pytest.raises(FootprintError, match="not a PMTiles file"):
         run(image, path)
 
 
@@ -371,3 +371,60 @@ def test_the_command_writes_what_assess_takes(tmp_path, image):
     assert run_command(*arguments, "--overwrite", "-q").stderr == ""
     read = pd.DataFrame(pyogrio.read_dataframe(output, read_geometry=False))
     assert read["building_id"].tolist() == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    "geo", ["[]", "[" * 100_000, "{}", '{"primary_column": "g", "columns": {"g": "x"}}',
+            '{"primary_column": "g", "columns": {"g": {"crs": "no such"}}}'],
+)  # fmt: skip
+def test_a_parquet_that_describes_no_geometry_is_refused(tmp_path, image, geo):
+    table = pa.table({"g": [b""]}).replace_schema_metadata({"geo": geo})
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(FootprintError, match=r"a\.parquet: .*(GeoParquet|CRS)"):
+        run(image, tmp_path / "a.parquet")
+
+
+def test_a_damaged_parquet_is_refused(tmp_path, image):
+    path = tmp_path / "a.parquet"
+    frame_of(id=list("abcd")).to_parquet(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2] + content[len(content) // 2 + 40 :])
+    with pytest.raises(FootprintError, match=r"a\.parquet: not a readable GeoParquet file"):
+        run(image, path)
+
+
+def test_ids_and_what_is_broken_of_a_geojson_are_told(tmp_path, image):
+    document = json.loads(frame_of(name=[["x"], None, "c", "d"]).to_json())
+    for number, feature in enumerate(document["features"]):
+        feature["id"] = f"way/{number}"
+        feature["properties"]["dataset"] = feature["properties"]["name"]
+    document["features"][2]["geometry"]["coordinates"] = [[[0, 0], [1, 1]]]
+    (tmp_path / "a.geojson").write_text(json.dumps(document))
+    found, facts = run(image, tmp_path / "a.geojson")
+    assert found["building_id"].tolist() == ["way/0", "way/1"]
+    assert found["dataset"].fillna("").tolist() == ["['x']", ""]
+    assert "1 of 4 features cannot be read (feature 3 (id way/2)" in facts["warnings"][0]
+
+
+def test_whole_numbers_stay_whole(tmp_path, image):
+    frame_of(osm_id=pd.array([12, None, 14, 15], "Int64")).to_file(tmp_path / "a.gpkg")
+    found, _ = run(image, tmp_path / "a.gpkg")
+    assert found["building_id"].tolist()[0] == "12"
+
+
+@pytest.mark.parametrize(
+    ("source", "files"),
+    [
+        ("microsoft", {"dataset-links.csv": b"\xff\xfe\xff"}),
+        ("google", {"tiles.geojson": b"[" * 100_000}),
+        ("google", {"tiles.geojson": b'{"features": [{"geometry": {"type": "Polygon"}}]}'}),
+        ("google", {"tiles.geojson": b'{"features": [7]}'}),
+        ("overture", {"catalog.json": b"[" * 100_000}),
+        ("overture", {"catalog.json": b'{"latest": "2026-11-18.0"}', "collections.parquet": b"P"}),
+    ],
+)
+def test_an_index_that_is_damaged_is_refused(server, image, source, files):
+    for name, content in files.items():
+        (server.folder / name).write_bytes(content)
+    with pytest.raises(FootprintError, match=r"no list|JSON|no place|not a known index"):
+        run(image, source, mirror=server.url, allow_remote=True)

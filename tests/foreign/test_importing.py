@@ -1,4 +1,4 @@
-"""Foreign files become model files that say what the bare file says, asked as it is meant."""
+"""Foreign files become model files that say what the original file says."""
 
 import tomllib
 import warnings
@@ -335,7 +335,7 @@ def test_what_deepness_wrote_into_a_file_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"channels": '["background", "hut"]'}, r"channels \['hut'\] are none of"),
+        ({"channels": '["background", "hut"]'}, r"channels \['hut'\] are not among"),
         ({"channels": '["background", "building"]'}, "has 5 channels and channels names 2"),
         ({"channels": '["ignored"]'}, "no channel is building or a grade"),
         ({"colour": "1"}, r"unknown keys \['colour'\]"),
@@ -477,7 +477,7 @@ def test_an_empty_answer_is_said(tmp_path):
         )
         model.graph.initializer[0].CopyFrom(changed)
         onnx.save(model, source)
-        with pytest.warns(GeodamageWarning, match=f"finds {found} in a drawn pair"):
+        with pytest.warns(GeodamageWarning, match=f"finds {found} in a synthetic pair"):
             [*import_graphs([source], tmp_path / found.split()[0], conventions=[str(told)])]
 
 

@@ -6,10 +6,10 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import geopandas as gpd
-import numpy as np
+import onnx
 import shapely
 
 from geodamage.batch.entries import read_csv, read_toml
@@ -23,11 +23,12 @@ from geodamage.model.card import read_card
 from geodamage.model.ensemble_table import read_ensemble
 from geodamage.output.publication import sidecar_path
 from geodamage.output.vectors import write_buildings
-from geodamage.scene.tiles import open_tile
 from geodamage.vector.reading import read_vector
 from geodamage.xbd.labels import read_xbd
 from tests.conftest import UTM, make_model, make_pixels, make_raster
-from tests.fuzz.mutations import of_bytes, of_json, of_text
+from tests.fuzz.mutations import of_json
+from tests.fuzz.products import imagery, read_tile, results, vectors
+from tests.fuzz.target import Target, as_bytes, as_json, as_text
 
 SQUARE = "POLYGON ((0 0, 10 0, 10 10, 0 10, 0 0))"
 ENSEMBLE = """
@@ -49,39 +50,6 @@ post = "post.tif"
 bands = [3, 2, 1]
 date = 2024-02-06
 """
-
-
-class Target(NamedTuple):
-    """A kind of file.
-
-    Attributes
-    ----------
-    name
-        Name of the file.
-    change
-        Returns other bytes for it.
-    read
-        Reads it by its path.
-    is_native
-        Whether a library in another language sees the bytes: then a process of its own reads it.
-    """
-
-    name: str
-    change: Callable[[random.Random], bytes]
-    read: Callable[[Path], Any]
-    is_native: bool = False
-
-
-def _json(document: Any) -> Callable[[random.Random], bytes]:
-    return lambda chance: of_json(document, chance).encode("utf-8", "surrogatepass")
-
-
-def _text(text: str) -> Callable[[random.Random], bytes]:
-    return lambda chance: of_text(text, chance).encode("utf-8", "surrogatepass")
-
-
-def _bytes(content: bytes) -> Callable[[random.Random], bytes]:
-    return lambda chance: of_bytes(content, chance)
 
 
 def _features(count: int = 3) -> dict[str, Any]:
@@ -150,6 +118,19 @@ def _ledger(folder: Path) -> bytes:
     return path.read_bytes()
 
 
+def _of_card(model: bytes) -> Callable[[random.Random], bytes]:
+    """Return a model whose card is changed as JSON, in metadata that are whole."""
+    card = read_card(model, "seed")
+
+    def change(chance: random.Random) -> bytes:
+        found = onnx.load_from_string(model)
+        text = of_json(json.loads(card.as_json()), chance)
+        found.metadata_props[0].value = text.encode("utf-8", "replace").decode()
+        return found.SerializeToString()
+
+    return change
+
+
 def _packed(folder: Path, name: str) -> bytes:
     shapes = [shapely.box(n, 0, n + 5, 5) for n in (0, 10)]
     path = folder / f"seed.{name}"
@@ -166,27 +147,23 @@ def targets(folder: Path) -> dict[str, Target]:
     lines = "\n".join(json.dumps(feature) for feature in _features()["features"])
     table = "name,pre,post,date,min_area\na,pre.tif,post.tif,2024-02-06,12.5\n"
     places = 'id,wkt\n1,"POLYGON ((1 2, 3 2, 3 4, 1 2))"\n'
-    return {
-        "geojson": Target("a.geojson", _json(_features()), read_vector),
-        "geojsonl": Target("a.geojsonl", _text(lines), read_vector),
-        "admin": Target("admin.geojson", _json(_features()), read_admin),
-        "places": Target("a.csv", _text(places), read_vector),
-        "labels": Target("a_post_disaster.json", _json(_labels()), read_xbd),
-        "sidecar": Target("facts.json", _json(facts), _of_sidecar(result)),
-        "ensemble": Target("a.toml", _text(ENSEMBLE), read_ensemble),
-        "list-toml": Target("list.toml", _text(LIST), read_toml),
-        "list-csv": Target("list.csv", _text(table), read_csv),
-        "list-json": Target("list.json", _json(_scenes()), lambda p: read_manifest(str(p))),
-        "card": Target("a.onnx", _bytes(model), lambda p: read_card(p.read_bytes(), p.name)),
-        "tiff": Target("a.tif", _bytes(image), _read_tile, is_native=True),
-        "ledger": Target("a.sqlite", _bytes(_ledger(folder)), read_ledger, is_native=True),
-        "gpkg": Target("a.gpkg", _bytes(_packed(folder, "gpkg")), read_vector, is_native=True),
-        "fgb": Target("a.fgb", _bytes(_packed(folder, "fgb")), read_vector, is_native=True),
-        "parquet": Target("a.parquet", _bytes(_packed(folder, "parquet")), read_vector, True),
+    known = {
+        "geojson": Target("a.geojson", as_json(_features()), read_vector),
+        "geojsonl": Target("a.geojsonl", as_text(lines), read_vector),
+        "admin": Target("admin.geojson", as_json(_features()), read_admin),
+        "places": Target("a.csv", as_text(places), read_vector),
+        "labels": Target("a_post_disaster.json", as_json(_labels()), read_xbd),
+        "sidecar": Target("facts.json", as_json(facts), _of_sidecar(result)),
+        "ensemble": Target("a.toml", as_text(ENSEMBLE), read_ensemble),
+        "list-toml": Target("list.toml", as_text(LIST), read_toml),
+        "list-csv": Target("list.csv", as_text(table), read_csv),
+        "list-json": Target("list.json", as_json(_scenes()), lambda p: read_manifest(str(p))),
+        "card": Target("a.onnx", as_bytes(model), lambda p: read_card(p.read_bytes(), p.name)),
+        "card-json": Target("b.onnx", _of_card(model), lambda p: read_card(p.read_bytes(), p.name)),
+        "tiff": Target("a.tif", as_bytes(image), read_tile, is_native=True),
+        "ledger": Target("a.sqlite", as_bytes(_ledger(folder)), read_ledger, is_native=True),
+        "gpkg": Target("a.gpkg", as_bytes(_packed(folder, "gpkg")), read_vector, is_native=True),
+        "fgb": Target("a.fgb", as_bytes(_packed(folder, "fgb")), read_vector, is_native=True),
+        "parquet": Target("a.parquet", as_bytes(_packed(folder, "parquet")), read_vector, True),
     }
-
-
-def _read_tile(path: Path) -> np.ndarray:
-    tile = open_tile(str(path), None, 3)
-    pixels, _ = tile.read(tile.window)
-    return pixels
+    return {**known, **imagery(folder), **vectors(folder), **results(folder)}

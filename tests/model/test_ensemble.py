@@ -237,8 +237,8 @@ def test_a_width_is_what_a_member_is_shown_of_a_tile(tmp_path):
     [
         ("width = 60", "global", "windows of 60 pixels .* takes multiples of 16"),
         ("width = 64", "local", "is local; give scales"),
-        ("width = 64\nscales = [1.0]", "global", "or beside scales"),
-        ("width = -1", "global", "is no number of pixels"),
+        ("width = 64\nscales = [1.0]", "global", "or is given with scales"),
+        ("width = -1", "global", "is not a number of pixels"),
         ("width = 5", "global", "not a tenth to ten times"),
     ],
 )

@@ -128,7 +128,7 @@ def test_nothing_is_loaded_before_all_is_checked(tmp_path, monkeypatch):
     monkeypatch.setattr(Model, "__init__", lambda *_, **__: pytest.fail("loaded"))
     text = '[[member]]\nfile = "a.onnx"\n[[member]]\nfile = "a.onnx"\nweight = -1'
     for bad in (text, "colour = 1\n" + text[:26], "pixels = 3\n" + text[:26]):
-        with pytest.raises(ModelError, match=r"weight of|unknown keys|is no table"):
+        with pytest.raises(ModelError, match=r"weight of|unknown keys|is not a table"):
             load_model(write_ensemble(tmp_path, bad), device="cpu")
 
 
@@ -193,13 +193,13 @@ def test_tta_asks_an_ensemble_as_well(tmp_path):
         ('[[member]]\nfile = "a.onnx"\nheads = "damage"', "heads of a.onnx"),
         ('[[member]]\nfile = "a.onnx"\nheads = ["grade"]', "heads of a.onnx"),
         ('[[member]]\nfile = "a.onnx"\nheads = [1]', "heads of a.onnx"),
-        ('pixels = 3\n[[member]]\nfile = "a.onnx"', "is no table"),
+        ('pixels = 3\n[[member]]\nfile = "a.onnx"', "is not a table"),
         (PIXELS + 'square = 5\n[[member]]\nfile = "a.onnx"', r"unknown keys \['square'\]"),
         (PIXELS + 'dilation = 4\n[[member]]\nfile = "a.onnx"', "dilation = 4 is neither"),
         ('[pixels]\n[[member]]\nfile = "a.onnx"', "no thresholds"),
         ('threshold = 2\n[[member]]\nfile = "a.onnx"', "threshold"),
-        ('threshold = "a"\n[[member]]\nfile = "a.onnx"', "mend the ensemble"),
-        ('grade_weights = 3\n[[member]]\nfile = "a.onnx"', "mend the ensemble"),
+        ('threshold = "a"\n[[member]]\nfile = "a.onnx"', "fix the ensemble"),
+        ('grade_weights = 3\n[[member]]\nfile = "a.onnx"', "fix the ensemble"),
     ],
 )
 def test_an_ensemble_that_makes_no_sense_is_refused(tmp_path, text, message):

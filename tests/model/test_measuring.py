@@ -1,4 +1,4 @@
-"""What is odd about the answer of a drawn pair."""
+"""What is odd about the answer to a synthetic pair."""
 
 import numpy as np
 import pytest

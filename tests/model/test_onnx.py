@@ -98,7 +98,7 @@ def constant_model(path, localisation, damage=1.0, **facts):
 )
 def test_a_head_that_leaves_its_range_is_refused(tmp_path, localisation, damage, head):
     path = constant_model(tmp_path / "m.onnx", localisation, damage)
-    with pytest.raises(ModelError, match=f"{head} leaves its range"):
+    with pytest.raises(ModelError, match=f"{head} has values outside 0 to 1"):
         Model(path, device="cpu")
 
 

@@ -20,8 +20,8 @@ from tests.conftest import make_arrays, make_raster, run_command
 from tests.data_folder import DATA, needs
 from tests.networks.drawn_weights import drawn_image, drawn_state
 
-#: Networks with random weights find nothing in a drawn pair, or everything.
-pytestmark = pytest.mark.filterwarnings("ignore:.* in a drawn pair")
+#: Networks with random weights find nothing in a synthetic pair, or everything.
+pytestmark = pytest.mark.filterwarnings("ignore:.* in a synthetic pair")
 
 #: Made once with the authors' networks and their scaling: probabilities at every 16th pixel of 64.
 VECTOR = json.loads(Path(__file__).with_name("bright_vector.json").read_text())

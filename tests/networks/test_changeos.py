@@ -23,8 +23,8 @@ from geodamage.networks.conventions import Exported, convention_of
 from geodamage.networks.importing import import_checkpoints
 from tests.networks.drawn_weights import drawn_image, drawn_state
 
-#: Networks with random weights find nothing in a drawn pair, or everything.
-pytestmark = pytest.mark.filterwarnings("ignore:.* in a drawn pair")
+#: Networks with random weights find nothing in a synthetic pair, or everything.
+pytestmark = pytest.mark.filterwarnings("ignore:.* in a synthetic pair")
 
 #: Made once with torchange 0.0.4 and ever-beta 0.6.1: probabilities at every 32nd pixel of 256.
 VECTOR = json.loads(Path(__file__).with_name("changeos_vector.json").read_text())
@@ -112,7 +112,7 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path, source, kept):
         (lambda s: s.pop("head.loc_cls.0.bias"), "1 missing: head.loc_cls.0.bias"),
         (lambda s: s.update(extra=torch.zeros(1)), "1 unexpected: extra"),
         (lambda s: s["encoder.swin.features.1.0.attn.relative_position_index"].zero_(),
-         "is not that of a window of 7 x 7"),
+         "does not fit a window of 7 x 7"),
         (lambda s: s["head.loc_cls.0.bias"].fill_(torch.nan), "is not finite"),
     ],
 )  # fmt: skip

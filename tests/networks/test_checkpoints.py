@@ -285,7 +285,7 @@ def test_files_without_weights_are_refused(tmp_path, content):
 
 
 def test_something_between_the_weights_is_refused(tmp_path, state):
-    refused(write(tmp_path / "mixed", state | {"note": "x"}), "note are no tensors")
+    refused(write(tmp_path / "mixed", state | {"note": "x"}), "note are not tensors")
 
 
 @pytest.mark.slow

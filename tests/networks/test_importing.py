@@ -18,8 +18,8 @@ from geodamage.networks.importing import Imported, ensemble_text, import_checkpo
 from tests.conftest import listing
 from tests.run_folders import write_weights
 
-#: Networks with random weights find nothing in a drawn pair, or everything.
-pytestmark = pytest.mark.filterwarnings("ignore:.* in a drawn pair")
+#: Networks with random weights find nothing in a synthetic pair, or everything.
+pytestmark = pytest.mark.filterwarnings("ignore:.* in a synthetic pair")
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +62,9 @@ def test_right_shapes_are_no_right_weights(tmp_path, compact):
     for weight in content["state_dict"].values():
         weight.zero_()
     torch.save(content, tmp_path / "empty")
-    with pytest.warns(GeodamageWarning, match="finds nothing in a drawn pair; names and shapes"):
+    with pytest.warns(
+        GeodamageWarning, match="finds nothing in a synthetic pair; names and shapes"
+    ):
         [*import_checkpoints([tmp_path / "empty"], tmp_path / "own")]
 
 

@@ -92,7 +92,7 @@ def test_what_is_better_loses_nothing(bright, pairs):
 
 
 def test_without_buildings_nothing_passes():
-    assert Parity("assess").shortfalls() == ["there is no building to compare on"]
+    assert Parity("assess").shortfalls() == ["there is no building to compare"]
 
 
 def test_a_figure_that_is_none_does_not_pass(bright, pairs):

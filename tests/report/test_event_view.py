@@ -1,11 +1,12 @@
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from affine import Affine
 
-from geodamage.report.event_view import EventView, people_cards, view_event
+from geodamage.report.event_view import EventView, people_cards, trust_cards, view_event
 from geodamage.report.page import render
 from geodamage.report.view import Words
 from tests.conftest import CORNER, UTM, make_raster, run_command
@@ -60,8 +61,22 @@ def test_the_page_has_cells_places_links_and_people(event):
         assert f"mlon={lon}" in link.replace("&amp;", "&")
     assert "people in damaged buildings" in page
     assert "<th" in page
-    for column in ("Hidden after", "Model", "People in damaged", "Middle"):
+    for column in ("Hidden after", "Familiarity", "Model", "People in damaged", "Middle"):
         assert f">{column}<" in page
+
+
+@pytest.mark.slow
+def test_what_was_hidden_and_unlike_has_cards(event):
+    view = view_event(event[0], words=Words())
+    assert view.familiar == ("unknown",)
+    (hidden,) = trust_cards(view)
+    assert hidden[:2] == ("0", "hidden by cloud, smoke or fill")
+    told = view.buildings.assign(status_reason=["obscured_post", *view.buildings.status_reason[1:]])
+    view = replace(view, buildings=told, familiar=("unlike training (1.40)", "like training"))
+    hidden, unlike = trust_cards(view)
+    assert hidden[0] == "1"
+    assert unlike[:2] == ("1", "scenes unlike what the model learnt from")
+    assert unlike[2].startswith("of 2")
 
 
 @pytest.mark.slow

@@ -120,7 +120,7 @@ def test_keys_answer_and_the_file_is_what_estimate_reads(page, made, saved):
     )
     # One is unclear: with it all five would have been looked at.
     assert ran.exit_code == 4
-    assert "4 buildings drawn by chance have a clear answer" in ran.stderr
+    assert "4 randomly drawn buildings have a clear answer" in ran.stderr
     told = json.loads(path.read_text())
     told["answers"][2]["damage"] = "no building"
     path.write_text(json.dumps(told))

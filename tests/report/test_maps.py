@@ -4,8 +4,9 @@ import geopandas as gpd
 import pytest
 import shapely
 
+from geodamage.report.lists import image_rows, run_rows
 from geodamage.report.maps import draw_sheet
-from geodamage.report.view import image_rows, make_view, run_rows
+from geodamage.report.view import make_view
 from tests.conftest import CORNER, UTM
 
 pytest.importorskip("matplotlib")

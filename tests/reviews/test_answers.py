@@ -146,7 +146,7 @@ def test_a_file_without_answers_has_none(write):
         ("a.csv", "building_id,damage\n1,gone\n", "line 2: 'gone' is no answer; give no-damage"),
         ("a.csv", "building_id,damage\n,destroyed\n", "line 2: names no building"),
         ("a.csv", "building_id,damage\n1,2,3\n", "line 2: has 3 fields and the heading 2"),
-        ("a.csv", 'building_id,damage\n"1,2\n', "is no table"),
+        ("a.csv", 'building_id,damage\n"1,2\n', "is not a table"),
         ("a.csv", "building_id,damage,damage\n1,2,2\n", "two columns have one name"),
         (
             "a.csv",

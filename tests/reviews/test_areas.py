@@ -66,9 +66,9 @@ def test_what_makes_no_sense_is_refused(result, tmp_path):
         told(tmp_path, frame, result)
     for number, (missed, words) in enumerate(
         [
-            ([-1] * 8, "missed is no count"),
-            ([0.5] * 8, "missed is no count"),
-            (["x"] * 8, "no count"),
+            ([-1] * 8, "missed is not a count"),
+            ([0.5] * 8, "missed is not a count"),
+            (["x"] * 8, "not a count"),
         ]
     ):
         with pytest.raises(AnswersError, match=words):

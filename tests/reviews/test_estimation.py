@@ -183,15 +183,15 @@ def test_what_does_not_fit_is_refused(result, sample, tmp_path):
     cases = [
         ([*good, ("gone", "minor")], "1 answers are for buildings that the result does not grade"),
         ([*good, good[0]], "two answers for building"),
-        (good[:9], "9 buildings drawn by chance have a clear answer; look at 10 or more"),
-        ([(name, "u") for name in names], "0 buildings drawn by chance have a clear answer"),
+        (good[:9], "9 randomly drawn buildings have a clear answer; review 10 or more"),
+        ([(name, "u") for name in names], "0 randomly drawn buildings have a clear answer"),
     ]
     for rows, words in cases:
         with pytest.raises(AnswersError, match=words):
             found(result, sample, table(tmp_path / "a.csv", rows))
     with pytest.raises(AnswersError, match="has no answer yet"):
         found(result, sample)
-    with pytest.raises(AnswersError, match=r"is no sample \(no field stratum\)"):
+    with pytest.raises(AnswersError, match=r"is not a sample \(no field stratum\)"):
         found(result, table(tmp_path / "a.csv", good))
     with pytest.raises(OptionError, match="--admin-name needs --by"):
         found(result, sample, admin_name="name")
@@ -233,7 +233,7 @@ def test_a_sample_to_teach_gives_no_estimate(result, tmp_path):
     frame = gpd.read_file(path)
     assert frame["inclusion_probability"].isna().all()
     assert frame["building_id"].is_unique
-    with pytest.raises(AnswersError, match="were chosen to teach"):
+    with pytest.raises(AnswersError, match="were chosen for adapt"):
         found(result, answer(path, tmp_path / "r.csv"))
 
 
@@ -247,7 +247,7 @@ def test_a_share_of_a_sample_to_teach_gives_one(result, tmp_path):
     assert frame["drawn_for"].value_counts().to_dict() == {"estimate": 20, "adapt": 20}
     told = found(result, answer(path, tmp_path / "r.csv"))
     assert told["answered"] == 20
-    assert any("not drawn by chance" in warning for warning in told["warnings"]) is False
+    assert any("not drawn at random" in warning for warning in told["warnings"]) is False
 
 
 @pytest.mark.slow

@@ -105,10 +105,20 @@ def test_black_without_a_tag_is_no_ground_that_stays(raster):
 @pytest.mark.slow
 def test_another_place_is_said(raster):
     pair = raster("a.tif", landscape(900, 900, 1)), raster("b.tif", landscape(900, 900, 2))
-    with pytest.warns(SceneWarning, match="nothing in post looks like pre"):
+    with pytest.warns(SceneWarning, match="post does not resemble pre"):
         scene = opened(*pair)
     assert scene.facts()["registration"]["verdict"] == "unknown"
     scene.close()
+
+
+@pytest.mark.slow
+def test_a_place_that_is_half_under_cloud_is_still_that_place(raster):
+    pre = landscape(900, 900, 1)
+    post = later(pre, 2, 2)
+    post[:, :450] = 230 + np.random.default_rng(0).integers(0, 4, (3, 450, 900))
+    with opened(raster("a.tif", pre), raster("b.tif", post)) as scene:
+        assert scene.warnings == []
+        assert scene.facts()["registration"]["verdict"] == "aligned"
 
 
 @pytest.mark.slow
@@ -116,7 +126,7 @@ def test_a_shift_that_is_not_known_is_not_applied(raster):
     pair = raster("a.tif", landscape(300, 300, 1)), raster("b.tif", landscape(300, 300, 2))
     with opened(*pair) as scene:  # one block is too little to say it of a scene
         assert scene.facts()["registration"]["verdict"] == "unknown"
-    with pytest.warns(SceneWarning, match="--registration apply: the shift is not known"):
+    with pytest.warns(SceneWarning, match="--registration apply: the shift is unknown"):
         scene = opened(*pair, registration="apply")
     assert scene.post_shift is None
     scene.close()

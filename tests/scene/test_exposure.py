@@ -1,7 +1,10 @@
 """Imagery of more than 8 bits is stretched by the ground that both dates show."""
 
+import json
+
 import numpy as np
 import pytest
+import rasterio
 
 from geodamage import Scene, SceneOptions
 from geodamage.grid import GsdRange
@@ -44,7 +47,7 @@ def test_both_dates_lie_where_the_models_learnt(raster):
     assert one["maximum"] == pytest.approx(two["maximum"], rel=0.02)
     assert facts["pre"]["scaling"]["from"] == "guess"
     assert [line.split("; ")[1] for line in said] == [
-        "give --scale where you know better", "give --post-scale or --scale where you know better",
+        "give --scale if you know better", "give --post-scale or --scale if you know better",
     ]  # fmt: skip
 
 
@@ -97,3 +100,55 @@ def test_an_image_alone_is_stretched_too(raster):
         found = np.percentile(scene.read(ALL).pre, (0.5, 99.5))
         assert scene.facts()["image"]["scaling"]["from"] == "guess"
     assert found == pytest.approx((24, 198), abs=3)
+
+
+def with_factors(path, scale, offset):
+    with rasterio.open(path, "r+") as dataset:
+        dataset.scales, dataset.offsets = (scale,) * 3, (offset,) * 3
+    return path
+
+
+@pytest.mark.slow
+def test_dates_are_compared_by_what_was_measured(raster):
+    reflectance = PLACE * 10.0, AFTER * 10.0
+    plain = [raster(f"{n}.tif", image.astype(np.uint16)) for n, image in enumerate(reflectance)]
+    with opened(*plain) as scene:
+        expected = scalings(scene)
+    offset = raster("offset.tif", (reflectance[1] + 2000).astype(np.uint16))
+    paths = with_factors(plain[0], 1e-4, 0.0), with_factors(offset, 1e-4, -0.2)
+    with opened(*paths) as scene:
+        found, facts, said = scalings(scene), scene.facts(), scene.remarks
+    assert found[:2] == pytest.approx(expected[:2], abs=2)
+    assert np.array(found[2:]) == pytest.approx(np.array(expected[2:]) + 2000, abs=2)
+    assert facts["post"]["scaling"]["known"] == {
+        "maximum": None, "scale": 1e-4, "offset": -0.2, "from": ["the file"],
+    }  # fmt: skip
+    assert "knowing by the file that values are times 0.0001 plus -0.2" in said[1]
+    assert facts["post"]["scaling"]["from"] == "guess"
+
+
+@pytest.mark.slow
+def test_what_a_sensor_saturates_stays_saturated_and_has_no_say(raster):
+    images = [(image * 6.0).astype(np.uint16) for image in (PLACE, AFTER)]
+    paths = [raster(f"{n}.tif", image, nbits=11) for n, image in enumerate(images)]
+    with opened(*paths) as scene:
+        expected = scalings(scene)
+    images[1][:, 60:120, 60:120] = 2047
+    with opened(paths[0], raster("c.tif", images[1], nbits=11), obscured="off") as scene:
+        found, post, said = scalings(scene), scene.read(ALL).post, scene.remarks
+    assert found == pytest.approx(expected, rel=0.05, abs=20)
+    assert (post[:, 60:120, 60:120] == 255).all()
+    assert "2047 is the highest value" in said[0]
+
+
+@pytest.mark.slow
+def test_a_highest_value_that_pixels_are_above_is_not_believed(raster):
+    paths = raster("a.tif", of_16_bits(PLACE)), raster("b.tif", of_16_bits(AFTER))
+    with opened(*paths) as scene:
+        expected = scalings(scene)
+    item = {"stac_version": "1.0.0", "assets": {"data": {"href": "a.tif", "raster:bands": [
+        {"bits_per_sample": 11}] * 3}}}  # fmt: skip
+    paths[0].with_suffix(".json").write_text(json.dumps(item))
+    with opened(*paths) as scene:
+        assert scalings(scene) == expected
+        assert scene.facts()["pre"]["scaling"]["known"]["maximum"] is None

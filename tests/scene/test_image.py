@@ -354,7 +354,7 @@ def test_tiles_must_be_alike(raster):
 
 def test_an_image_off_the_earth_is_refused(raster):
     path = raster("a.tif", make_pixels(8, 8), crs="EPSG:4326", transform=placed(0, 0))
-    with pytest.raises(SceneError, match="lies off the Earth"):
+    with pytest.raises(SceneError, match="lies outside the Earth"):
         open_plain(path)
 
 

@@ -93,3 +93,17 @@ def test_cells_are_exact():
     assert cells.deviation == pytest.approx(blocks[1].std((1, 3)), abs=1e-6)
     assert cells.constant.sum() == 1
     assert cells.constant[1, 2]
+
+
+@pytest.mark.slow
+def test_the_middle_of_a_cloud_may_be_white_to_the_end():
+    rng = np.random.default_rng(3)
+    post = LATER.copy()
+    lit = 262 + cv2.GaussianBlur(rng.normal(size=(SIDE, SIDE)), (0, 0), 8) * 200
+    post[:, 100:400, 120:420] = (
+        (lit + rng.normal(0, 1.5, lit.shape)).clip(0, 255)[100:400, 120:420].astype(np.uint8)
+    )
+    white = cells_of(post).constant
+    assert 0.1 < white[13:50, 15:52].mean() < 0.9
+    _, found = hidden([PLACE, post], SEEN)
+    assert found[160:340, 180:360].mean() > 0.95

@@ -111,7 +111,7 @@ def test_parts_that_lie_off_in_different_ways_are_no_shift():
     post = np.concatenate(parts, axis=2)
     found = measure(PLACES, reader(place, post))
     assert not found.is_known
-    assert found.reason == "parts of post lie off in different ways"
+    assert found.reason == "parts of post are shifted in different ways"
 
 
 @pytest.mark.slow

@@ -9,7 +9,8 @@ from rasterio.enums import ColorInterp
 
 from geodamage.errors import OptionError, SceneError, SceneReadError
 from geodamage.scene.channels import choose_channels
-from geodamage.scene.tiles import CACHE_BYTES, LARGEST_BLOCK, open_tile
+from geodamage.scene.opening import CACHE_BYTES
+from geodamage.scene.tiles import LARGEST_BLOCK, open_tile
 from geodamage.windows import Window
 from tests.conftest import UTM, make_pixels
 

@@ -172,7 +172,7 @@ def test_people_see_a_table(tmp_path):
     [
         (("gone.tif", "t.tif"), 4, "gone.tif: no such file or folder"),
         ((".", "t.tif"), 4, "one is a folder"),
-        (("t.tif", "text.tif"), 4, "not a GeoTIFF or PNG, or damaged"),
+        (("t.tif", "text.tif"), 4, "not a GeoTIFF, or damaged"),
         (("text.geojson", "t.tif"), 4, "not a vector file"),
         (("t.tif", "t.tif", "--threshold", "2"), 2, "--threshold 2"),
         (("t.tif", "t.tif", "--gsd", "0"), 2, "--gsd 0"),
@@ -192,4 +192,4 @@ def test_what_cannot_be_scored_is_said(tmp_path, monkeypatch, arguments, code, s
 def test_options_of_buildings_need_buildings(tmp_path):
     result = run_command("score", tmp_path, tmp_path, "--threshold", 0.5)
     assert result.exit_code == 2
-    assert "--threshold: for buildings alone; give --buildings, too" in result.stderr
+    assert "--threshold: only with --buildings; also give --buildings" in result.stderr

@@ -72,10 +72,10 @@ def test_an_archive_of_several_or_none_is_refused(tmp_path):
         ("<!DOCTYPE kml><kml/>", "document type"),
         ("<!-- a note --><Capabilities/>", "Capabilities"),
         ("<!-- no end", "not a vector file"),
-        ('{"type": "Topology", "objects": {}}', "no GeoJSON object"),
-        ('{"geometryType": "esriGeometryPolygon", "features": []}', "no GeoJSON object"),
-        ('{"type": "FeatureCollection", "features": 3}', "no GeoJSON"),
-        ("{", "no GeoJSON"),
+        ('{"type": "Topology", "objects": {}}', "not a GeoJSON object"),
+        ('{"geometryType": "esriGeometryPolygon", "features": []}', "not a GeoJSON object"),
+        ('{"type": "FeatureCollection", "features": 3}', "not readable as GeoJSON"),
+        ("{", "not readable as GeoJSON"),
         ("[1, 2]", "not a vector file"),
         ("%PDF-1.4", "not a vector file"),
         ("SQLite format 3\0" + "x" * 100, "no GeoPackage"),
@@ -117,6 +117,10 @@ def test_layers_are_chosen_by_name(tmp_path):
         layer = read_vector(name)
         assert len(layer.frame) == 1
         assert layer.source == "a.gpkg:second"
+    two.to_file(tmp_path / "ours.gpkg", layer="assessed_area")
+    gpd.GeoDataFrame(geometry=SQUARES, crs=UTM).to_file(tmp_path / "ours.gpkg", layer="buildings")
+    assert len(read_vector(tmp_path / "ours.gpkg").frame) == len(SQUARES)
+    assert len(read_vector(f"{tmp_path / 'ours.gpkg'}:assessed_area").frame) == 1
     shutil.copy(path, tmp_path / "a.gpkg:first")
     with pytest.raises(SceneError, match="several layers"):
         read_vector(f"{path}:first")  # a file that is called so goes first

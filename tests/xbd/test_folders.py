@@ -36,7 +36,7 @@ def test_an_image_of_another_kind_is_refused(tmp_path, image, why):
 def test_what_is_no_image_is_refused(tmp_path):
     path = tmp_path / "image.tif"
     path.write_text('<VRTDataset rasterXSize="2" rasterYSize="2"/>')
-    with pytest.raises(SceneReadError, match="cannot be read as PNG, TIFF or JPEG"):
+    with pytest.raises(SceneReadError, match="not a GeoTIFF, or damaged"):
         read_image(path)
 
 
@@ -66,5 +66,5 @@ def test_a_truncated_image_is_refused(tmp_path, suffix):
     path = tmp_path / f"image{suffix}"
     cv2.imwrite(str(path), image)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(SceneReadError, match="cannot be read as PNG, TIFF or JPEG"):
+    with pytest.raises(SceneReadError, match=r"or damaged|cannot be read as PNG"):
         read_image(path)

@@ -113,7 +113,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
     ],
 )
 def test_a_broken_label_is_named(write, broken):
-    with pytest.raises(LabelError, match=r"label a7: .*mend or remove it"):
+    with pytest.raises(LabelError, match=r"label a7: .*fix or remove it"):
         read_xbd(write(xbd(feature(), broken)))
 
 

@@ -146,7 +146,7 @@ def bright_grades(codes: np.ndarray, source: str) -> np.ndarray:
     unknown = sorted(set(np.unique(codes).tolist()) - set(BRIGHT_GRADES))
     if unknown:
         raise LabelError(
-            f"{source}: code {unknown[0]} is none of {', '.join(map(str, BRIGHT_GRADES))}; give "
+            f"{source}: code {unknown[0]} is not one of {', '.join(map(str, BRIGHT_GRADES))}; give "
             "the targets as they are published"
         )
     table = np.zeros(256, np.uint8)

@@ -134,7 +134,7 @@ class SoftBatches:
         first: int = 0,
         stride: int = 1,
     ) -> None:
-        # Labels' borders may be made unknown; a grey level of 255 is none of those.
+        # Labels' borders may be made unknown; a grey level of 255 is not one of those.
         augmentation = replace(augmentation, ignore_border=0, dilation=0.0)
         places = np.arange(len(images))
         # Another seed, so that an image that is labelled, too, is not turned alike.

@@ -44,6 +44,7 @@ from geodamage_qgis.errors import PluginError
 from geodamage_qgis.gui.background import Workers
 from geodamage_qgis.gui.form import BESIDE, AssessForm
 from geodamage_qgis.gui.task import AlgorithmTask, TaskFeedback
+from geodamage_qgis.processing import parameters
 from geodamage_qgis.processing.tool import ICON
 from geodamage_qgis.program.executable import ask
 from geodamage_qgis.results import layers
@@ -285,8 +286,12 @@ class AssessDialog(QDialog):
         self._tell_success(counts)
 
     def _written(self, results: dict[str, Any]) -> dict[str, str]:
-        """Return what was written beside the result, by title."""
-        return {tr(title): results[name] for name, title, _ in BESIDE if results.get(name)}
+        """Return what was written beside the result and can be opened, by title."""
+        return {
+            tr(title): results[name]
+            for name, title, _ in BESIDE
+            if results.get(name) and name != parameters.FEATURES
+        }
 
     def _zoom_to(self, layer: QgsVectorLayer) -> None:
         """Show all of a result on the map."""

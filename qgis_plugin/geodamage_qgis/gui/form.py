@@ -56,6 +56,7 @@ BESIDE = (
     (parameters.REPORT, "report (.html)", "{stem}.html"),
     (parameters.RASTER, "damage raster (.tif)", "{stem}_grades.tif"),
     (parameters.PROBABILITIES, "probability raster (.tif)", "{stem}_probabilities.tif"),
+    (parameters.FEATURES, "features for learning (.npz)", "{stem}.npz"),
 )
 
 
@@ -140,12 +141,23 @@ class AssessForm(QScrollArea):
         return path
 
     def paths_beside(self) -> dict[str, str]:
-        """Return the further files that are ticked, by the names of their parameters."""
+        """Return the further files that are ticked, by the names of their parameters.
+
+        Raises
+        ------
+        PluginError
+            If features are to be kept of a result that is not.
+        """
         ticked = [entry for entry in BESIDE if self.beside[entry[0]].isChecked()]
         if not ticked:
             return {}
         path = self.output_path()
         if path == QgsProcessing.TEMPORARY_OUTPUT:
+            if self.beside[parameters.FEATURES].isChecked():
+                raise PluginError(
+                    "features are of use beside a result that is kept; name one in 'Save to', or"
+                    " untick them"
+                )
             return {name: path for name, _, _ in ticked}
         result = Path(path)
         return {

@@ -91,7 +91,7 @@ class LearningAlgorithm(ToolAlgorithm):
 
 
 class Sample(LearningAlgorithm):
-    """Draw the buildings that a person should look at."""
+    """Draw a sample of buildings for a person to review."""
 
     command = "sample"
     title = "Sample buildings to look at"

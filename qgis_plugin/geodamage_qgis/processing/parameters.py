@@ -235,7 +235,8 @@ def scene_options() -> list[Parameter]:
         ),
         text(
             KEEP, "Attributes of the footprints",
-            "all, none, or names parted by commas: which come with the result; all unless given.",
+            "all, none, or names separated by commas: which come with the result; all unless "
+            "given.",
         ),
         switch(
             SKIP_BROKEN, "Leave out broken footprints",

@@ -64,7 +64,7 @@ class AssessParameters:
     engine
         What computes on the processor, one of `ENGINE_CHOICES`.
     bands
-        Channels of both images, counted from 1.
+        Channels of both images for red, green and blue, counted from 1.
     scale
         Values that become 0 and 255.
     min_area
@@ -213,7 +213,7 @@ class BatchParameters:
     memory, scene_memory
         Of all workers, and what each scene is planned for; as `1.5GB`.
     retry_failed
-        Try the scenes again that failed.
+        Assess scenes that failed again.
     model, footprints, id_field, keep, skip_broken, aoi, device, tta, vote, post_sensor, \
 registration, obscured, pre_unusable, post_unusable, unusable_band, seen_share, nodata, \
 post_nodata, bands, scale, min_area, simplify, regularise, tile, batch_size, threads, \

@@ -121,7 +121,7 @@ class AdaptParameters:
     output
         The event model, `.toml`.
     force
-        Write it even where it is not shown to help.
+        Write the event model even if it is not shown to help.
     overwrite
         Replace a model that is there.
     """

@@ -99,7 +99,7 @@ def read_journal(output: str | os.PathLike[str]) -> dict[str, Review]:
         if review is not None:
             holding[review.building_id] = review
         elif line.strip() and not _is_cut(line):
-            raise PluginError(f"{path}, line {number}, is not a review; mend or remove that line")
+            raise PluginError(f"{path}, line {number}, is not a review; fix or remove that line")
     return {name: review for name, review in holding.items() if review.reviewed_damage}
 
 

@@ -47,7 +47,7 @@ def read_package(path: str | Path) -> Package:
     Raises
     ------
     PluginError
-        If it is none of these.
+        If it is not one of these.
     """
     path = Path(path).expanduser()
     if not path.exists():

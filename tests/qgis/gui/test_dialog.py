@@ -113,6 +113,8 @@ def test_a_run_loads_its_result_and_never_blocks(
     command_line("assess", *small_pair, "-o", tmp_path / "command.gpkg", "-q")
     assert read_features(output) == read_features(tmp_path / "command.gpkg")
     assert (tmp_path / "buildings.html").stat().st_size
+    assert (tmp_path / "buildings.npz").stat().st_size
+    assert ".npz" not in dialog.summary.toHtml()
     names = [layer.name() for layer in project.mapLayers().values()]
     assert names.count("buildings") == 1
     assert iface.activeLayer().name() == "buildings"
@@ -354,9 +356,19 @@ def test_every_option_is_handed_on(dialog, tmp_path):
         "ALLOW_REMOTE": True, "REPORT": str(tmp_path / "b.html"),
         "RASTER": str(tmp_path / "b_grades.tif"),
         "PROBABILITIES": str(tmp_path / "b_probabilities.tif"),
+        "FEATURES": str(tmp_path / "b.npz"),
     }  # fmt: skip
     assert {name: values.get(name) for name in expected} == expected
     assert not {"SIMPLIFY", "BATCH_SIZE", "THREADS", "AOI", "FOOTPRINTS"} & set(values)
+
+
+def test_features_are_kept_beside_a_result_that_has_a_name(dialog):
+    from geodamage_qgis.errors import PluginError
+
+    dialog.form.output.setFilePath("")
+    dialog.form.beside["FEATURES"].setChecked(True)
+    with pytest.raises(PluginError, match="Save to"):
+        dialog.form.values()
 
 
 def test_footprints_bring_their_fields(dialog, project):

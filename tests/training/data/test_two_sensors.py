@@ -99,7 +99,7 @@ def test_a_folder_that_is_no_bright_is_refused(tmp_path):
 
 
 def test_an_unknown_code_is_refused():
-    with pytest.raises(LabelError, match=r"t\.tif: code 7 is none of 0, 1, 2, 3"):
+    with pytest.raises(LabelError, match=r"t\.tif: code 7 is not one of 0, 1, 2, 3"):
         bright_grades(np.array([[0, 7]], np.uint8), "t.tif")
 
 

@@ -1,0 +1,68 @@
+"""What a few answers are worth, on events that are drawn."""
+
+import numpy as np
+import pytest
+
+from benchmarks.adapt import Event, main, read_places, stand_in
+from tests.adaptation.made_results import make_features, make_said, make_truth
+
+COUNT = 400
+
+
+def drawn_event(seed, told=3.0):
+    """Return an event that its model does not know, and whose features tell the grade."""
+    truth = make_truth(COUNT, seed)
+    places = np.arange(COUNT) // 40
+    said = make_said(truth, 0.0, seed)
+    at = np.column_stack([places * 0.01, np.arange(COUNT) % 40 * 1e-5])
+    tile = np.array([f"e/{place}" for place in places])
+    return Event(make_features(truth, told, seed=seed), said, truth, at, tile, 0.5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["strata", "teach", "simple"])
+def test_answers_make_up_for_what_a_model_does_not_know(way):
+    play = drawn_event(1).play(60, 0, way)
+    assert play.auc[1] > play.auc[0] + 0.15
+    assert play.taken
+    assert play.ece[1] < 0.2
+
+
+@pytest.mark.slow
+def test_nobody_answers_where_it_is_scored(monkeypatch):
+    event, seen = drawn_event(2), []
+    answered = Event.answered
+    monkeypatch.setattr(
+        Event, "answered", lambda own, way, rng, rows, count: seen.append(rows) or
+        answered(own, way, rng, rows, count),
+    )  # fmt: skip
+    event.play(40, 0)
+    assert 0 < len(set(event.tile[seen[0]])) == len(set(event.tile)) // 2
+
+
+def test_tiles_that_overlap_are_one_place(tmp_path):
+    split = tmp_path / "split.csv"
+    split.write_text("pair,event,place,part\nstorm_1,storm,7,train\nstorm_2,storm,7,test\n")
+    assert read_places(split) == {"storm_1": "storm/7", "storm_2": "storm/7"}
+    assert read_places(None) == {}
+
+
+@pytest.mark.slow
+def test_the_table_has_both_models_of_each_event(tmp_path, capsys):
+    events = {name: drawn_event(seed) for name, seed in (("flood", 1), ("storm", 2))}
+    columns = {
+        "features": "features", "said": "said", "grades": "grades", "place": "place",
+        "tile": "tile",
+    }  # fmt: skip
+    table = {
+        key: np.concatenate([getattr(event, own) for event in events.values()])
+        for key, own in columns.items()
+    }
+    table["event"] = np.repeat([*events], COUNT)
+    np.savez(tmp_path / "t.npz", threshold=np.array(0.5), **table)
+    assert stand_in(table, "flood").shape == (COUNT, 4)
+    main(["table", str(tmp_path / "t.npz"), "--repeats", "2", "--answers", "40"])
+    rows = [line.split("|")[1:3] for line in capsys.readouterr().out.splitlines()][2:]
+    assert [[cell.strip() for cell in row] for row in rows] == [
+        [event, model] for event in events for model in ("at home", "stand-in")
+    ]
