@@ -158,10 +158,11 @@ def import_command(files: tuple[Path, ...], output: Path, **options: Any) -> Non
     """Make a model of published weights, or of an ONNX file of another program.
 
     FILES are checkpoints of the xView2 first place, of its distilled students, of MetaDamageNet
-    (also folders), of xView2SiameseUNet, of ChangeOS or of Microsoft's siamese network: the weights
-    tell which network each is for. They may also be ONNX files: --convention tells how each takes
-    images; those of beaconGIS and HOT are recognised. One file becomes NAME.onnx. Several become
-    the ensemble NAME.toml with its members beside it. --install puts them where NAME is known.
+    (also folders), of xView2SiameseUNet, of ChangeOS, of BRIGHT or of Microsoft's siamese network:
+    the weights tell which network each is for. They may also be ONNX files: --convention tells how
+    each takes images; those of beaconGIS and HOT are recognised. One file becomes NAME.onnx.
+    Several become the ensemble NAME.toml with its members beside it. --install puts them where NAME
+    is known.
 
     \u0008
     Example:

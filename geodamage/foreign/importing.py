@@ -23,14 +23,12 @@ from geodamage.foreign.recognition import completed, recognised
 from geodamage.foreign.wrapping import channels_of, wrap
 from geodamage.model.card import METADATA_KEY, Card, read_card, with_card
 from geodamage.model.heads import Heads
-from geodamage.model.measuring import measure_memory, pattern_windows
+from geodamage.model.measuring import measure_memory, oddity, pattern_windows
 from geodamage.model.onnx import Model
 from geodamage.output.publication import Publication, check_output, output_errors
 
 #: Largest difference of a probability between a model file and the bare one, by its precision.
 TOLERANCES = {"fp32": 1e-5, "half": 2e-3}
-#: Share of a synthetic pair below which localisation finds nothing, and above which it finds all.
-NOTHING, EVERYTHING = 0.0005, 0.98
 #: Rows and columns of the window on which a graph of any size is compared, in strides.
 _STRIDES = 8
 #: Bytes per pixel where memory cannot be measured.
@@ -207,8 +205,7 @@ def _takes_any_size(bare: Bare) -> bool:
     except ModelError:
         warnings.warn(
             f"{bare.graph.path}: says that it takes any size, and does not run on {side} pixels; "
-            f"its "
-            f"windows are fixed at its tile of {bare.convention.tile}",
+            f"its windows are fixed at its tile of {bare.convention.tile}",
             GeodamageWarning,
             stacklevel=2,
         )
@@ -221,9 +218,8 @@ def _influence(model: Model, card: Card) -> float | None:
     found = outer_influence(model, card)
     if found is None:
         warnings.warn(
-            f"{model.path.name}: does not run on windows larger than its tile of {card.tile}, "
-            f"though "
-            "it says that it takes any size; its windows stay at that",
+            f"{model.path.name}: does not run on windows larger than its tile of {card.tile}, and "
+            "says that it takes any size; its windows stay at that",
             GeodamageWarning,
             stacklevel=2,
         )
@@ -409,18 +405,13 @@ def _compared(wanted: Mapping[str, np.ndarray], heads: Heads, most: float, path:
 
 def _look(path: Path, card: Card, heads: Heads) -> None:
     """Warn of what a wrong convention brings about, on a synthetic pair."""
-    if heads.localisation is None:
-        return
-    share = float((heads.localisation > card.threshold).mean())
-    if NOTHING < share < EVERYTHING:
-        return
-    found = "nothing" if share <= NOTHING else "a building everywhere"
-    warnings.warn(
-        f"{path}: its localisation finds {found} in a synthetic pair; is the convention right "
-        "(scaling, order, channels)? Try it on a pair that you know",
-        GeodamageWarning,
-        stacklevel=2,
-    )
+    if found := oddity(card, heads):
+        warnings.warn(
+            f"{path}: {found} in a synthetic pair; is the convention right (scaling, order, "
+            "channels)? Try it on a pair that you know",
+            GeodamageWarning,
+            stacklevel=2,
+        )
 
 
 def _memory(partial: Path, card: Card) -> float:

@@ -7,6 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from geodamage.errors import ModelError
+from geodamage.model.card import Card
+from geodamage.model.heads import Heads
+
+#: Share of a synthetic pair up to which localisation finds nothing, and from which it finds all.
+NOTHING, EVERYTHING = 0.0005, 0.98
 
 #: Prints the memory that one run takes beyond the loaded model, in kilobytes. What reading the
 #: model left behind is given back first, where the C library can; the run would use it unseen.
@@ -58,6 +63,19 @@ def measure_memory(path: Path, size: int = 768) -> float:
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise ModelError(f"{path}: its memory cannot be measured ({reason}); measure it on Linux")
     return round(int(done.stdout) * 1024 / size**2, 1)
+
+
+def oddity(card: Card, heads: Heads) -> str:
+    """Return what is odd about the localisation of a synthetic pair; nothing where nothing is.
+
+    Right names and shapes do not prove right weights, nor right scaling.
+    """
+    if heads.localisation is None:
+        return ""
+    share = float((heads.localisation > card.threshold).mean())
+    if share <= NOTHING:
+        return "its localisation finds nothing"
+    return "its localisation finds a building everywhere" if share >= EVERYTHING else ""
 
 
 def pattern_windows(count: int, size: int, seed: int = 0) -> np.ndarray:

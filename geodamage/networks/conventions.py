@@ -254,7 +254,7 @@ class Exported(nn.Module):
         return logits[:, :2].softmax(1)[:, 1:], logits[:, 2:].softmax(1)[:, 1:5]
 
     def _three_grades(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        background, intact, damaged, destroyed = logits.softmax(1).split(1, 1)
+        background, intact, damaged, destroyed = logits.softmax(1).chunk(4, 1)
         # What is damaged and stands is major, as the scale `bright` has it; none is minor.
         damage = torch.cat([intact, torch.zeros_like(intact), damaged, destroyed], 1)
         return 1 - background, damage

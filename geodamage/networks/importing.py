@@ -13,9 +13,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from geodamage.errors import GeodamageWarning, MissingExtraError, OptionError, install
 from geodamage.model.card import Card, with_card
-from geodamage.model.measuring import measure_memory, pattern_windows
+from geodamage.model.measuring import measure_memory, oddity, pattern_windows
 from geodamage.model.onnx import Model
 from geodamage.model.published import find_published
 from geodamage.networks.checkpoints import Checkpoint, build_network, read_checkpoint
@@ -94,8 +96,7 @@ _STATED = {
     "bright_siamattnunet": "mean IoU 64.26 on the standard split, 33.76 on the Libya flood that it "
     "had not seen: BRIGHT, of the files that its authors published",
     "changeos_swint": "76.91 overall, 85.03 localisation, 73.43 damage; 89.39 / 58.03 / 72.75 / "
-    "81.25 by "
-    "grade: xView2 hold, per pixel, of the file that its authors published",
+    "81.25 by grade: xView2 hold, per pixel, of the file that its authors published",
 }
 #: Who trained those of `timm_fpn` is not known from their weights; none is published.
 _NOT_PUBLISHED = frozenset({"timm_fpn"})
@@ -263,7 +264,9 @@ def _write_model(
     with output_errors(path):
         partial.write_bytes(with_card(blob, card))
     model = Model(partial, device="cpu")
-    difference = check_parity(exported, model, pattern_windows(1, 2 * example, seed=1))
+    windows = pattern_windows(1, 2 * example, seed=1)
+    difference = check_parity(exported, model, windows)
+    _look(source, model, windows)
     return Imported(
         source=source,
         path=path,
@@ -278,6 +281,20 @@ def _write_model(
         difference=difference,
         published=card.scores.get("published_weights", ""),
     )
+
+
+def _look(source: Path, model: Model, windows: np.ndarray) -> None:
+    """Warn of what wrong weights of the right shapes bring about."""
+    counts = len(model.card.pre_channels), len(model.card.post_channels)
+    dates = zip(windows.swapaxes(0, 1), counts, strict=True)
+    pre, post = (np.ascontiguousarray(date[:, :count]) for date, count in dates)
+    if found := oddity(model.card, model(pre, post)):
+        warnings.warn(
+            f"{source}: {found} in a synthetic pair; names and shapes are right, which proves no "
+            "right weights: try it on a pair that you know",
+            GeodamageWarning,
+            stacklevel=3,
+        )
 
 
 def _card(checkpoint: Checkpoint, name: str, licence: str | None) -> Card:

@@ -405,6 +405,55 @@ def test_custom_operators_are_refused(tmp_path):
     refused(source, tmp_path, "custom operators com.example.Conv")
 
 
+def test_a_graph_of_another_family_is_refused(tmp_path):
+    source = write_graph(tmp_path / "x.onnx", {"x": ["n", 6, "h", "w"]}, FIVE)
+    for name, message in (
+        ("hot-dinov3", "takes x, and layout is apart"),
+        ("beacongis-localisation", "y has 5 channels and channels names 1"),
+        ("own", "takes float32|says gsd, tile, licence"),
+    ):
+        with pytest.raises(ModelError, match=message):
+            imported(source, tmp_path / "model", name)
+    assert listing(tmp_path) == ["x.onnx"]
+
+
+def test_half_of_a_known_graph_is_not_taken_for_it(tmp_path):
+    # Inputs of HOT's model with another output, and the ports of beaconGIS with a fifth channel.
+    shape = [1, 3, 512, 512]
+    half = write_graph(
+        tmp_path / "h.onnx", {"post": shape, "pre": shape}, {"logits": [1, 4, 512, 512]}
+    )
+    five = write_graph(
+        tmp_path / "b.onnx", {"input": ["n", 6, "h", "w"]}, {"logits": ["n", 5, "h", "w"]}
+    )
+    for source in (half, five):
+        with pytest.raises(ModelError, match="neither the file nor a convention says"):
+            imported(source, tmp_path / "model")
+    with pytest.raises(ModelError, match="logits has 5 channels and channels names 4"):
+        imported(five, tmp_path / "model", "beacongis-damage")
+    assert listing(tmp_path) == ["b.onnx", "h.onnx"]
+
+
+@pytest.mark.parametrize("opset", [7, 10])
+def test_operators_that_are_too_old_are_converted(tmp_path, opset):
+    source = write_graph(tmp_path / "x.onnx", {"x": ["n", 6, "h", "w"]}, FIVE, opset=opset)
+    imported(source, tmp_path / "model", str(convention(tmp_path / "c.toml")))
+    pre, post = pair()
+    wanted = softmax(bare(source, x=np.concatenate([pre, post], 1) / np.float32(255))[0])
+    heads = Model(tmp_path / "model.onnx", device="cpu")(pre, post)
+    np.testing.assert_allclose(heads.damage, wanted[:, 1:], atol=1e-5)
+
+
+def test_operators_that_cannot_be_converted_are_refused(tmp_path, monkeypatch):
+    source = write_graph(tmp_path / "x.onnx", {"x": ["n", 6, "h", "w"]}, FIVE, opset=9)
+
+    def convert(model, version):
+        raise RuntimeError("no adapter for Example")
+
+    monkeypatch.setattr(onnx.version_converter, "convert_version", convert)
+    refused(source, tmp_path, r"operators of version 9 cannot be converted \(no adapter")
+
+
 def test_class_numbers_are_refused(tmp_path):
     source = write_graph(tmp_path / "x.onnx", {"x": ["n", 6, "h", "w"]}, FIVE)
     model = onnx.load(source)

@@ -42,8 +42,9 @@ SHAPED = need(
     data_type={"enum": [*TYPES]},
 )  # fmt: skip
 SCALINGS = {
-    "min-max": ("minimum", "maximum"), "clip": ("minimum", "maximum"), "z-score": ("mean", "stddev"),
-    "clip-min": ("minimum",), "clip-max": ("maximum",), "offset": ("value",), "scale": ("value",),
+    "min-max": ("minimum", "maximum"), "clip": ("minimum", "maximum"),
+    "z-score": ("mean", "stddev"), "clip-min": ("minimum",), "clip-max": ("maximum",),
+    "offset": ("value",), "scale": ("value",),
     "processing": ("format", "expression"),
 }  # fmt: skip
 SCALING = {"oneOf": [need("type", *keys, type={"const": kind}) for kind, keys in SCALINGS.items()]}

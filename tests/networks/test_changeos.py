@@ -1,5 +1,7 @@
 """ChangeOS: its vector, its keys, and its safetensors file to a model file."""
 
+import dataclasses
+import hashlib
 import json
 from pathlib import Path
 
@@ -8,15 +10,21 @@ import pytest
 import safetensors.torch
 import torch
 
+from geodamage.cli.models import _line
 from geodamage.errors import CheckpointError
+from geodamage.model import published
 from geodamage.model.measuring import pattern_windows
 from geodamage.model.onnx import Model
+from geodamage.model.published import list_published
 from geodamage.networks import importing
 from geodamage.networks.changeos import ChangeOS, relative_index
 from geodamage.networks.checkpoints import read_checkpoint
 from geodamage.networks.conventions import Exported, convention_of
 from geodamage.networks.importing import import_checkpoints
 from tests.networks.drawn_weights import drawn_image, drawn_state
+
+#: Networks with random weights find nothing in a synthetic pair, or everything.
+pytestmark = pytest.mark.filterwarnings("ignore:.* in a synthetic pair")
 
 #: Made once with torchange 0.0.4 and ever-beta 0.6.1: probabilities at every 32nd pixel of 256.
 VECTOR = json.loads(Path(__file__).with_name("changeos_vector.json").read_text())
@@ -61,7 +69,13 @@ def test_localisation_sees_the_image_before_alone(network):
 def test_the_file_of_the_authors_becomes_a_model(tmp_path, source, monkeypatch):
     assert source.stat().st_size == 166_117_752  # as published
     monkeypatch.setattr(importing, "measure_memory", lambda path, size: 99.0)
+    (weights,) = [w for w in list_published() if w.name.startswith("ChangeOS")]
+    # As if this were the file whose hash is published.
+    own = dataclasses.replace(weights, sha256=(hashlib.sha256(source.read_bytes()).hexdigest(),))
+    monkeypatch.setattr(published, "list_published", lambda: (own,))
     (imported,) = import_checkpoints([source], tmp_path / "changeos")
+    assert imported.published == weights.name
+    assert "the file as published (SHA-256)" in _line(imported)
     assert (imported.network, imported.family, imported.task) == (
         "changeos_swint", "changeos", "assess",
     )  # fmt: skip

@@ -31,7 +31,8 @@ from geodamage.networks.importing import Imported, ensemble_text, import_checkpo
 from geodamage.networks.registry import create_network
 from tests.conftest import listing
 
-pytestmark = pytest.mark.slow
+#: Networks with random weights find nothing in a synthetic pair, or everything.
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.* in a synthetic pair")]
 
 WINDOWS = pattern_windows(8, 96)[:, 0]
 OPEN_CITIES = convention_of("open_cities", "efficient_fpn_b0", "localisation")

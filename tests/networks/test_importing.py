@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from geodamage.errors import (
     CheckpointError,
@@ -16,6 +17,9 @@ from geodamage.networks import importing
 from geodamage.networks.importing import Imported, ensemble_text, import_checkpoints
 from tests.conftest import listing
 from tests.run_folders import write_weights
+
+#: Networks with random weights find nothing in a synthetic pair, or everything.
+pytestmark = pytest.mark.filterwarnings("ignore:.* in a synthetic pair")
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +54,18 @@ def test_one_checkpoint_becomes_one_model(tmp_path, compact):
     assert "xBD" in card.training_data
     assert card.scores["checkpoint"] == "compact"
     assert len(card.scores["checkpoint_sha256"]) == 64
+
+
+@pytest.mark.slow
+def test_right_shapes_are_no_right_weights(tmp_path, compact):
+    content = torch.load(compact, weights_only=False)
+    for weight in content["state_dict"].values():
+        weight.zero_()
+    torch.save(content, tmp_path / "empty")
+    with pytest.warns(
+        GeodamageWarning, match="finds nothing in a synthetic pair; names and shapes"
+    ):
+        [*import_checkpoints([tmp_path / "empty"], tmp_path / "own")]
 
 
 @pytest.mark.slow

@@ -13,6 +13,9 @@ from geodamage.networks.importing import import_checkpoints
 from geodamage.networks.siamunet import SiamUnet
 from tests.networks.drawn_weights import drawn_state
 
+#: Networks with random weights find nothing in a synthetic pair, or everything.
+pytestmark = pytest.mark.filterwarnings("ignore:.* in a synthetic pair")
+
 CONVENTION = convention_of("microsoft", "siamunet", "assess")
 
 
