@@ -27,11 +27,18 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="keep the new figure")
     options = parser.parse_args()
     percent = read_percent(options.report)
-    kept = float(tomllib.loads(KEPT.read_text(encoding="utf-8"))["percent"])
+    kept = read_kept()
     print(compare(percent, kept))
     if options.write:
         KEPT.write_text(kept_text(percent), encoding="utf-8")
     return int(has_fallen(percent, kept) and not options.write)
+
+
+def read_kept() -> float | None:
+    """Return the figure that is kept, percent; None where none is."""
+    if not KEPT.exists():
+        return None
+    return float(tomllib.loads(KEPT.read_text(encoding="utf-8"))["percent"])
 
 
 def read_percent(report: Path) -> float:
@@ -42,13 +49,15 @@ def read_percent(report: Path) -> float:
     return float(found["totals"]["percent_covered"])
 
 
-def has_fallen(percent: float, kept: float) -> bool:
+def has_fallen(percent: float, kept: float | None) -> bool:
     """Return whether coverage has fallen by more than it may."""
-    return kept - percent > ALLOWED
+    return kept is not None and kept - percent > ALLOWED
 
 
-def compare(percent: float, kept: float) -> str:
+def compare(percent: float, kept: float | None) -> str:
     """Return one line that says both figures and what they mean."""
+    if kept is None:
+        return f"branch coverage {percent:.1f} %; no figure is kept yet, --write keeps this one"
     verdict = f"fallen by more than {ALLOWED:g} point" if has_fallen(percent, kept) else "good"
     return f"branch coverage {percent:.1f} %, kept {kept:.1f} %: {verdict}"
 

@@ -29,7 +29,8 @@ def read_reviewed(reviewed: Path, answers: Sequence[Path] = ()) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        As `geodamage.reviews.answers.read_answers`.
+        A row for each building and reviewer, with the columns of
+        `geodamage.reviews.answers.read_answers`.
 
     Raises
     ------

@@ -101,6 +101,10 @@ def read_result(path: Path, features: Path | None = None) -> FeaturedResult:
     InputError
         If a file cannot be read.
     """
+    if path.is_dir():
+        raise AdaptationError(
+            f"{path}: is a folder; give one of the results in it, scenes/NAME/buildings.*"
+        )
     facts = read_facts(path)
     if facts.get("regraded") is not None:
         raise AdaptationError(

@@ -18,9 +18,9 @@ from geodamage.errors import GeodamageError, one_line
 COMMANDS = {
     "assess": "Grade the damage of every building between two images.",
     "buildings": "Find the buildings of one image.",
-    "batch": "Assess many scenes unattended, and continue after an interruption.",
+    "batch": "Assess many scenes unattended, and resume after interruptions.",
     "footprints": "Collect building footprints from a file or published data.",
-    "adapt": "Learn from reviewed buildings what damage looks like in an event.",
+    "adapt": "Learn from reviewed buildings what damage looks like.",
     "regrade": "Grade a result again with an event model, without the imagery.",
     "event": "Merge the results of many scenes into one layer of the event.",
     "sample": "Draw a sample of buildings for a person to review.",

@@ -35,12 +35,12 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Learn from answers what damage looks like in this event.
+    """Learn from reviewed buildings what damage looks like in this event.
 
-    RESULT is a result of `geodamage assess --features`, or a folder of `geodamage batch`. What
-    comes out is put on top of the model: `geodamage regrade` gives the result new grades by it, and
-    `geodamage assess --model` takes it for the rest of the event. It is tried on blocks of ground
-    that it has not seen, and nothing is written where it does not help.
+    RESULT is a result of `geodamage assess --features`, or a folder of `geodamage batch`. The
+    event model is put on top of the model: `geodamage regrade` grades the result again with it, and
+    `geodamage assess --model` uses it for the rest of the event. It is tried on blocks of ground
+    that it has not learnt from. If it does not help, nothing is written.
 
     \b
     Example:

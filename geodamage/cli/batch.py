@@ -18,7 +18,7 @@ INTERRUPTED = 130
 @takes("batch")
 @click.pass_context
 def command(ctx: click.Context, /, **options: Any) -> None:
-    """Assess many scenes unattended, and continue after an interruption.
+    """Assess many scenes unattended, and resume after interruptions.
 
     MANIFEST is a list of scenes (.csv, .geojson, .toml), a folder with pre/ and post/, or a STAC
     catalogue. A ledger in the output folder records every scene. After an interruption, the same

@@ -28,8 +28,8 @@ def command(
     """Compare a result with an official layer of damage.
 
     RESULT is a result of `geodamage assess` or `geodamage event`. OFFICIAL is a layer of
-    Copernicus EMS, UNOSAT, Microsoft, HOT or FEMA, or another result: its fields tell which.
-    Agreement is no proof of truth: the other layer was drawn from images, too.
+    Copernicus EMS, UNOSAT, Microsoft, HOT or FEMA, or another result. Its fields tell which.
+    Agreement is no proof: the other layer was drawn from images as well.
 
     \u0008
     Example:

@@ -27,8 +27,9 @@ def command(
 ) -> None:
     """Estimate how many buildings have each grade, with 95 % intervals.
 
-    RESULT is what `geodamage sample` drew of, and SAMPLE what it wrote, with the answers of those
-    who looked: no-damage, minor-damage, major-damage, destroyed, no building, or unclear.
+    RESULT is the result that `geodamage sample` drew from. --reviewed names the sample with the
+    answers of the reviewers: no-damage, minor-damage, major-damage, destroyed, no building, or
+    unclear.
 
     \b
     Example:

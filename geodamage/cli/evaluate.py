@@ -17,8 +17,8 @@ def command(**options: Any) -> None:
     """Score a model over a folder of labelled pairs.
 
     XBD_DIR holds images/ and labels/ in the layout of xBD: NAME_pre_disaster.* and
-    NAME_post_disaster.*. Three groups of scores come out: the official xView2 score by pixel, the
-    buildings that are found, and the label polygons graded as given footprints.
+    NAME_post_disaster.*. It prints the official xView2 score by pixel, and scores
+    of the found buildings, of the label polygons as footprints, and of the calibration.
 
     \u0008
     Example:

@@ -16,7 +16,7 @@ def command(result: Path, output: Path, overwrite: bool, quiet: bool, **options:
     """Write a result in the format and the schema that others use.
 
     RESULT is a result of `geodamage assess`, or a GeoPackage of `geodamage event`. The extension
-    of the output picks the format. What a schema loses stands in the sidecar.
+    of the output picks the format. The sidecar lists what a schema loses.
 
     \u0008
     Example:

@@ -31,7 +31,7 @@ def command(
     """Draw xBD labels as masks, exactly like the official targets.
 
     LABELS are label files (JSON), folders of them, or xBD downloads with train (or tier1), tier3,
-    test and hold. A mask of before has the values 0 and 1, a mask of after 0 and the grades 1 to 4.
+    test and hold. A pre mask has the values 0 and 1, a post mask 0 and the grades 1 to 4.
     Masks that were written before an error stay.
 
     \b

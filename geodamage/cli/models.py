@@ -82,7 +82,7 @@ def _list_published(as_json: bool) -> None:
 @click.argument("model", metavar="NAME|PATH")
 @takes("models show")
 def show_command(model: str, as_json: bool, stac: bool) -> None:
-    """Print the card of a model, or what an ensemble is made of.
+    """Print the card of a model, or the members of an ensemble.
 
     \u0008
     Example:
@@ -159,7 +159,7 @@ def import_command(files: tuple[Path, ...], output: Path, **options: Any) -> Non
 
     FILES are checkpoints of the xView2 first place, of its distilled students, of MetaDamageNet
     (also folders), of xView2SiameseUNet, of ChangeOS or of Microsoft's siamese network: the weights
-    tell which network each is for. Or they are ONNX files: --convention tells how each takes
+    tell which network each is for. They may also be ONNX files: --convention tells how each takes
     images; those of beaconGIS and HOT are recognised. One file becomes NAME.onnx. Several become
     the ensemble NAME.toml with its members beside it. --install puts them where NAME is known.
 
@@ -222,11 +222,11 @@ def _import_graphs(
 @click.argument("model", metavar="NAME|PATH")
 @takes("models optimise")
 def optimise_command(as_json: bool, quiet: bool, **options: Any) -> None:
-    """Make smaller and faster variants of a model, and keep those that grade alike.
+    """Make smaller and faster variants of a model, and keep those that give the same grades.
 
     fp16 stores weights in half precision. half also computes in it, for a GPU. int8 computes in
-    integers of 8 bits, for the processor. bfloat16 leaves the model as it is, and says on its card
-    that OpenVINO may compute it so. A variant is kept if it grades at least 99.5 % of the labelled
+    integers of 8 bits, for the processor. bfloat16 copies the model, with a card that allows
+    OpenVINO to compute in bfloat16. A variant is kept if it grades at least 99.5 % of the labelled
     buildings as the model does, and loses at most 0.5 points of each F1: localisation, damage, and
     the official score. Needs pip install ".[optimise]".
 

@@ -13,10 +13,10 @@ from geodamage.cli.arguments import FILE, takes
 def command(
     result: Path, output: Path, model: Path, features: Path | None, overwrite: bool, quiet: bool
 ) -> None:
-    """Grade a result anew by an event model, without the imagery.
+    """Grade a result again with an event model, without the imagery.
 
-    RESULT is a result of `geodamage assess --features`. What was reviewed keeps the grade that it
-    was given, and `source` says so.
+    RESULT is a result of `geodamage assess --features`. A reviewed building keeps its
+    reviewed grade, and `source` says so.
 
     \b
     Example:

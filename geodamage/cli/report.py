@@ -14,7 +14,7 @@ from geodamage.words import counted
 @click.argument("buildings", type=FILE)
 @takes("report")
 def command(buildings: Path, output: Path, **options: Any) -> None:
-    """Write an assessment as one page that opens offline in any browser.
+    """Write a result as one page that opens offline in any browser.
 
     BUILDINGS is a result of `geodamage assess`. With --pre and --post the map shows both dates to
     swipe between, and pictures of the buildings to look at first.

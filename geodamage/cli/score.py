@@ -37,7 +37,7 @@ def command(
     PRED_DIR holds {test|hold}_{localization|damage}_ID_prediction.png and TARGET_DIR holds
     ..._target.png: PNGs of one 8-bit channel with the values 0-4. Every target is scored. Where
     TARGET_DIR/names.csv has the columns id and pair, each event is scored as well. The names that
-    `geodamage masks` writes are taken, too: PAIR_{pre|post}_disaster_target.png, of which
+    `geodamage masks` writes also work: PAIR_{pre|post}_disaster_target.png, of which
     PAIR_{pre|post}_disaster_prediction.png is the prediction.
 
     With --buildings each side is a mask (GeoTIFF or PNG), a raster of probabilities or a layer of

@@ -198,7 +198,7 @@ def _scenes(scenes: gpd.GeoDataFrame) -> Table:
         ],
         "Hidden before": _hidden(ordered, "ground_pre"),
         "Hidden after": _hidden(ordered, "ground_post"),
-        "Looks": _familiar(ordered),
+        "Familiarity": _familiar(ordered),
         "Model": _texts(ordered, "model"),
     }
     note = "Buildings of all looks: a building that two scenes show is counted in both."

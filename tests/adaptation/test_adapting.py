@@ -208,6 +208,12 @@ def test_the_sample_says_how_its_buildings_were_drawn(unknown):
 
 
 @pytest.mark.slow
+def test_a_folder_is_regraded_result_by_result(unknown):
+    assert adapt(unknown).exit_code == 0
+    refused(regrade(unknown, result="."), "is a folder", "scenes/NAME/buildings")
+
+
+@pytest.mark.slow
 def test_answers_need_the_sample_that_they_answer(unknown):
     ran = adapt(unknown, "--answers", unknown / "answers.csv", answers="answers.csv")
     refused(ran, "answers.csv", "is not a sample")

@@ -40,6 +40,9 @@ def test_a_report_without_branches_is_no_measure(report):
         report(95.0, branch=False)
 
 
-def test_the_kept_figure_of_this_repository_can_be_read():
-    kept = tomllib.loads(coverage.KEPT.read_text(encoding="utf-8"))
-    assert 50 < kept["percent"] <= 100
+def test_without_a_kept_figure_nothing_has_fallen(report, capsys):
+    coverage.KEPT.unlink()
+    assert report(12.0) == 0
+    assert "no figure is kept yet" in capsys.readouterr().out
+    assert report(12.0, "--write") == report(11.5) == 0
+    assert report(10.0) == 1

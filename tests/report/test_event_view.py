@@ -61,7 +61,7 @@ def test_the_page_has_cells_places_links_and_people(event):
         assert f"mlon={lon}" in link.replace("&amp;", "&")
     assert "people in damaged buildings" in page
     assert "<th" in page
-    for column in ("Hidden after", "Looks", "Model", "People in damaged", "Middle"):
+    for column in ("Hidden after", "Familiarity", "Model", "People in damaged", "Middle"):
         assert f">{column}<" in page
 
 
