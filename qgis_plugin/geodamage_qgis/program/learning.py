@@ -58,10 +58,10 @@ class SampleParameters:
         The same seed draws the same sample.
     by, admin_name
         Areas that have strata of their own, and the field with their names.
-    familiarity
-        Strata of what looks least like the training imagery.
     overwrite
         Replace a sample that is there.
+    familiarity
+        Strata of what looks least like the training imagery.
     """
 
     results: Sequence[str]
@@ -73,8 +73,8 @@ class SampleParameters:
     seed: int | None = None
     by: str | None = None
     admin_name: str | None = None
-    familiarity: bool = False
     overwrite: bool = False
+    familiarity: bool = False
 
 
 @dataclass(frozen=True)
