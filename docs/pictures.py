@@ -41,13 +41,13 @@ def main() -> None:
         pixels = scene.read(scene.extent)
         left, bottom, right, top = scene.grid.window_bounds(scene.extent)
     # Letters are large, so that a phone of 390 pixels still shows them.
-    plt.rcParams["font.size"] = 15
+    plt.rcParams["font.size"] = 19
     figure, axes = plt.subplots(1, 2, figsize=(9, 5.3), layout="constrained")
     for axis, image, title in zip(
         axes, (pixels.pre, pixels.post), ("before", "after, graded"), strict=True
     ):
         axis.imshow(np.moveaxis(image, 0, 2), extent=(left, right, bottom, top))
-        axis.set_title(title)
+        axis.set_title(title, y=1.0)  # both on one line
         axis.set_axis_off()
     draw_buildings(axes[1], buildings)
     handles = [Patch(facecolor=COLOURS[g], edgecolor="black", label=g.label) for g in DamageGrade]
