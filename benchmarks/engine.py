@@ -26,6 +26,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import cv2
 import geopandas as gpd
 import numpy as np
 import rasterio
@@ -42,8 +43,14 @@ SAMPLE = Path(__file__).parents[1] / "sample_data"
 MEMORY = 1.5e9
 
 
-def make_pair(folder: Path, size: int) -> tuple[Path, Path]:
-    """Write a pair of `size` pixels square by repeating the sample pair."""
+def make_pair(folder: Path, size: int, town: float = 1.0) -> tuple[Path, Path]:
+    """Write a pair of `size` pixels square by repeating the sample pair.
+
+    Parameters
+    ----------
+    town
+        Share of the ground, a square in a corner, that shows the sample; on the rest lie fields.
+    """
     model = load_model(device="cpu")
     with Scene.open(
         SAMPLE / "pre.tif", SAMPLE / "post.tif", gsd=model.card.gsd, options=SceneOptions()
@@ -51,13 +58,23 @@ def make_pair(folder: Path, size: int) -> tuple[Path, Path]:
         # A square with data in both dates everywhere.
         pixels = scene.read(Window(scene.extent.row, scene.extent.column + 8, 544, 544))
         crs = scene.grid.crs.to_wkt()
-    paths = folder / f"pre_{size}.tif", folder / f"post_{size}.tif"
+    name = f"{size}_{round(100 * town)}"
+    paths = folder / f"pre_{name}.tif", folder / f"post_{name}.tif"
     for path, image in zip(paths, (pixels.pre, pixels.post), strict=True):
-        _repeat(path, image, size, crs)
+        _repeat(path, image, size, crs, round(size * town**0.5))
     return paths
 
 
-def _repeat(path: Path, image: np.ndarray, size: int, crs: str) -> None:
+def _fields(shape: tuple[int, ...]) -> np.ndarray:
+    """Return grassland: uneven ground of one colour, without an edge."""
+    draw = np.random.default_rng(22)
+    coarse = draw.normal(0, 6, (shape[1] // 16 + 1, shape[2] // 16 + 1)).astype(np.float32)
+    ground = cv2.resize(coarse, shape[:0:-1], interpolation=cv2.INTER_CUBIC)
+    colour = np.array([92, 104, 70], np.float32).reshape(3, 1, 1)
+    return np.clip(colour + ground + draw.normal(0, 3, shape), 0, 255).astype(np.uint8)
+
+
+def _repeat(path: Path, image: np.ndarray, size: int, crs: str, town: int) -> None:
     profile: dict[str, Any] = {
         "driver": "GTiff", "width": size, "height": size, "count": 3, "dtype": "uint8",
         "crs": crs, "transform": Affine(0.5, 0, 400_000, 0, -0.5, 3_400_000),
@@ -66,11 +83,17 @@ def _repeat(path: Path, image: np.ndarray, size: int, crs: str) -> None:
     }  # fmt: skip
     side = image.shape[1]
     wide = np.tile(image, (1, 1, -(-size // side)))[:, :, :size]
+    fields = _fields((3, side, size)) if town < size else wide
     with rasterio.open(path, "w", **profile) as dataset:
         for top in range(0, size, side):
             rows = min(side, size - top)
             window = rasterio.windows.Window(0, top, size, rows)
-            dataset.write(wide[:, :rows], window=window)
+            strip = wide[:, :rows]
+            if town < size:
+                strip = strip.copy()
+                strip[:, max(town - top, 0) :] = fields[:, max(town - top, 0) : rows]
+                strip[:, :, town:] = fields[:, :rows, town:]
+            dataset.write(strip, window=window)
 
 
 def assess_command(pair: tuple[Path, Path], output: Path, *more: str) -> list[str]:

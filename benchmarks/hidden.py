@@ -73,7 +73,9 @@ def looked_at(images: Sequence[np.ndarray], classifier: Classifier | None) -> np
 
 def no_data(images: Sequence[np.ndarray]) -> np.ndarray:
     """Return the black pixels of any date: no data, and not what this is about."""
-    black = [np.asarray((image < 8).all(-1), np.uint8) for image in images]  # JPEG makes some of it grey
+    black = [
+        np.asarray((image < 8).all(-1), np.uint8) for image in images
+    ]  # JPEG makes some of it grey
     square = np.ones((9, 9), np.uint8)
     edges = [cv2.morphologyEx(mask, cv2.MORPH_OPEN, square) for mask in black]
     return np.asarray(np.logical_or.reduce([cv2.dilate(mask, square) > 0 for mask in edges]))

@@ -2,10 +2,10 @@
 
     python -m benchmarks.kills --stops 1000
 
-A result of three files with their sidecars is published over an older one, and the process is
-stopped at one of its calls to the file system by SIGKILL, SIGTERM or SIGINT. A polite signal has
-to leave the old or the new result. SIGKILL may leave files without sidecars, which no reader takes
-for a result; the same command, run again, has to replace them.
+A result of four files with their sidecars, one of which has companions, is published over an older
+one, and the process is stopped at one of its calls to the file system by SIGKILL, SIGTERM or
+SIGINT. Whoever reads the result then has to find the old one or the new one, whole. The exit code
+is 1 where it is neither.
 """
 
 import argparse
@@ -20,33 +20,46 @@ from pathlib import Path
 from typing import Any
 
 from geodamage.errors import OutputError
+from geodamage.output.companions import companions
 from geodamage.output.disk import hash_of
 from geodamage.output.publication import Publication, check_output, read_sidecar
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-NAMES = ("b.geojson", "g.tif", "p.tif")
+NAMES = ("b.geojson", "g.tif", "p.tif", "s.shp")
+EXTENSIONS = (".geojson", ".tif", ".shp")
 #: Calls that change what is on the disk.
-CALLS = ((os, "fsync"), (Path, "replace"), (Path, "unlink"), (Path, "touch"))
+CALLS = (
+    (os, "fsync"),
+    (os, "open"),
+    (Path, "replace"),
+    (Path, "unlink"),
+    (Path, "touch"),
+    (Path, "write_text"),
+)
 
 
 def publish(folder: Path, text: str, *, overwrite: bool, names: tuple[str, ...] = NAMES) -> None:
     """Publish files of one text."""
     for name in names:
-        check_output(folder / name, overwrite=overwrite, extensions=(".geojson", ".tif"))
+        check_output(folder / name, overwrite=overwrite, extensions=EXTENSIONS)
     with Publication(overwrite=overwrite) as publication:
         for name in names:
-            publication.partial(folder / name).write_text(text)
+            partial = publication.partial(folder / name)
+            partial.write_text(text)
+            for ending in companions(folder / name):
+                Path(f"{partial}{ending}").write_text(text)
             publication.sidecar(folder / name, {"text": text})
 
 
 def found(folder: Path, names: tuple[str, ...] = NAMES) -> str:
-    """Return what stands in a folder: `old`, `new`, `incomplete` or `mixed`."""
+    """Return what a reader finds in a folder: `old`, `new`, `incomplete` or `mixed`."""
     told = set()
     for name in names:
         try:
             facts = read_sidecar(folder / name)
             whole = facts["result_sha256"] == hash_of(folder / name)
             told.add(facts["text"] if whole else "mixed")
+            told |= {file.read_text() for file in companions(folder / name).values()}
         except (OutputError, FileNotFoundError):
             told.add("incomplete")
     return told.pop() if len(told) == 1 else "incomplete" if "incomplete" in told else "mixed"
@@ -105,19 +118,21 @@ def run(stops: int) -> Counter[tuple[str, str]]:
             state = found(folder)
             results[number.name, state] += 1
             steps[number] = steps[number] + 1 if was_stopped else 1
-            if state == "incomplete":
-                publish(folder, "again", overwrite=True)
-                results[number.name, "replaced"] += found(folder) == "again"
+            publish(folder, "again", overwrite=True)
+            left = sorted(path.name for path in folder.iterdir() if path.name.startswith("."))
+            results[number.name, "replaced"] += found(folder) == "again" and not left
     return results
 
 
-def main() -> None:
-    """Print what was found."""
+def main() -> int:
+    """Print what was found; return 1 where a result was neither old nor new."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--stops", type=int, default=1000)
-    for (name, state), count in sorted(run(parser.parse_args().stops).items()):
+    results = run(parser.parse_args().stops)
+    for (name, state), count in sorted(results.items()):
         sys.stdout.write(f"{name:8} {state:18} {count}\n")
+    return 1 if {state for _, state in results} - {"old", "new", "replaced"} else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -223,6 +223,9 @@ CONDITIONS: dict[str, Change] = {
 }
 
 
+#: Opacity from which what was drawn is opaque, and up to which ground under it is clear.
+OPAQUE, THIN = 0.9, 0.05
+
 #: A building: its grade by the label, the grade it got (0 for none), the share of it under what was
 #: drawn, and whether the images show it at all.
 Building = tuple[int, int, float, bool]
@@ -380,12 +383,25 @@ def buildings_of(case: Case, truth: gpd.GeoDataFrame, found: Any) -> dict[str, B
     for uid, grade, shape in zip(truth["uid"], truth["grade"], truth.geometry, strict=True):
         said, hidden = found.loc[uid], 0.0
         if case.covered is not None:
-            cover = coverage(shape, transform, size, 1)
-            hidden = float((cover * (case.covered >= 0.9)).sum() / max(cover.sum(), 1))
+            hidden = hidden_share(coverage(shape, transform, size, 1), case.covered)
         shown = not str(said["status_reason"]).startswith(("nodata", "outside"))
         graded_as = 0 if said["status"] == "not_assessed" else int(said["damage_class"])
         result[uid] = int(grade), graded_as, round(hidden, 4), shown
     return result
+
+
+def hidden_share(cover: np.ndarray, covered: np.ndarray) -> float:
+    """Return the share of a building under opaque cover; of one under thin cover, nearly nothing.
+
+    Parameters
+    ----------
+    cover
+        Share of each pixel that the building covers, (rows, columns).
+    covered
+        Opacity of what was drawn over each pixel, 0-1.
+    """
+    opaque = float((cover * (covered >= OPAQUE)).sum() / max(cover.sum(), 1))
+    return opaque if opaque or not (covered[cover > 0] > THIN).any() else 1e-4
 
 
 def names_of(split: Path, part: str) -> Iterator[str]:

@@ -331,8 +331,7 @@ class _Assessment(Run[Job, Summary]):
         self._compare()
         if self._follows:
             network = FeatureNetwork(device=job.device, threads=job.threads)
-            extraction = Extraction(scene, network, self.card)
-            self._following = Following(network, extraction, self._event)
+            self._following = Following(network, Extraction(scene, network, self.card), self._event)
         if job.footprints is not None:
             self._footprints = read_footprints(
                 job.footprints,
@@ -354,9 +353,8 @@ class _Assessment(Run[Job, Summary]):
             return
         path = find_model(model_source(self.job.model, self._event))
         reference, blocks = find_reference(path, self.model.card), self.scene.take_blocks()
-        network = None
-        if reference is not None:
-            network = FeatureNetwork(device="cpu", threads=self.job.threads)
+        is_known = reference is not None
+        network = FeatureNetwork(device="cpu", threads=self.job.threads) if is_known else None
         self._familiarity = familiarity_of(blocks, reference, network, self.model.card)
         self.doubts += self._familiarity.doubts()
         self.remarks += self._familiarity.remarks()
@@ -370,11 +368,13 @@ class _Assessment(Run[Job, Summary]):
 
     def predicted(self, plan: Plan) -> Iterator[Strip]:
         """Predict the scene, and grade its pixels where that is asked for."""
-        with_grades = self.by_pixel or self.job.vote == "pixels"
+        with_grades, asked = self.by_pixel or self.job.vote == "pixels", self._footprints
+        is_shown = self.job.probabilities is not None or self.by_pixel
         # Footprints that may be moved need what the model says beside them.
-        stay = self.job.scene.registration != "apply"
-        if self._footprints and stay and self.job.probabilities is None and not self.by_pixel:
-            plan = replace(plan, only=voting_places(self._footprints, self.scene.grid))
+        if asked and self.job.scene.registration != "apply" and not is_shown:
+            plan = replace(plan, only=voting_places(asked, self.scene.grid))
+        elif not (asked or is_shown or with_grades):
+            plan = replace(plan, graded_above=self.card.threshold)
         return self._predict(self.scene, self.model, plan, with_grades=with_grades)
 
     def found(self, strips: Iterator[Strip]) -> Iterator[gpd.GeoDataFrame]:

@@ -59,6 +59,9 @@ class Plan:
     only
         int64 (n, 4): row, column, bottom and right of the places that matter. No model is asked of
         what lies beside them. None where all matters.
+    graded_above
+        Localisation above which a pixel must be graded. What is near none of them may stay without
+        grades, where the model finds buildings before it grades them. None where all is graded.
     """
 
     region: Window
@@ -68,6 +71,7 @@ class Plan:
     columns: int
     batch: int
     only: npt.NDArray[np.int64] | None = field(default=None, compare=False)
+    graded_above: float | None = None
 
     def __repr__(self) -> str:
         rows, columns = self.window

@@ -6,14 +6,16 @@ of one column block; together the strips tile the region, and no pixel comes twi
 """
 
 import contextlib
+import math
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from geodamage.ahead import ahead
+from geodamage.asking import ask, cell_side
 from geodamage.codes import MAP_UNKNOWN
 from geodamage.errors import ModelError
 from geodamage.model.card import Card
@@ -46,9 +48,6 @@ BLIND = UNSEEN & ~OUTSIDE_AOI
 CLOSED = MISSING_PRE | OUTSIDE | OUTSIDE_AOI | OBSCURED_PRE
 #: Pixels from where post has data that a building is followed into where it has none, at most.
 _REACH = 32
-#: Pixels of the side of a cell, at least: a model is asked of whole cells of a core, so that there
-#: are not too many sizes of windows.
-_CELL = 64
 
 
 @dataclass(frozen=True)
@@ -162,6 +161,8 @@ def run_plan(
             f"halo has "
             f"{plan.halo}; fix the halo of the card"
         )
+    if localisation_only:
+        plan = replace(plan, graded_above=math.inf)
     # Inference has a thread to itself: whatever else is done there would leave a core idle.
     asked = ahead(_infer(model, plan, reach, ahead(_read(scene, plan, model.card))))
     join = building_probabilities if localisation_only else probabilities
@@ -233,13 +234,13 @@ def _infer(
                 for piece in _pieces(plan, core, seen[_within(core, strip)], model.card)
             ]
             groups = [cores[n : n + plan.batch] for n in range(0, len(cores), plan.batch)]
-            heads = [_ask(model, plan, strip, pixels, group, reach) for group in groups]
+            heads = [ask(model, plan, strip, pixels, group, reach) for group in groups]
             yield _Answers(strip, missing, around, groups, heads)
 
 
 def _pieces(plan: Plan, core: Window, seen: np.ndarray, card: Card) -> list[Window]:
     """Return the parts of a core that are worth asking for; of a global model all or nothing."""
-    side = max(_CELL // card.stride, 1) * card.stride
+    side = cell_side(card)
     needed = cells(seen, side) & plan.matters(core, side)
     if card.context == "global" or plan.batch > 1:
         return [core] if needed.any() else []
@@ -338,41 +339,3 @@ def _cropped(heads: Heads, margin: int) -> Heads:
 
 def _within(window: Window, strip: Window) -> tuple[slice, slice]:
     return window.shift(-strip.row, -strip.column).slices
-
-
-def _ask(
-    model: Predictor, plan: Plan, strip: Window, pixels: Pixels, cores: list[Window], reach: int
-) -> Heads:
-    """Return the heads of some cores, with no more of their halo than the rules reach."""
-    # In pixels that begin a halo before the strip.
-    places = [
-        Window(
-            core.row - strip.row,
-            core.column - strip.column,
-            core.height + 2 * plan.halo,
-            core.width + 2 * plan.halo,
-        ).slices
-        for core in cores
-    ]
-
-    def windows(image: np.ndarray) -> np.ndarray:
-        return np.stack([image[:, *place] for place in places])
-
-    pre = windows(pixels.pre)
-    post = _as_post(pre, model.card) if pixels.post is pixels.pre else windows(pixels.post)
-    if isinstance(model, Ensemble) and pixels.maps is not None:
-        said = model(pre, post, windows(pixels.maps))
-    else:
-        said = model(pre, post)
-    if said.localisation is None and said.damage is not None and model.card.task == "damage":
-        # Whoever lets such a model grade says where the buildings are.
-        said = Heads(np.ones_like(said.damage[:, :1]), said.damage)
-    heads = _cropped(said, plan.halo - reach)
-    # Copies: a view would keep the halo in memory.
-    return Heads(*(None if head is None else head.copy() for head in heads))
-
-
-def _as_post(pre: np.ndarray, card: Card) -> np.ndarray:
-    """Return what a model is shown as post where there is one image: the same again."""
-    wanted = len(card.post_channels)
-    return pre if wanted == pre.shape[1] else np.repeat(pre[:, :1], wanted, 1)

@@ -380,6 +380,8 @@ def _map_tip(palette: Palette) -> str:
     """
     bars = "".join(_bar(grade, palette.colours[grade]) for grade in GRADES)
     return (
+        # In a dark theme QGIS 3.22 writes black on black unless both are said.
+        '<div style="background:#ffffff; color:#1a1a1a; white-space:nowrap">'
         f"<b>[% coalesce(replace({GRADE}, '-', ' '), 'not assessed') %]</b>"
         f"[% CASE WHEN {REVIEWED} THEN ', reviewed by ' ||"
         " coalesce(attribute($currentfeature, 'reviewer'), '?') ||"
@@ -388,20 +390,24 @@ def _map_tip(palette: Palette) -> str:
         f"{bars}"
         "[% CASE WHEN \"status\" = 'assessed' THEN '' ELSE replace(\"status\", '_', ' ')"
         " || coalesce(': ' || replace(\"status_reason\", '_', ' '), '') || '<br>' END %]"
-        '[% format_number("area_m2", 0) %] m², building [% "building_id" %]'
+        '[% format_number("area_m2", 0) %]&nbsp;m², building&nbsp;[% "building_id" %]</div>'
     )
 
 
 def _bar(grade: DamageGrade, colour: str) -> str:
-    """Return a line: a bar of blocks, the rest of it pale, the probability and the grade."""
-    field = f'coalesce("{PROBABILITIES[grade]}", 0)'
+    """Return a line: a bar of blocks, the rest of it pale, the probability and the grade.
+
+    It is empty where there is no probability.
+    """
+    field = f'"{PROBABILITIES[grade]}"'
     full = f"lpad('', round({BAR_BLOCKS} * {field}), '█')"
     rest = f"lpad('', {BAR_BLOCKS} - round({BAR_BLOCKS} * {field}), '█')"
-    share = f"coalesce(to_string(round(100 * \"{PROBABILITIES[grade]}\")) || '&nbsp;%', '–')"
+    name = title(grade).replace(" ", "&nbsp;")
     return (
-        f'<span style="font-size:7px; color:{colour}">[% {full} %]</span>'
-        f'<span style="font-size:7px; color:#dddddd">[% {rest} %]</span>'
-        f"&nbsp;[% {share} %]&nbsp;{title(grade).replace(' ', '&nbsp;')}<br>"
+        f"[% CASE WHEN {field} IS NULL THEN '' ELSE "
+        f"'<span style=\"font-size:7px; color:{colour}\">' || {full} || '</span>"
+        f"<span style=\"font-size:7px; color:#dddddd\">' || {rest} || '</span>&nbsp;' || "
+        f"to_string(round(100 * {field})) || '&nbsp;%&nbsp;{name}&nbsp;&nbsp;<br>' END %]"
     )
 
 

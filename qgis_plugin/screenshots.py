@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Photograph the plugin in a real QGIS, for `README.md`, on the drawn pair of `sample_data/`.
 
-    xvfb-run -a -s "-screen 0 1600x1200x24" python qgis_plugin/screenshots.py
+    xvfb-run -a -s "-screen 0 1600x1200x24" python qgis_plugin/screenshots.py --home /home/analyst
 
 It needs QGIS (`qgis`), an X display, `geodamage` (`--executable`, else the PATH) and Pillow. QGIS
 starts with a profile of its own below `--home`, where the plugin is linked in and the sample is
-copied to; so the pictures show no folder of the one who makes them. Everything pictured is real:
-the run is started by the dialog's own button, the corrections by the keys of the review.
+copied to; so the pictures show that folder, and none of the one who makes them. Everything pictured
+is real: the run is started by the dialog's own button, the corrections by the keys of the review.
 
 The same file runs on both sides: `main` outside, `photograph` inside QGIS, where `--code` calls it.
 """
@@ -138,7 +138,7 @@ def _run_qgis(home: Path, raw: Path, executable: str) -> None:
     }
     command = [qgis, "--nologo", "--noversioncheck", "--profiles-path", str(home / "QGIS")]
     command += ["--code", str(home / "storm" / "start.py")]
-    done = subprocess.run(command, env=variables, timeout=400, check=False)
+    done = subprocess.run(command, env=variables, timeout=1500, check=False)
     if done.returncode:
         sys.exit(f"error: QGIS ended with {done.returncode}")
 
@@ -236,6 +236,7 @@ class Photographer:
         dialog.form.footprints.setLayer(layer)
         dialog.form.id_field.setField("building_id")
         dialog.form.output.setFilePath(str(self.work / "buildings.gpkg"))
+        dialog.form.beside["REPORT"].setChecked(True)
         self._wait(1)
         self._take(dialog, "dialog")
         dialog.run_button.click()

@@ -27,6 +27,7 @@ import numpy as np
 import torch
 
 from geodamage.errors import GeodamageError, OptionError, OutputError, OutputExistsError
+from geodamage.words import counted
 from training.runs.display import Display
 from training.runs.folder import commit
 from training.runs.pictures import draw_curve
@@ -215,7 +216,7 @@ def train(options: argparse.Namespace) -> None:
     reports: Iterator[Report] = train_chips(work, state, options.runs)
     with stop_between_steps(reports) as watched, ChipTracker(work, resumed_at=done) as tracker:
         tracker.say(
-            f"{len(work.chips)} pairs to train on, {len(work.held_out)} to validate; "
+            f"{counted(len(work.chips), 'pair')} to train on, {len(work.held_out)} to validate; "
             f"{work.steps} steps, {work.per_epoch} an epoch, {len(phases_of(recipe))} phases"
         )
         for report in watched:
@@ -239,7 +240,7 @@ def predict(options: argparse.Namespace) -> None:
         print(f"class {number}: {count} moved{least}", file=sys.stderr)
     if all(chip.label is not None for chip in files):
         print(scores_table(files, probabilities, assigned))
-    print(f"{options.output}: {len(files)} chips", file=sys.stderr)
+    print(f"{options.output}: {counted(len(files), 'chip')}", file=sys.stderr)
 
 
 def scores_table(files: Sequence[ChipFile], probabilities: np.ndarray, found: Assignment) -> str:

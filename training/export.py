@@ -30,6 +30,7 @@ from geodamage.optimise.variants import OptimisationJob, Variant, optimise
 from geodamage.output.publication import Publication, check_output, output_errors
 from geodamage.scores.evaluation import EvaluationJob, choose_pairs
 from geodamage.scores.tallies import Drawing
+from geodamage.words import counted
 from geodamage.xbd.folders import Pair
 from training.calibrate import (
     Say,
@@ -237,8 +238,8 @@ def building_origin(trained: Trained, recipe: Recipe) -> dict[str, Any]:
     images = list_images(trained.source / "split.csv", trained.source)
     learnt, _ = in_folds(images, recipe.fold)
     sources = Counter(image.source for image in learnt)
-    counted = ", ".join(f"{count} of {source}" for source, count in sorted(sources.items()))
-    parts = [f"{len(learnt)} images with building masks: {counted}"]
+    shares = ", ".join(f"{count} of {source}" for source, count in sorted(sources.items()))
+    parts = [f"{counted(len(learnt), 'image')} with building masks: {shares}"]
     if recipe.soft.folder:
         parts.append(f"soft labels of {recipe.soft.folder}")
     if recipe.pretrained:

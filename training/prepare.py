@@ -23,6 +23,7 @@ import numpy as np
 
 from geodamage.damage import COLOURS, GRADES, LABELS
 from geodamage.errors import GeodamageError, LabelError, OutputExistsError
+from geodamage.words import counted
 from geodamage.xbd.masks import write_targets
 from training.data.index import (
     IndexedPair,
@@ -55,7 +56,10 @@ def build_index(roots: Sequence[Path], output: Path) -> list[IndexedPair]:
         table.writerow(["pair", "folder", "left_out", "why"])
         table.writerows([p.pair, p.folder, p.fatal, p.why] for p in problems)
     left_out = sum(problem.fatal for problem in problems)
-    print(f"{len(entries)} pairs indexed, {left_out} left out, {len(problems)} problems")
+    print(
+        f"{counted(len(entries), 'pair')} indexed, {left_out} left out, "
+        f"{counted(len(problems), 'problem')}"
+    )
     return entries
 
 
@@ -88,9 +92,8 @@ def split(
     found = overlaps(entries, parts)
     if found:
         worst = "; ".join(f"{a} and {b} ({share:.1%})" for a, b, share in found[:5])
-        text = (
-            f"split {scheme}: {len(found)} pairs of tiles in different parts share ground: {worst}"
-        )
+        pairs = counted(len(found), "pair of tiles", "pairs of tiles")
+        text = f"split {scheme}: {pairs} in different parts share ground: {worst}"
         if not accept_overlap:
             raise LabelError(
                 f"{text}; scores would be too good: split by place or by event, or give "
@@ -211,7 +214,7 @@ def prepare(options: argparse.Namespace) -> None:
     index = output / "index.csv"
     if index.exists() and not options.reindex:
         entries = read_index(index)
-        print(f"{len(entries)} pairs from {index}; --reindex looks at them again")
+        print(f"{counted(len(entries), 'pair')} from {index}; --reindex looks at them again")
     else:
         entries = build_index(options.folders, output)
     if options.subset:

@@ -27,6 +27,7 @@ import shapely
 
 from geodamage.errors import GeodamageError, LabelError, OptionError, OutputExistsError
 from geodamage.windows import Window
+from geodamage.words import counted
 from training.data.building_images import (
     TEST,
     BuildingImage,
@@ -299,7 +300,7 @@ def prepare_buildings(
         by_ground=options.by_ground,
     )
     folds = folds_of(places, options)
-    say(f"{len(left)} tiles of {len(places)} places")
+    say(f"{counted(len(left), 'tile')} of {counted(len(places), 'place')}")
     images = list(before)
     for place, fold in zip(places, folds, strict=True):
         name = min(f"{each.tile.source}/{each.tile.name}" for each in place)
@@ -401,7 +402,9 @@ def run(options: argparse.Namespace) -> None:
         )
     images = prepare_buildings(tiles, output, chosen, before=before, say=say)
     facts = counts(images)
-    print(f"{len(images)} images, {facts['without_buildings']} of them without a building")
+    print(
+        f"{counted(len(images), 'image')}, {facts['without_buildings']} of them without a building"
+    )
     for fold in sorted({image.fold for image in images}):
         mine = [image for image in images if image.fold == fold]
         name = "test" if fold == TEST else f"fold {fold}"

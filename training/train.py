@@ -21,6 +21,7 @@ from torch import distributed
 
 from geodamage.damage import GRADES
 from geodamage.errors import GeodamageError, OptionError
+from geodamage.words import counted
 from training.data.masked import add_more, more_of
 from training.examples import count_pixels, make_samples, read_parts, soft_batches
 from training.objectives import exported, make_objective
@@ -76,7 +77,9 @@ def set_up(options: argparse.Namespace) -> tuple[Work, State]:
         if place.first:
             print(f"{run}: going on after step {state.step}", flush=True)
     if place.first:
-        print(f"{len(learnt)} pairs to train on, {len(held_out)} to validate", flush=True)
+        print(
+            f"{counted(len(learnt), 'pair')} to train on, {len(held_out)} to validate", flush=True
+        )
     soft = soft_batches(recipe, place, options.data, held_out)
     return Work(recipe, run, place, samples, held_out, objective, judge, soft), state
 

@@ -28,6 +28,7 @@ from geodamage.errors import AdaptationError, OptionError
 from geodamage.output.publication import Publication, check_output, output_errors
 from geodamage.reviews.agreement import resolve
 from geodamage.reviews.answers import NO_BUILDING as ABSENT
+from geodamage.words import counted
 
 #: Fewest answers with a grade that anything is learnt from.
 FEWEST = 10
@@ -239,13 +240,14 @@ def _answers(
     if unknown:
         some = ", ".join(unknown[:3]) + (" and others" if len(unknown) > 3 else "")
         raise AdaptationError(
-            f"{reviewed}: {len(unknown)} of {len(answers)} answers are of buildings that are not in"
-            f" the result: {some}; give the result that was reviewed"
+            f"{reviewed}: {len(unknown)} of {counted(len(answers), 'answer')} are of buildings that"
+            f" are not in the result: {some}; give the result that was reviewed"
         )
     notes = []
     if resolved.conflicts:
         notes.append(
-            f"reviewers differ on {len(resolved.conflicts)} buildings; the majority counts"
+            f"reviewers differ on {counted(len(resolved.conflicts), 'building')}; the majority "
+            "counts"
         )
     return answers, tuple(notes)
 
@@ -267,8 +269,9 @@ def _graded(
     grades = answers["damage_class"][teaches].to_numpy("int64")
     if len(grades) < FEWEST:
         raise AdaptationError(
-            f"{reviewed}: {len(grades)} answers have a grade of a building that the model graded,"
-            f" and {FEWEST} are needed at least; review more buildings"
+            f"{reviewed}: {counted(len(grades), 'answer has', 'answers have')} a grade of a "
+            f"building that the model graded, and {FEWEST} are needed at least; review more "
+            "buildings"
         )
     if len(np.unique(grades)) == 1:
         raise AdaptationError(

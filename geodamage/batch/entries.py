@@ -15,6 +15,7 @@ from geodamage.options.kinds import File, Flag, Name, Text
 from geodamage.options.lookup import columns
 from geodamage.options.option import Option
 from geodamage.sources import check_file, is_remote
+from geodamage.words import counted
 
 #: Between several files in one text; no spreadsheet uses it between columns.
 SEPARATOR = "|"
@@ -78,7 +79,8 @@ def read_csv(path: Path, *, allow_remote: bool = False) -> list[Entry]:
         where = f"{path}: line {number}"
         if len(cells) != len(keys):
             raise ManifestError(
-                f"{where}: {len(cells)} cells under {len(keys)} columns; fix it "
+                f"{where}: {counted(len(cells), 'cell')} under {counted(len(keys), 'column')}; "
+                "fix it "
                 f"(several files in a cell are separated by {SEPARATOR})"
             )
         given = {key: cell.strip() for key, cell in zip(keys, cells, strict=True) if cell.strip()}

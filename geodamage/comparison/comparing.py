@@ -27,6 +27,7 @@ from geodamage.output.seen_ground import LONLAT
 from geodamage.report.findings import STATEMENT
 from geodamage.vector.layer import split_layer
 from geodamage.vector.reading import read_vector
+from geodamage.words import counted
 
 #: What both say of a building, or one of them alone.
 VERDICTS = ("both_damaged", "both_undamaged", "only_result", "only_official", "not_compared")
@@ -187,8 +188,8 @@ class _Comparing:
         told = self.theirs["damaged"].notna().to_numpy()
         if not inside.any():
             raise InputError(
-                f"{path}: none of its {len(inside):,} features lies in the assessed area of "
-                f"{self.path}; compare layers of one place"
+                f"{path}: none of its {counted(len(inside), 'feature')} lies in the assessed area "
+                f"of {self.path}; compare layers of one place"
             )
         matches = match(self.shapes, self._inside(inside), self.options.tolerance)
         buildings = self._buildings(matches)

@@ -3,16 +3,16 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pandas as pd
-
 from geodamage._version import __version__
 from geodamage.comparison.comparing import CompareOptions, Comparison, compare
 from geodamage.comparison.page import render
-from geodamage.output.geopackage import write_layer
+from geodamage.output.geopackage import write_layers
 from geodamage.output.publication import Publication, check_distinct, check_output, output_errors
 from geodamage.output.writer import GeometryType
 from geodamage.vector.layer import split_layer
 
+#: What layers declare that are not of polygons of several parts.
+GEOMETRY_TYPES: dict[str, GeometryType] = {"official": "Unknown", "cells": "Polygon"}
 PAGE_EXTENSIONS = (".html", ".htm")
 
 
@@ -56,7 +56,8 @@ def write_comparison(
     }
     with Publication(overwrite=overwrite) as publication:
         if output is not None:
-            _write_layers(found, publication.partial(output))
+            layers = {name: getattr(found, name) for name in ("buildings", "official", "cells")}
+            write_layers(layers, publication.partial(output), GEOMETRY_TYPES)
             publication.sidecar(output, facts)
         if options.page is not None:
             partial = publication.partial(options.page)
@@ -64,15 +65,3 @@ def write_comparison(
                 partial.write_text(render(found), encoding="utf-8")
             publication.sidecar(options.page, facts)
     return found
-
-
-def _write_layers(found: Comparison, path: Path) -> None:
-    layers: dict[str, tuple[pd.DataFrame, GeometryType]] = {
-        "buildings": (found.buildings, "MultiPolygon"),
-        "official": (found.official, "Unknown"),
-        "cells": (found.cells, "Polygon"),
-    }
-    path.unlink()
-    with output_errors(path):
-        for name, (frame, kind) in layers.items():
-            write_layer(frame, path, name, kind)

@@ -9,12 +9,10 @@ from typing import Any, NamedTuple
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-import pyogrio
 import shapely
 
 from geodamage._version import __version__
 from geodamage.damage import GRADES
-from geodamage.errors import OutputError
 from geodamage.event.estimates import estimate_facts, estimate_rows, with_estimate
 from geodamage.event.looks import (
     LONLAT,
@@ -38,13 +36,10 @@ from geodamage.event.rollups import (
 )
 from geodamage.fields import NAMES, STATUSES
 from geodamage.grid import geodesic_area
-from geodamage.output.geopackage import write_layer
-from geodamage.output.publication import output_errors
 from geodamage.output.seen_ground import read_assessed_area
-from geodamage.output.writer import GeometryType, partial_names_allowed
+from geodamage.output.writer import GeometryType
 from geodamage.report.estimates import read_estimate
 from geodamage.report.findings import STATEMENT
-from geodamage.words import counted
 
 
 class Rollups(NamedTuple):
@@ -218,24 +213,7 @@ def _assessed_km2(scenes: gpd.GeoDataFrame, area_km2: float) -> float:
 
 
 #: Geometry type that each layer declares; a building may have none, or any.
-_GEOMETRY_TYPES: dict[str, GeometryType] = {"buildings": "Unknown", "looks": "Unknown"}
-
-
-def write_layers(layers: Mapping[str, pd.DataFrame], path: Path) -> None:
-    """Write the layers of a GeoPackage; one without shapes becomes a table."""
-    with output_errors(path), partial_names_allowed():
-        path.unlink(missing_ok=True)
-        for name, frame in layers.items():
-            has_shapes = isinstance(frame, gpd.GeoDataFrame)
-            kind = _GEOMETRY_TYPES.get(name, "MultiPolygon") if has_shapes else None
-            write_layer(frame, path, name, kind)
-            count = int(pyogrio.read_info(path, layer=name)["features"])
-            if count != len(frame):
-                raise OutputError(
-                    f"cannot write layer {name}: {count:,} of {counted(len(frame), 'row')} "
-                    f"arrived; check "
-                    f"the free space of {path.parent}"
-                )
+GEOMETRY_TYPES: dict[str, GeometryType] = {"buildings": "Unknown", "looks": "Unknown"}
 
 
 def best_looks(looks: gpd.GeoDataFrame) -> gpd.GeoDataFrame:

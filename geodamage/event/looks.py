@@ -25,6 +25,7 @@ from geodamage.errors import (
 from geodamage.fields import NAMES, conform, empty_frame
 from geodamage.output.disk import hash_of
 from geodamage.output.geojson import to_rfc7946
+from geodamage.output.layers import is_empty_sequence
 from geodamage.output.publication import VECTOR_EXTENSIONS, read_sidecar, sidecar_path
 from geodamage.output.seen_ground import AREA_ENDING
 from geodamage.sources import check_file
@@ -342,6 +343,7 @@ def fingerprint(look: Look) -> str:
         If a file cannot be read.
     """
     _sidecar(look.buildings)
+    check_file(str(look.buildings), may_be_empty=is_empty_sequence(look.buildings))
     digest = hashlib.sha256()
     try:
         for path in (look.buildings, look.sidecar):

@@ -10,7 +10,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 
-from geodamage.event.layers import Rollups, make_layers, write_layers
+from geodamage.event.layers import GEOMETRY_TYPES, Rollups, make_layers
 from geodamage.event.looks import (
     LONLAT,
     Look,
@@ -30,6 +30,7 @@ from geodamage.event.rollups import (
 from geodamage.fields import REVIEWED
 from geodamage.options.lookup import check
 from geodamage.output.disk import file_state
+from geodamage.output.geopackage import write_layers
 from geodamage.output.locks import refuse_edited
 from geodamage.output.publication import Publication, check_output
 from geodamage.sources import check_file
@@ -161,7 +162,7 @@ def merge_event(
         layers, facts = make_layers(record, Rollups(cell, areas, estimate, population))
         for message in (facts["people"] or {}).get("warnings", ()):
             yield EventProgress("write", len(looks), len(looks), message, warning=True)
-        write_layers(layers, partial)
+        write_layers(layers, partial, GEOMETRY_TYPES)
         publication.sidecar(output, facts)
         if is_read:
             refuse_edited(output)

@@ -1,6 +1,7 @@
 """The record of an event: what its layer already holds."""
 
 import json
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,10 +92,12 @@ def read_record(path: Path) -> Record:
         form = format_of(path)
         if form.name != "GPKG":
             raise SceneError(f"it is {form.name}, and no GeoPackage")
-        looks, scenes = (
-            pyogrio.read_dataframe(form.path, layer=layer, **dict(form.options))
-            for layer in ("looks", "scenes")
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of GDAL; what counts raises below
+            looks, scenes = (
+                pyogrio.read_dataframe(form.path, layer=layer, **dict(form.options))
+                for layer in ("looks", "scenes")
+            )
         fields = conform(looks, LONLAT)
         for place, name in enumerate(LOOK_KEYS):
             fields.insert(place, name, looks[name].astype("string"))

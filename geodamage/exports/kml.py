@@ -25,6 +25,7 @@ from geodamage.damage import COLOUR_NOT_ASSESSED, COLOURS, GRADES
 from geodamage.exports.product import Product
 from geodamage.exports.schemas import PLAIN_WORDS
 from geodamage.fields import Kind
+from geodamage.words import counted
 
 #: Types of KML for what fields hold; a long whole number has none there.
 _TYPES: dict[Kind, str] = {
@@ -123,7 +124,7 @@ def _write_main(file: Any, product: Product, parts: Sequence[Part]) -> None:
         return
     file.write(f"{_HEAD}<Document>{_about(product)}\n")
     for part in parts:
-        text = f"{part.name}: {len(part.rows):,} buildings"
+        text = f"{part.name}: {counted(len(part.rows), 'building')}"
         file.write(
             f"<NetworkLink><name>{_text(text)}</name><Link><href>{_text(part.name)}</href></Link>"
             "</NetworkLink>\n"

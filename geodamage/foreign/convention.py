@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from geodamage.damage import GRADES
 from geodamage.errors import ModelError, OptionError
+from geodamage.model.onnx import read_model_bytes
 from geodamage.schema import MisfitError, compare_keys, typed_values
 
 #: What a channel may mean beside a grade. `ignored` is what no label had, or nothing at all.
@@ -217,9 +218,7 @@ def read_convention(given: str) -> Convention:
         names = ", ".join(known)
         raise OptionError(f"--convention {given}: neither one of {names} nor a .toml file")
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+        table = tomllib.loads(read_model_bytes(path).decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{path}: not TOML ({error}); fix the convention") from error
     return from_table(table, str(path))

@@ -10,6 +10,7 @@ from typing import Any
 
 from geodamage.errors import ChecksumError, ModelError
 from geodamage.grid import SENSORS, GsdRange
+from geodamage.model.wire import fields, record
 from geodamage.schema import MisfitError, compare_keys, is_deeper, shown, typed_values
 from geodamage.windows import round_up
 
@@ -285,7 +286,7 @@ def read_card(blob: bytes, source: str) -> Card:
         If the model's bytes are not those that the card names.
     """
     entries = dict(
-        _entry(value) for number, value in _fields(blob, source) if number == _METADATA_PROPS
+        _entry(value) for number, value in fields(blob, source) if number == _METADATA_PROPS
     )
     text = entries.get(METADATA_KEY.encode())
     if text is None:
@@ -306,7 +307,7 @@ def read_card(blob: bytes, source: str) -> Card:
 def model_hash(blob: bytes, source: str) -> str:
     """Return the SHA-256 of a model's bytes without its metadata."""
     digest = hashlib.sha256()
-    for number, value in _fields(blob, source, whole=True):
+    for number, value in fields(blob, source, whole=True):
         if number != _METADATA_PROPS:
             digest.update(value)
     return digest.hexdigest()
@@ -314,61 +315,14 @@ def model_hash(blob: bytes, source: str) -> str:
 
 def with_card(blob: bytes, card: Card) -> bytes:
     """Return the bytes of a model with this card, and its hash on it, as the only metadata."""
-    bare = b"".join(v for n, v in _fields(blob, card.name, whole=True) if n != _METADATA_PROPS)
+    bare = b"".join(v for n, v in fields(blob, card.name, whole=True) if n != _METADATA_PROPS)
     card = dataclasses.replace(card, sha256=hashlib.sha256(bare).hexdigest())
-    entry = _record(_ENTRY_KEY, METADATA_KEY.encode()) + _record(
+    entry = record(_ENTRY_KEY, METADATA_KEY.encode()) + record(
         _ENTRY_VALUE, card.as_json().encode()
     )
-    return bare + _record(_METADATA_PROPS, entry)
-
-
-def _record(number: int, value: bytes) -> bytes:
-    """Encode one length-delimited protobuf field."""
-    return bytes([number << 3 | 2]) + _varint(len(value)) + value
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    return bare + record(_METADATA_PROPS, entry)
 
 
 def _entry(blob: bytes) -> tuple[bytes, bytes]:
-    fields = dict(_fields(blob, "metadata"))
-    return fields.get(_ENTRY_KEY, b""), fields.get(_ENTRY_VALUE, b"")
-
-
-def _fields(blob: bytes, source: str, *, whole: bool = False) -> Iterator[tuple[int, bytes]]:
-    """Walk the top-level fields of a protobuf message: number and value, or the whole record."""
-    # Source: protobuf.dev/programming-guides/encoding. Only what ONNX uses at its top level.
-    position = 0
-    while position < len(blob):
-        start = position
-        tag, position = _read_varint(blob, position, source)
-        number, kind = tag >> 3, tag & 7
-        begin = position
-        if kind == 0:
-            _, position = _read_varint(blob, position, source)
-        elif kind == 2:
-            length, begin = _read_varint(blob, position, source)
-            position = begin + length
-        else:
-            position += {1: 8, 5: 4}.get(kind, len(blob) + 1)
-        if number == 0 or position > len(blob):
-            raise ModelError(f"{source}: not an ONNX file; give a model exported for geodamage")
-        yield number, blob[start:position] if whole else blob[begin:position]
-
-
-def _read_varint(blob: bytes, position: int, source: str) -> tuple[int, int]:
-    value = shift = 0
-    while position < len(blob) and shift < 64:
-        byte = blob[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-        shift += 7
-    raise ModelError(f"{source}: not an ONNX file; give a model exported for geodamage")
+    known = dict(fields(blob, "metadata"))
+    return known.get(_ENTRY_KEY, b""), known.get(_ENTRY_VALUE, b"")

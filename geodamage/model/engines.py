@@ -22,11 +22,13 @@ import numpy as np
 from geodamage.errors import DeviceError, ModelError, OptionError
 from geodamage.model.card import Card
 from geodamage.model.openvino import OpenVinoSession, openvino_version
+from geodamage.model.parts import PartedSession, Parts, split_graph
 from geodamage.model.session import (
     available_devices,
     default_threads,
     first_line,
     runtime_version,
+    share_memory,
     start,
 )
 from geodamage.options.lookup import check
@@ -39,12 +41,15 @@ SINGLE = ("fp32", "fp16")
 #: Largest difference of a probability at which two runtimes say the same: in single precision that
 #: of a halo; in bfloat16 it is to show a graph that is computed wrong, no more. The card has the
 #: parity. On the known window `fast` 0.3.0 is 0.010 off, `accurate` 0.3.1 0.034.
-LARGEST_DIFFERENCE = {"float32": 1e-3, "bfloat16": 0.1}
+#: A graph in two parts that ONNX Runtime computes says the same to the last digits.
+LARGEST_DIFFERENCE = {"float32": 1e-3, "bfloat16": 0.1, "parts": 1e-5}
 #: Times as fast as ONNX Runtime that OpenVINO must be to answer unasked.
 WORTH_IT = 1.1
 #: Memory of a window in OpenVINO over that in ONNX Runtime, at most; and bytes of its library.
 #: `fast` 0.3.0 took 365 for 310 MB, `accurate` 0.3.1 661 for 705 (window 1024, 2026-11-30).
 MORE_MEMORY, LIBRARY_BYTES = 1.3, 50_000_000
+#: How a graph is handed to the runtimes; a verdict on another way is none on this one.
+_WAY = "parts"
 #: Rows and columns of the window on which both are compared, in strides.
 _STRIDES = 16
 
@@ -59,7 +64,7 @@ class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     speed
         How many times as fast as ONNX Runtime it is; None where `models bench` has not timed it.
     precision
-        `float32` or `bfloat16`.
+        `float32` or `bfloat16`; or `parts`, of ONNX Runtime with the graph in two parts.
     """
 
     difference: float
@@ -105,7 +110,36 @@ def open_session(
         best = best_verdict(card, *(() if precision == "auto" else ("float32",)))
         if best is not None:
             return _openvino(blob, card, path, best.precision, options)
+    if engine != "openvino" and on_processor(device):
+        return _onnxruntime(blob, card, path, device, options)
     return start(blob, card, path, device, options)
+
+
+def _onnxruntime(blob: bytes, card: Card, path: Path, device: str, options: Any) -> tuple[Any, str]:
+    """Start ONNX Runtime on the processor, with the graph in two parts where that is known good."""
+    parts = split_graph(blob, str(path))
+    if parts is None:
+        return start(blob, card, path, device, options)
+    whole, provider = None, ""
+    verdict = kept_verdict(card, "parts")
+    if verdict is None or not verdict.is_right:
+        whole, provider = start(blob, card, path, device, options)
+    if verdict is None:
+        session, _ = _in_parts(parts, card, path, device, options)
+        verdict = Verdict(_difference(session, whole, card), precision="parts")
+        keep(card, verdict)
+    elif verdict.is_right:
+        return _in_parts(parts, card, path, device, options)
+    return (session, provider) if verdict.is_right else (whole, provider)
+
+
+def _in_parts(
+    parts: Parts, card: Card, path: Path, device: str, options: Any
+) -> tuple[PartedSession, str]:
+    share_memory(options)
+    first, provider = start(parts.first, card, path, device, options)
+    second, _ = start(parts.second, card, path, device, options)
+    return PartedSession(first, second, parts), provider
 
 
 def _check_precision(card: Card, path: Path, engine: str, precision: str) -> None:
@@ -141,6 +175,8 @@ def as_computed(card: Card, session: Any) -> Card:
 
     What is rounded looks further, so in bfloat16 the halo is another one.
     """
+    if isinstance(session, PartedSession):
+        session = session.first
     if not isinstance(session, OpenVinoSession):
         return card
     if session.precision == "float32":
@@ -186,11 +222,11 @@ def best_verdict(card: Card, *precisions: str) -> Verdict | None:
 
 def _openvino(
     blob: bytes, card: Card, path: Path, precision: str, options: Any
-) -> tuple[OpenVinoSession, str]:
+) -> tuple[OpenVinoSession | PartedSession, str]:
     computed = "bfloat16" if precision == "bfloat16" else "float32"
     threads = options.intra_op_num_threads or default_threads()
     try:
-        session = OpenVinoSession(blob, threads, computed)
+        session = _openvino_session(blob, str(path), threads, computed)
     except RuntimeError as error:
         remedy = "--precision" if computed == "bfloat16" else "--engine"
         raise ModelError(
@@ -208,6 +244,30 @@ def _openvino(
         )
     said = ", bfloat16" if computed == "bfloat16" else ""
     return session, f"CPU, OpenVINO {openvino_version()}{said}"
+
+
+def _openvino_session(
+    blob: bytes, source: str, threads: int, precision: str
+) -> OpenVinoSession | PartedSession:
+    """Start OpenVINO with the graph in two parts where it falls into two.
+
+    In bfloat16 the parts round otherwise than the whole, whose parity is on the card: there the
+    graph stays whole.
+    """
+    parts = split_graph(blob, source) if precision == "float32" else None
+    if parts is None:
+        return OpenVinoSession(blob, threads, precision)
+    first = OpenVinoSession(parts.first, threads, precision)
+    shapes = {port.name: port.shape for port in first.get_outputs()}
+    sizes = {taken: shapes[given] for given, taken in zip(parts.given, parts.taken, strict=True)}
+    second = OpenVinoSession(parts.second, threads, precision, parts.taken, sizes)
+    return PartedSession(first, second, parts)
+
+
+def is_openvino(session: Any) -> bool:
+    """Say whether OpenVINO answers in a session."""
+    inner = session.first if isinstance(session, PartedSession) else session
+    return isinstance(inner, OpenVinoSession)
 
 
 def _difference(session: Any, reference: Any, card: Card) -> float:
@@ -264,7 +324,7 @@ def known_windows(card: Card, session: Any) -> dict[str, np.ndarray]:
 def kept_verdict(card: Card, precision: str = "float32") -> Verdict | None:
     """Return what is known of OpenVINO with a model; None if nothing, or it is not installed."""
     try:
-        if not cache_folder().is_dir() or openvino_version() is None:
+        if not cache_folder().is_dir() or (precision != "parts" and openvino_version() is None):
             return None
         verdict = msgspec.json.decode(_place(card, precision).read_bytes(), type=Verdict)
         return verdict if verdict.precision == precision else None
@@ -290,7 +350,8 @@ def cache_folder() -> Path:
 
 
 def _place(card: Card, precision: str) -> Path:
-    facts = [card.sha256, precision, _processor(), runtime_version(), openvino_version(), _STRIDES]
+    versions = runtime_version(), openvino_version(), _WAY
+    facts = [card.sha256, precision, _processor(), *versions, _STRIDES]
     name = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
     return cache_folder() / f"{name[:32]}.json"
 

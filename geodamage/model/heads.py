@@ -1,6 +1,7 @@
 """What a model says of a batch of windows, and how it becomes probabilities."""
 
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -48,6 +49,29 @@ class Predictor(Protocol):
 
     def __call__(self, pre: np.ndarray, post: np.ndarray) -> Heads:
         """Return the heads for uint8 `(n, c, rows, columns)` of both dates."""
+        ...
+
+
+#: What grading needs to know of the image before: arrays (n, channels, rows / s, columns / s) whose
+#: strides s divide that of the card. What their numbers mean is the runtime's own affair.
+Features = Sequence[np.ndarray]
+
+
+@runtime_checkable
+class Parted(Predictor, Protocol):
+    """A predictor that can find buildings before it grades them."""
+
+    @property
+    def is_parted(self) -> bool:
+        """Whether it can."""
+        ...
+
+    def find(self, pre: np.ndarray) -> tuple[np.ndarray, Features]:
+        """Return the localisation of uint8 `(n, c, rows, columns)`, and what grading needs."""
+        ...
+
+    def grade(self, post: np.ndarray, features: Features) -> np.ndarray:
+        """Return the damage head of uint8 `(n, c, rows, columns)`, with the features of `pre`."""
         ...
 
 

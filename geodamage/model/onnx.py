@@ -1,6 +1,8 @@
 """Models: arrays in, arrays out, by ONNX Runtime or OpenVINO; and ensembles of them."""
 
+import contextlib
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +10,10 @@ import numpy as np
 
 from geodamage.errors import ModelError, ModelNotFoundError
 from geodamage.model.card import Card, read_card
-from geodamage.model.engines import LIBRARY_BYTES, as_computed, open_session
+from geodamage.model.engines import LIBRARY_BYTES, as_computed, is_openvino, open_session
 from geodamage.model.ensemble import SavedMap
-from geodamage.model.heads import Heads, heads_of
-from geodamage.model.openvino import OpenVinoSession
+from geodamage.model.heads import Features, Heads, heads_of
+from geodamage.model.parts import PartedSession
 from geodamage.model.rules import PixelRules
 from geodamage.model.session import first_line, return_memory, session_options
 
@@ -81,7 +83,7 @@ class Model:
             options=options,
         )
         self._card = as_computed(self._card, self._session)
-        if isinstance(self._session, OpenVinoSession):
+        if is_openvino(self._session):
             self.resident_bytes += LIBRARY_BYTES
         del blob
         return_memory()
@@ -113,17 +115,42 @@ class Model:
         both = {"pre": pre, "post": post}
         images = {name: both[name] for name in self._inputs}
         self._check_images(images)
-        try:
+        with self._errors(pre.shape):
             found = self._session.run(self._outputs, images)
-        except Exception as error:  # errors of the runtimes share no public root
-            remedy = "try a smaller --tile or --batch-size"
-            if any(side % self._card.stride for side in pre.shape[2:]):
-                remedy = f"give rows and columns that are multiples of {self._card.stride}"
-            raise ModelError(
-                f"{self.path}: does not run on {pre.shape}: {first_line(error)}; {remedy}"
-            ) from error
         named = dict(zip(self._outputs, found, strict=True))
         return Heads(named.get("localisation"), named.get("damage"))
+
+    @property
+    def is_parted(self) -> bool:
+        """Whether `find` and `grade` say, one after the other, what a call says."""
+        return isinstance(self._session, PartedSession)
+
+    def find(self, pre: np.ndarray) -> tuple[np.ndarray, Features]:
+        """Return the localisation of uint8 `(n, c, rows, columns)`, and what grading needs."""
+        self._check_images({"pre": pre})
+        with self._errors(pre.shape):
+            found: tuple[np.ndarray, Features] = self._session.find(pre)
+        return found
+
+    def grade(self, post: np.ndarray, features: Features) -> np.ndarray:
+        """Return the damage head of uint8 `(n, c, rows, columns)`, with the features of `pre`."""
+        self._check_images({"post": post})
+        with self._errors(post.shape):
+            damage: np.ndarray = self._session.grade(post, features)
+        return damage
+
+    @contextlib.contextmanager
+    def _errors(self, shape: tuple[int, ...]) -> Iterator[None]:
+        """Turn what a runtime raises into one line."""
+        try:
+            yield
+        except Exception as error:  # errors of the runtimes share no public root
+            remedy = "try a smaller --tile or --batch-size"
+            if any(side % self._card.stride for side in shape[2:]):
+                remedy = f"give rows and columns that are multiples of {self._card.stride}"
+            raise ModelError(
+                f"{self.path}: does not run on {shape}: {first_line(error)}; {remedy}"
+            ) from error
 
     def _check_images(self, images: dict[str, np.ndarray]) -> None:
         """Refuse what is no batch of windows, before a runtime says so in its own words."""

@@ -4,7 +4,7 @@ import contextlib
 import functools
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib import metadata
 from typing import Any, NamedTuple
 
@@ -50,6 +50,11 @@ class OpenVinoSession:
         Threads for one call, 1 or more.
     precision
         `float32` or `bfloat16`.
+    features
+        Inputs that another session has computed: they are float32, and no images.
+    sizes
+        Sizes of inputs that the graph leaves open, by name, as `Port.shape` says them: with the
+        number of channels known, OpenVINO chooses faster layouts.
 
     Raises
     ------
@@ -59,18 +64,31 @@ class OpenVinoSession:
         If OpenVINO refuses the graph, or would compute in another precision.
     """
 
-    def __init__(self, blob: bytes, threads: int, precision: str = "float32") -> None:
+    def __init__(
+        self,
+        blob: bytes,
+        threads: int,
+        precision: str = "float32",
+        features: Collection[str] = (),
+        sizes: Mapping[str, Sequence[int | None]] | None = None,
+    ) -> None:
         openvino = _runtime()
         with _STARTING:
             core = _core()
         if precision == "bfloat16" and not _has_bfloat16(core):
             raise RuntimeError("this processor does not compute in bfloat16")
         settings = _settings(threads, precision)
-        self._model = core.compile_model(core.read_model(blob), "CPU", settings)
+        graph = core.read_model(blob)
+        if sizes:
+            graph.reshape(
+                {name: [-1 if n is None else n for n in shape] for name, shape in sizes.items()}
+            )
+        self._model = core.compile_model(graph, "CPU", settings)
         set_to = self._model.get_property("INFERENCE_PRECISION_HINT")
         if set_to != getattr(openvino.Type, _HINTS[precision]):
             raise RuntimeError(f"OpenVINO would compute in {set_to}")
         self.precision = precision
+        self._features = frozenset(features)
         self._inputs = {_name(port): port for port in self._model.inputs}
         self._outputs = {_name(port): port for port in self._model.outputs}
         self._request: Any = None
@@ -97,7 +115,12 @@ class OpenVinoSession:
         self._check(images)
         with self._lock:
             request, self._request = self._request or self._model.create_infer_request(), None
-            request.infer(dict(images), share_inputs=False, share_outputs=False)
+            for name, image in images.items():
+                # A copy into the request's own array: what is handed over is never written to.
+                tensor = request.get_tensor(self._inputs[name])
+                tensor.shape = image.shape
+                tensor.data[...] = image
+            request.infer()
             found = [request.get_tensor(self._outputs[name]).data.copy() for name in names]
             # After a failed call a request may fail again: only one that has answered is kept.
             self._request = request
@@ -107,7 +130,9 @@ class OpenVinoSession:
         """Refuse what OpenVINO would complete, repeat or convert without a word."""
         if set(images) != set(self._inputs):
             raise ValueError(f"takes {sorted(self._inputs)}, and not {sorted(images)}")
-        if {image.dtype for image in images.values()} != {np.dtype(np.uint8)}:
+        pictures = {image.dtype for name, image in images.items() if name not in self._features}
+        features = {images[name].dtype for name in self._features}
+        if pictures != {np.dtype(np.uint8)} or not features <= {np.dtype(np.float32)}:
             raise ValueError("takes uint8 alone")
         if len({len(image) for image in images.values()}) > 1:
             raise ValueError("takes as many windows of each date")

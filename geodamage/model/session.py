@@ -1,6 +1,7 @@
 """ONNX Runtime sessions: providers, devices, options."""
 
 import ctypes
+import functools
 import os
 import sys
 from pathlib import Path
@@ -59,6 +60,26 @@ def session_options(threads: int, keeps_memory: bool) -> Any:
     # Work is handed out in small pieces, so that a core that is busy elsewhere holds up less.
     options.add_session_config_entry("session.dynamic_block_base", "4")
     return options
+
+
+def share_memory(options: Any) -> None:
+    """Let the sessions of these options work in the memory of one another, one at a time.
+
+    Each would else keep what it needed at most, though only one of two parts is ever at work.
+    """
+    if options.enable_cpu_mem_arena:
+        _shared_memory()
+        options.add_session_config_entry("session.use_env_allocators", "1")
+
+
+@functools.cache
+def _shared_memory() -> None:
+    runtime = _runtime()
+    place = runtime.OrtMemoryInfo(
+        "Cpu", runtime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, runtime.OrtMemType.DEFAULT
+    )
+    # As ONNX Runtime's own: no limit, and grown by the next power of two.
+    runtime.create_and_register_allocator(place, runtime.OrtArenaCfg(0, -1, -1, -1))
 
 
 def start(blob: bytes, card: Computed, path: Path, device: str, options: Any) -> tuple[Any, str]:

@@ -29,6 +29,17 @@ def sync(path: Path) -> None:
         os.fsync(file.fileno())
 
 
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power failure; Windows has no such call."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def remove_all(partial: Path) -> None:
     """Remove a partial file and the working files named after it, as far as possible."""
     with suppress(OSError):

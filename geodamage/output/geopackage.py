@@ -1,14 +1,17 @@
 """GeoPackages of buildings, and FlatGeobuf, which is made of one."""
 
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 
 import geopandas as gpd
 import pandas as pd
 import pyogrio
 
 from geodamage.fields import empty_frame
+from geodamage.output.publication import output_errors
 from geodamage.output.writer import (
     ROWS_AT_ONCE,
     GeometryType,
@@ -51,6 +54,36 @@ def write_layer(
             geometry_type=kind,
             promote_to_multi=kind == "MultiPolygon",
         )
+
+
+def write_layers(
+    layers: Mapping[str, pd.DataFrame],
+    package: Path,
+    kinds: Mapping[str, GeometryType] = MappingProxyType({}),
+) -> None:
+    """Write the layers of a GeoPackage anew, and check that every row has arrived.
+
+    Parameters
+    ----------
+    layers
+        Rows by the name of their layer; those without shapes become a table.
+    package
+        The GeoPackage, which may still have the name of a partial file.
+    kinds
+        Geometry types that layers declare; `MultiPolygon` unless said.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    with output_errors(package):
+        package.unlink(missing_ok=True)
+        for name, frame in layers.items():
+            has_shapes = isinstance(frame, gpd.GeoDataFrame)
+            kind = kinds.get(name, "MultiPolygon") if has_shapes else None
+            write_layer(frame, package, name, kind)
+            check_count(package, name, len(frame))
 
 
 class GeoPackageWriter(VectorWriter):

@@ -116,6 +116,8 @@ def _typed(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     kinds = {field.name: field.kind for field in (*FIELDS, *FOOTPRINT_FIELDS)}
     for name in frame.columns.drop(frame.geometry.name):
         kind, values = kinds.get(name), frame[name]
+        if values.map(lambda value: isinstance(value, list | dict)).any():  # GeoJSON called .shp
+            frame[name] = values = plain_column(values)
         if kind == "flag":
             said = values.astype(object).map({"true": True, "false": False, 1: True, 0: False})
             if said.notna().equals(values.notna()):  # other schemas have words under that name

@@ -54,6 +54,11 @@ class Lock:
             else:  # whoever held it has just removed it
                 os.close(descriptor)
 
+    @property
+    def is_held(self) -> bool:
+        """Whether it keeps others out; some network drives have no locks."""
+        return self._descriptor is not None
+
     def _is_of(self, descriptor: int) -> bool:
         try:
             return os.path.samestat(os.fstat(descriptor), self._file.stat())

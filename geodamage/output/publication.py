@@ -16,8 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pyogrio.errors
 from rasterio._err import CPLE_BaseError
@@ -32,8 +31,10 @@ from geodamage.errors import (
     install,
     one_line,
 )
+from geodamage.output.commitment import Moves, commit, finish, retract
 from geodamage.output.companions import companions
-from geodamage.output.disk import file_state, hash_of, remove, remove_all, sync
+from geodamage.output.disk import file_state, hash_of, remove, remove_all, sync, sync_folder
+from geodamage.output.ending import Completed
 from geodamage.output.json_values import json_ready
 from geodamage.output.locks import Lock, refuse_locked, signals_held
 
@@ -138,6 +139,7 @@ def check_output(
             raise OptionError(f"output {path} is also an input; choose another name")
     _check_folder(path)
     refuse_locked(path)
+    finish(path)
     if not overwrite and not is_incomplete(path):
         _refuse_existing(path)
     return path
@@ -297,6 +299,7 @@ def read_sidecar(path: str | os.PathLike[str]) -> dict[str, Any]:
         If there is no sidecar, so no complete result, or if it is damaged.
     """
     sidecar = sidecar_path(path)
+    finish(Path(path))
     try:
         found = sidecar.stat()
         if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST_SIDECAR:
@@ -313,7 +316,7 @@ def read_sidecar(path: str | os.PathLike[str]) -> dict[str, Any]:
     return facts
 
 
-class Publication:
+class Publication(Completed):
     """All files of one run: they get their final names together, or not at all.
 
     Each output is written to a partial file beside it. A clean exit from the context moves the
@@ -334,26 +337,23 @@ class Publication:
         self._incomplete: set[Path] = set()
         self._expected: dict[Path, tuple[int, int]] = {}
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Bring all files to the disk, and give them their final names."""
         try:
-            if error_type is None:
-                sidecars = self._complete()
-                with signals_held():
-                    self._publish(sidecars)
-        finally:
+            sidecars = self._complete()
             with signals_held():
-                for partial in self._partials.values():
-                    remove_all(partial)
-                for lock in self._locks.values():
-                    lock.release()
+                self._publish(sidecars)
+        finally:
+            self.discard()
+
+    def discard(self) -> None:
+        """Remove all partial files."""
+        with signals_held():
+            retract(list(self._locks))
+            for partial in self._partials.values():
+                remove_all(partial)
+            for lock in self._locks.values():
+                lock.release()
 
     def partial(self, path: str | os.PathLike[str], *, bytes_needed: int = 0) -> Path:
         """Create the partial file of an output, so that a folder that refuses it shows at once.
@@ -390,7 +390,9 @@ class Publication:
         """Lock an output; what another run has left half written is dead then, and is removed."""
         if path in self._locks:
             return
+        finish(path)
         self._locks[path] = Lock(path)
+        retract([path])  # of what could not be finished
         sidecar = sidecar_path(path)
         left = _leftovers(path, sidecar)
         if _has_lost_its_sidecar(path) and any(sidecar.name in file.name for file in left):
@@ -433,13 +435,19 @@ class Publication:
 
     def _publish(self, sidecars: Mapping[Path, Path]) -> None:
         outputs = {path: file for path, file in self._partials.items() if path not in sidecars}
-        for path in outputs:
-            self._make_way(path)
+        old = [file for path in outputs for file in self._in_the_way(path)]
+        beside = {final: file for path in outputs for final, file in self._beside(path).items()}
+        parts = (beside, outputs, sidecars)
+        moves = [(file, path) for part in parts for path, file in part.items()]
+        if outputs:
+            with output_errors(next(iter(outputs))):
+                commit(Moves(list(outputs), old, moves))
+        for path in old:  # the old sidecar never stands beside a new file
+            with output_errors(path):
+                path.unlink(missing_ok=True)
         _sync_folders(outputs)
-        for path in tuple(outputs):
-            _move(self._beside(path))
-        _move(outputs)
-        _move(sidecars)
+        for part in parts:
+            _move(part)
         PUBLISHED.extend(outputs)
 
     def _beside(self, path: Path) -> dict[Path, Path]:
@@ -461,16 +469,14 @@ class Publication:
             sync(partial)
         return partial
 
-    def _make_way(self, path: Path) -> None:
-        """Remove the old sidecar first, so that it never stands beside a new file."""
+    def _in_the_way(self, path: Path) -> list[Path]:
+        """Return what is removed before an output gets its name; refuse what may not be."""
         if path in self._expected and file_state(path) != self._expected[path]:
             raise OutputError(f"{path}: was changed while it was read; close it and run again")
         if not self._overwrite and path not in self._incomplete:
             _refuse_existing(path)
-            return
-        with output_errors(path):
-            for old in _targets(path)[1:]:
-                old.unlink(missing_ok=True)
+            return []
+        return _targets(path)[1:]
 
 
 def _move(partials: Mapping[Path, Path]) -> None:
@@ -481,13 +487,6 @@ def _move(partials: Mapping[Path, Path]) -> None:
 
 
 def _sync_folders(paths: Iterable[Path]) -> None:
-    """Make new names survive a power failure; Windows has no such call."""
-    if os.name == "nt":
-        return
     for folder in {path.parent for path in paths}:
         with output_errors(folder):
-            descriptor = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            sync_folder(folder)

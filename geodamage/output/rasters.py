@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import MappingProxyType, TracebackType
-from typing import Any, ClassVar, Self
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import geopandas as gpd
 import numpy as np
@@ -20,6 +20,7 @@ from geodamage.codes import MAP_STEPS
 from geodamage.damage import BACKGROUND, COLOUR_NOT_ASSESSED, COLOURS, GRADES, NOT_ASSESSED, rgb
 from geodamage.errors import OutputError
 from geodamage.grid import Grid
+from geodamage.output.ending import Completed
 from geodamage.output.publication import final_path, output_errors
 from geodamage.windows import Window, round_up, split
 
@@ -51,7 +52,7 @@ def raster_bytes(region: Window, channels: int) -> int:
     return working + working * 4 // 3
 
 
-class _WorkingRaster:
+class _WorkingRaster(Completed):
     """A tiled uncompressed GeoTIFF that becomes a cloud-optimised one when it is complete.
 
     GDAL may lose what is still in its cache when a file is closed on a full disk, and say
@@ -87,20 +88,6 @@ class _WorkingRaster:
         with _writing(self.path):
             self._dataset = self._create()
             self._is_open = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if error_type is None:
-            self.close()
-        else:
-            self.discard()
 
     def close(self) -> None:
         """Complete the file."""

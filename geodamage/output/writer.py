@@ -1,12 +1,11 @@
 """A vector file that takes buildings in batches, whatever its format."""
 
 import warnings
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 import geopandas as gpd
 import pandas as pd
@@ -16,6 +15,7 @@ from pyproj import CRS
 
 from geodamage.errors import OutputError
 from geodamage.fields import FIELDS, Field, conform
+from geodamage.output.ending import Completed
 from geodamage.output.publication import final_path, output_errors
 from geodamage.words import counted
 
@@ -27,7 +27,7 @@ VERTICES_AT_ONCE = 500_000
 GeometryType = Literal["Point", "Polygon", "MultiPolygon", "Unknown"]
 
 
-class VectorWriter(ABC):
+class VectorWriter(Completed):
     """A vector file that takes buildings in batches.
 
     Leaving the context closes the file; leaving it by an exception leaves the file incomplete.
@@ -54,20 +54,6 @@ class VectorWriter(ABC):
         self.notes: list[str] = []
         self._waiting: list[gpd.GeoDataFrame] = []
         self._open()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if error_type is None:
-            self.close()
-        else:
-            self.discard()
 
     def append(self, frame: gpd.GeoDataFrame) -> None:
         """Add the buildings of a frame that has every field; there may be none."""
@@ -122,13 +108,13 @@ class VectorWriter(ABC):
 
 
 def check_count(path: Path, layer: str, expected: int) -> None:
-    """Check that a file holds every building; GDAL may close a file without saying what failed."""
+    """Check that a layer holds every row; GDAL may close a file without saying what failed."""
     with partial_names_allowed():
         count = int(pyogrio.read_info(path, layer=layer, force_feature_count=True)["features"])
     if count != expected:
         raise OutputError(
-            f"cannot write {final_path(path)}: {count:,} of {counted(expected, 'building')} "
-            f"arrived; check the free space of {path.parent}"
+            f"cannot write {final_path(path)}: {count:,} of {counted(expected, 'row')} of "
+            f"{layer!r} arrived; check the free space of {path.parent}"
         )
 
 

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ from geodamage.report.view import (
     day,
     ground,
     image_name,
+    is_post_only,
     noun,
     place_name,
     statement,
@@ -167,7 +168,9 @@ def _date(name: str, date: str | None) -> str:
 
 def _map_axis(figure: "Figure", view: View, box: tuple[float, float, float, float]) -> "Axes":
     left, bottom, right, top = view.region
-    axis = figure.add_axes(box, anchor="NW" if box[0] < 0.4 and view.dates else "N")
+    is_pair = view.dates is not None and view.dates.pre is not None
+    side: Literal["NW", "N"] = "NW" if box[0] < 0.4 and is_pair else "N"
+    axis = figure.add_axes(box, anchor=side)
     axis.set_xlim(left, right)
     axis.set_ylim(bottom, top)
     axis.set_aspect("equal")
@@ -311,13 +314,16 @@ def _sources(figure: "Figure", view: View) -> None:
     facts = view.facts
     model = dict(model_rows(facts))
     area = assessed_km2(facts)
+    alone = is_post_only(facts)
+    shown_by = "the image shows" if alone else "both images show"
+    before = "no image: post-only" if alone else _source(facts, "pre", view.words.pre_date)
     lines = [
         ("Checked", "" if view.estimate is None else estimate_line(view.estimate)),
-        ("Assessed", f"{area:,.3g} km² that both images show" if area is not None else ""),
+        ("Assessed", f"{area:,.3g} km² that {shown_by}" if area is not None else ""),
         ("Hidden", _hidden(facts)),
         ("Candidates", real_share(facts) or ""),
         ("Scenes", _scenes(facts)),
-        ("Before", _source(facts, "pre", view.words.pre_date)),
+        ("Before", before),
         ("After", _source(facts, "post", view.words.post_date)),
         ("Model", " · ".join(model[k] for k in ("Name", "Licence of the weights") if k in model)),
         ("Layer", f"{view.source}, {view.crs.name}"),

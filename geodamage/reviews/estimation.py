@@ -30,6 +30,7 @@ from geodamage.reviews.intervals import (
 )
 from geodamage.reviews.places import areas_of
 from geodamage.reviews.population import Population, read_population
+from geodamage.words import counted
 
 #: Grades from which a building is damaged.
 _DAMAGED = 2
@@ -138,9 +139,9 @@ def sentence(population: Population, evidence: Evidence, *, missed: bool) -> str
     count = "" if not population.ungraded else f" the {population.ungraded:,} without a grade,"
     lacks = "" if missed else " those that the result lacks,"
     return (
-        f"The intervals count that {len(evidence.rows):,} of {len(population):,} buildings were"
-        f" looked at. They do not count{count}{lacks} mistakes of reviewers, or damage that"
-        " images from above do not show."
+        f"The intervals count that {len(evidence.rows):,} of"
+        f" {counted(len(population), 'building was', 'buildings were')} looked at. They do not"
+        f" count{count}{lacks} mistakes of reviewers, or damage that images from above do not show."
     )
 
 

@@ -96,7 +96,7 @@ def read_evidence(
     if resolved.conflicts and rule == "refuse":
         first = resolved.conflicts[0]
         raise AnswersError(
-            f"reviewers differ on {len(resolved.conflicts):,} buildings, the first"
+            f"reviewers differ on {counted(len(resolved.conflicts), 'building')}, the first"
             f" {first['building_id']}; let them agree, or give --conflicts majority"
         )
     table, more = _answered(drawn, resolved.answers, population)
@@ -105,7 +105,8 @@ def read_evidence(
     least = min(LEAST_ANSWERS, len(population))
     if len(clear) < least:
         raise AnswersError(
-            f"{sample}: {len(clear)} randomly drawn buildings have a clear answer; review"
+            f"{sample}: {counted(len(clear), 'randomly drawn building')} have a clear answer; "
+            "review"
             f" {least} or more"
         )
     if clear["damage"].nunique() == 1 and len(clear) < len(population):
@@ -130,7 +131,8 @@ def _of_conflicts(conflicts: Sequence[dict[str, Any]], rule: Rule) -> list[str]:
         return []
     listed = ", ".join(str(conflict["building_id"]) for conflict in conflicts[:5])
     more = f" and {len(conflicts) - 5:,} more" if len(conflicts) > 5 else ""
-    return [f"reviewers differ on {len(conflicts):,} buildings, {rule} counts: {listed}{more}"]
+    differ = f"reviewers differ on {counted(len(conflicts), 'building')}"
+    return [f"{differ}, {rule} counts: {listed}{more}"]
 
 
 # The sample ------------------------------------------------------------------------------------
@@ -241,7 +243,8 @@ def _check_names(said: pd.DataFrame, population: Population, path: Path) -> None
     unknown = said["building_id"][rows_of(population, said["building_id"]) < 0]
     if len(unknown):
         raise AnswersError(
-            f"{path}: {len(unknown):,} answers are for buildings that the result does not grade,"
+            f"{path}: {counted(len(unknown), 'answer is', 'answers are')} for buildings that the"
+            " result does not grade,"
             f" the first {unknown.iloc[0]}; give the result that was reviewed"
         )
 
@@ -262,8 +265,8 @@ def _answered(
         )
     if len(table) < len(drawn):
         warnings.append(
-            f"{len(drawn) - len(table):,} of {len(drawn):,} buildings of the sample have no answer;"
-            " the other buildings of their stratum represent them"
+            f"{len(drawn) - len(table):,} of {counted(len(drawn), 'building')} of the sample have "
+            "no answer; the other buildings of their stratum represent them"
         )
     if unclear := int((table["damage"] == UNCLEAR).sum()):
         warnings.append(

@@ -24,7 +24,9 @@ LEVEL = 0.95
 #: Imagined buildings by which the share of a stratum is drawn towards what is expected.
 IMAGINED = 1.0
 #: Share that is expected at least, and one less that at most. A model is often sure of a large
-#: stratum and wrong in one of a hundred, and of 60 buildings most often none shows it.
+#: stratum and wrong in one of a hundred, and of 60 buildings most often none shows it. Half of it
+#: makes intervals 3 % narrower (`benchmarks.estimates`), but held the truth of such a stratum in
+#: 89 of 100 reviews only.
 LEAST_EXPECTED = 0.1
 #: Random populations behind the interval of kappa.
 DRAWS = 2000

@@ -32,6 +32,7 @@ from geodamage.reviews.design import (
 from geodamage.reviews.places import areas_of
 from geodamage.reviews.population import Population, read_population
 from geodamage.reviews.teaching import choose_to_teach
+from geodamage.words import counted
 
 Design = Literal["stratified", "simple"]
 Purpose = Literal["estimate", "adapt"]
@@ -320,7 +321,8 @@ def _warnings(
 ) -> tuple[str, ...]:
     said = []
     if number < options.number:
-        said.append(f"only {len(population):,} buildings have a grade; the sample is all of them")
+        graded = counted(len(population), "building has", "buildings have")
+        said.append(f"only {graded} a grade; the sample is all of them")
     if by_chance < number:
-        said.append(f"{number - by_chance:,} buildings are {TEACHES}")
+        said.append(f"{counted(number - by_chance, 'building is', 'buildings are')} {TEACHES}")
     return tuple(said)

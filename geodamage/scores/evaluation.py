@@ -321,8 +321,8 @@ def choose_pairs(job: EvaluationJob) -> list[Pair]:
     absent = [pair.name for pair in pairs if not pair.label_file("post").exists()]
     if absent:
         raise LabelError(
-            f"{source}: names {len(absent)} of {len(pairs)} pairs that have no post labels in "
-            f"{job.folder}: {_some(absent)}; leave them out, or get their labels"
+            f"{source}: names {len(absent):,} of {counted(len(pairs), 'pair')} that have no post "
+            f"labels in {job.folder}: {_some(absent)}; leave them out, or get their labels"
         )
     bare = [pair.name for pair in pairs if not _has_images(pair)]
     if bare:
@@ -413,8 +413,8 @@ class _Seen:
             )
         if self.without_pre_labels:
             return (
-                f"{len(self.without_pre_labels)} of {len(self.gsds)} pairs have no pre labels, so "
-                "their localization target is not the official one"
+                f"{len(self.without_pre_labels):,} of {counted(len(self.gsds), 'pair')} have no "
+                "pre labels, so their localization target is not the official one"
             )
         return None
 

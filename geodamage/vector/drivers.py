@@ -73,7 +73,9 @@ def check_layer(path: Path, form: Format, layer: str | None) -> None:
         If it cannot be opened, has none, or several and none is chosen.
     """
     try:
-        _chosen(path, form, layer)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # who reads it says them, with its name
+            _chosen(path, form, layer)
     except InputError:
         raise
     except VECTOR_ERRORS as error:

@@ -168,9 +168,10 @@ def geometry_of(told: Any) -> shapely.Geometry:
     if why := _why_not(written):
         raise ValueError(why)
     try:
-        return shapely.from_geojson(written.decode())
+        shape: shapely.Geometry = shapely.from_geojson(written.decode())
     except shapely.errors.GEOSException as error:
         raise ValueError(one_line(error)) from error
+    return shape
 
 
 def _shapes(geometry: list[bytes | None], broken: dict[int, str]) -> np.ndarray:

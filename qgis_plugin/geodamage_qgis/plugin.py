@@ -38,6 +38,7 @@ class GeodamagePlugin:
         self.review: Any = None
         self.assistant: Any = None
         self.diagnostics: Any = None
+        self.algorithm: Any = None
         self.actions: list[QAction] = []
 
     def initProcessing(self) -> None:
@@ -52,6 +53,13 @@ class GeodamagePlugin:
             (tr("Assess building damage…"), self.open_dialog),
             (tr("Open a result…"), self.open_result),
             (tr("Review the active layer"), self.open_review),
+            (tr("Export a result…"), lambda: self.open_algorithm("export", "RESULT")),
+            (
+                tr("Compare with an official layer…"),
+                lambda: self.open_algorithm("compare", "RESULT"),
+            ),
+            (tr("Merge results to an event…"), lambda: self.open_algorithm("event", "RESULTS")),
+            (tr("Import a model…"), lambda: self.open_algorithm("import")),
             (tr("Set up…"), self.open_assistant),
             (tr("Diagnostics…"), self.open_diagnostics),
         ]
@@ -87,7 +95,7 @@ class GeodamagePlugin:
     def open_result(self) -> None:
         """Ask for a result and load it."""
         window = self.iface.mainWindow()
-        kinds = "Results (*.gpkg *.geojson *.geojsonl *.fgb *.parquet)"
+        kinds = tr("Results") + " (*.gpkg *.geojson *.geojsonl *.fgb *.parquet)"
         path, _ = QFileDialog.getOpenFileName(window, tr("Open a result"), "", kinds)
         if path:
             with self.telling_errors():
@@ -128,6 +136,26 @@ class GeodamagePlugin:
 
             for path in paths:
                 load_result(path)
+
+    def open_algorithm(self, name: str, takes: str | None = None) -> None:
+        """Show the window of one of the algorithms.
+
+        Parameters
+        ----------
+        name
+            Of the algorithm, without the provider's.
+        takes
+            Parameter that takes results: it is filled with the active layer if that is one.
+        """
+        from geodamage_qgis.results.layers import is_result
+
+        given = {}
+        layer = self.iface.activeLayer()
+        if takes is not None and is_result(layer):
+            given[takes] = [layer] if takes == "RESULTS" else layer
+        with self.telling_errors():
+            self.algorithm = _algorithm_dialog(f"geodamage:{name}", given)
+            _raise(self.algorithm)
 
     def open_assistant(self) -> None:
         """Show the assistant that finds or installs the program."""
@@ -177,9 +205,12 @@ class GeodamagePlugin:
         self.actions.append(action)
 
     def _close_windows(self) -> None:
-        for window in (self.assistant, self.diagnostics):
-            if window is not None:
-                window.reject()
+        for window in (self.assistant, self.diagnostics, self.algorithm):
+            # QGIS deletes the window of an algorithm when it is closed.
+            with contextlib.suppress(RuntimeError):
+                if window is not None:
+                    window.close()
+        self.algorithm = None
         if self.dialog is not None:
             self.dialog.shut_down()
             self.dialog = None
@@ -191,6 +222,16 @@ class GeodamagePlugin:
             self.review.close()
             self.review.deleteLater()
             self.review = None
+
+
+def _algorithm_dialog(name: str, given: dict[str, Any]) -> Any:
+    """Return the window of an algorithm, with some of its parameters filled in."""
+    try:
+        import processing
+    except ImportError as error:
+        why = tr("QGIS's own plugin Processing is off; switch it on in the plugin manager")
+        raise PluginError(why) from error
+    return processing.createAlgorithmDialog(name, given)
 
 
 def _raise(window: Any) -> None:

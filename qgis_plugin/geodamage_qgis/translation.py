@@ -31,6 +31,15 @@ def use(locale: str) -> None:
             return
 
 
-def tr(text: str) -> str:
-    """Return a text in the language of QGIS; its parts in braces are filled in afterwards."""
-    return _words.get(text, text)
+def tr(text: str, **parts: object) -> str:
+    """Return a text in the language of QGIS, with its parts in braces filled in, if any are given.
+
+    Parameters
+    ----------
+    text
+        In English, as it stands in the code.
+    parts
+        By the names in braces.
+    """
+    found = _words.get(text, text)
+    return found.format(**parts) if parts else found

@@ -30,6 +30,7 @@ ALL = {
     "seen_share": ("0.25", 0.25),
     "nodata": ("-9999", -9999),
     "post_nodata": ("0", 0),
+    "post_only": ("false", False),
 }
 
 
@@ -56,6 +57,7 @@ def expected(folder: Path) -> dict[str, object]:
         "seen_share": 0.25,
         "nodata": -9999.0,
         "post_nodata": 0.0,
+        "post_only": False,
     }
 
 
@@ -163,7 +165,7 @@ def test_urls_are_let_through_when_asked(tmp_path):
         ("pre,post,zzz\na,b,c\n", "unknown 'zzz'; known are name, pre, post, date, model"),
         ("pre,name\na,b\n", "no 'post' in it"),
         ("pre,post,Pre\na,b,c\n", "'pre' twice"),
-        ("pre,post\na.tif\n", "line 2: 1 cells under 2 columns"),
+        ("pre,post\na.tif\n", "line 2: 1 cell under 2 columns"),
         ("pre,post\na.tif,b.tif,c.tif\n", "line 2: 3 cells under 2 columns.*separated by |"),
         ("pre,post\na.tif,\n", "line 2: post is empty"),
         ("pre,post\na.tif, | \n", "line 2: post is '|'; give the path of an image"),

@@ -2,7 +2,18 @@
 
 import json
 
-from benchmarks.trust import AS_IT_IS, COLUMNS, in_spread_order, read_kept, row_text, shifts_of
+import numpy as np
+import pytest
+
+from benchmarks.trust import (
+    AS_IT_IS,
+    COLUMNS,
+    hidden_share,
+    in_spread_order,
+    read_kept,
+    row_text,
+    shifts_of,
+)
 
 
 def record(buildings, **facts):
@@ -29,6 +40,15 @@ def test_a_row_counts_what_is_covered_and_what_is_clear():
     assert (named[6], named[7]) == ("1", "1.000")
     assert (named[8], named[9]) == ("1", "0.000")
     assert (named[10], named[11]) == ("0", "1")
+
+
+@pytest.mark.parametrize(
+    ("opacity", "share"), [(0.0, 0), (0.04, 0), (0.3, 1e-4), (0.89, 1e-4), (0.95, 0.5)]
+)
+def test_ground_under_thin_cloud_is_neither_clear_nor_covered(opacity, share):
+    cover, covered = np.zeros((6, 6)), np.zeros((6, 6))
+    cover[2:4, 2:4], covered[:3] = 1, opacity
+    assert hidden_share(cover, covered) == share
 
 
 def test_shifts_are_held_against_the_pair_as_it_is():

@@ -101,7 +101,7 @@ def test_layers_of_other_places_are_refused(result, tmp_path):
     gpd.GeoDataFrame(
         {"damage_gra": ["Destroyed"]}, geometry=[shapely.Point(10, 50)], crs=4326
     ).to_file(path)
-    with pytest.raises(InputError, match="none of its 1 features lies in the assessed area"):
+    with pytest.raises(InputError, match="none of its 1 feature lies in the assessed area"):
         compare(result, path)
 
 

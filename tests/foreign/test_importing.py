@@ -362,8 +362,11 @@ def test_conventions_that_are_not_there_are_refused(tmp_path):
     source = write_graph(tmp_path / "x.onnx", {"x": ["n", 6, "h", "w"]}, FIVE)
     with pytest.raises(OptionError, match="neither one of beacongis-damage"):
         imported(source, tmp_path / "model", "nobody")
-    with pytest.raises(ModelError, match="cannot be read"):
+    with pytest.raises(ModelError, match="no such model file"):
         imported(source, tmp_path / "model", str(tmp_path / "absent.toml"))
+    (tmp_path / "folder.toml").mkdir()
+    with pytest.raises(ModelError, match="not a regular file"):
+        imported(source, tmp_path / "model", str(tmp_path / "folder.toml"))
     (tmp_path / "c.toml").write_text("layout =")
     with pytest.raises(ModelError, match="not TOML"):
         imported(source, tmp_path / "model", str(tmp_path / "c.toml"))

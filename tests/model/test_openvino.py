@@ -29,7 +29,7 @@ def session():
 class Broken:
     """A request that has failed, and fails for good."""
 
-    def infer(self, *given, **options):
+    def get_tensor(self, port):
         raise RuntimeError("failed before")
 
 

@@ -27,27 +27,40 @@ def _no_waiting_for_the_disk(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 def test_a_publication_that_is_stopped_leaves_the_old_or_the_new_result(tmp_path, number):
-    states = set()
-    for step in range(1, 100):
+    names, states = ("b.geojson", "s.shp"), []
+    for step in range(1, 200):
         folder = tmp_path / str(step)
         folder.mkdir()
-        publish(folder, "old", overwrite=False)
-        stopped = stopped_at(step, number, lambda to=folder: publish(to, "new", overwrite=True))
-        states.add(found(folder))
-        if found(folder) == "incomplete":
-            assert number == signal.SIGKILL
-            publish(folder, "again", overwrite=True)
-            assert found(folder) == "again"
+        publish(folder, "old", overwrite=False, names=names)
+
+        def replaced(to=folder):
+            publish(to, "new", overwrite=True, names=names)
+
+        stopped = stopped_at(step, number, replaced)
+        states.append(found(folder, names))
+        assert len([name for name in listing(folder) if name[0] != "."]) == 9
         if not stopped:
             break
         if number != signal.SIGKILL:
-            assert len(listing(folder)) == 6
-    assert {"old", "new"} <= states
-    assert "mixed" not in states
+            assert len(listing(folder)) == 9
+    # The old result up to one step, and the new one from it on.
+    assert set(states) == {"old", "new"}
+    assert states == sorted(states, reverse=True)
+    assert states.count("new") > 5
+
+
+def test_a_file_without_its_sidecar_is_replaced_without_being_asked(tmp_path):
+    path = tmp_path / "b.geojson"
+    path.write_text("of a run that was killed, on a drive that lost its record")
+    (tmp_path / ".b.geojson.json.1-abcdef.partial").touch()
+    assert is_incomplete(path)
+    publish(tmp_path, "again", overwrite=False, names=("b.geojson",))
+    assert found(tmp_path, ("b.geojson",)) == "again"
+    assert listing(tmp_path) == ["b.geojson", "b.geojson.json"]
 
 
 @pytest.mark.slow
-def test_a_file_without_its_sidecar_is_replaced_by_the_same_command(tmp_path):
+def test_a_killed_run_is_nothing_or_done_for_the_same_command(tmp_path):
     one = ("b.geojson",)
     states = []
     for step in range(1, 50):
@@ -59,6 +72,7 @@ def test_a_file_without_its_sidecar_is_replaced_by_the_same_command(tmp_path):
             break
         states.append(found(folder, one))
         if states[-1] == "incomplete":
+            assert not (folder / "b.geojson").exists()
             publish(folder, "again", overwrite=False, names=one)
             assert found(folder, one) == "again"
             assert listing(folder) == ["b.geojson", "b.geojson.json"]

@@ -186,7 +186,7 @@ def test_publication_writes_the_sidecar_last(tmp_path, monkeypatch):
         publication.partial(tmp_path / "a.gpkg")
         publication.sidecar(tmp_path / "a.gpkg", {})
         publication.partial(tmp_path / "a.tif")
-    assert order == ["a.gpkg", "a.tif", "a.gpkg.json"]
+    assert order == [".a.gpkg.publishing", "a.gpkg", "a.tif", "a.gpkg.json"]
 
 
 def test_sidecar_is_valid_json_whatever_it_is_given(tmp_path):
@@ -272,8 +272,12 @@ def test_an_old_sidecar_never_stands_beside_a_new_file(tmp_path, monkeypatch):
     path = tmp_path / "a.gpkg"
     publish(path, "old", {"run": 1})
 
+    replace = Path.replace
+
     def fail(source, target):
-        raise OSError(5, "as if the power went")
+        if target.name.endswith(".publishing"):
+            return replace(source, target)
+        raise OSError(5, "as if the disk went")
 
     monkeypatch.setattr(Path, "replace", fail)
     with pytest.raises(OutputError):

@@ -1,6 +1,7 @@
 """The plugin as QGIS loads it: it comes and goes without a trace."""
 
 import configparser
+import sys
 
 import pytest
 
@@ -60,10 +61,56 @@ def test_without_a_desktop_there_is_the_provider_only(qgis_app):
 def test_every_entry_of_the_menu_has_something_behind_it(plugin, iface, configured):
     titles = [action.text() for _, action in iface.menu]
     assert titles == [
-        "Assess building damage…", "Open a result…", "Review the active layer", "Set up…",
-        "Diagnostics…",
+        "Assess building damage…", "Open a result…", "Review the active layer", "Export a result…",
+        "Compare with an official layer…", "Merge results to an event…", "Import a model…",
+        "Set up…", "Diagnostics…",
     ]  # fmt: skip
     assert not iface.tool_bar_icons[0].icon().isNull()
+
+
+@pytest.mark.parametrize(
+    ("title", "name", "takes"),
+    [
+        ("Export a result…", "geodamage:export", "RESULT"),
+        ("Compare with an official layer…", "geodamage:compare", "RESULT"),
+        ("Merge results to an event…", "geodamage:event", "RESULTS"),
+        ("Import a model…", "geodamage:import", None),
+    ],
+)
+def test_the_menu_opens_algorithms_with_the_active_result(
+    plugin, iface, sample_result, layer_of_sample, monkeypatch, title, name, takes
+):
+    import processing
+    from geodamage_qgis.results.layers import load_result
+    from qgis.core import QgsApplication
+    from qgis.PyQt.QtWidgets import QDialog
+
+    asked = []
+
+    def make(*arguments):
+        asked.append(arguments)
+        return QDialog(iface.window)
+
+    # The window itself wants a whole desktop.
+    monkeypatch.setattr(processing, "createAlgorithmDialog", make, raising=False)
+    (action,) = (action for _, action in iface.menu if action.text() == title)
+    result = load_result(sample_result)
+    for layer in (result, layer_of_sample):
+        iface.active = layer
+        action.trigger()
+        assert plugin.algorithm.isVisible()
+        plugin.algorithm.close()
+    given = {takes: [result] if takes == "RESULTS" else result} if takes else {}
+    assert asked == [(name, given), (name, {})]
+    assert QgsApplication.processingRegistry().algorithmById(name) is not None
+
+
+def test_without_processing_the_menu_says_so(plugin, iface, monkeypatch):
+    monkeypatch.setitem(sys.modules, "processing", None)
+    (action,) = (action for _, action in iface.menu if action.text() == "Import a model…")
+    action.trigger()
+    assert plugin.algorithm is None
+    assert "Processing is off" in iface.messages()[0]
 
 
 def test_the_button_opens_the_dialog_and_finds_it_again(plugin, iface, configured):
@@ -119,6 +166,9 @@ def test_the_dialog_gives_way_to_the_review(plugin, iface, configured, sample_re
 
 def test_the_dialog_hears_of_a_program_that_was_set_up(plugin, iface, configured, wait):
     from geodamage_qgis import settings
+    from qgis.PyQt.QtCore import Qt
+    from qgis.PyQt.QtTest import QTest
+    from qgis.PyQt.QtWidgets import QPushButton
 
     settings.set_executable("/nowhere/geodamage")
     plugin.open_dialog()
@@ -126,10 +176,16 @@ def test_the_dialog_hears_of_a_program_that_was_set_up(plugin, iface, configured
     wait(lambda: dialog.bar.items())
     models = dialog.form.model.models
     assert models.count() == 1
-    plugin.open_assistant()
-    settings.set_executable(str(configured))
-    plugin.assistant.changed.emit()
+    offer = next(b for b in dialog.bar.findChildren(QPushButton) if b.text() == "Set up…")
+    QTest.mouseClick(offer, Qt.MouseButton.LeftButton)
+    form = plugin.assistant.form
+    wait(lambda: plugin.assistant._workers.idle)
+    form.program.setFocus()
+    form.program.selectAll()
+    QTest.keyClicks(form.program, str(configured))
+    QTest.mouseClick(form.use_button, Qt.MouseButton.LeftButton)
     wait(lambda: models.count() > 1)
+    assert settings.executable() == str(configured)
     assert dialog.bar.items() == []
     plugin.assistant.close()
     assert plugin.assistant is None

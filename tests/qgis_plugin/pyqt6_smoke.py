@@ -138,6 +138,7 @@ def use_windows():
     assert "70 % sure, seen in part (nodata post)" in panel.said.text(), panel.said.text()
     button, bar = panel.rows["destroyed"]
     assert bar.value() == 700
+    assert panel.shares["destroyed"].text() == "70 %"
     QtTest.QTest.mouseClick(button, QtCore.Qt.MouseButton.LeftButton)
     assert graded == ["destroyed"]
 

@@ -100,7 +100,7 @@ def test_several_reviewers_are_compared_and_their_conflicts_listed(result, sampl
     assert conflict["building_id"] == names[0]
     assert conflict["taken"] == "no-damage"
     assert any(names[0] in warning for warning in told["warnings"])
-    with pytest.raises(AnswersError, match="reviewers differ on 1 buildings"):
+    with pytest.raises(AnswersError, match="reviewers differ on 1 building,"):
         found(result, sample, ada, ben, conflicts="refuse")
 
 
@@ -181,7 +181,7 @@ def test_what_does_not_fit_is_refused(result, sample, tmp_path):
     names = ids(sample)
     good = [(name, "minor") for name in names]
     cases = [
-        ([*good, ("gone", "minor")], "1 answers are for buildings that the result does not grade"),
+        ([*good, ("gone", "minor")], "1 answer is for buildings that the result does not grade"),
         ([*good, good[0]], "two answers for building"),
         (good[:9], "9 randomly drawn buildings have a clear answer; review 10 or more"),
         ([(name, "u") for name in names], "0 randomly drawn buildings have a clear answer"),

@@ -217,7 +217,7 @@ class Assistant(QDialog):
         if self.form.by_name.isChecked():
             package = package_by_name(allowed=settings.allow_registry())
         if package is None:
-            raise PluginError("nothing to install is chosen; choose the wheel of geodamage")
+            raise PluginError(tr("nothing to install is chosen; choose the wheel of geodamage"))
         return Plan(
             package,
             self.maker,

@@ -104,7 +104,7 @@ class AssessDialog(QDialog):
         self.progress = QProgressBar(self)
         self.progress.setRange(0, 1000)
         self._lay_out(self._make_buttons())
-        self.resize(620, 650)
+        self.resize(650, 740)
         QgsProject.instance().cleared.connect(self._forget)
 
     def _make_tabs(self) -> QTabWidget:
@@ -202,7 +202,7 @@ class AssessDialog(QDialog):
     def _make_task(self, values: dict[str, Any]) -> AlgorithmTask:
         algorithm = QgsApplication.processingRegistry().algorithmById(ALGORITHM)
         if algorithm is None:
-            raise PluginError("the algorithms of the plugin are missing; load the plugin again")
+            raise PluginError(tr("the algorithms of the plugin are missing; load the plugin again"))
         # Both belong to the task, which outlives this method.
         self._context, self._feedback = QgsProcessingContext(), TaskFeedback()
         self._context.setProject(QgsProject.instance())
@@ -308,9 +308,11 @@ class AssessDialog(QDialog):
             if image.isValid():
                 QgsProject.instance().addMapLayer(image)
             else:
-                self._tell(PluginError(f"QGIS cannot open {path}; it may have been moved"))
+                why = tr("QGIS cannot open {path}; it may have been moved", path=path)
+                self._tell(PluginError(why))
         elif not QDesktopServices.openUrl(link):
-            self._tell(PluginError(f"{path} cannot be opened; open it in a browser by hand"))
+            why = tr("{path} cannot be opened; open it in a browser by hand", path=path)
+            self._tell(PluginError(why))
 
     def _tell_success(self, text: str) -> None:
         summary = (tr("Summary"), partial(self._show_tab, 2))
@@ -385,7 +387,8 @@ def _list_models() -> list[dict[str, Any]]:
     try:
         return list(json.loads(answer))
     except ValueError as error:
-        raise PluginError(f"{program} does not name its models; update it", answer) from error
+        why = tr("{program} does not name its models; update it", program=program)
+        raise PluginError(why, answer) from error
 
 
 def _capital(text: str) -> str:

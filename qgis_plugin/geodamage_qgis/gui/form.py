@@ -19,7 +19,6 @@ from qgis.gui import (
     QgsFieldComboBox,
     QgsFileWidget,
     QgsMapCanvas,
-    QgsMapLayerComboBox,
 )
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtWidgets import (
@@ -38,7 +37,8 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from geodamage_qgis.errors import PluginError
-from geodamage_qgis.gui.pickers import AreaPicker, ImagePicker, ModelPicker
+from geodamage_qgis.gui.checks import Checks
+from geodamage_qgis.gui.pickers import AreaPicker, ImagePicker, ModelPicker, layer_box
 from geodamage_qgis.processing import parameters, sources
 from geodamage_qgis.program.commands import VECTOR_EXTENSIONS, VOTE_CHOICES
 from geodamage_qgis.translation import tr
@@ -56,7 +56,7 @@ BESIDE = (
     (parameters.REPORT, "report (.html)", "{stem}.html"),
     (parameters.RASTER, "damage raster (.tif)", "{stem}_grades.tif"),
     (parameters.PROBABILITIES, "probability raster (.tif)", "{stem}_probabilities.tif"),
-    (parameters.FEATURES, "features for learning (.npz)", "{stem}.npz"),
+    (parameters.FEATURES, "features, to learn this event from answers (.npz)", "{stem}.npz"),
 )
 
 
@@ -83,6 +83,7 @@ class AssessForm(QScrollArea):
             self._images(),
             self._buildings(canvas),
             self._result(),
+            self._checks(),
             self._advanced(),
         ):
             layout.addWidget(group)
@@ -103,8 +104,14 @@ class AssessForm(QScrollArea):
             If something that it takes is missing, or cannot be read.
         """
         values: dict[str, Any] = {
-            parameters.PRE: _some(self.pre.value(), "before"),
-            parameters.POST: _some(self.post.value(), "after"),
+            parameters.PRE: _some(
+                self.pre.value(),
+                tr("no image from before the disaster; choose a raster layer or files"),
+            ),
+            parameters.POST: _some(
+                self.post.value(),
+                tr("no image from after the disaster; choose a raster layer or files"),
+            ),
             parameters.MODEL: self.model.value(),
             parameters.OUTPUT: self.output_path(),
             parameters.OVERWRITE: self.overwrite.isChecked(),
@@ -112,6 +119,7 @@ class AssessForm(QScrollArea):
         for name, path in self.paths_beside().items():
             values[name] = path
         values.update(self._area_values())
+        values.update(self.checks.values())
         values.update(self._advanced_values())
         return {name: value for name, value in values.items() if value is not None}
 
@@ -131,13 +139,22 @@ class AssessForm(QScrollArea):
             path += VECTOR_EXTENSIONS[0]
         elif suffix.lower() not in VECTOR_EXTENSIONS:
             raise PluginError(
-                f"{path}: a result is one of {', '.join(VECTOR_EXTENSIONS)}; name it "
-                f"{Path(path).stem}{VECTOR_EXTENSIONS[0]}, and export the layer as {suffix} then"
+                tr(
+                    "{path}: a result is one of {formats}; name it {name}, and export the layer as "
+                    "{suffix} then",
+                    path=path,
+                    formats=", ".join(VECTOR_EXTENSIONS),
+                    name=Path(path).stem + VECTOR_EXTENSIONS[0],
+                    suffix=suffix,
+                )
             )
         if not Path(path).is_absolute():
-            raise PluginError(f"{path}: name the result with its folder")
+            raise PluginError(tr("{path}: name the result with its folder", path=path))
         if not Path(path).parent.is_dir():
-            raise PluginError(f"{Path(path).parent}: no such folder; make it, or choose another")
+            folder = Path(path).parent
+            raise PluginError(
+                tr("{folder}: no such folder; make it, or choose another", folder=folder)
+            )
         return path
 
     def paths_beside(self) -> dict[str, str]:
@@ -155,8 +172,10 @@ class AssessForm(QScrollArea):
         if path == QgsProcessing.TEMPORARY_OUTPUT:
             if self.beside[parameters.FEATURES].isChecked():
                 raise PluginError(
-                    "features are of use beside a result that is kept; name one in 'Save to', or"
-                    " untick them"
+                    tr(
+                        "features are of use beside a result that is kept; name one in 'Save to', "
+                        "or untick them"
+                    )
                 )
             return {name: path for name, _, _ in ticked}
         result = Path(path)
@@ -205,11 +224,8 @@ class AssessForm(QScrollArea):
         return group
 
     def _buildings(self, canvas: QgsMapCanvas) -> QGroupBox:
-        self.footprints = QgsMapLayerComboBox(self)
-        self.footprints.setFilters(QgsMapLayerProxyModel.Filter.PolygonLayer)
-        self.footprints.setAllowEmptyLayer(True, tr("detect them in the image before"))
-        self.footprints.setCurrentIndex(0)  # QGIS has taken the first layer
-        self.footprints.setMinimumContentsLength(20)
+        polygons = QgsMapLayerProxyModel.Filter.PolygonLayer
+        self.footprints = layer_box(polygons, tr("detect them in the image before"), self)
         self.selected_only = QCheckBox(tr("Selected features only"), self)
         self.id_field = QgsFieldComboBox(self)
         self.id_field.setAllowEmptyFieldName(True)
@@ -246,6 +262,10 @@ class AssessForm(QScrollArea):
         for number, box in enumerate(self.beside.values()):
             form.addRow("" if number else tr("Also write"), box)
         return group
+
+    def _checks(self) -> Checks:
+        self.checks = Checks(self)
+        return self.checks
 
     def _advanced(self) -> QgsCollapsibleGroupBox:
         self.device = QComboBox(self)
@@ -286,7 +306,7 @@ class AssessForm(QScrollArea):
             parameters.AOI_EXTENT: self.area.extent(),
         }
         if self.area.kind.currentIndex() == AreaPicker.POLYGONS and self.area.layer() is None:
-            raise PluginError("no layer with the polygons of the area; choose one")
+            raise PluginError(tr("no layer with the polygons of the area; choose one"))
         layer = self.footprints.currentLayer()
         if layer is not None:
             source = QgsProcessingFeatureSourceDefinition(layer.id(), True)
@@ -312,9 +332,9 @@ class AssessForm(QScrollArea):
         }
 
 
-def _some(images: list[Any], which: str) -> list[Any]:
+def _some(images: list[Any], otherwise: str) -> list[Any]:
     if not images:
-        raise PluginError(f"no image from {which} the disaster; choose a raster layer or files")
+        raise PluginError(otherwise)
     return images
 
 

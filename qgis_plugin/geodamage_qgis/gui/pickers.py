@@ -16,7 +16,7 @@ from qgis.core import (
     QgsReferencedRectangle,
 )
 from qgis.gui import QgsMapCanvas, QgsMapLayerComboBox
-from qgis.PyQt.QtCore import Qt, pyqtSignal
+from qgis.PyQt.QtCore import QObject, Qt, pyqtSignal
 from qgis.PyQt.QtWidgets import (
     QComboBox,
     QDialog,
@@ -75,8 +75,8 @@ class ImagePicker(QWidget):
         self.layers.setCurrentIndex(0)  # QGIS has taken the first layer
         self.layers.setMinimumContentsLength(24)
         self.layers.currentIndexChanged.connect(lambda _index: self.picked.emit())
-        _stretch(self.layers)
-        _lay_out(self, self.layers, _menu_button(self, self._entries()))
+        stretch(self.layers)
+        lay_out(self, self.layers, _menu_button(self, self._entries()))
 
     def _entries(self) -> list[tuple[str, Any]]:
         return [(tr("Files…"), self.choose_files), (tr("Several layers…"), self.choose_layers)]
@@ -158,6 +158,47 @@ class ImagePicker(QWidget):
         return self.layers.currentText() in self.layers.additionalItems()
 
 
+class _Loss(QObject):
+    """Empties a box when the layer that it shows goes from the project.
+
+    It is made before its box, which hears of layers that go in the order of connections, and has
+    taken another by then.
+    """
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.box: QgsMapLayerComboBox | None = None
+        QgsProject.instance().layersWillBeRemoved["QStringList"].connect(self.lose)
+
+    def lose(self, layer_ids: Sequence[str]) -> None:
+        """Show nothing if the layer that is shown is among those that go."""
+        layer = self.box.currentLayer() if self.box is not None else None
+        if self.box is not None and layer is not None and layer.id() in layer_ids:
+            self.box.setCurrentIndex(0)
+
+
+def layer_box(filters: Any, empty: str, parent: QWidget) -> QgsMapLayerComboBox:
+    """Make a box of layers that shows nothing at first, and when its layer goes.
+
+    Parameters
+    ----------
+    filters
+        Kinds of layers, of `QgsMapLayerProxyModel`.
+    empty
+        What it says when it shows nothing.
+    parent
+        What it lives with.
+    """
+    loss = _Loss(parent)
+    box = QgsMapLayerComboBox(parent)
+    loss.box = box
+    box.setFilters(filters)
+    box.setAllowEmptyLayer(True, empty)
+    box.setCurrentIndex(0)  # QGIS has taken the first layer
+    box.setMinimumContentsLength(20)
+    return box
+
+
 class LayerChoice(QDialog):
     """Several of some layers, in the order of the layers panel.
 
@@ -215,12 +256,11 @@ class AreaPicker(QWidget):
         self.kind.addItems(
             [tr("Overlap of both images"), tr("Current map view"), tr("Polygons of layer")]
         )
-        self.layers = QgsMapLayerComboBox(self)
-        self.layers.setFilters(QgsMapLayerProxyModel.Filter.PolygonLayer)
-        self.layers.setMinimumContentsLength(16)
-        _stretch(self.layers)
-        _stretch(self.kind)
-        _lay_out(self, self.kind, self.layers)
+        polygons = QgsMapLayerProxyModel.Filter.PolygonLayer
+        self.layers = layer_box(polygons, tr("choose a layer"), self)
+        stretch(self.layers)
+        stretch(self.kind)
+        lay_out(self, self.kind, self.layers)
         self.kind.currentIndexChanged.connect(self._show)
         self._show()
 
@@ -254,8 +294,8 @@ class ModelPicker(QWidget):
         self.models.addItem(tr("default"), None)
         self._bundled: set[str] = set()
         self.models.setMinimumContentsLength(24)
-        _stretch(self.models)
-        _lay_out(self, self.models, _menu_button(self, [(tr("A model file…"), self.choose_file)]))
+        stretch(self.models)
+        lay_out(self, self.models, _menu_button(self, [(tr("A model file…"), self.choose_file)]))
 
     def value(self) -> str | None:
         """Return the name or path of the model; None leaves it to the program."""
@@ -313,7 +353,7 @@ def describe_model(entry: dict[str, Any]) -> str:
 
 def _several(names: Sequence[str]) -> str:
     """Return what several images are called."""
-    return tr("{count} images: {names}").format(count=len(names), names=", ".join(names))
+    return tr("{count} images: {names}", count=len(names), names=", ".join(names))
 
 
 def _rasters() -> list[QgsRasterLayer]:
@@ -322,7 +362,8 @@ def _rasters() -> list[QgsRasterLayer]:
     return [layer for layer in order if isinstance(layer, QgsRasterLayer)]
 
 
-def _stretch(widget: QWidget) -> None:
+def stretch(widget: QWidget) -> None:
+    """Let a widget take the width that there is."""
     widget.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
 
 
@@ -343,7 +384,8 @@ def _menu_button(parent: QWidget, entries: list[tuple[str, Any]]) -> QToolButton
     return button
 
 
-def _lay_out(widget: QWidget, *parts: QWidget) -> None:
+def lay_out(widget: QWidget, *parts: QWidget) -> None:
+    """Put parts beside each other into a widget."""
     layout = QHBoxLayout(widget)
     layout.setContentsMargins(0, 0, 0, 0)
     for part in parts:

@@ -68,7 +68,7 @@ class SetupForm(QWidget):
         self.offline = QCheckBox(tr("without a network: take all packages from the wheel's folder"))
         form.addRow("", self.report)
         form.addRow("", self.offline)
-        self.needs = _note()
+        self.needs = _Note()
         form.addRow("", self.needs)
         form.addRow("", self._build_buttons())
         form.addRow("", self._build_progress())
@@ -84,7 +84,7 @@ class SetupForm(QWidget):
     def _build_source(self, by_name: bool) -> QWidget:
         self.source = QLineEdit()
         self.source.setPlaceholderText("geodamage-*.whl")
-        self.hash = _note()
+        self.hash = _Note()
         self.hash.setText(tr(CHOOSE))
         self.hash.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.by_name = QCheckBox(tr("by its name from the package index, instead of a file"))
@@ -93,7 +93,7 @@ class SetupForm(QWidget):
         return _widget(_row(self.source, self.file_button, self.folder_button, wide=self.source))
 
     def _build_maker(self) -> QWidget:
-        self.maker_label = _note()
+        self.maker_label = _Note()
         self.maker_button = _button(tr("Other …"))
         self.maker_button.setToolTip(tr("Name a Python of at least 3.11, or uv"))
         return _widget(_row(self.maker_label, self.maker_button, wide=self.maker_label))
@@ -101,7 +101,7 @@ class SetupForm(QWidget):
     def _build_devices(self) -> QWidget:
         self.cpu, self.gpu = QRadioButton("CPU"), QRadioButton("NVIDIA GPU")
         self.cpu.setChecked(True)
-        self.gpu_label = _note()
+        self.gpu_label = _Note()
         return _widget(_row(self.cpu, self.gpu, self.gpu_label, wide=self.gpu_label))
 
     def _build_buttons(self) -> QWidget:
@@ -113,7 +113,7 @@ class SetupForm(QWidget):
         return _widget(row)
 
     def _build_progress(self) -> QWidget:
-        self.bar, self.step = QProgressBar(), _note()
+        self.bar, self.step = QProgressBar(), _Note()
         self.cancel_button = _button(tr("Cancel"))
         self.bar.hide()
         self.cancel_button.hide()
@@ -132,11 +132,27 @@ class SetupForm(QWidget):
         return box
 
 
-def _note() -> QLabel:
-    label = QLabel()
-    label.setWordWrap(True)
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    return label
+class _Note(QLabel):
+    """A text of several lines, none of which is cut: a row of a form has the height of one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setWordWrap(True)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+
+    def setText(self, text: str) -> None:
+        """Show a text."""
+        super().setText(text)
+        self._grow()
+
+    def resizeEvent(self, event: Any) -> None:
+        """Take the height that the text has in this width."""
+        super().resizeEvent(event)
+        self._grow()
+
+    def _grow(self) -> None:
+        self.setMinimumHeight(0)  # else it never shrinks
+        self.setMinimumHeight(self.heightForWidth(self.width()) if self.text() else 0)
 
 
 def _button(text: str) -> QPushButton:

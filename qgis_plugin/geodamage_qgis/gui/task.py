@@ -17,6 +17,7 @@ from qgis.PyQt.QtCore import pyqtSignal
 
 from geodamage_qgis.errors import PluginError
 from geodamage_qgis.gui.background import wait_until
+from geodamage_qgis.translation import tr
 
 
 class TaskFeedback(QgsProcessingFeedback):
@@ -125,7 +126,9 @@ class AlgorithmTask(QgsTask):
         except QgsProcessingException as error:
             raise PluginError(str(error)) from error
         if not prepared:
-            raise PluginError(self._feedback.last_error or "the layers cannot be used; see the log")
+            raise PluginError(
+                self._feedback.last_error or tr("the layers cannot be used; see the log")
+            )
 
     def run(self) -> bool:
         """Run the algorithm; QGIS calls this in another thread."""

@@ -6,8 +6,13 @@ from __future__ import annotations
 from geodamage_qgis.processing.assess import Assess
 from geodamage_qgis.processing.batch import Batch
 from geodamage_qgis.processing.buildings import Buildings
+from geodamage_qgis.processing.exchange import Compare, Event, Export
 from geodamage_qgis.processing.learning import Adapt, Estimate, Regrade, Sample
 from geodamage_qgis.processing.scoring import Masks, Score
+from geodamage_qgis.processing.weights import ImportModel
 
 #: Every algorithm of the provider.
-ALGORITHMS = (Assess, Buildings, Batch, Sample, Estimate, Adapt, Regrade, Score, Masks)
+ALGORITHMS = (
+    Assess, Buildings, Batch, Event, Sample, Estimate, Adapt, Regrade, Export, Compare, Score,
+    Masks, ImportModel,
+)  # fmt: skip

@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from qgis.core import (
+    QgsProcessing,
     QgsProcessingContext,
     QgsProcessingFeedback,
     QgsProcessingOutputHtml,
@@ -60,11 +61,12 @@ class Assess(GradingAlgorithm):
             _page(),
             _features(),
         ]  # fmt: skip
-        for parameter in declared:
-            self.addParameter(parameter)
-        self.addOutput(QgsProcessingOutputHtml(parameters.SUMMARY, "Summary"))
-        self.addOutput(QgsProcessingOutputNumber("BUILDINGS", "Buildings"))
-        self.addOutput(QgsProcessingOutputNumber("DAMAGED", "Damaged buildings"))
+        outputs = [
+            QgsProcessingOutputHtml(parameters.SUMMARY, "Summary"),
+            QgsProcessingOutputNumber("BUILDINGS", "Buildings"),
+            QgsProcessingOutputNumber("DAMAGED", "Damaged buildings"),
+        ]
+        self.declare(declared, outputs)
 
     def check(self, values: Values, context: QgsProcessingContext) -> None:
         """Refuse results that are no file, and one image as both dates, too."""
@@ -114,14 +116,19 @@ class Assess(GradingAlgorithm):
             self.image(name, name.lower(), values, context, folder, feedback)
             for name in self.images
         )
+        output = self.parameterAsOutputLayer(values, parameters.OUTPUT, context)
+        features = self.parameterAsFileOutput(values, parameters.FEATURES, context) or None
+        if values.get(parameters.FEATURES) == QgsProcessing.TEMPORARY_OUTPUT:
+            # The tool finds them beside the result, and QGIS has a folder for each temporary file.
+            features = str(Path(output).with_suffix(".npz"))
         return AssessParameters(
             pre=pre,
             post=post,
-            output=self.parameterAsOutputLayer(values, parameters.OUTPUT, context),
+            output=output,
             raster=self.layer_file(values, parameters.RASTER, context),
             probabilities=self.layer_file(values, parameters.PROBABILITIES, context),
             report=self.parameterAsFileOutput(values, parameters.REPORT, context) or None,
-            features=self.parameterAsFileOutput(values, parameters.FEATURES, context) or None,
+            features=features,
             ids_from=self.string(values, parameters.IDS_FROM, context),
             memory=self.string(values, parameters.MEMORY, context),
             **options,

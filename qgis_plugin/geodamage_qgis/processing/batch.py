@@ -77,13 +77,14 @@ class Batch(GradingAlgorithm):
             parameters.overwrite(),
             QgsProcessingParameterFolderDestination(parameters.OUTPUT, "Folder of the results"),
         ]
-        for parameter in declared:
-            self.addParameter(parameter)
-        self.addOutput(QgsProcessingOutputVectorLayer("EVENT", "Buildings of the event"))
-        self.addOutput(QgsProcessingOutputHtml(parameters.SUMMARY, "Summary"))
-        self.addOutput(QgsProcessingOutputHtml(parameters.REPORT, "Report of the event"))
-        self.addOutput(QgsProcessingOutputNumber("DONE", "Completed scenes"))
-        self.addOutput(QgsProcessingOutputNumber("FAILED", "Failed scenes"))
+        outputs = [
+            QgsProcessingOutputVectorLayer("EVENT", "Buildings of the event"),
+            QgsProcessingOutputHtml(parameters.SUMMARY, "Summary"),
+            QgsProcessingOutputHtml(parameters.REPORT, "Report of the event"),
+            QgsProcessingOutputNumber("DONE", "Completed scenes"),
+            QgsProcessingOutputNumber("FAILED", "Failed scenes"),
+        ]
+        self.declare(declared, outputs)
 
     def check(self, values: Values, context: QgsProcessingContext) -> None:
         """Refuse a call without scenes, or with both ways to name them, too."""

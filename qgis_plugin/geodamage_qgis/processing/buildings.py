@@ -54,10 +54,11 @@ class Buildings(SceneAlgorithm):
                 "A cloud-optimised GeoTIFF of the probability of a building.",
             ),
         ]  # fmt: skip
-        for parameter in declared:
-            self.addParameter(parameter)
-        self.addOutput(QgsProcessingOutputHtml(parameters.SUMMARY, "Summary"))
-        self.addOutput(QgsProcessingOutputNumber("BUILDINGS", "Buildings"))
+        outputs = [
+            QgsProcessingOutputHtml(parameters.SUMMARY, "Summary"),
+            QgsProcessingOutputNumber("BUILDINGS", "Buildings"),
+        ]
+        self.declare(declared, outputs)
 
     def check(self, values: Values, context: QgsProcessingContext) -> None:
         """Refuse results that are no file, too."""

@@ -3,29 +3,30 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 from qgis.core import (
     QgsProcessing,
     QgsProcessingContext,
-    QgsProcessingException,
     QgsProcessingFeedback,
     QgsProcessingOutputBoolean,
     QgsProcessingOutputHtml,
     QgsProcessingOutputNumber,
-    QgsProcessingParameterField,
     QgsProcessingParameterFile,
     QgsProcessingParameterFileDestination,
     QgsProcessingParameterMultipleLayers,
     QgsProcessingParameterVectorLayer,
-    QgsVectorLayer,
 )
-from qgis.core import QgsProcessingParameterDefinition as Parameter
 
-from geodamage_qgis.errors import PluginError
-from geodamage_qgis.processing import given, parameters
-from geodamage_qgis.processing.tool import Dresser, ToolAlgorithm, Values, write_page
+from geodamage_qgis.processing import parameters
+from geodamage_qgis.processing.result_files import (
+    POLYGONS,
+    RESULT,
+    RESULTS,
+    ResultAlgorithm,
+    areas,
+    paths_of,
+    results,
+)
+from geodamage_qgis.processing.tool import Dresser, Values, write_page
 from geodamage_qgis.program.facts import read_facts, summary_html
 from geodamage_qgis.program.learning import (
     CONFLICT_CHOICES,
@@ -43,54 +44,12 @@ from geodamage_qgis.program.learning import (
     regrade_command,
     sample_command,
 )
-from geodamage_qgis.results.results import output_path
 
-RESULTS = "RESULTS"
 SAMPLE = "SAMPLE"
-_POLYGONS = QgsProcessing.SourceType.TypeVectorPolygon
+WORDS = ("damage", "sample", "review", "estimate", "adapt", "learn", "accuracy", "interval")
 
 
-class LearningAlgorithm(ToolAlgorithm):
-    """What the algorithms of a new event have in common: they take results, as files."""
-
-    keywords = ("damage", "sample", "review", "estimate", "adapt", "learn", "accuracy", "interval")
-    #: Parameters of layers: the tool takes their files.
-    layers: tuple[str, ...] = ()
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._files: dict[str, list[str]] = {}
-
-    def check(self, values: Values, context: QgsProcessingContext) -> None:
-        """Refuse files that are not there."""
-        for name in ("ANSWERS", "AREAS", "MODEL"):
-            if self.parameterDefinition(name) is not None:
-                for path in _paths_of(values.get(name)):
-                    given.check_file(path)
-
-    def prepareAlgorithm(
-        self, values: Values, context: QgsProcessingContext, feedback: QgsProcessingFeedback
-    ) -> bool:
-        """Note which files are behind the layers, in the thread that they live in."""
-        try:
-            self._files = {name: self._sources(values, name, context) for name in self.layers}
-        except PluginError as error:
-            raise QgsProcessingException(str(error)) from error
-        return True
-
-    def _sources(self, values: Values, name: str, context: QgsProcessingContext) -> list[str]:
-        if name == RESULTS:
-            found = self.parameterAsLayerList(values, name, context)
-        else:
-            found = [self.parameterAsVectorLayer(values, name, context)]
-        return [_file_of(layer) for layer in found if layer is not None]
-
-    def file(self, name: str) -> str | None:
-        """Return the file of a layer that was given, or None."""
-        return next(iter(self._files.get(name, ())), None)
-
-
-class Sample(LearningAlgorithm):
+class Sample(ResultAlgorithm):
     """Draw a sample of buildings for a person to review."""
 
     command = "sample"
@@ -101,17 +60,18 @@ class Sample(LearningAlgorithm):
         "keys 1 to 4, X (no building) and U (unclear), then run 'Estimate totals' or 'Learn from "
         "answers'."
     )
+    keywords = WORDS
     layers = (RESULTS, "BY")
 
     def initAlgorithm(self, configuration: Values | None = None) -> None:
         """Declare the parameters and outputs."""
         declared = [
-            _results(),
+            results(),
             parameters.number(
                 "NUMBER", "Buildings to look at", "100 unless given.", whole=True, least=1
             ),
             parameters.choice(
-                "PURPOSE", "For",
+                "PURPOSE", "Purpose",
                 "estimate: drawn by chance, for totals; adapt: those that teach a model most.",
                 PURPOSE_CHOICES,
             ),
@@ -127,13 +87,20 @@ class Sample(LearningAlgorithm):
             parameters.number(
                 "SEED", "Seed", "The same draws the same sample; 0 unless given.", whole=True
             ),
-            *_areas("Areas with strata of their own"),
+            *areas("Areas with strata of their own"),
+            parameters.advanced(
+                parameters.switch(
+                    "FAMILIARITY", "Strata of unfamiliar surroundings",
+                    "The quarter that looks least like the training imagery; needs features.",
+                )
+            ),
             parameters.overwrite(),
             parameters.result(),
         ]  # fmt: skip
-        for parameter in declared:
-            self.addParameter(parameter)
-        self.addOutput(QgsProcessingOutputNumber("BUILDINGS", "Buildings to look at"))
+        outputs = [
+            QgsProcessingOutputNumber("BUILDINGS", "Buildings to look at"),
+        ]
+        self.declare(declared, outputs)
 
     def work(
         self, values: Values, context: QgsProcessingContext, feedback: QgsProcessingFeedback
@@ -149,6 +116,7 @@ class Sample(LearningAlgorithm):
             seed=self.whole(values, "SEED", context),
             by=self.file("BY"),
             admin_name=self.string(values, "ADMIN_NAME", context),
+            familiarity=self.switch(values, "FAMILIARITY", context),
             overwrite=self.switch(values, parameters.OVERWRITE, context),
         )
         self.run_tool(sample_command(self.executable(feedback), asked), feedback)
@@ -157,7 +125,7 @@ class Sample(LearningAlgorithm):
         return {parameters.OUTPUT: asked.output, "BUILDINGS": count}
 
 
-class Estimate(LearningAlgorithm):
+class Estimate(ResultAlgorithm):
     """Estimate how many buildings have each grade, with intervals."""
 
     command = "estimate"
@@ -167,16 +135,18 @@ class Estimate(LearningAlgorithm):
         "people looked at. The answers are those of the sample unless files of answers are given: "
         "tables, journals, or what the form of a report saved."
     )
+    keywords = WORDS
     layers = (RESULTS, SAMPLE, "BY", "CELLS")
+    files = ("ANSWERS",)
 
     def initAlgorithm(self, configuration: Values | None = None) -> None:
         """Declare the parameters and outputs."""
         cells = QgsProcessingParameterVectorLayer(
-            "CELLS", "Cells that were looked at in full", [_POLYGONS], None, True
+            "CELLS", "Cells that were looked at in full", [POLYGONS], None, True
         )
         declared = [
-            _results(),
-            QgsProcessingParameterVectorLayer(SAMPLE, "Sample", [_POLYGONS]),
+            results(),
+            QgsProcessingParameterVectorLayer(SAMPLE, "Sample", [POLYGONS]),
             parameters.explained(
                 QgsProcessingParameterMultipleLayers(
                     "ANSWERS", "Files of answers", QgsProcessing.SourceType.TypeFile, optional=True
@@ -186,19 +156,20 @@ class Estimate(LearningAlgorithm):
             parameters.choice(
                 "CONFLICTS", "Where reviewers differ", "What counts then.", CONFLICT_CHOICES
             ),
-            *_areas("Areas to estimate each of"),
+            *areas("Areas to estimate each of"),
             parameters.advanced(parameters.explained(cells, "They show what was missed.")),
             parameters.overwrite(),
             QgsProcessingParameterFileDestination(
                 parameters.OUTPUT, "Estimate", "JSON (*.json)", None, True, False
             ),
         ]
-        for parameter in declared:
-            self.addParameter(parameter)
-        for name in ("DAMAGED", "DAMAGED_LOW", "DAMAGED_HIGH"):
-            title = name.replace("_", ", ").capitalize()
-            self.addOutput(QgsProcessingOutputNumber(name, title))
-        self.addOutput(QgsProcessingOutputHtml(parameters.SUMMARY, "Summary"))
+        outputs = [
+            QgsProcessingOutputNumber("DAMAGED", "Damaged buildings"),
+            QgsProcessingOutputNumber("DAMAGED_LOW", "Damaged buildings, lower end"),
+            QgsProcessingOutputNumber("DAMAGED_HIGH", "Damaged buildings, upper end"),
+            QgsProcessingOutputHtml(parameters.SUMMARY, "Summary"),
+        ]
+        self.declare(declared, outputs)
 
     def work(
         self, values: Values, context: QgsProcessingContext, feedback: QgsProcessingFeedback
@@ -208,7 +179,7 @@ class Estimate(LearningAlgorithm):
         asked = EstimateParameters(
             results=self._files[RESULTS],
             reviewed=str(self.file(SAMPLE)),
-            answers=_paths_of(values.get("ANSWERS")),
+            answers=paths_of(values.get("ANSWERS")),
             conflicts=self.parameterAsEnumString(values, "CONFLICTS", context),
             by=self.file("BY"),
             admin_name=self.string(values, "ADMIN_NAME", context),
@@ -228,7 +199,7 @@ class Estimate(LearningAlgorithm):
         return {**outputs, parameters.OUTPUT: output} if output else outputs
 
 
-class Adapt(LearningAlgorithm):
+class Adapt(ResultAlgorithm):
     """Learn from answers what damage looks like in this event."""
 
     command = "adapt"
@@ -238,12 +209,14 @@ class Adapt(LearningAlgorithm):
         "has not seen, and nothing is written where that does not show a gain. The results need "
         "features: give a file for them in 'Assess building damage'."
     )
+    keywords = WORDS
     layers = (RESULTS,)
+    files = ("ANSWERS",)
 
     def initAlgorithm(self, configuration: Values | None = None) -> None:
         """Declare the parameters and outputs."""
         declared = [
-            _results(),
+            results(),
             parameters.explained(
                 QgsProcessingParameterFile("ANSWERS", "Answers"),
                 "A sample with its answers, a table, a journal, or what the form of a report "
@@ -255,10 +228,11 @@ class Adapt(LearningAlgorithm):
                 parameters.OUTPUT, "Event model", "Event models (*.toml)"
             ),
         ]
-        for parameter in declared:
-            self.addParameter(parameter)
-        self.addOutput(QgsProcessingOutputBoolean("HELPS", "Shown to help"))
-        self.addOutput(QgsProcessingOutputHtml(parameters.SUMMARY, "Summary"))
+        outputs = [
+            QgsProcessingOutputBoolean("HELPS", "Shown to help"),
+            QgsProcessingOutputHtml(parameters.SUMMARY, "Summary"),
+        ]
+        self.declare(declared, outputs)
 
     def work(
         self, values: Values, context: QgsProcessingContext, feedback: QgsProcessingFeedback
@@ -280,7 +254,7 @@ class Adapt(LearningAlgorithm):
         }
 
 
-class Regrade(LearningAlgorithm):
+class Regrade(ResultAlgorithm):
     """Give a result the grades of an event model."""
 
     command = "regrade"
@@ -289,26 +263,29 @@ class Regrade(LearningAlgorithm):
         "Gives a result the grades of an event model, without running the images again. Buildings "
         "that were looked at keep the grade that they were given."
     )
-    layers = ("RESULT",)
+    keywords = WORDS
+    layers = (RESULT,)
+    files = ("MODEL",)
 
     def initAlgorithm(self, configuration: Values | None = None) -> None:
         """Declare the parameters and outputs."""
         declared = [
-            QgsProcessingParameterVectorLayer("RESULT", "Result", [_POLYGONS]),
+            QgsProcessingParameterVectorLayer(RESULT, "Result", [POLYGONS]),
             QgsProcessingParameterFile("MODEL", "Event model", fileFilter="Event models (*.toml)"),
             parameters.overwrite(),
             parameters.result(),
         ]
-        for parameter in declared:
-            self.addParameter(parameter)
-        self.addOutput(QgsProcessingOutputHtml(parameters.SUMMARY, "Summary"))
+        outputs = [
+            QgsProcessingOutputHtml(parameters.SUMMARY, "Summary"),
+        ]
+        self.declare(declared, outputs)
 
     def work(
         self, values: Values, context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> Values:
         """Grade the result anew."""
         asked = RegradeParameters(
-            result=str(self.file("RESULT")),
+            result=str(self.file(RESULT)),
             model=self.parameterAsFile(values, "MODEL", context),
             output=self.parameterAsOutputLayer(values, parameters.OUTPUT, context),
             overwrite=self.switch(values, parameters.OVERWRITE, context),
@@ -317,38 +294,3 @@ class Regrade(LearningAlgorithm):
         Dresser.attach(context, asked.output)
         summary = write_page(summary_html(read_facts(asked.output)))
         return {parameters.OUTPUT: asked.output, parameters.SUMMARY: summary}
-
-
-def _results() -> Parameter:
-    return parameters.explained(
-        QgsProcessingParameterMultipleLayers(RESULTS, "Results", _POLYGONS),
-        "Of 'Assess building damage'; a building that several show counts once.",
-    )
-
-
-def _areas(title: str) -> list[Parameter]:
-    """Return the parameters of administrative areas."""
-    layer = QgsProcessingParameterVectorLayer("BY", title, [_POLYGONS], None, True)
-    field = QgsProcessingParameterField(
-        "ADMIN_NAME", "Field with the names of the areas", None, "BY", optional=True
-    )
-    return [parameters.advanced(layer), parameters.advanced(field)]
-
-
-def _file_of(layer: Any) -> str:
-    """Return the file of a layer.
-
-    Raises
-    ------
-    PluginError
-        If it has none.
-    """
-    path = output_path(layer) if isinstance(layer, QgsVectorLayer) else None
-    if path is None or not Path(path).is_file():
-        raise PluginError(f"{layer.name()}: is no file; give a result that was written to one")
-    return str(path)
-
-
-def _paths_of(value: Any) -> list[str]:
-    listed = value if isinstance(value, (list, tuple)) else [value]
-    return [str(path) for path in listed if path]

@@ -31,7 +31,6 @@ from geodamage_qgis.program.commands import (
     REGISTRATION_CHOICES,
     SENSOR_CHOICES,
     TTA_CHOICES,
-    VECTOR_EXTENSIONS,
     VOTE_CHOICES,
 )
 
@@ -164,7 +163,10 @@ def _image(name: str, title: str, help_text: str) -> Parameter:
 
 def models() -> list[Parameter]:
     """Return the parameters of the model: one of the program's, or a file."""
-    bundled = text(MODEL, "Model", "A model that comes with the program; its default unless given.")
+    bundled = text(
+        MODEL, "Model",
+        "A model of the program, or one of 'Import a model'; the program's default unless given.",
+    )  # fmt: skip
     bundled.setMetadata({"widget_wrapper": {"value_hints": settings.models()}})
     return [
         bundled,
@@ -247,7 +249,7 @@ def scene_options() -> list[Parameter]:
             POST_NODATA, "Fill value of the images after",
             "Value of their pixels without data, where it is another.", least=None,
         ),
-        *_image_options("both images"),
+        *_image_options("As 3,2,1: red, green and blue of both images, counted from 1."),
     ]  # fmt: skip
     return [advanced(parameter) for parameter in plain]
 
@@ -309,7 +311,7 @@ def building_options() -> list[Parameter]:
             THRESHOLD, "Threshold",
             "A pixel is building above this probability; the model's own unless given.", most=1,
         ),
-        *_image_options("the image"),
+        *_image_options("As 3,2,1: red, green and blue of the image, counted from 1."),
     ]  # fmt: skip
     return [advanced(parameter) for parameter in plain]
 
@@ -328,9 +330,9 @@ def _work() -> list[Parameter]:
     ]  # fmt: skip
 
 
-def _image_options(whose: str) -> list[Parameter]:
+def _image_options(bands: str) -> list[Parameter]:
     return [
-        text(BANDS, "Bands", f"As 3,2,1: red, green and blue of {whose}, counted from 1."),
+        text(BANDS, "Bands", bands),
         text(
             SCALE, "Value range",
             "As 0,3000: values that become 0 and 255; guessed for more than 8 bits.",
@@ -375,12 +377,14 @@ def overwrite() -> Parameter:
     )
 
 
-def result() -> Parameter:
+def result(help_text: str | None = None) -> Parameter:
     """Return the parameter of the layer of buildings."""
     kind = QgsProcessing.SourceType.TypeVectorPolygon
     return explained(
         QgsProcessingParameterVectorDestination(OUTPUT, "Buildings", kind),
-        f"A file: {', '.join(VECTOR_EXTENSIONS)}. Its facts come beside it, in OUTPUT.json.",
+        help_text
+        or "A file: .gpkg, .geojson, .geojsonl, .fgb or .parquet. Its facts come beside it, in "
+        "OUTPUT.json.",
     )
 
 

@@ -72,11 +72,8 @@ class Score(ToolAlgorithm):
                 parameters.OUTPUT, "Scores", "JSON (*.json)", None, True, False
             ),
         ]  # fmt: skip
-        for parameter in declared:
-            self.addParameter(parameter)
-        for key, title in _SCORES.items():
-            self.addOutput(QgsProcessingOutputNumber(key.upper(), title))
-        self.addOutput(QgsProcessingOutputHtml(parameters.SUMMARY, "Summary"))
+        figures = [QgsProcessingOutputNumber(key.upper(), title) for key, title in _SCORES.items()]
+        self.declare(declared, [*figures, QgsProcessingOutputHtml(parameters.SUMMARY, "Summary")])
 
     def work(
         self, values: Values, context: QgsProcessingContext, feedback: QgsProcessingFeedback
@@ -138,9 +135,10 @@ class Masks(ToolAlgorithm):
             parameters.overwrite(),
             QgsProcessingParameterFolderDestination(parameters.OUTPUT, "Folder of the masks"),
         ]  # fmt: skip
-        for parameter in declared:
-            self.addParameter(parameter)
-        self.addOutput(QgsProcessingOutputNumber("MASKS", "Masks in the folder"))
+        outputs = [
+            QgsProcessingOutputNumber("MASKS", "Masks in the folder"),
+        ]
+        self.declare(declared, outputs)
 
     def check(self, values: Values, context: QgsProcessingContext) -> None:
         """Refuse a call without labels."""

@@ -27,6 +27,7 @@ from geodamage_qgis.processing.following import follow
 from geodamage_qgis.program.executable import on_path
 from geodamage_qgis.program.runner import Outcome, Run
 from geodamage_qgis.results import layers
+from geodamage_qgis.translation import tr
 
 ICON = Path(__file__).parents[1] / "icon.svg"
 
@@ -90,11 +91,11 @@ class ToolAlgorithm(QgsProcessingAlgorithm):
 
     def displayName(self) -> str:
         """Return the name for people."""
-        return self.title
+        return tr(self.title)
 
     def shortHelpString(self) -> str:
         """Return what the dialog and `qgis_process help` show."""
-        return self.about
+        return tr(self.about)
 
     def tags(self) -> list[str]:
         """Return words by which it is found, too."""
@@ -107,6 +108,16 @@ class ToolAlgorithm(QgsProcessingAlgorithm):
     def createInstance(self) -> ToolAlgorithm:
         """Return a new one."""
         return type(self)()
+
+    def declare(self, declared: Iterable[Any], outputs: Iterable[Any] = ()) -> None:
+        """Add parameters and outputs, with their words in the language of QGIS."""
+        for parameter in declared:
+            parameter.setDescription(tr(parameter.description()))
+            parameter.setHelp(tr(parameter.help()))
+            self.addParameter(parameter)
+        for output in outputs:
+            output.setDescription(tr(output.description()))
+            self.addOutput(output)
 
     def canExecute(self) -> tuple[bool, str]:
         """Say whether there is a program to run; whether it works is found out when it runs."""

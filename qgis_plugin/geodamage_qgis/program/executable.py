@@ -17,6 +17,7 @@ from pathlib import Path
 
 from geodamage_qgis.errors import MissingError, PluginError
 from geodamage_qgis.program.processes import environment_for, process_group
+from geodamage_qgis.translation import tr
 
 #: Oldest geodamage that has every option the plugin uses.
 OLDEST = (0, 1, 0)
@@ -77,7 +78,7 @@ class Executable:
 
     def __str__(self) -> str:
         """Say it in one line."""
-        return f"geodamage {self.version}, {ORIGINS[self.origin]}: {self.path}"
+        return f"geodamage {self.version}, {tr(ORIGINS[self.origin])}: {self.path}"
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 from geodamage_qgis.errors import PluginError
 from geodamage_qgis.scale import COLOUR_NOT_ASSESSED, COLOURS, TITLES
+from geodamage_qgis.translation import tr
 
 STATUSES = ("assessed", "partial", "not_assessed")
 
@@ -172,17 +173,19 @@ def summary_html(facts: Facts, files: Mapping[str, str] | None = None) -> str:
 def _grade_table(facts: Facts) -> str:
     graded = sum(facts.grades.values())
     rows = [
-        _grade_row(COLOURS[grade], TITLES[grade], count, _share(count, graded), facts.areas[grade])
+        _grade_row(
+            COLOURS[grade], tr(TITLES[grade]), count, _share(count, graded), facts.areas[grade]
+        )
         for grade, count in facts.grades.items()
     ]
     missing = facts.statuses["not_assessed"]
     if missing:
-        rows.append(_grade_row(COLOUR_NOT_ASSESSED, NOT_ASSESSED, missing, "", None))
-    head = (
-        '<tr><th></th><th align="left">Grade</th><th align="right">Buildings</th>'
-        '<th align="right">Share</th><th align="right">Area, m²</th></tr>'
+        rows.append(_grade_row(COLOUR_NOT_ASSESSED, tr(NOT_ASSESSED), missing, "", None))
+    head = f'<tr><th></th><th align="left">{tr("Grade")}</th>' + "".join(
+        f'<th align="right">{title}</th>'
+        for title in (tr("Buildings"), tr("Share"), tr("Area, m²"))
     )
-    return f'<table cellpadding="4" cellspacing="0">{head}{"".join(rows)}</table>'
+    return f'<table cellpadding="4" cellspacing="0">{head}</tr>{"".join(rows)}</table>'
 
 
 def _grade_row(colour: str, title: str, count: int, share: str, area: float | None) -> str:
@@ -197,12 +200,16 @@ def _status_line(facts: Facts) -> str:
     partial = facts.statuses["partial"]
     if not partial:
         return ""
-    return f"<p>{partial:,} of the buildings were seen in part only (status <i>partial</i>).</p>"
+    seen = tr(
+        "{count} of the buildings were seen in part only (status <i>partial</i>).",
+        count=f"{partial:,}",
+    )
+    return f"<p>{seen}</p>"
 
 
 def _warning_list(warnings: Iterable[str]) -> str:
     items = "".join(f"<li>{_escape(warning)}</li>" for warning in warnings)
-    return f"<h3>Warnings</h3><ul>{items}</ul>" if items else ""
+    return f"<h3>{tr('Warnings')}</h3><ul>{items}</ul>" if items else ""
 
 
 def _file_list(files: Mapping[str, str]) -> str:
@@ -211,12 +218,13 @@ def _file_list(files: Mapping[str, str]) -> str:
         f"{_escape(Path(path).name)}</a></li>"
         for title, path in files.items()
     )
-    return f"<h3>Written beside it</h3><ul>{items}</ul>" if items else ""
+    return f"<h3>{tr('Written beside it')}</h3><ul>{items}</ul>" if items else ""
 
 
 def _fact_table(rows: Iterable[tuple[str, str]]) -> str:
     lines = "".join(
-        f"<tr><td><b>{_escape(title)}</b></td><td>{_escape(text)}</td></tr>" for title, text in rows
+        f"<tr><td><b>{_escape(tr(title))}</b></td><td>{_escape(text)}</td></tr>"
+        for title, text in rows
     )
     return f'<table cellpadding="3" cellspacing="0">{lines}</table>'
 
@@ -255,7 +263,7 @@ def _number(value: Any, form: str) -> str:
 def _files(paths: list[str]) -> str:
     named = ", ".join(paths[:FILES_NAMED])
     more = len(paths) - FILES_NAMED
-    return f"{named} and {more} more" if more > 0 else named
+    return tr("{names} and {count} more", names=named, count=more) if more > 0 else named
 
 
 def _footprints(content: Mapping[str, Any]) -> str:
@@ -266,7 +274,7 @@ def _footprints(content: Mapping[str, Any]) -> str:
     if footprints is not None:
         return str(footprints)
     found = "footprints" in content or content.get("result") == "footprints"
-    return "none given: the buildings are candidates that the model found" if found else ""
+    return tr("none given: the buildings are candidates that the model found") if found else ""
 
 
 def _escape(text: str) -> str:

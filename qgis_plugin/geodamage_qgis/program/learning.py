@@ -17,6 +17,7 @@ from typing import Any
 from geodamage_qgis.errors import PluginError
 from geodamage_qgis.program.commands import option_words
 from geodamage_qgis.scale import TITLES
+from geodamage_qgis.translation import tr
 
 #: Choices of the tool, the default first.
 DESIGN_CHOICES = ("stratified", "simple")
@@ -57,6 +58,8 @@ class SampleParameters:
         The same seed draws the same sample.
     by, admin_name
         Areas that have strata of their own, and the field with their names.
+    familiarity
+        Strata of what looks least like the training imagery.
     overwrite
         Replace a sample that is there.
     """
@@ -70,6 +73,7 @@ class SampleParameters:
     seed: int | None = None
     by: str | None = None
     admin_name: str | None = None
+    familiarity: bool = False
     overwrite: bool = False
 
 
@@ -157,7 +161,16 @@ class RegradeParameters:
 
 def sample_command(executable: str | Path, parameters: SampleParameters) -> list[str]:
     """Return the command line that draws a sample."""
-    names = ("output", "number", "design", "estimate_share", "seed", "by", "admin_name")
+    names = (
+        "output",
+        "number",
+        "design",
+        "estimate_share",
+        "seed",
+        "by",
+        "admin_name",
+        "familiarity",
+    )
     words = option_words(parameters, (*names, "overwrite"))
     purpose = [f"--for={parameters.purpose}"] if parameters.purpose else []
     return [str(executable), "sample", *purpose, *words, "--", *parameters.results]
@@ -209,13 +222,15 @@ def read_figures(output: str) -> dict[str, Any]:
 
 def estimate_html(figures: Mapping[str, Any]) -> str:
     """Return the totals of an estimate as a table with what it does not count."""
-    head = "".join(f"<th align='right'>{text}</th>" for text in ("result", "truth", "95 %"))
+    head = "".join(
+        f"<th align='right'>{text}</th>" for text in (tr("result"), tr("truth"), tr("95 %"))
+    )
     rows = [f"<tr><th></th>{head}</tr>"]
     for name, title in _TARGETS.items():
         total = figures.get(name)
         if isinstance(total, Mapping):
             cells = (_count(total, "predicted"), f"<b>{_count(total, 'total')}</b>", _ends(total))
-            rows.append(_row(title, cells))
+            rows.append(_row(tr(title), cells))
     table = f"<table cellpadding='1' cellspacing='0'>{''.join(rows)}</table>"
     return f"{table}<p>{html.escape(str(figures.get('says') or ''))}</p>"
 
@@ -224,22 +239,23 @@ def adapt_html(figures: Mapping[str, Any]) -> str:
     """Return what learning gained as a table: before, after, and the interval of the gain."""
     parts = [figures.get(name) for name in ("before", "after", "gain")]
     before, after, gain = (part if isinstance(part, Mapping) else {} for part in parts)
-    head = "".join(f"<th align='right'>{text}</th>" for text in ("before", "after", "gain"))
+    titles = (tr("before"), tr("after"), tr("gain"))
+    head = "".join(f"<th align='right'>{text}</th>" for text in titles)
     rows = [f"<tr><th></th>{head}</tr>"]
     for name, title in _FIGURES.items():
         cells = (_first(before.get(name)), f"<b>{_first(after.get(name))}</b>", _span(gain, name))
         rows.append(_row(title, cells))
-    about = "AUC and F1 are of damaged or not; the gain is its interval of 95 %."
+    about = tr("AUC and F1 are of damaged or not; the gain is its interval of 95 %.")
     return f"<table cellpadding='1' cellspacing='0'>{''.join(rows)}</table><p>{about}</p>"
 
 
 def grades_html(before: Sequence[Mapping[str, int]], after: Sequence[Mapping[str, int]]) -> str:
     """Return the counts of each grade before and after grading anew as a table."""
-    head = "".join(f"<th align='right'>{text}</th>" for text in ("before", "after"))
+    head = "".join(f"<th align='right'>{text}</th>" for text in (tr("before"), tr("after")))
     rows = [f"<tr><th></th>{head}</tr>"]
     for grade, title in TITLES.items():
         counts = [sum(counted.get(grade, 0) for counted in part) for part in (before, after)]
-        rows.append(_row(title, [f"{counts[0]:,}", f"<b>{counts[1]:,}</b>"]))
+        rows.append(_row(tr(title), [f"{counts[0]:,}", f"<b>{counts[1]:,}</b>"]))
     return f"<table cellpadding='1' cellspacing='0'>{''.join(rows)}</table>"
 
 
@@ -276,4 +292,6 @@ def _first(values: Any) -> str:
 
 def _span(gain: Mapping[str, Any], name: str) -> str:
     numbers = _numbers(gain.get(name))
-    return f"{numbers[1]:+.2f} to {numbers[2]:+.2f}" if numbers else "–"
+    if not numbers:
+        return "–"
+    return tr("{low} to {high}", low=f"{numbers[1]:+.2f}", high=f"{numbers[2]:+.2f}")

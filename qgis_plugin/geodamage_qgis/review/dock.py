@@ -8,9 +8,6 @@ from typing import Any
 
 from qgis.core import (
     Qgis,
-    QgsCoordinateReferenceSystem,
-    QgsCoordinateTransform,
-    QgsCsException,
     QgsGeometry,
     QgsProject,
     QgsRasterLayer,
@@ -21,6 +18,7 @@ from qgis.PyQt.QtCore import QEvent, Qt
 from qgis.PyQt.QtWidgets import (
     QBoxLayout,
     QDockWidget,
+    QTabWidget,
     QWidget,
 )
 
@@ -39,13 +37,9 @@ from geodamage_qgis.review.buildings import is_sample, read_buildings
 from geodamage_qgis.review.event import EventPanel
 from geodamage_qgis.review.panel import ReviewPanel
 from geodamage_qgis.review.samples import facts_of, images_of, results_of
-from geodamage_qgis.review.view import DateView
+from geodamage_qgis.review.view import DateView, around, transformed
 from geodamage_qgis.review.walk import Building, Walk
-
-TITLE = "Review building damage"
-
-#: Metres around a building in the two views, at least: the neighbours tell what is usual.
-MARGIN = 18.0
+from geodamage_qgis.translation import tr
 
 KEYS = {
     Qt.Key.Key_1: "no-damage",
@@ -75,9 +69,9 @@ def reviewable_layer(layer: Any) -> QgsVectorLayer:
     if len(results) == 1:
         return results[0]
     raise PluginError(
-        "choose the layer to review in the layer panel: a result of geodamage"
+        tr("choose the layer to review in the layer panel: a result of geodamage")
         if results
-        else "there is no result to review in the project; assess a pair or load a result first"
+        else tr("there is no result to review in the project; assess a pair or load a result first")
     )
 
 
@@ -104,7 +98,9 @@ class ReviewDock(QDockWidget):
     AREA = Qt.DockWidgetArea.BottomDockWidgetArea
 
     def __init__(self, iface: Any, layer: QgsVectorLayer) -> None:
-        super().__init__(f"{TITLE}: {layer.name()}", iface.mainWindow())
+        super().__init__(
+            tr("Review building damage: {layer}", layer=layer.name()), iface.mainWindow()
+        )
         self.setObjectName("GeodamageReview")
         self.iface = iface
         self.layer = layer
@@ -113,9 +109,9 @@ class ReviewDock(QDockWidget):
         self.walk = Walk(read_buildings(layer), restore(layer), blind=is_sample(layer))
         self._stamp = file_stamp(layer)
         if not len(self.walk):
-            raise PluginError(f"{_nothing_in(layer)}; nothing to review")
-        self.before = DateView("Before", self._images("pre"))
-        self.after = DateView("After", self._images("post"))
+            raise PluginError(_nothing_in(layer))
+        self.before = DateView(tr("Before"), self._images("pre"))
+        self.after = DateView(tr("After"), self._images("post"))
         self.panel = ReviewPanel()
         # The map shows the grades.
         self.panel.follow.setChecked(not self.walk.blind)
@@ -161,6 +157,8 @@ class ReviewDock(QDockWidget):
         """Go to the next building that is to be reviewed."""
         if not self.walk.next():
             self._say(_last_words(self.walk))
+            if self.walk.blind and self.walk.reviewed == len(self.walk):
+                self.tabs.setCurrentWidget(self.steps)
         self.show_building()
 
     def previous(self) -> None:
@@ -194,13 +192,14 @@ class ReviewDock(QDockWidget):
         feature = find_feature(self.layer, building.building_id, near=building.feature_id)
         geometry = None
         if feature is not None:
-            geometry = _transformed(feature.geometry(), self.layer.crs(), self.crs)
+            geometry = transformed(feature.geometry(), self.layer.crs(), self.crs)
         for view in (self.before, self.after):
             view.outline(geometry)
         if geometry is None:
-            self._say(f"building {building.building_id} is not in the layer any more")
+            name = building.building_id
+            self._say(tr("building {building} is not in the layer any more", building=name))
             return
-        extent = _around(geometry.boundingBox())
+        extent = around(geometry.boundingBox())
         self.before.canvas.setExtent(extent)
         self._link(self.before, self.after)
         self.before.canvas.refresh()
@@ -211,7 +210,7 @@ class ReviewDock(QDockWidget):
     def _move_main_map(self, extent: QgsRectangle) -> None:
         canvas = self.iface.mapCanvas()
         target = canvas.mapSettings().destinationCrs()
-        box = _transformed(QgsGeometry.fromRect(extent), self.crs, target)
+        box = transformed(QgsGeometry.fromRect(extent), self.crs, target)
         if box is not None:
             canvas.setCenter(box.boundingBox().center())
             canvas.refresh()
@@ -235,8 +234,12 @@ class ReviewDock(QDockWidget):
         feature = find_feature(self.layer, building.building_id, near=building.feature_id)
         if feature is None:
             raise PluginError(
-                f"building {building.building_id} is not in {self.layer.name()} any more; the "
-                "correction is in the journal"
+                tr(
+                    "building {building} is not in {layer} any more; the correction is in the "
+                    "journal",
+                    building=building.building_id,
+                    layer=self.layer.name(),
+                )
             )
         write_reviews(self.layer, {feature.id(): review})
         # Some formats are written as a new file.
@@ -266,10 +269,20 @@ class ReviewDock(QDockWidget):
         self._layout = QBoxLayout(QBoxLayout.Direction.LeftToRight, inner)
         self._layout.setContentsMargins(6, 4, 6, 6)
         self._layout.addLayout(self._views, 1)
-        self._layout.addWidget(self.panel)
-        self._layout.addWidget(self.steps)
+        self._layout.addWidget(self._tabs())
         self.setWidget(inner)
         self.setFocusProxy(inner)
+
+    def _tabs(self) -> QTabWidget:
+        """Return the panels of the building and of the event, of which one is shown."""
+        self.tabs = QTabWidget()
+        self.tabs.setDocumentMode(True)
+        self.tabs.addTab(self.panel, tr("Building"))
+        self.tabs.addTab(self.steps, tr("This event"))
+        # Else a click would take the keys.
+        for widget in (self.tabs, self.tabs.tabBar()):
+            widget.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        return self.tabs
 
     def _turn(self, area: Any) -> None:
         """Put views and panel side by side in a wide dock, one over the other in a high one."""
@@ -307,12 +320,14 @@ class ReviewDock(QDockWidget):
     def refilter(self) -> None:
         """Read the buildings again, after the layer's filter has changed."""
         if not self._take(self.walk.reviews):
-            self._say("the layer's filter leaves no building to review", Qgis.MessageLevel.Warning)
+            why = tr("the layer's filter leaves no building to review")
+            self._say(why, Qgis.MessageLevel.Warning)
 
     def reload(self) -> None:
         """Read everything again, after the layer's source has changed or was replaced."""
         if not is_result(self.layer):
-            self._end(f"layer {self.layer.name()} is no result of geodamage any more")
+            name = self.layer.name()
+            self._end(tr("layer {layer} is no result of geodamage any more", layer=name))
             return
         self._stamp = file_stamp(self.layer)
         self.facts = facts_of(self.layer)
@@ -341,7 +356,7 @@ class ReviewDock(QDockWidget):
         return True
 
     def _end(self, why: str) -> None:
-        self._say(f"{why}; the review is closed", Qgis.MessageLevel.Warning)
+        self._say(tr("{why}; the review is closed", why=why), Qgis.MessageLevel.Warning)
         self.finish()
 
     def finish(self) -> None:
@@ -441,34 +456,19 @@ class ReviewDock(QDockWidget):
         QgsProject.instance().layersRemoved.disconnect(self._fill_views)
 
 
-def _transformed(
-    geometry: QgsGeometry,
-    source: QgsCoordinateReferenceSystem,
-    target: QgsCoordinateReferenceSystem,
-) -> QgsGeometry | None:
-    """Return a geometry in another CRS; None where it is empty or has no place there."""
-    if geometry.isNull() or geometry.isEmpty() or not target.isValid():
-        return None
-    moved = QgsGeometry(geometry)
-    try:
-        moved.transform(QgsCoordinateTransform(source, target, QgsProject.instance()))
-    except QgsCsException:
-        return None
-    return moved
-
-
-def _around(box: QgsRectangle) -> QgsRectangle:
-    """Return a box with room for the neighbours."""
-    return box.buffered(max(MARGIN, 0.8 * max(box.width(), box.height())))
-
-
 def _nothing_in(layer: QgsVectorLayer) -> str:
-    return f"layer {layer.name()} shows no building that was assessed"
+    return tr("layer {layer} shows no building that was assessed", layer=layer.name())
 
 
 def _last_words(walk: Walk) -> str:
     if walk.blind and walk.reviewed == len(walk):
-        return f"all {len(walk)} buildings are answered; estimate the totals, or learn from them"
+        return tr(
+            "all {count} buildings are answered; estimate the totals, or learn from them",
+            count=len(walk),
+        )
     if walk.reviewed == len(walk):
-        return f"all {len(walk)} buildings are reviewed; untick Skip reviewed to see them again"
-    return "that was the last building"
+        return tr(
+            "all {count} buildings are reviewed; untick Skip reviewed to see them again",
+            count=len(walk),
+        )
+    return tr("that was the last building")

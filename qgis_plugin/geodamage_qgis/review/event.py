@@ -44,16 +44,17 @@ from geodamage_qgis.program.learning import (
 from geodamage_qgis.program.runner import Outcome, Run
 from geodamage_qgis.results.journal import journal_path
 from geodamage_qgis.review.walk import Walk
+from geodamage_qgis.translation import tr
 
 #: Buildings to look at unless somebody wants others: most people take less than half an hour.
 USUAL = 60
 ABOUT = (
-    "<p>Look at some buildings that are drawn by chance. Your answers give totals with intervals,"
-    " and they can teach the model this event.</p>"
+    "Look at some buildings that are drawn by chance. Your answers give totals with intervals,"
+    " and they can teach the model this event."
 )
 ABOUT_SAMPLE = (
-    "<p>Say what you see, by the keys 1 to 4, X and U. Those who stop early have looked at a fair"
-    " part.</p>"
+    "Say what you see, by the keys 1 to 4, X and U. Those who stop early have looked at a fair"
+    " part."
 )
 #: Fewest answers that the program learns from.
 FEWEST = 10
@@ -90,7 +91,9 @@ class EventPanel(QWidget):
         self._answered = walk.reviewed
         self.bar.setRange(0, max(len(walk), 1))
         self.bar.setValue(walk.reviewed)
-        self.bar.setFormat(f"{walk.reviewed} of {len(walk)} answered")
+        self.bar.setFormat(
+            tr("{answered} of {count} answered", answered=walk.reviewed, count=len(walk))
+        )
         self._enable()
 
     def finish(self) -> None:
@@ -107,7 +110,7 @@ class EventPanel(QWidget):
             return
         asked = SampleParameters(self._names(), str(path), self.number.value())
         self._run(
-            "Drawing the sample …",
+            tr("Drawing the sample …"),
             lambda program: [sample_command(program, asked)],
             lambda _outcomes: self.drawn.emit(str(path)),
         )
@@ -116,7 +119,7 @@ class EventPanel(QWidget):
         """Estimate the totals by the answers, and show them."""
         asked = EstimateParameters(self._names(), str(self._reviewed))
         self._run(
-            "Estimating …",
+            tr("Estimating …"),
             lambda program: [estimate_command(program, asked)],
             lambda outcomes: self._tell(estimate_html(read_figures(outcomes[0].output))),
         )
@@ -126,7 +129,7 @@ class EventPanel(QWidget):
         path = beside(self._results[0], MODEL_END)
         asked = AdaptParameters(self._names(), str(self._answers()), str(path), overwrite=True)
         self._run(
-            "Learning …",
+            tr("Learning …"),
             lambda program: [adapt_command(program, asked)],
             lambda outcomes: self._show_learnt(outcomes[0], path),
             may_fail=True,
@@ -140,7 +143,7 @@ class EventPanel(QWidget):
             for path in self._results
         ]
         self._run(
-            "Grading anew …",
+            tr("Grading anew …"),
             lambda program: [regrade_command(program, one) for one in asked],
             lambda _outcomes: self._show_regraded([one.output for one in asked]),
         )
@@ -148,9 +151,10 @@ class EventPanel(QWidget):
     def _show_learnt(self, outcome: Outcome, path: Path) -> None:
         page = adapt_html(read_figures(outcome.output)) if outcome.output.strip() else ""
         if outcome.error is not None:
-            page += f"<p><b>Not taken:</b> {html.escape(outcome.error)}</p>"
+            why = html.escape(outcome.error)
+            page += "<p>" + tr("<b>Not taken:</b> {why}", why=why) + "</p>"
         else:
-            page += f"<p>It helps; written to {html.escape(path.name)}.</p>"
+            page += "<p>" + tr("It helps; written to {file}.", file=html.escape(path.name)) + "</p>"
         self._tell(page)
 
     def _show_regraded(self, outputs: list[str]) -> None:
@@ -226,14 +230,14 @@ class EventPanel(QWidget):
         self.learn_button.setEnabled(idle and enough)
         there = bool(self._results) and beside(self._results[0], MODEL_END).is_file()
         self.regrade_button.setEnabled(idle and there)
-        why = "" if enough else f" ({FEWEST} answers are the fewest)"
+        why = "" if enough else " " + tr("({count} answers are the fewest)", count=FEWEST)
         self.estimate_button.setToolTip(
-            f"Totals of each grade with intervals of 95 %, by the answers{why}"
+            tr("Totals of each grade with intervals of 95 %, by the answers") + why
             if self._in_sample
-            else "Totals come of a sample: look at some buildings first"
+            else tr("Totals come of a sample: look at some buildings first")
         )
         self.learn_button.setToolTip(
-            "Teach the model this event; nothing is taken that is not shown to help" + why
+            tr("Teach the model this event; nothing is taken that is not shown to help") + why
         )
 
     # Construction ----------------------------------------------------------------------------
@@ -244,15 +248,16 @@ class EventPanel(QWidget):
         self.number.setRange(FEWEST, 9999)
         self.number.setValue(USUAL)
         self.number.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
-        self.look_button = _button("", "Draw buildings by chance, and answer what each is")
+        self.look_button = _button("", tr("Draw buildings by chance, and answer what each is"))
         self.number.valueChanged.connect(self._name_look)
         self._name_look(USUAL)
         self.bar = QProgressBar()
         self.bar.setVisible(self._in_sample)
-        self.estimate_button = _button("Estimate the totals", "")
-        self.learn_button = _button("Learn from them", "")
+        self.estimate_button = _button(tr("Estimate the totals"), "")
+        self.learn_button = _button(tr("Learn from them"), "")
         self.regrade_button = _button(
-            "Grade all anew", "Give every building the grade by what was learnt, in a new layer"
+            tr("Grade all anew"),
+            tr("Give every building the grade by what was learnt, in a new layer"),
         )
         self.told = QTextBrowser()
         self.told.setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -262,7 +267,7 @@ class EventPanel(QWidget):
         font = self.told.font()
         font.setPointSizeF(0.87 * font.pointSizeF())
         self.told.setFont(font)
-        self.told.setHtml(ABOUT_SAMPLE if self._in_sample else ABOUT)
+        self.told.setHtml(f"<p>{tr(ABOUT_SAMPLE if self._in_sample else ABOUT)}</p>")
         steps: tuple[tuple[QPushButton, Callable[[], None]], ...] = (
             (self.look_button, self.look),
             (self.estimate_button, self.estimate),
@@ -294,7 +299,7 @@ class EventPanel(QWidget):
     def _name_look(self, number: int) -> None:
         drawn = bool(self._results) and beside(self._results[0], SAMPLE_END).is_file()
         self.look_button.setText(
-            "Go on with the sample" if drawn else f"Look at {number} buildings"
+            tr("Go on with the sample") if drawn else tr("Look at {count} buildings", count=number)
         )
 
 

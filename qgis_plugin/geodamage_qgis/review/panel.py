@@ -23,6 +23,7 @@ from qgis.PyQt.QtWidgets import (
 from geodamage_qgis.results.journal import NO_BUILDING, UNCLEAR, Review
 from geodamage_qgis.review.walk import Building, Walk
 from geodamage_qgis.scale import CLASSES, COLOURS, PROBABILITIES, TITLES
+from geodamage_qgis.translation import tr
 
 REVIEWER_SETTING = "geodamage/reviewer"
 
@@ -60,14 +61,19 @@ class ReviewPanel(QWidget):
         """Show what the model said of a building, and what a person did."""
         review = walk.review_of(building)
         self.where.setText(
-            f"<b>Building {walk.position} of {len(walk)}</b>, {walk.reviewed} reviewed"
+            tr(
+                "<b>Building {position} of {count}</b>, {reviewed} reviewed",
+                position=walk.position,
+                count=len(walk),
+                reviewed=walk.reviewed,
+            )
         )
         hidden = walk.hides(building)
         self.said.setText(_last_told(walk) if hidden else _told(building, review))
         for damage, (button, bar) in self.rows.items():
             probability = 0.0 if hidden else building.probabilities.get(damage, 0.0)
             bar.setValue(round(1000 * probability))
-            bar.setFormat("" if hidden else f"{100 * probability:.0f} %")
+            self.shares[damage].setText("" if hidden else f"{100 * probability:.0f} %")
             button.setChecked(review is not None and review.reviewed_damage == damage)
         for answer, button in self.others.items():
             button.setChecked(review is not None and review.reviewed_damage == answer)
@@ -79,16 +85,26 @@ class ReviewPanel(QWidget):
         grid = QGridLayout()
         grid.setVerticalSpacing(3)
         self.rows: dict[str, tuple[QPushButton, QProgressBar]] = {}
+        # Beside the bars: no ink is readable on both the bar and its ground, light or dark.
+        self.shares: dict[str, QLabel] = {}
         for row, damage in enumerate(PROBABILITIES):
-            button = _button(f"{CLASSES[damage]}  {TITLES[damage]}", f"Key {CLASSES[damage]}")
+            button = _button(
+                f"{CLASSES[damage]}  {tr(TITLES[damage])}", tr("Key {key}", key=CLASSES[damage])
+            )
             button.setCheckable(True)
             button.setStyleSheet(_button_style(COLOURS[damage]))
             button.clicked.connect(lambda _checked=False, damage=damage: self.graded.emit(damage))
             bar = QProgressBar()
             bar.setRange(0, 1000)
             bar.setStyleSheet(_bar_style(COLOURS[damage]))
+            bar.setTextVisible(False)
+            share = QLabel()
+            share.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+            share.setMinimumWidth(share.fontMetrics().horizontalAdvance("100 %"))
             grid.addWidget(button, row, 0)
             grid.addWidget(bar, row, 1)
+            grid.addWidget(share, row, 2)
+            self.shares[damage] = share
             self.rows[damage] = (button, bar)
         return grid
 
@@ -97,11 +113,11 @@ class ReviewPanel(QWidget):
         row = QHBoxLayout()
         self.others: dict[str, QPushButton] = {}
         tips = {
-            NO_BUILDING: ("X", "The outline was no building before, either (key X)"),
-            UNCLEAR: ("U", "The images do not show it (key U)"),
+            NO_BUILDING: ("X", tr("The outline was no building before, either (key X)")),
+            UNCLEAR: ("U", tr("The images do not show it (key U)")),
         }
         for answer, (key, tip) in tips.items():
-            button = _button(f"{key}  {answer}", tip)
+            button = _button(f"{key}  {tr(answer)}", tip)
             button.setCheckable(True)
             button.setStyleSheet(_button_style("#888888"))
             button.clicked.connect(lambda _checked=False, answer=answer: self.graded.emit(answer))
@@ -110,10 +126,12 @@ class ReviewPanel(QWidget):
         return row
 
     def _steps(self) -> QHBoxLayout:
-        self.previous_button = _button("◀", "Previous building (Left or P)")
-        self.accept_button = _button("Accept  ⏎", "Accept the model's grade (Enter)")
-        self.undo_button = _button("Undo", "Take back the last correction (Ctrl+Z or Backspace)")
-        self.next_button = _button("▶", "Next building (Right or N)")
+        self.previous_button = _button("◀", tr("Previous building (Left or P)"))
+        self.accept_button = _button(tr("Accept") + "  ⏎", tr("Accept the model's grade (Enter)"))
+        self.undo_button = _button(
+            tr("Undo"), tr("Take back the last correction (Ctrl+Z or Backspace)")
+        )
+        self.next_button = _button("▶", tr("Next building (Right or N)"))
         self.previous_button.clicked.connect(lambda _checked=False: self.previous.emit())
         self.accept_button.clicked.connect(lambda _checked=False: self.accepted.emit())
         self.undo_button.clicked.connect(lambda _checked=False: self.undone.emit())
@@ -131,21 +149,21 @@ class ReviewPanel(QWidget):
         return row
 
     def _choices(self) -> QFormLayout:
-        self.skip = QCheckBox("Skip reviewed")
+        self.skip = QCheckBox(tr("Skip reviewed"))
         self.skip.setChecked(True)
-        self.follow = QCheckBox("Main map follows")
+        self.follow = QCheckBox(tr("Main map follows"))
         self.follow.setChecked(True)
         for box in (self.skip, self.follow):
             box.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.reviewer = QLineEdit(_reviewer())
-        self.reviewer.setPlaceholderText("your name, written with each correction")
+        self.reviewer.setPlaceholderText(tr("your name, written with each correction"))
         self.reviewer.editingFinished.connect(self._keep_reviewer)
         ticks = QHBoxLayout()
         ticks.addWidget(self.skip)
         ticks.addWidget(self.follow)
         form = QFormLayout()
         form.addRow(ticks)
-        form.addRow("Reviewer", self.reviewer)
+        form.addRow(tr("Reviewer"), self.reviewer)
         return form
 
     def _keep_reviewer(self) -> None:
@@ -160,15 +178,19 @@ def _reviewer() -> str:
 
 def _seen_in_part(building: Building) -> str:
     reason = building.status_reason.replace("_", " ")
-    return f", seen in part ({reason})" if reason else ", seen in part"
+    return tr(", seen in part ({reason})", reason=reason) if reason else tr(", seen in part")
 
 
 def _told(building: Building, review: Review | None) -> str:
     seen = "" if building.status == "assessed" else _seen_in_part(building)
     return (
-        f"The model: <b>{_title(building.damage)}</b>,"
-        f" {100 * building.confidence:.0f} % sure{seen}<br>"
-        + (_said(review) if review else "Not reviewed yet")
+        tr(
+            "The model: <b>{grade}</b>, {confidence} % sure",
+            grade=_title(building.damage),
+            confidence=f"{100 * building.confidence:.0f}",
+        )
+        + f"{seen}<br>"
+        + (_said(review) if review else tr("Not reviewed yet"))
     )
 
 
@@ -177,21 +199,23 @@ def _last_told(walk: Walk) -> str:
     last = walk.last
     review = walk.review_of(last) if last is not None else None
     if last is None or review is None or not review.reviewed_damage:
-        return "What do you see? The model's grade is shown once you have answered."
-    return (
-        f"Last: you said <b>{_title(review.reviewed_damage)}</b>,<br>the model"
-        f" <b>{_title(last.damage)}</b>."
+        return tr("What do you see? The model's grade is shown once you have answered.")
+    return tr(
+        "Last: you said <b>{answer}</b>,<br>the model <b>{grade}</b>.",
+        answer=_title(review.reviewed_damage),
+        grade=_title(last.damage),
     )
 
 
 def _title(answer: str) -> str:
-    return TITLES.get(answer, answer)
+    return tr(TITLES.get(answer, answer))
 
 
 def _said(review: Review) -> str:
     title = _title(review.reviewed_damage or "")
-    by = f" by {review.reviewer}" if review.reviewer else ""
-    return f"Reviewed{by}: <b>{title}</b>"
+    if review.reviewer:
+        return tr("Reviewed by {name}: <b>{grade}</b>", name=review.reviewer, grade=title)
+    return tr("Reviewed: <b>{grade}</b>", grade=title)
 
 
 def _button(text: str, tip: str) -> QPushButton:
@@ -215,8 +239,7 @@ def _button_style(colour: str) -> str:
 
 def _bar_style(colour: str) -> str:
     return (
-        "QProgressBar { border: 1px solid #999; text-align: right; padding-right: 4px;"
-        " background: palette(base); }"
+        "QProgressBar { border: 1px solid #999; background: palette(base); }"
         f"QProgressBar::chunk {{ background: {colour}; }}"
     )
 

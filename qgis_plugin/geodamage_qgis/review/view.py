@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 from qgis.core import (
+    QgsCoordinateReferenceSystem,
+    QgsCoordinateTransform,
+    QgsCsException,
     QgsGeometry,
     QgsMapLayer,
     QgsProject,
     QgsRasterLayer,
+    QgsRectangle,
     QgsWkbTypes,
 )
 from qgis.gui import QgsMapCanvas, QgsMapToolPan, QgsRubberBand
@@ -15,8 +19,14 @@ from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtGui import QColor
 from qgis.PyQt.QtWidgets import QComboBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
+from geodamage_qgis.translation import tr
+
 #: The outline of the building under review; no grade has this colour.
 OUTLINE = "#00e5ff"
+
+
+#: Metres around a building in the two views, at least: the neighbours tell what is usual.
+MARGIN = 18.0
 
 
 class DateView(QWidget):
@@ -68,8 +78,9 @@ class DateView(QWidget):
         self.choice.clear()
         images = self._images()
         names = ", ".join(image.name() for image in images[:2])
-        more = f" and {len(images) - 2} more" if len(images) > 2 else ""
-        self.choice.addItem(names + more if names else "image is gone: choose another", None)
+        if len(images) > 2:
+            names = tr("{names} and {count} more", names=names, count=len(images) - 2)
+        self.choice.addItem(names or tr("image is gone: choose another"), None)
         for layer in QgsProject.instance().mapLayers().values():
             if isinstance(layer, QgsRasterLayer):
                 self.choice.addItem(layer.name(), layer.id())
@@ -123,3 +134,24 @@ class DateView(QWidget):
         else:
             layer = QgsProject.instance().mapLayer(layer_id)
             self.canvas.setLayers([layer] if layer else [])
+
+
+def transformed(
+    geometry: QgsGeometry,
+    source: QgsCoordinateReferenceSystem,
+    target: QgsCoordinateReferenceSystem,
+) -> QgsGeometry | None:
+    """Return a geometry in another CRS; None where it is empty or has no place there."""
+    if geometry.isNull() or geometry.isEmpty() or not target.isValid():
+        return None
+    moved = QgsGeometry(geometry)
+    try:
+        moved.transform(QgsCoordinateTransform(source, target, QgsProject.instance()))
+    except QgsCsException:
+        return None
+    return moved
+
+
+def around(box: QgsRectangle) -> QgsRectangle:
+    """Return a box with room for the neighbours."""
+    return box.buffered(max(MARGIN, 0.8 * max(box.width(), box.height())))

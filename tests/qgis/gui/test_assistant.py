@@ -51,6 +51,17 @@ def test_it_says_what_it_found_and_what_is_missing(assistant):
     assert not assistant.form.by_name.isVisible()
 
 
+def test_a_long_note_is_not_cut(assistant, qgis_app):
+    label = assistant.form.maker_label
+    short = label.height()
+    label.setText("no Python 3.11 or newer was found, and no uv; " * 6)
+    qgis_app.processEvents()
+    assert label.height() >= label.heightForWidth(label.width()) > short
+    label.setText("Python 3.12")
+    qgis_app.processEvents()
+    assert label.minimumHeight() <= short
+
+
 def test_a_wheel_is_shown_with_its_hash_and_what_it_needs(assistant, tmp_path, wait):
     from geodamage_qgis import settings
     from geodamage_qgis.setup.wheels import read_package

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from features import read_features
 from geodamage_qgis.results.results import output_path
+from reviewer import click
 
 
 @pytest.fixture
@@ -69,18 +70,18 @@ def test_without_a_program_it_offers_to_set_one_up(plugin, images, wait):
 
 def test_what_is_missing_is_said_in_the_message_bar(dialog, tmp_path):
     dialog.form.output.setFilePath(str(tmp_path / "b.shp"))
-    dialog.run()
+    click(dialog.run_button)
     assert "name it b.gpkg, and export the layer as .shp then" in messages(dialog.bar)[0]
     dialog.form.output.setFilePath(str(tmp_path / "no folder" / "b.gpkg"))
-    dialog.run()
+    click(dialog.run_button)
     assert "no such folder" in messages(dialog.bar)[0]
     dialog.form.output.setFilePath(str(tmp_path / "b.gpkg"))
     dialog.form.pre.layers.setCurrentIndex(0)
-    dialog.run()
+    click(dialog.run_button)
     assert "No image from before the disaster" in messages(dialog.bar)[0]
     dialog.form.guess()
     dialog.form.bands.setText("red")
-    dialog.run()
+    click(dialog.run_button)
     assert "write numbers separated by commas" in messages(dialog.bar)[0]
     assert dialog._task is None
     assert list(tmp_path.iterdir()) == []
@@ -100,7 +101,7 @@ def test_a_run_loads_its_result_and_never_blocks(
     for box in dialog.form.beside.values():
         box.setChecked(True)
     timer.start(20)
-    dialog.run()
+    click(dialog.run_button)
     assert dialog.cancel_button.isEnabled()
     assert not dialog.run_button.isEnabled()
     finish(dialog, wait)
@@ -134,18 +135,16 @@ def test_a_run_loads_its_result_and_never_blocks(
 
 def test_one_image_as_both_dates_is_refused(dialog, images, project, small_pair, tmp_path):
     from qgis.core import QgsRasterLayer
-    from qgis.PyQt.QtCore import Qt
-    from qgis.PyQt.QtTest import QTest
 
     twin = QgsRasterLayer(str(small_pair[0]), "another name")
     project.addMapLayer(twin)
     dialog.form.output.setFilePath(str(tmp_path / "b.gpkg"))
     for after in ([twin], [images["pre"]]):
         dialog.form.post.set_layers(after)
-        QTest.mouseClick(dialog.run_button, Qt.MouseButton.LeftButton)
+        click(dialog.run_button)
         assert "given as the image before and as the image after" in messages(dialog.bar)[0]
     dialog.form.post.set_files([str(small_pair[0])])
-    QTest.mouseClick(dialog.run_button, Qt.MouseButton.LeftButton)
+    click(dialog.run_button)
     assert "given as the image before and as the image after" in messages(dialog.bar)[0]
     assert dialog._task is None
     assert list(tmp_path.iterdir()) == []
@@ -154,7 +153,7 @@ def test_one_image_as_both_dates_is_refused(dialog, images, project, small_pair,
 def test_a_layer_that_goes_stops_the_run_before_it_begins(dialog, images, project, tmp_path):
     dialog.form.output.setFilePath(str(tmp_path / "b.gpkg"))
     project.removeMapLayer(images["post"].id())
-    dialog.run()
+    click(dialog.run_button)
     assert "No image from after the disaster" in messages(dialog.bar)[0]
     assert list(tmp_path.iterdir()) == []
 
@@ -164,7 +163,7 @@ def test_a_refused_input_is_the_tools_line_in_the_message_bar(
 ):
     dialog.form.post.set_files([str(raster_elsewhere)])
     dialog.form.output.setFilePath(str(tmp_path / "b.gpkg"))
-    dialog.run()
+    click(dialog.run_button)
     finish(dialog, wait)
     (said,) = messages(dialog.bar)
     assert said.startswith("The images do not overlap: pre covers")
@@ -177,9 +176,9 @@ def test_cancelling_ends_the_run_and_leaves_no_half_file(dialog, wait, big_pair,
     dialog.form.pre.set_files([str(big_pair[0])])
     dialog.form.post.set_files([str(big_pair[1])])
     dialog.form.output.setFilePath(str(tmp_path / "b.gpkg"))
-    dialog.run()
+    click(dialog.run_button)
     wait(lambda: list(tmp_path.glob(".b.gpkg.*partial*")))
-    dialog.cancel()
+    click(dialog.cancel_button)
     finish(dialog, wait)
     wait(lambda: not list(tmp_path.iterdir()))
     assert dialog.status.text() == "Cancelled; nothing was written"
@@ -193,7 +192,7 @@ def test_unloading_ends_the_run_and_qgis_goes_on(plugin, dialog, wait, big_pair,
     dialog.form.pre.set_files([str(big_pair[0])])
     dialog.form.post.set_files([str(big_pair[1])])
     dialog.form.output.setFilePath(str(tmp_path / "b.gpkg"))
-    dialog.run()
+    click(dialog.run_button)
     task = dialog._task
     wait(lambda: list(tmp_path.glob(".b.gpkg.*partial*")))
     ticks = []
@@ -209,21 +208,21 @@ def test_unloading_ends_the_run_and_qgis_goes_on(plugin, dialog, wait, big_pair,
 
 def test_unloading_before_a_run_has_begun_waits_for_nothing(plugin, dialog, tmp_path):
     dialog.form.output.setFilePath(str(tmp_path / "b.gpkg"))
-    dialog.run()
+    click(dialog.run_button)
     plugin.unload()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_said_is_of_this_run(dialog, wait, raster_elsewhere, small_pair, tmp_path):
     dialog.form.output.setFilePath(str(tmp_path / "b.gpkg"))
-    dialog.run()
+    click(dialog.run_button)
     finish(dialog, wait)
     assert "damaged" in messages(dialog.bar)[0]
     assert dialog.tabs.isTabEnabled(2)
 
     dialog.form.post.set_files([str(raster_elsewhere)])
     dialog.form.overwrite.setChecked(True)
-    dialog.run()
+    click(dialog.run_button)
     assert messages(dialog.bar) == []
     assert not dialog.tabs.isTabEnabled(2)
     assert dialog.summary.toPlainText() == ""
@@ -236,40 +235,38 @@ def test_what_is_said_is_of_this_run(dialog, wait, raster_elsewhere, small_pair,
 
 def test_a_run_takes_back_what_the_last_one_told_in_qgis_own_bar(dialog, iface, wait, tmp_path):
     dialog.form.output.setFilePath(str(tmp_path / "b.gpkg"))
-    dialog.run()
+    click(dialog.run_button)
     dialog.close()
     finish(dialog, wait)
     assert len(iface.bar.items()) == 1
     dialog.show()
     dialog.form.overwrite.setChecked(True)
-    dialog.run()
+    click(dialog.run_button)
     assert iface.bar.items() == []
-    dialog.cancel()
+    click(dialog.cancel_button)
     finish(dialog, wait)
 
 
 def test_review_after_the_project_was_closed_loads_the_result(
     plugin, dialog, iface, project, wait, tmp_path
 ):
-    from qgis.PyQt.QtCore import Qt
-    from qgis.PyQt.QtTest import QTest
     from qgis.PyQt.QtWidgets import QPushButton
 
     dialog.form.output.setFilePath(str(tmp_path / "b.gpkg"))
-    dialog.run()
+    click(dialog.run_button)
     dialog.close()
     finish(dialog, wait)
     (button,) = (b for b in iface.bar.findChildren(QPushButton) if b.text() == "Review")
     project.removeAllMapLayers()
     iface.active = None
-    QTest.mouseClick(button, Qt.MouseButton.LeftButton)
+    click(button)
     assert plugin.review.layer.name() == "b"
     assert project.mapLayersByName("b") == [plugin.review.layer]
 
 
 def test_a_new_project_forgets_the_run_before(dialog, project, wait, tmp_path):
     dialog.form.output.setFilePath(str(tmp_path / "b.gpkg"))
-    dialog.run()
+    click(dialog.run_button)
     finish(dialog, wait)
     project.clear()
     assert messages(dialog.bar) == []
@@ -279,7 +276,7 @@ def test_a_new_project_forgets_the_run_before(dialog, project, wait, tmp_path):
 
 def test_a_closed_dialog_tells_the_end_in_qgis_own_bar(dialog, iface, wait, tmp_path):
     dialog.form.output.setFilePath(str(tmp_path / "b.gpkg"))
-    dialog.run()
+    click(dialog.run_button)
     dialog.close()
     finish(dialog, wait)
     assert "damaged" in messages(iface.bar)[0]
@@ -306,7 +303,7 @@ def test_a_result_may_be_temporary(dialog, iface, project, wait):
     line.selectAll()
     QTest.keyClick(line, Qt.Key.Key_Backspace)
     dialog.form.beside["REPORT"].setChecked(True)
-    dialog.run()
+    click(dialog.run_button)
     finish(dialog, wait)
     assert iface.activeLayer().name() == "buildings (temporary)"
     assert output_path(iface.activeLayer()).is_file()
@@ -347,19 +344,27 @@ def test_every_option_is_handed_on(dialog, tmp_path):
     form.tile.setValue(512)
     form.memory.setText("800MB")
     form.allow_remote.setChecked(True)
+    form.checks.registration.setCurrentIndex(form.checks.registration.findData("apply"))
+    click(form.checks.obscured)
+    form.checks.after.set_file("/a/udm2.tif")
+    form.checks.band.setValue(8)
+    form.checks.share.setValue(80)
     for box in form.beside.values():
         box.setChecked(True)
     values = form.values()
     expected = {
         "OUTPUT": str(tmp_path / "b.gpkg"), "OVERWRITE": True, "TTA": "flips", "VOTE": "pixels",
         "BANDS": "3,2,1", "SCALE": "0,3000", "MIN_AREA": 0.0, "TILE": 512, "MEMORY": "800MB",
+        "REGISTRATION": "apply", "OBSCURED": "off", "POST_UNUSABLE": "/a/udm2.tif",
+        "UNUSABLE_BAND": 8, "SEEN_SHARE": 0.8, "FEATURES": str(tmp_path / "b.npz"),
         "ALLOW_REMOTE": True, "REPORT": str(tmp_path / "b.html"),
         "RASTER": str(tmp_path / "b_grades.tif"),
         "PROBABILITIES": str(tmp_path / "b_probabilities.tif"),
-        "FEATURES": str(tmp_path / "b.npz"),
     }  # fmt: skip
     assert {name: values.get(name) for name in expected} == expected
-    assert not {"SIMPLIFY", "BATCH_SIZE", "THREADS", "AOI", "FOOTPRINTS"} & set(values)
+    assert not {"SIMPLIFY", "BATCH_SIZE", "THREADS", "AOI", "FOOTPRINTS", "PRE_UNUSABLE"} & set(
+        values
+    )
 
 
 def test_features_are_kept_beside_a_result_that_has_a_name(dialog):
@@ -386,3 +391,22 @@ def test_footprints_bring_their_fields(dialog, project):
     source = dialog.form.values()["FOOTPRINTS"]
     assert isinstance(source, QgsProcessingFeatureSourceDefinition)
     assert source.selectedFeaturesOnly
+
+
+def test_unusable_ground_is_a_layer_or_a_file(dialog, images, project):
+    from geodamage_qgis.errors import PluginError
+    from qgis.core import QgsVectorLayer
+
+    picker = dialog.form.checks.before
+    assert picker.value() is None
+    picker.layers.setLayer(images["post"])
+    assert picker.value() == images["post"].source()
+    picker.set_file("/a/clouds.gpkg")
+    assert picker.value() == "/a/clouds.gpkg"
+    scratch = QgsVectorLayer("Polygon?crs=EPSG:4326", "scratch", "memory")
+    project.addMapLayer(scratch)
+    picker.layers.setLayer(scratch)
+    with pytest.raises(PluginError, match="scratch: is no file"):
+        dialog.form.values()
+    project.removeMapLayer(scratch.id())
+    assert picker.value() is None

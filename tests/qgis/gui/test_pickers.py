@@ -1,7 +1,7 @@
 """The pickers: what they show is what is graded, whatever happens to the project."""
 
 import pytest
-from qgis.core import QgsRasterLayer
+from qgis.core import QgsRasterLayer, QgsVectorLayer
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtTest import QTest
 
@@ -56,6 +56,19 @@ def test_other_layers_may_go(form, images, project, small_pair):
     project.removeMapLayer(other.id())
     assert form.pre.value() == [images["pre"]]
     assert form.post.value() == [images["post"]]
+
+
+@pytest.mark.parametrize("which", ["footprints", "area"])
+def test_polygons_that_go_are_not_replaced_by_others(form, project, which):
+    layers = [QgsVectorLayer("Polygon?crs=EPSG:4326", name, "memory") for name in ("one", "two")]
+    project.addMapLayers(layers)
+    box = form.footprints if which == "footprints" else form.area.layers
+    assert box.currentLayer() is None  # nothing by itself
+    box.setFocus()
+    QTest.keyClicks(box, "one")
+    assert box.currentLayer() is layers[0]
+    project.removeMapLayer(layers[0].id())
+    assert box.currentLayer() is None
 
 
 def test_a_new_project_forgets_the_files_of_the_old(form, project):

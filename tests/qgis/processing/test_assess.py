@@ -371,3 +371,10 @@ def test_a_model_of_the_designer_runs_it(provider, configured, small_pair, proje
     _, good = model.create().run(values, QgsProcessingContext(), feedback)
     assert good, feedback.textLog()
     assert (tmp_path / "points.gpkg").stat().st_size
+
+
+def test_temporary_features_lie_beside_their_result(assess):
+    outputs = assess(OUTPUT="TEMPORARY_OUTPUT", FEATURES="TEMPORARY_OUTPUT")
+    features = Path(outputs["FEATURES"])
+    assert features.is_file()
+    assert features == Path(outputs["OUTPUT"]).with_suffix(".npz")

@@ -45,11 +45,24 @@ def test_a_folder_of_images_is_a_batch(run, small_pair, tmp_path):
     assert (found["DONE"], found["FAILED"]) == (1, 0)
 
 
-def test_a_folder_is_picked_as_one(provider):
-    from qgis.core import QgsProcessingParameterFile
+def test_a_folder_is_picked_as_one(provider, tmp_path):
+    from qgis.core import QgsProcessingContext, QgsProcessingParameterFile
+    from qgis.gui import QgsFileWidget, QgsGui, QgsProcessingGui
+    from qgis.PyQt.QtTest import QTest
 
-    parameter = provider.algorithm("batch").parameterDefinition("FOLDER")
+    algorithm = provider.algorithm("batch").create()
+    parameter = algorithm.parameterDefinition("FOLDER")
     assert parameter.behavior() == QgsProcessingParameterFile.Behavior.Folder
+    wrapper = QgsGui.processingGuiRegistry().createParameterWidgetWrapper(
+        parameter, QgsProcessingGui.WidgetType.Standard
+    )
+    context = QgsProcessingContext()
+    field = wrapper.createWrappedWidget(context)
+    assert field.storageMode() == QgsFileWidget.StorageMode.GetDirectory
+    field.show()
+    QTest.keyClicks(field.lineEdit(), str(tmp_path))
+    assert wrapper.parameterValue() == str(tmp_path)
+    field.close()
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,8 @@ AOI = {
 def test_the_algorithms_are_found(provider):
     names = [algorithm.name() for algorithm in provider.algorithms()]
     assert names == [
-        "adapt", "assess", "batch", "buildings", "estimate", "masks", "regrade", "sample", "score",
+        "adapt", "assess", "batch", "buildings", "compare", "estimate", "event", "export", "import",
+        "masks", "regrade", "sample", "score",
     ]  # fmt: skip
     assert provider.defaultVectorFileExtension() == "gpkg"
 

@@ -175,6 +175,7 @@ def test_map_tips_have_every_probability(project, review):
     assert ("reviewed by Ada; the model said major damage" in tips[0]) == review
     assert "<b>not assessed</b>" in tips[1]
     assert "nodata post" in tips[1]
+    assert "█" not in tips[1]  # there are no probabilities
 
 
 def test_bars_of_map_tips_are_as_long_as_their_share_and_no_tables(project):

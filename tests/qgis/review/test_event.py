@@ -8,21 +8,20 @@ from geodamage_qgis.plugin import GeodamagePlugin
 from geodamage_qgis.program.learning import MODEL_END, REGRADED_END, SAMPLE_END, beside
 from geodamage_qgis.results.journal import journal_path, read_journal
 from geodamage_qgis.results.layers import find_layer, load_result
+from geodamage_qgis.review import dock as docks
 from geodamage_qgis.review.samples import load_sample
+from geodamage_qgis.scale import CLASSES
 from graded import reviewed
 from qgis.core import QgsVectorLayer
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtGui import QImage
+from qgis.PyQt.QtWidgets import QPushButton
 from reviewer import click, current, press
 
-KEYS = {
-    "no-damage": Qt.Key.Key_1,
-    "minor-damage": Qt.Key.Key_2,
-    "major-damage": Qt.Key.Key_3,
-    "destroyed": Qt.Key.Key_4,
-}
+#: Key of each answer.
+KEYS = {answer: key for key, answer in docks.KEYS.items()}
 #: What someone says to whom the model has it all upside down.
-TURNED = dict(zip(KEYS, reversed(KEYS), strict=True))
+TURNED = dict(zip(CLASSES, reversed(CLASSES), strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +74,8 @@ def test_a_sample_is_drawn_and_its_grades_are_hidden_until_answered(look, result
     assert orders == list(range(1, 13))
     said, building = dock.panel.said.text(), dock.walk.current
     assert "What do you see?" in said
-    assert not any(bar.text() for _, bar in dock.panel.rows.values())
+    assert not any(share.text() for share in dock.panel.shares.values())
+    assert not any(bar.value() for _, bar in dock.panel.rows.values())
     assert not dock.panel.accept_button.isVisible()
     assert not dock.panel.follow.isChecked()
     press(dock, Qt.Key.Key_Return)  # nobody has seen what would be accepted
@@ -184,6 +184,10 @@ def test_the_steps_fit_into_the_dock(look, wait, tmp_path):
     dock = look(12)
     wait(lambda: not dock.before.canvas.isDrawing())
     assert isinstance(dock.grab().toImage(), QImage)
-    for button in (dock.steps.estimate_button, dock.steps.learn_button, dock.steps.regrade_button):
+    dock.tabs.setCurrentWidget(dock.steps)
+    wait(dock.steps.isVisible)
+    shown = [button for button in dock.steps.findChildren(QPushButton) if button.isVisible()]
+    assert len(shown) == 3
+    for button in shown:
         assert button.width() >= button.minimumSizeHint().width()
         assert dock.steps.rect().contains(button.geometry())

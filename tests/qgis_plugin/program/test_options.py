@@ -5,7 +5,7 @@ from dataclasses import fields
 
 import pytest
 from click.testing import CliRunner
-from geodamage_qgis.program import commands, learning
+from geodamage_qgis.program import commands, exchange, learning
 
 from geodamage.cli import main
 
@@ -21,7 +21,7 @@ OFFERED = {
     "assess": (
         commands.AssessParameters,
         {"pre", "post"},
-        {"post_bands", "post_scale", "precision", "progress", "quiet", "verbose"},
+        {"post_bands", "post_only", "post_scale", "precision", "progress", "quiet", "verbose"},
     ),
     "buildings": (
         commands.BuildingsParameters,
@@ -31,8 +31,9 @@ OFFERED = {
     "batch": (
         commands.BatchParameters,
         {"manifest"},
-        {"admin_name", "dask", "dask_local", "dry_run", "max_cloud", "post_bands", "post_scale",
-         "precision", "progress", "quiet", "shard", "split_scenes", "verbose"},
+        {"admin_name", "dask", "dask_local", "dry_run", "max_cloud", "population",
+         "post_bands", "post_only", "post_scale", "precision", "progress", "quiet", "shard",
+         "split_scenes", "verbose"},
     ),
     "score": (
         commands.ScoreParameters,
@@ -48,8 +49,12 @@ OFFERED = {
     ),
     "estimate": (learning.EstimateParameters, {"results"}, {"json", "quiet"}),
     # Features are found beside the result.
-    "adapt": (learning.AdaptParameters, {"results"}, {"features", "json", "quiet"}),
+    "adapt": (learning.AdaptParameters, {"results"}, {"answers", "features", "json", "quiet"}),
     "regrade": (learning.RegradeParameters, {"result"}, {"features", "quiet"}),
+    "export": (exchange.ExportParameters, {"result"}, {"quiet"}),
+    "compare": (exchange.CompareParameters, {"result", "official"}, {"json", "quiet"}),
+    "event": (exchange.EventParameters, {"results"}, {"json", "quiet"}),
+    "models import": (exchange.ImportParameters, {"files"}, {"install"}),
 }  # fmt: skip
 
 
@@ -76,6 +81,11 @@ def test_the_plugin_offers_the_options_of_the_tool(command):
         ("sample", "design", learning.DESIGN_CHOICES),
         ("sample", "for", learning.PURPOSE_CHOICES),
         ("estimate", "conflicts", learning.CONFLICT_CHOICES),
+        ("export", "schema", exchange.SCHEMA_CHOICES),
+        ("export", "geometry", exchange.GEOMETRY_CHOICES),
+        ("export", "geoparquet", exchange.GEOPARQUET_CHOICES),
+        ("compare", "schema", exchange.OFFICIAL_CHOICES),
+        ("compare", "unlisted", exchange.UNLISTED_CHOICES),
     ],
 )
 def test_choices_are_those_of_the_tool_and_the_default_is_the_first(command, name, words):
