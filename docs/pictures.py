@@ -36,18 +36,18 @@ def main() -> None:
         result = Path(folder) / "buildings.gpkg"
         command = [sys.executable, "-m", "geodamage", "assess", options.pre, options.post]
         subprocess.run([*command, "-o", str(result), "-q"], check=True)
-        buildings = gpd.read_file(result, layer="buildings")
+        buildings = gpd.read_file(result)
     with Scene.open(options.pre, options.post, gsd=load_model().card.gsd) as scene:
         pixels = scene.read(scene.extent)
         left, bottom, right, top = scene.grid.window_bounds(scene.extent)
     # Letters are large, so that a phone of 390 pixels still shows them.
-    plt.rcParams["font.size"] = 19
+    plt.rcParams["font.size"] = 15
     figure, axes = plt.subplots(1, 2, figsize=(9, 5.3), layout="constrained")
     for axis, image, title in zip(
         axes, (pixels.pre, pixels.post), ("before", "after, graded"), strict=True
     ):
         axis.imshow(np.moveaxis(image, 0, 2), extent=(left, right, bottom, top))
-        axis.set_title(title, y=1.0)  # both on one line
+        axis.set_title(title)
         axis.set_axis_off()
     draw_buildings(axes[1], buildings)
     handles = [Patch(facecolor=COLOURS[g], edgecolor="black", label=g.label) for g in DamageGrade]
