@@ -36,7 +36,7 @@ def main() -> None:
         result = Path(folder) / "buildings.gpkg"
         command = [sys.executable, "-m", "geodamage", "assess", options.pre, options.post]
         subprocess.run([*command, "-o", str(result), "-q"], check=True)
-        buildings = gpd.read_file(result, layer="buildings")
+        buildings = gpd.read_file(result)
     with Scene.open(options.pre, options.post, gsd=load_model().card.gsd) as scene:
         pixels = scene.read(scene.extent)
         left, bottom, right, top = scene.grid.window_bounds(scene.extent)
