@@ -36,7 +36,7 @@ def ask(
     strip
         On the scene's grid; `pixels` begin a halo before it.
     cores
-        Of one shape, in the strip.
+        Cores of one shape, in the strip.
     reach
         Pixels around a core that the rules look at.
 

@@ -18,11 +18,11 @@ import pytest
 import rasterio
 import shapely
 
-from tests.batch.test_stac import make_catalogue, make_item, save
+from tests.catalogues import make_catalogue, make_item, save
 from tests.conftest import make_raster, run_command
 from tests.foreign.graphs import write_graph
 from tests.labelled_pairs import write_pair
-from tests.test_docs import PAGES, ROOT, blocks
+from tests.pages import PAGES, ROOT, blocks
 
 SAMPLE = ROOT / "sample_data"
 #: What a reader may need that no test has.

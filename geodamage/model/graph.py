@@ -213,7 +213,7 @@ class _Numbers:
     graph
         A graph.
     windows
-        Of each date.
+        Windows of each date.
     """
 
     #: Operators of whole numbers, as exporters write them.

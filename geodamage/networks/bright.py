@@ -63,7 +63,8 @@ class ChannelAttention(nn.Module):
         """Return the joined features, each channel one to three times as large."""
         mean = self.fc_1(functional.adaptive_avg_pool2d(up, 1))
         largest = self.fc_2(functional.adaptive_max_pool2d(up, 1))
-        return joined + joined * (mean + largest)
+        weighed: Tensor = joined + joined * (mean + largest)
+        return weighed
 
 
 class SiamAttnUNet(nn.Module):

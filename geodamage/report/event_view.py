@@ -37,7 +37,7 @@ class EventView(View):
     cells
         Cells of the grid, in the CRS of the buildings.
     familiar
-        Of each scene, whether it looks like what its model learnt from.
+        Whether each scene looks like what its model learnt from.
     """
 
     cells: gpd.GeoDataFrame
