@@ -18,7 +18,9 @@ OTHERS = re.compile(
     r"|^ +--set "
 )
 #: Options of the repository's own scripts that the docs name apart from them.
-OF_SCRIPTS = {"--pairs", "--data", "--seconds", "--set", "--sar", "--size", "--xbd"}
+OF_SCRIPTS = {
+    "--data", "--pairs", "--seconds", "--set", "--sar", "--size", "--ungraded", "--xbd",
+}  # fmt: skip
 
 
 def commands_in(text: str) -> list[tuple[str, str]]:
