@@ -48,6 +48,8 @@ WORTH_IT = 1.1
 #: Memory of a window in OpenVINO over that in ONNX Runtime, at most; and bytes of its library.
 #: `fast` 0.3.0 took 365 for 310 MB, `accurate` 0.3.1 661 for 705 (window 1024, 2026-11-30).
 MORE_MEMORY, LIBRARY_BYTES = 1.3, 50_000_000
+#: The same of a graph in two parts in OpenVINO, which keeps what either needed.
+MORE_IN_PARTS = 1.4
 #: How a graph is handed to the runtimes; a verdict on another way is none on this one.
 _WAY = "parts"
 #: Rows and columns of the window on which both are compared, in strides.
@@ -175,12 +177,13 @@ def as_computed(card: Card, session: Any) -> Card:
 
     What is rounded looks further, so in bfloat16 the halo is another one.
     """
+    more = MORE_MEMORY
     if isinstance(session, PartedSession):
-        session = session.first
+        session, more = session.first, MORE_MEMORY * MORE_IN_PARTS
     if not isinstance(session, OpenVinoSession):
         return card
     if session.precision == "float32":
-        return dataclasses.replace(card, bytes_per_pixel=card.bytes_per_pixel * MORE_MEMORY)
+        return dataclasses.replace(card, bytes_per_pixel=card.bytes_per_pixel * more)
     facts = card.parity["bfloat16"]
     numbers = {
         name: max(getattr(card, name), facts[name]) if name == "halo" else facts[name]
@@ -192,7 +195,7 @@ def as_computed(card: Card, session: Any) -> Card:
         precision="bfloat16",
         parent_sha256=card.sha256,
         parity=facts,
-        **({"bytes_per_pixel": card.bytes_per_pixel * MORE_MEMORY} | numbers),
+        **({"bytes_per_pixel": card.bytes_per_pixel * more} | numbers),
     )
 
 
