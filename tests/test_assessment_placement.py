@@ -73,7 +73,7 @@ def test_footprints_that_lie_off_are_doubted(place, model, tmp_path):
     facts = registration_of(tmp_path / "b.gpkg")
     assert (facts["east_m"], facts["north_m"]) == pytest.approx((EAST, NORTH), abs=0.3)
     warnings = read_sidecar(tmp_path / "b.gpkg")["warnings"]
-    assert any("the footprints lie 10" in text for text in warnings)
+    assert any("the footprints are shifted 10" in text for text in warnings)
     assert (frame["shift_m"] == 0).all()
     assert grades(frame) != [roof.grade for roof in ROOFS]
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from geodamage import prediction
+from geodamage import asking
 from geodamage.errors import ModelError, SceneReadError
 from geodamage.model.heads import probabilities
 from geodamage.model.rules import PixelRules
@@ -182,7 +182,7 @@ def test_of_a_core_only_what_is_seen_is_asked(with_grades):
         return found[0], sum(asked.size for asked, _ in model.asked)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prediction, "_CELL", 10**6)
+        patch.setattr(asking, "_CELL", 10**6)
         whole, all_pixels = predicted()
     part, pixels = predicted()
     assert len(model.asked) > 1

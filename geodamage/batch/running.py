@@ -430,8 +430,8 @@ class _Batch:
         if over < len(self.job.scenes):
             left = len(self.job.scenes) - over
             message = (
-                f"{counted(left, 'scene is', 'scenes are')} left to other processes; who "
-                f"ends last merges"
+                f"{counted(left, 'scene is', 'scenes are')} left to other processes; the "
+                f"last of them merges"
             )
             yield self.progress("merge", message=message)
             return

@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from geodamage.errors import GeodamageWarning, ModelError
+from geodamage.errors import GeodamageWarning, ModelError, ModelNotFoundError
 from geodamage.model.card import Card, read_card
 from geodamage.model.ensemble_table import is_map, map_path, read_ensemble
 from geodamage.model.loading import bundled_models, find_model, installed_models
@@ -64,16 +64,24 @@ class ModelFile:
 def list_models() -> list[ModelFile]:
     """Return the models that came with the package, and those in the user's folder.
 
-    One of the user's that cannot be read is left out, with a warning.
+    What cannot be read of the user's is left out, with a warning.
     """
     found = [read_model(path) for path in bundled_models().values()]
-    for name, path in installed_models().items():
+    for name, path in _installed().items():
         try:
             # Its file is what it is asked for by, whatever its card calls it.
             found.append(dataclasses.replace(read_model(path), name=name))
         except ModelError as error:
             warnings.warn(f"{error}; it is not listed", GeodamageWarning, stacklevel=2)
     return found
+
+
+def _installed() -> dict[str, Path]:
+    try:
+        return installed_models()
+    except ModelNotFoundError as error:
+        warnings.warn(str(error), GeodamageWarning, stacklevel=3)
+        return {}
 
 
 def read_model(source: str | PathLike[str]) -> ModelFile:

@@ -112,8 +112,23 @@ def models_folder() -> Path:
 
 
 def installed_models() -> dict[str, Path]:
-    """Return the models in the user's folder, by name; a bundled one of that name goes first."""
-    files = sorted(models_folder().glob("*"))
+    """Return the models in the user's folder, by name; a bundled one of that name goes first.
+
+    Raises
+    ------
+    ModelNotFoundError
+        If there is such a folder, and it cannot be read.
+    """
+    folder = models_folder()
+    try:
+        files = sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise ModelNotFoundError(
+            f"{folder}: cannot be read ({error.strerror}), so installed models are unknown; let "
+            "your user read it, or set GEODAMAGE_MODELS to a folder that may be read"
+        ) from error
     tables = [path.stem for path in files if path.suffix == ".toml"]
     # The members of an ensemble NAME lie beside it as NAME-….onnx, and are no models to choose.
     graphs = [
@@ -128,11 +143,13 @@ def installed_models() -> dict[str, Path]:
 
 def find_model(source: str | PathLike[str]) -> Path:
     """Return the path of a model given by name or path."""
-    known = bundled_models() | installed_models()
+    known, path = bundled_models(), Path(source)
+    is_file = path.suffix.lower() in (".onnx", ".toml")
+    if str(source) not in known and not is_file:
+        known |= installed_models()
     if str(source) in known:
         return known[str(source)]
-    path = Path(source)
-    if path.suffix.lower() not in (".onnx", ".toml"):
+    if not is_file:
         names = ", ".join(known) or "none"
         near = get_close_matches(str(source), known, 1)
         meant = f"; did you mean {near[0]}?" if near else ""

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from geodamage.errors import ModelError, ModelNotFoundError, OptionError
+from geodamage.errors import ModelError, ModelNotFoundError, OptionError, install
 from geodamage.networks.compact import Siamese, initialise
 from geodamage.networks.efficientnets import LAYERS, STEM, rounded
 
@@ -243,11 +243,11 @@ def read_published(design: LiteDesign) -> tuple[dict[str, Tensor], str]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise ModelNotFoundError(f"{path}: cannot be read ({error}); {install(design)}") from error
+        raise ModelNotFoundError(f"{path}: cannot be read ({error}); {remedy(design)}") from error
     if hashlib.sha256(content).hexdigest() != design.sha256:
         raise ModelError(
             f"{path}: its SHA-256 is not {design.sha256}, so that it is not the published file; "
-            f"{install(design)}"
+            f"{remedy(design)}"
         )
     state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     return state, str(path)
@@ -258,13 +258,13 @@ def package_file(design: LiteDesign) -> Path:
     module = importlib.util.find_spec(design.package.replace("-", "_"))
     places = (module.submodule_search_locations or []) if module else []
     if not places:
-        raise ModelNotFoundError(f"no package {design.package}; {install(design)}")
+        raise ModelNotFoundError(f"no package {design.package}; {remedy(design)}")
     return Path(places[0]) / design.file
 
 
-def install(design: LiteDesign) -> str:
+def remedy(design: LiteDesign) -> str:
     """Return what to do about a package."""
-    return f"install {design.package} (extra pretrained) or leave out pretrained"
+    return f"install {design.package} ({install('pretrained')}), or leave out pretrained"
 
 
 class LiteSiamese(Siamese):

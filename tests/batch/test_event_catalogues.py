@@ -143,7 +143,7 @@ def test_a_malformed_date_is_mended_or_missing_with_a_note(event, text, taken):
     save(path, document)
     manifest = read_manifest(event)
     assert [scene.date for scene in manifest] == [taken]
-    assert any(f"datetime {text!r} is no date" in note for note in manifest.notes)
+    assert any(f"datetime {text!r} is not a date" in note for note in manifest.notes)
     if taken is None:
         with pytest.raises(ManifestError, match="no image after"):
             read_manifest(event, event_date="2026-06-24")

@@ -79,7 +79,7 @@ def test_files_that_cannot_be_placed_do_not_stop_the_others(folder):
         "bad", "empty", "on_both", "on_east", "on_west", "unplaced",
     ]  # fmt: skip
     assert sorted(re.findall(r"(\w+)\.tif: (\w+ \w+)", " ".join(manifest.notes))) == [
-        ("bad", "not a"), ("elsewhere", "lies on"), ("pipe", "a pipe"),
+        ("bad", "not a"), ("elsewhere", "overlaps no"), ("pipe", "a pipe"),
     ]  # fmt: skip
     plans = {plan.scene.name: plan for plan in plan_scenes(manifest, gsd=GSD)}
     assert [name for name, plan in plans.items() if not plan.is_usable] == [

@@ -90,7 +90,7 @@ def said(asked, **facts):
 def test_a_doubt_is_said_where_there_is_one():
     lies = {"verdict": "shifted", "east_m": 3.0, "north_m": -4.0}
     doubts, remarks = said("measure", **lies)
-    assert "5.0 m (3.0 m east, 4.0 m south) off the buildings in pre" in doubts[0]
+    assert "5.0 m (3.0 m east, 4.0 m south) against the buildings in pre" in doubts[0]
     assert "use --registration apply" in doubts[0]
     assert "5.0 m" in remarks[0]
     doubts, remarks = said("apply", **lies, applied=True)

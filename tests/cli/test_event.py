@@ -111,7 +111,7 @@ def test_sources_that_hold_no_result_are_refused_by_name(batches, tmp_path):
 def test_a_wrong_date_and_a_wrong_csv_are_refused(batches, tmp_path):
     dates = tmp_path / "dates.csv"
     for text, words in (
-        ("name,date\na,yesterday\n", "'yesterday' is no date"),
+        ("name,date\na,yesterday\n", "'yesterday' is not a date"),
         ("x\n1\n", "lacks"),
     ):
         dates.write_text(text)

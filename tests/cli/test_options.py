@@ -74,7 +74,7 @@ def test_programs_are_told_of_options_that_make_no_sense():
     assert json.loads(result.stderr) == {
         "stage": "error", "message": "--tile 0: give a whole number, 1 or more", "code": 2,
     }  # fmt: skip
-    result = CliRunner().invoke(main, ["assess", "a.tif", "--progress", "json"])
+    result = CliRunner().invoke(main, ["assess", "a.tif", "-o", "c.gpkg", "--progress", "json"])
     assert "Missing argument 'POST'" in json.loads(result.stderr)["message"]
 
 

@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import pytest
 
-from geodamage.errors import ModelNotFoundError
+from geodamage.errors import GeodamageWarning, ModelNotFoundError
+from geodamage.model.catalogue import list_models
 from geodamage.model.loading import (
     DEFAULT_MODEL,
     bundled_models,
@@ -54,3 +57,19 @@ def test_without_a_folder_of_models_there_is_none(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert models_folder() == tmp_path / "geodamage" / "models"
     assert installed_models() == {}
+
+
+def test_a_folder_that_cannot_be_read_matters_to_names_of_installed_models_alone(
+    tmp_path, monkeypatch
+):
+    def refused(folder):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setenv("GEODAMAGE_MODELS", str(tmp_path / "models"))
+    monkeypatch.setattr(Path, "iterdir", refused)
+    with pytest.raises(ModelNotFoundError, match=r"models: cannot be read .*GEODAMAGE_MODELS"):
+        find_model("town")
+    assert find_model("fast") == bundled_models()["fast"]
+    assert find_model("other.onnx") == Path("other.onnx")
+    with pytest.warns(GeodamageWarning, match="installed models are unknown"):
+        assert [entry.path for entry in list_models()] == [*bundled_models().values()]

@@ -148,9 +148,9 @@ def test_a_table_gives_the_rules():
         ({"dilation": True}, "neither 0 nor an odd number"),
         ({"dilation": False}, "neither 0 nor an odd number"),
         ({"dilation": 257}, "up to 255"),
-        ({"dilation_covers": "both"}, "none of intended, published"),
-        ({"dilation_covers": 1}, "none of intended, published"),
-        ({"dilation_covers": []}, "none of intended, published"),
+        ({"dilation_covers": "both"}, "not one of intended, published"),
+        ({"dilation_covers": 1}, "not one of intended, published"),
+        ({"dilation_covers": []}, "not one of intended, published"),
     ],
 )
 def test_a_table_that_makes_no_sense_is_refused(change, message):
@@ -160,7 +160,7 @@ def test_a_table_that_makes_no_sense_is_refused(change, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("table", "message"), [({}, "no thresholds"), (3, "is no table")])
+@pytest.mark.parametrize(("table", "message"), [({}, "no thresholds"), (3, "is not a table")])
 def test_what_is_no_table_of_rules_is_refused(table, message):
     with pytest.raises(ModelError, match=message):
         PixelRules.from_table(table, "e.toml")

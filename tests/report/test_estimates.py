@@ -39,10 +39,10 @@ def test_an_estimate_is_told_in_tables_and_in_a_line(write):
     [
         ("{", "cannot be read as JSON"),
         ("[" * 200_000, "cannot be read as JSON"),
-        ([], "is no estimate"),
-        ({**FOUND, "damaged": {**TOTAL, "low": "7"}}, "is no estimate"),
-        ({**FOUND, "damaged": {**TOTAL, "low": float("nan")}}, "is no estimate"),
-        ({**FOUND, "damaged": {**TOTAL, "high": 10**400}}, "is no estimate"),
+        ([], "is not an estimate"),
+        ({**FOUND, "damaged": {**TOTAL, "low": "7"}}, "is not an estimate"),
+        ({**FOUND, "damaged": {**TOTAL, "low": float("nan")}}, "is not an estimate"),
+        ({**FOUND, "damaged": {**TOTAL, "high": 10**400}}, "is not an estimate"),
         ({**FOUND, "buildings": 2}, "is of 2 buildings and the layer has 3,000"),
     ],
 )

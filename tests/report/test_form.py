@@ -164,7 +164,7 @@ def test_another_sample_is_refused(made, pair, tmp_path, kind):
         frame.to_file(sample)
         beside = made.sample.with_name(f"{made.sample.name}.json").read_text()
         sample.with_name("s.gpkg.json").write_text(beside)
-    with pytest.raises(InputError, match=r"is no sample|none of its buildings"):
+    with pytest.raises(InputError, match=r"is not a sample|none of its buildings"):
         write_report(
             made.result, tmp_path / "r.html", pre=pair.pre, post=pair.post,
             options=ReportOptions(sample=sample),

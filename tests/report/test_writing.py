@@ -308,7 +308,7 @@ def test_an_event_is_shown_with_its_scenes_and_cells(layer, tmp_path):
     assert "2 scenes were assessed one by one" in text
     same = write_report(event, tmp_path / "same.html")
     assert same.tables == found.tables
-    with pytest.raises(InputError, match="is no event"):
+    with pytest.raises(InputError, match="is not an event"):
         write_event_report(layer, tmp_path / "other.html")
 
 

@@ -76,7 +76,7 @@ def test_what_makes_no_sense_is_refused(result, tmp_path):
     more = frame.assign(missed=1, missed_damaged=2)
     with pytest.raises(AnswersError, match="more missed_damaged than missed"):
         told(tmp_path, more, result, "more.geojson")
-    with pytest.raises(AnswersError, match="is no area sample"):
+    with pytest.raises(AnswersError, match="is not an area sample"):
         read_missed(result, read_population([result]))
     with pytest.raises(OptionError, match=r"--cell 0\.01: over 1,000,000 cells"):
         draw(result, tmp_path / "b.gpkg", cell=0.01)

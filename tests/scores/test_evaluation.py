@@ -98,7 +98,7 @@ def test_without_pre_labels_the_post_labels_say_where_buildings_are(tmp_path, mo
     (tmp_path / "labels" / "storm_1_pre_disaster.json").unlink()
     report = run(tmp_path, model).report()
     assert report["localization_f1"] == 1
-    assert "1 of 1 pair have no pre labels" in report["notes"][0]
+    assert "1 of 1 pairs have no pre labels" in report["notes"][0]
     assert not report["official"]
 
 

@@ -17,6 +17,9 @@ from training import export
 from training.export import ExportJob, export_model
 from training.predictor import load_predictor, read_trained
 
+#: The run has taken a few steps, and so finds nothing, of which the import warns.
+pytestmark = pytest.mark.filterwarnings("ignore:.*its localisation finds nothing")
+
 
 @pytest.fixture(autouse=True)
 def small_windows(monkeypatch):

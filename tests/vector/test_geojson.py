@@ -97,7 +97,7 @@ def test_an_old_crs_member_is_read_by_name_alone(tmp_path):
     for told, words in (
         (crs("http://127.0.0.1:9/crs", "link"), "links are not followed"),
         (crs("nowhere"), "'nowhere' is not known"),
-        (3, "no name"),
+        (3, "not a name"),
         (None, "has no CRS"),
     ):
         with pytest.raises(SceneError, match=words):
