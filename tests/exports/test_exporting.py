@@ -157,6 +157,16 @@ def test_a_shapefile_has_short_names_and_a_table_of_them(result, tmp_path):
     assert {".shp", ".shx", ".dbf", ".prj", ".cpg"} <= {p.suffix for p in tmp_path.iterdir()}
 
 
+def test_times_in_a_shapefile_are_texts(tmp_path):
+    # The format has no times, and dates without hours; footprints' times are read as texts.
+    frame = make_frame((1,)).assign(built="2001-02-03T04:05:06.700")
+    built = Field("built", "text", "when it was built")
+    result = make_result(tmp_path / "b.gpkg", frame=frame, extra=(built,))
+    export(result, tmp_path / "out.shp")
+    found = pyogrio.read_dataframe(tmp_path / "out.shp")
+    assert found["built"].tolist() == ["2001-02-03T04:05:06.700"]
+
+
 def test_a_kml_keeps_numbers_flags_and_its_own_styles(result, tmp_path):
     # GDAL writes long numbers as texts, booleans as words, and paints every place red.
     output = tmp_path / "out.kml"
@@ -221,12 +231,20 @@ def test_tiles_hold_every_building_at_the_greatest_zoom(result, tmp_path):
     done = export(result, output, ExportOptions(min_zoom=12, max_zoom=15))
     facts = done.facts["pmtiles"]
     assert facts["buildings_per_zoom"][15] == 5
-    assert facts["min_zoom"], facts["max_zoom"] == (12, 15)
+    assert (facts["min_zoom"], facts["max_zoom"]) == (12, 15)
     assert "p_none" in facts["dropped"]
     frame = pyogrio.read_dataframe(output, ZOOM_LEVEL="15")
     assert set(frame["building_id"]) == {f"b{n}" for n in range(5)}
     assert set(frame["damage_class"].dropna()) == {1, 2, 3, 4}
     assert any("zoom 12 to 15" in note for note in done.notes)
+
+
+def test_from_zoom_10_on_no_building_of_10_m_is_lost(tmp_path):
+    result = make_result(tmp_path / "b.gpkg", (1, 2, 3, 4) * 50)
+    done = export(result, tmp_path / "out.pmtiles", ExportOptions(min_zoom=10, max_zoom=10))
+    assert done.facts["pmtiles"]["buildings_per_zoom"] == {10: 200}
+    frame = pyogrio.read_dataframe(tmp_path / "out.pmtiles", ZOOM_LEVEL="10")
+    assert frame["building_id"].nunique() == 200
 
 
 def test_a_building_on_a_rim_is_in_several_tiles_and_counts_once(tmp_path):

@@ -65,6 +65,14 @@ def test_whole_numbers_beside_a_null_are_not_rounded(tmp_path, extension):
     assert found[1] is pd.NA
 
 
+def test_times_are_read_as_texts(tmp_path):
+    # Whole: formats round times, cut them to dates, or move them to the zone of the machine.
+    table = {"built": [pd.Timestamp("2001-02-03T04:05:06.700")]}
+    frame = gpd.GeoDataFrame(table, geometry=[SQUARE], crs=UTM)
+    frame.to_file(tmp_path / "a.gpkg")
+    assert read_vector(tmp_path / "a.gpkg").frame["built"].tolist() == ["2001-02-03T04:05:06.700"]
+
+
 def test_a_parquet_file_without_geometry_or_damaged_is_refused(tmp_path):
     path = tmp_path / "a.parquet"
     pd.DataFrame({"a": [1]}).to_parquet(path)
