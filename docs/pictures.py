@@ -36,25 +36,27 @@ def main() -> None:
         result = Path(folder) / "buildings.gpkg"
         command = [sys.executable, "-m", "geodamage", "assess", options.pre, options.post]
         subprocess.run([*command, "-o", str(result), "-q"], check=True)
-        buildings = gpd.read_file(result)
+        buildings = gpd.read_file(result, layer="buildings")
     with Scene.open(options.pre, options.post, gsd=load_model().card.gsd) as scene:
         pixels = scene.read(scene.extent)
         left, bottom, right, top = scene.grid.window_bounds(scene.extent)
     # Letters are large, so that a phone of 390 pixels still shows them.
-    plt.rcParams["font.size"] = 15
-    figure, axes = plt.subplots(1, 2, figsize=(9, 5.3), layout="constrained")
+    plt.rcParams["font.size"] = 20
+    figure, axes = plt.subplots(1, 2, figsize=(9, 6.0), layout="constrained")
     for axis, image, title in zip(
         axes, (pixels.pre, pixels.post), ("before", "after, graded"), strict=True
     ):
         axis.imshow(np.moveaxis(image, 0, 2), extent=(left, right, bottom, top))
-        axis.set_title(title)
+        axis.set_title(title, y=1.0)
         axis.set_axis_off()
     draw_buildings(axes[1], buildings)
+    for axis in axes:  # outlines at the rim would move one of them
+        axis.set(xlim=(left, right), ylim=(bottom, top))
     handles = [Patch(facecolor=COLOURS[g], edgecolor="black", label=g.label) for g in DamageGrade]
     figure.legend(
         handles=handles,
         loc="outside lower center",
-        ncols=4,
+        ncols=2,
         frameon=False,
         handlelength=1,
         columnspacing=1,
