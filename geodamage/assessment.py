@@ -92,7 +92,7 @@ class Job(RunOptions):
     id_field
         Field of the footprints that holds their identity.
     keep
-        Attributes of the footprints that come with the result: `all`, `none`, or names parted by
+        Attributes of the footprints that come with the result: `all`, `none`, or names separated by
         commas.
     skip_broken
         Leave out footprints that cannot be read, and count them.

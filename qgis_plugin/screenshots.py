@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Photograph the plugin in a real QGIS, for `README.md`, on the drawn pair of `sample_data/`.
+"""Photograph the plugin in a real QGIS, for `README.md`, on the synthetic pair of `sample_data/`.
 
     xvfb-run -a -s "-screen 0 1600x1200x24" python qgis_plugin/screenshots.py --home /home/analyst
 

@@ -1,4 +1,4 @@
-"""The commands of docs/new-event.md, one after the other, on the drawn pair."""
+"""The commands of docs/new-event.md, one after the other, on the synthetic pair."""
 
 import json
 import re

@@ -141,6 +141,6 @@ def pictures(work: Work, state: State, count: int = 3) -> Iterator[tuple[Any, An
 
 
 if __name__ == "__main__":
-    # Clusters end a job politely: the record of the run is closed as by Ctrl-C.
+    # Clusters end a job by SIGTERM: the record of the run is closed as by Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     main(sys.argv[1:])

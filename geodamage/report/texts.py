@@ -47,7 +47,7 @@ def unit_text(value: Any, unit: str) -> str | None:
 
 
 def list_text(values: Any) -> str:
-    """Return values parted by commas; nothing of what is no list."""
+    """Return values separated by commas; nothing of what is no list."""
     return ", ".join(str(value) for value in values) if isinstance(values, list) else ""
 
 

@@ -1,4 +1,4 @@
-"""The drawn scenes and the committed sample pair."""
+"""The synthetic scenes and the committed sample pair."""
 
 from __future__ import annotations
 

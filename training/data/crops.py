@@ -455,7 +455,7 @@ def _hazy(colour: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _coarse(colour: np.ndarray, factor: float) -> np.ndarray:
-    """Return an image as larger pixels show it, drawn out to its own size again."""
+    """Return an image as larger pixels show it, upsampled to its own size again."""
     rows, columns = colour.shape[:2]
     size = (max(round(columns / factor), 1), max(round(rows / factor), 1))
     small = cv2.resize(colour, size, interpolation=cv2.INTER_AREA)
