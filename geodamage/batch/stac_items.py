@@ -175,6 +175,9 @@ def chosen_asset(item: "Item", key: str | None) -> "Asset":
         if key not in assets:
             raise LeftOutError(f"it has no asset {key!r} (it has {names})")
         return assets[key]
+    for name, found in assets.items():
+        if not isinstance(found.roles or [], list) or not isinstance(found.media_type or "", str):
+            raise LeftOutError(f"its asset {name!r} has no roles in a list, or no text as its type")
     tiffs = {name: found for name, found in assets.items() if _is_geotiff(found)}
     for wanted in ("visual", "data"):
         if wanted in tiffs:

@@ -94,7 +94,12 @@ def read_split(
         If the file is no such table, or holds no pair of the part.
     """
     try:
-        rows = list(csv.DictReader(read_text(path).splitlines(keepends=True)))
+        reader = csv.DictReader(read_text(path).splitlines(keepends=True))
+        rows = []
+        for row in reader:
+            if None in (row.get("pair", ""), row.get("part", "")):
+                raise LabelError(f"{path}: line {reader.line_num} is short; give pair and part")
+            rows.append(row)
         chosen = [
             Pair(row["pair"], Path(folder) / (row.get("folder") or ""))
             for row in rows

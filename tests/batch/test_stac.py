@@ -254,6 +254,8 @@ def test_other_addresses_are_refused_even_then(tmp_path, items, href):
         ({"assets": [1]}, "not a STAC item"),
         ({"assets": {"visual": {"href": "a\0b.tif", "type": COG}}}, "no path"),
         ({"assets": {"visual": {"href": "http://[x/a.tif", "type": COG}}}, "no address"),
+        ({"assets": {"thing": {"href": "a.tif", "type": 7}}}, "no text as its type"),
+        ({"assets": {"thing": {"href": "a.tif", "roles": 7}}}, "no roles in a list"),
     ],
 )
 def test_broken_items_are_left_out_with_a_note_of_one_line(tmp_path, items, change, message):

@@ -47,6 +47,9 @@ def test_a_split_names_pairs(tmp_path):
     assert [pair.name for pair in read_split(path, tmp_path, "test")] == ["b_1"]
     with pytest.raises(LabelError, match="its parts are test, train"):
         read_split(path, tmp_path, "validation")
+    path.write_text(path.read_text() + "c_1\n")
+    with pytest.raises(LabelError, match="line 4 is short"):
+        read_split(path, tmp_path)
 
 
 @pytest.mark.parametrize("text", [None, "name\na\n", b"\xff\xfe\x00"])
