@@ -46,7 +46,7 @@ class Batch(GradingAlgorithm):
         "(2026-02-07), and options of a scene alone: model, footprints, id_field, aoi, tta, vote, "
         "tile, bands, scale, post_sensor, post_bands, post_scale, min_area, simplify, "
         "registration, obscured, pre_unusable, post_unusable, seen_share, nodata, "
-        "post_nodata. Paths are relative to the list. Other columns are an error."
+        "post_nodata, post_only. Paths are relative to the list. Other columns are an error."
     )
 
     def initAlgorithm(self, configuration: Values | None = None) -> None:

@@ -43,6 +43,8 @@ from geodamage_qgis.program.mosaics import Mosaic, is_tiff, is_virtual, read_mos
 #: What is said while files are made.
 Say = Callable[[str], None]
 
+#: Layer of a result that is none of buildings.
+ASSESSED_AREA = "assessed_area"
 #: Files of polygons that the tool reads as they are.
 VECTOR_SUFFIXES = frozenset((".geojson", ".json", ".geojsonl", ".gpkg", ".fgb", ".shp", ".parquet"))
 #: Of exported images: small, and read in blocks.
@@ -164,7 +166,7 @@ def vector_path(layer: QgsVectorLayer, *, id_field: str | None = None) -> str | 
     changed = (
         layer.subsetString() or layer.isModified() or layer.crs() != layer.dataProvider().crs()
     )
-    if changed or _is_made_here(layer, id_field) or _count_layers(path) > 1:
+    if changed or _is_made_here(layer, id_field) or _is_one_of_several(layer, path):
         return None
     return path
 
@@ -181,9 +183,17 @@ def _is_made_here(layer: QgsVectorLayer, id_field: str | None) -> bool:
     return index in layer.primaryKeyAttributes()
 
 
-def _count_layers(path: str) -> int:
-    metadata = QgsProviderRegistry.instance().providerMetadata("ogr")
-    return len(metadata.querySublayers(path)) if metadata is not None else 1
+def _is_one_of_several(layer: QgsVectorLayer, path: str) -> bool:
+    """Say whether the program would not find a layer in its file: it takes the only one.
+
+    The assessed area of a result does not count, unless it is what is asked for.
+    """
+    registry = QgsProviderRegistry.instance()
+    if registry.decodeUri("ogr", layer.source()).get("layerName") == ASSESSED_AREA:
+        return True
+    metadata = registry.providerMetadata("ogr")
+    names = [found.name() for found in metadata.querySublayers(path)] if metadata else []
+    return len([name for name in names if name != ASSESSED_AREA]) > 1
 
 
 # ------------------------------------------------------------------- made where the work is done

@@ -111,6 +111,10 @@ def test_a_geopackage_is_drawn_so_without_the_plugin(project, result):
     assert symbol.symbolLayers()[-1].color().name() == "#225ea8"
     assert len(plain.listStylesInDatabase()[2]) == len(STYLE_FILES)
     assert vector_path(plain) == str(result)
+    # The program would read the buildings of that file.
+    area = QgsVectorLayer(f"{result}|layername=assessed_area", "area", "ogr")
+    assert area.isValid()
+    assert vector_path(area) is None
 
 
 def test_a_result_that_replaces_another_has_the_styles_too(project, sample):
