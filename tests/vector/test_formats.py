@@ -133,3 +133,16 @@ def test_a_check_leaves_warnings_to_who_reads(tmp_path):
         warnings.simplefilter("always")
         check_vector(path)
     assert said == []
+
+
+def test_a_package_whose_schema_is_damaged_is_refused(tmp_path):
+    path = tmp_path / "a.gpkg"
+    write(path)
+    with closing(sqlite3.connect(path)) as base, base:
+        base.execute("PRAGMA writable_schema = ON")
+        base.execute(
+            "UPDATE sqlite_master SET name = CAST(X'ff61' AS TEXT), sql = 'CREATE nothing' "
+            "WHERE name = 'gpkg_contents'"
+        )
+    with pytest.raises(SceneReadError, match=r"a\.gpkg: cannot be read"):
+        read_vector(path)
