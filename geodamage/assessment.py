@@ -304,7 +304,8 @@ class _Assessment(Run[Job, Summary]):
     @property
     def resident_bytes(self) -> int:
         """Memory that stays taken while the scene is predicted."""
-        return super().resident_bytes + (FOLLOWING_BYTES if self._follows else 0)
+        given = 0 if self._footprints is None else self._footprints.resident_bytes
+        return super().resident_bytes + given + (FOLLOWING_BYTES if self._follows else 0)
 
     @property
     def _follows(self) -> bool:
