@@ -149,8 +149,7 @@ def read_footprints(
         broken.
     """
     path = Path(path)
-    remedy = "fix them, or give --skip-broken to go on without"
-    layer = read_vector(path, skip_broken=skip_broken, remedy=remedy, refusal=FootprintError)
+    layer = _layer(path, skip_broken)
     identities, duplicates = _identities(layer, path, id_field)
     attributes = kept_attributes(layer, keep, path)
     source, own_crs, notes = layer.source, CRS(layer.frame.crs), layer.notes
@@ -159,9 +158,8 @@ def read_footprints(
     _place_in_plane(shapes, own_crs, grid, path)
     broken = ~shapely.is_valid(shapes) & ~shapely.is_missing(shapes)
     shapes[broken] = shapely.make_valid(shapes[broken], method="structure", keep_collapsed=False)
-    kinds = set(np.unique(shapely.get_type_id(shapes)).tolist())
-    if not (kinds & {3, 6, 7} or may_be_empty):
-        raise FootprintError(f"{path}: holds no polygon; give building footprints")
+    if not may_be_empty:
+        _require_polygons(shapes, path)
     own = gpd.GeoDataFrame(
         {"building_id": identities, **attributes},
         geometry=gpd.GeoSeries(shapes, crs=grid.crs),
@@ -171,6 +169,32 @@ def read_footprints(
     doubt = datum_doubt(str(path), own_crs, grid.crs, grid.bounds)
     notes = (*notes, *([doubt] if doubt else []))
     return Footprints(own, source, duplicates, int(broken.sum()), kept, lost, notes)
+
+
+def check_footprints(
+    path: Path, *, id_field: str | None = None, keep: str = "none", skip_broken: bool = False
+) -> None:
+    """Check what `read_footprints` would, as far as no scene is needed.
+
+    Raises
+    ------
+    FootprintError
+        As it does.
+    """
+    layer = _layer(path, skip_broken)
+    _require_field(layer, path, id_field)
+    kept_attributes(layer, keep, path)
+    _require_polygons(layer.frame.geometry.to_numpy(), path)
+
+
+def _layer(path: Path, skip_broken: bool) -> VectorLayer:
+    remedy = "fix them, or give --skip-broken to go on without"
+    return read_vector(path, skip_broken=skip_broken, remedy=remedy, refusal=FootprintError)
+
+
+def _require_polygons(shapes: np.ndarray, path: Path) -> None:
+    if not np.isin(shapely.get_type_id(shapes), (3, 6, 7)).any():
+        raise FootprintError(f"{path}: holds no polygon; give building footprints")
 
 
 def kept_attributes(layer: VectorLayer, keep: str, path: Path) -> dict[str, pd.Series]:
@@ -240,9 +264,7 @@ def _place_in_plane(shapes: np.ndarray, crs: CRS, grid: Grid, path: Path) -> Non
 
 
 def _identities(layer: VectorLayer, path: Path, id_field: str | None) -> tuple[list[str], int]:
-    if id_field is not None and id_field not in layer.attributes:
-        names = ", ".join(layer.attributes)
-        raise FootprintError(f"{path}: no field {id_field!r}; it has {names or 'none'}")
+    _require_field(layer, path, id_field)
     column, others = _identity_columns(layer, id_field)
     given = [
         str(other) if value is None or value is pd.NA or value != value else _text(value)
@@ -261,6 +283,12 @@ def _identities(layer: VectorLayer, path: Path, id_field: str | None) -> tuple[l
         taken.add(fresh)
         unique.append(fresh)
     return unique, duplicates
+
+
+def _require_field(layer: VectorLayer, path: Path, id_field: str | None) -> None:
+    if id_field is not None and id_field not in layer.attributes:
+        names = ", ".join(layer.attributes)
+        raise FootprintError(f"{path}: no field {id_field!r}; it has {names or 'none'}")
 
 
 def _identity_columns(

@@ -130,8 +130,9 @@ def _sequence(content: bytes) -> Content:
 
 
 def _content(features: Iterable[_Entry | None], crs: CRS | None) -> Content:
-    """Read features some at a time: their texts and their dictionaries take several times what
-    their columns and shapes do.
+    """Return what features hold; they are read some at a time.
+
+    Their texts and dictionaries take several times what their columns and shapes do.
     """
     found = _Found()
     numbered = enumerate(features, 1)
@@ -227,7 +228,7 @@ def geometry_of(told: Any) -> shapely.Geometry:
 
 
 def _shapes(texts: list[str | None], first: int, broken: dict[int, str]) -> np.ndarray:
-    """Return the geometries of texts; what is wrong with one goes under its place behind `first`."""
+    """Return the geometries of texts, and say what is wrong with one by its place in the file."""
     written = np.array([None, *texts], object)[1:]
     shapes = shapely.from_geojson(written, on_invalid="ignore")
     for n in np.flatnonzero(shapely.is_missing(shapes)).tolist():

@@ -6,7 +6,7 @@ from pathlib import Path
 import geopandas as gpd
 
 from geodamage.errors import InputError, SceneError
-from geodamage.vector.drivers import check_layer, read_driver
+from geodamage.vector.drivers import read_driver
 from geodamage.vector.formats import Format, format_of
 from geodamage.vector.geojson import read_geojson
 from geodamage.vector.layer import Content, VectorLayer, split_layer
@@ -84,20 +84,6 @@ def read_vector(
         len(broken) + len(content.lost),
         tuple(notes),
     )
-
-
-def check_vector(name: Path | str) -> None:
-    """Check that a vector file is there, of a format that is read, and has the layer.
-
-    Raises
-    ------
-    SceneReadError, SceneError
-        If not.
-    """
-    path, layer = split_layer(name)
-    form = format_of(path)
-    if form.name not in READERS:
-        check_layer(path, form, layer)
 
 
 #: Formats that are read without GDAL.
