@@ -179,7 +179,8 @@ def check_footprints(
     Raises
     ------
     FootprintError
-        As it does.
+        If the file cannot be read, has no CRS, no polygons or no such field, or features are
+        broken.
     """
     layer = _layer(path, skip_broken)
     _require_field(layer, path, id_field)

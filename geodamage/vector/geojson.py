@@ -160,13 +160,12 @@ class _Found:
             kind, raw = entry
             try:
                 feature = _feature.decode(raw)
-                text: str | None = bytes(feature.geometry).decode()
+                written = bytes(feature.geometry).decode()
             except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
                 self._lost[f"{kind} {number}"] = one_line(error)
                 continue
-            if text == "null":
-                text = None
-            elif why := _why_not(text):
+            text = None if written == "null" else written
+            if text is not None and (why := _why_not(text)):
                 self._broken[first + len(texts)], text = why, None
             self._add_values(feature.properties or {})
             self._identities.append(feature.id)
