@@ -21,12 +21,13 @@ Floats = npt.NDArray[np.float64]
 DIRECTIONS = np.array([[0.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.5, 1.0]])
 #: Least probability that a model is believed to mean.
 LEAST = 1e-3
-#: Components of the features that are kept, at most. Of 8, 12, 16 and 48 it had the best mean AUC of
-#: the other events, whichever of five was left out but one.
+#: Components of the features that are kept, at most. Of 8, 12, 16 and 48 it had the best mean AUC
+#: of the other events, whichever of five was left out but one.
 COMPONENTS = 16
-#: Parts of the features of a date: mean and spread of a building, then of its surroundings; and those
-#: of them that are learnt from. Spreads, and how a building looks afterwards, tell more of the place
-#: than of the damage, and a few answers do not tell them apart (training/EXPERIMENTS.md).
+#: Parts of the features of a date: mean and spread of a building, then of its surroundings; and
+#: those of them that are learnt from. Spreads, and how a building looks afterwards, tell more of
+#: the place than of the damage, and a few answers do not tell these apart
+#: (training/EXPERIMENTS.md).
 PARTS, LEARNT_FROM = 4, (0, 2)
 _STEPS, _CLOSE = 50, 1e-7
 

@@ -77,8 +77,8 @@ def regrade_scenes(
     model
         Event model of `geodamage adapt`.
     folder
-        Made if it does not exist. Each result becomes `scenes/NAME/buildings.*` in it, in the format
-        that it has, so that `geodamage event` and others read the folder as that of a batch.
+        Made if it does not exist. Each result becomes `scenes/NAME/buildings.*` in it, in its own
+        format, so that `geodamage event` and others read the folder as that of a batch.
     overwrite
         Replace files that are there.
 
@@ -125,7 +125,7 @@ def _made(folders: Sequence[Path]) -> Iterator[None]:
 
 
 def _place(path: Path, folder: Path) -> Path:
-    """Return where a regraded result goes: its scene is called after its folder, or after itself."""
+    """Return where a regraded result goes; its scene is called after its folder, or itself."""
     whole = Path(os.path.normpath(path.absolute()))
     scene = whole.parent.name if whole.stem == "buildings" else whole.stem
     return folder / "scenes" / scene / f"buildings{path.suffix}"

@@ -22,8 +22,8 @@ def command(
 ) -> None:
     """Grade results again with an event model, without the imagery.
 
-    RESULT is a result of `geodamage assess --features`, or a folder of `geodamage batch`. A reviewed
-    building keeps its reviewed grade, and `source` says so. Several results go into a
+    RESULT is a result of `geodamage assess --features`, or a folder of `geodamage batch`. A
+    reviewed building keeps its reviewed grade, and `source` says so. Several results go into a
     folder, `scenes/NAME/buildings.*`.
 
     \b
