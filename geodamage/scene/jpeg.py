@@ -124,7 +124,7 @@ class JpegBlocks:
             known = zlib.crc32(stream)
             if self._passed[row, column] not in (0, known):
                 raise SceneReadError(
-                    f"{self.name}: has changed since it was opened; wait until it is complete"
+                    f"{self.name}: was changed while it was read; run again"
                 )
             decoded = decode(self._tables, stream)
             if decoded is not None:
