@@ -1,4 +1,4 @@
-"""The graphs that are shipped: nothing of where they were made, nothing that a runtime may refuse."""
+"""The graphs that are shipped: nothing of their making, nothing that a runtime may refuse."""
 
 import onnx
 import pytest
@@ -10,7 +10,7 @@ GRAPHS = [path for path in bundled_models().values() if path.suffix == ".onnx"]
 
 
 def traces(model: onnx.ModelProto) -> list[str]:
-    """Return what exporters write of the script that called them: its path, its lines, its names."""
+    """Return what exporters write of the script that called them: its path, lines and names."""
     graph = model.graph
     values = [*graph.input, *graph.output, *graph.value_info]
     told = [part.doc_string for part in (model, graph, *graph.node, *graph.initializer, *values)]
