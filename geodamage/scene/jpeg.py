@@ -123,9 +123,7 @@ class JpegBlocks:
                 return None
             known = zlib.crc32(stream)
             if self._passed[row, column] not in (0, known):
-                raise SceneReadError(
-                    f"{self.name}: was changed while it was read; run again"
-                )
+                raise SceneReadError(f"{self.name}: was changed while it was read; run again")
             decoded = decode(self._tables, stream)
             if decoded is not None:
                 self._passed[row, column] = known
