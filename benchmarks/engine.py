@@ -207,7 +207,8 @@ def _watched_sessions() -> list[float]:
 
         return timed
 
-    for kind in (onnxruntime.InferenceSession, OpenVinoSession):
+    kinds: tuple[Any, ...] = onnxruntime.InferenceSession, OpenVinoSession
+    for kind in kinds:
         kind.run = watched(kind.run)
     return inside
 

@@ -258,10 +258,11 @@ def _look_at(
             threads = own.intra_op_num_threads or default_threads()
             session = _openvino_session(blob, card, str(path), threads, precision)
         except RuntimeError:
-            found[precision] = Verdict(sys.float_info.max, precision=precision)
+            verdict = Verdict(sys.float_info.max, precision=precision)
         else:
-            found[precision] = _verdict(session, reference, card, precision)
-        keep(card, found[precision])
+            verdict = _verdict(session, reference, card, precision)
+        keep(card, verdict)
+        found[precision] = verdict
     return found
 
 

@@ -474,7 +474,8 @@ def _in_bfloat16(work: _Work, source: Path, facts: dict[str, Any]) -> dict[str, 
         halo = measure_reach(model, _windows(work, card)[:REACH_WINDOWS], halo)
     memory = measure_memory(source, card.tile, engine="openvino", precision="bfloat16")
     need = {} if memory is None else {"bytes_per_pixel": round(memory.working / card.tile**2, 1)}
-    runtime = {"runtime": f"OpenVINO {openvino_version()}", "in_parts": model.is_parted}
+    is_parted = isinstance(model, Model) and model.is_parted
+    runtime = {"runtime": f"OpenVINO {openvino_version()}", "in_parts": is_parted}
     return {**facts, **runtime, "halo": halo, **need}
 
 
