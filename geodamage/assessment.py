@@ -76,10 +76,10 @@ class Job(RunOptions):
         CPU threads for inference; 0 takes every processor.
     engine
         What computes on the processor: `onnxruntime`, `openvino`, or `auto`, which is OpenVINO
-        where `geodamage models bench` has found it right and faster on this machine.
+        where it was found to be right and faster on this machine.
     precision
         What it is computed in: `float32`, `bfloat16`, `int8`, or `auto`, which is `bfloat16` where
-        the card allows it and `models bench` has found it faster, else what the file holds.
+        the card allows it and it was found to be faster, else what the file holds.
     tta
         `none`, or `flips` to average over four mirror images.
     vote
