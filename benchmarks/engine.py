@@ -2,6 +2,8 @@
 
     python -m benchmarks.engine speed
     python -m benchmarks.engine speed --against COMMIT
+    python -m benchmarks.engine peer
+    python -m benchmarks.engine share
     python -m benchmarks.engine memory
 
 `speed` runs the whole `assess` command and, in the same minute, the same windows through a bare
@@ -10,6 +12,9 @@ With `--against` the command of another commit, checked out beside this one, tak
 of this checkout, on the whole pair and with footprints on a twentieth of it; the figures are ratios
 of processor time and of the time on the clock, and how many buildings both wrote alike. With
 `--precision` this checkout computes in it, and the other one as it does by itself.
+`peer` lets a general tool, `benchmarks.peer`, and `assess` take turns with the same model.
+`share` runs `assess` within this process and prints what processor time its sessions take, and
+the rest in shares of it. Both show a pair that is all town, and one of which a fifth is.
 `memory` runs `assess` on pairs of 4k, 16k and 40k pixels square, made by repeating the sample pair,
 and prints the peak of each; the largest is stopped after a few strips, which is enough to show
 whether memory grows.
@@ -18,20 +23,24 @@ whether memory grows.
 import argparse
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cv2
 import geopandas as gpd
 import numpy as np
+import onnx
 import rasterio
 from affine import Affine
 
+from geodamage.model.card import METADATA_KEY, with_metadata
 from geodamage.model.loading import find_model, load_model
 from geodamage.model.session import default_threads
 from geodamage.plan import make_plan
@@ -151,6 +160,92 @@ def speed(size: int, repeats: int) -> None:
         print(f"median ratio {statistics.median(ratios):.3f}")
 
 
+def share(size: int, model: str, precision: str) -> None:
+    """Print the processor time of sessions, and of all else in shares of it."""
+    from geodamage.assessment import Job, assess
+
+    inside = _watched_sessions()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for town in (1.0, 0.2):
+            pre, post = make_pair(folder, size, town)
+            job = Job(
+                pre=pre,
+                post=post,
+                output=folder / f"{town}.geojson",
+                model=model,
+                device="cpu",
+                threads=1,
+                precision=precision,
+            )
+            before, inside[0] = time.process_time(), 0.0
+            assess(job).result()
+            spent = time.process_time() - before
+            print(
+                f"{size} px, {town:.0%} town: sessions {inside[0]:.1f} s, the rest "
+                f"{(spent - inside[0]) / inside[0]:.3f} of it",
+                flush=True,
+            )
+
+
+def _watched_sessions() -> list[float]:
+    """Let both engines add to a number what processor time their calls take; of one thread."""
+    import onnxruntime
+
+    from geodamage.model.openvino import OpenVinoSession
+
+    inside = [0.0]
+
+    def watched(run: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*given: Any, **more: Any) -> Any:
+            # Of this thread: others read and draw meanwhile. OpenVINO, too, works in the caller's.
+            started = time.thread_time()
+            try:
+                return run(*given, **more)
+            finally:
+                inside[0] += time.thread_time() - started
+
+        return timed
+
+    kinds: tuple[Any, ...] = onnxruntime.InferenceSession, OpenVinoSession
+    for kind in kinds:
+        kind.run = watched(kind.run)
+    return inside
+
+
+def peer(size: int, repeats: int, model: str, precision: str) -> None:
+    """Print how many times as fast `assess` is as a general tool with the same model."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        more = ["-q", "--threads", str(default_threads()), "--model", model]
+        more += ["--precision", precision]
+        for town in (1.0, 0.2):
+            pair = make_pair(folder, size, town)
+            theirs = [sys.executable, "-m", "benchmarks.peer", *map(str, pair)]
+            theirs += [str(folder / "peer.geojson"), "--model", model]
+            ratios = []
+            for _ in range(repeats):
+                spent = [
+                    _processor_seconds(words)
+                    for words in (theirs, assess_command(pair, folder / "own.geojson", *more))
+                ]
+                ratios.append(spent[0] / spent[1])
+            print(
+                f"{size} px, {town:.0%} town: {np.median(ratios):.2f} times as fast "
+                f"({min(ratios):.2f} to {max(ratios):.2f}), in processor time",
+                flush=True,
+            )
+
+
+def _processor_seconds(command: list[str], **how: Any) -> float:
+    """Run a command; return the processor time that it took."""
+    before = os.times()
+    subprocess.run(command, check=True, **how)
+    after = os.times()
+    spent = after.children_user + after.children_system
+    return spent - before.children_user - before.children_system
+
+
 def against(commit: str, size: int, repeats: int, model: str, own: list[str]) -> None:
     """Print how many times as fast this checkout, with options of its own, is as another commit."""
     root = Path(__file__).parents[1]
@@ -162,13 +257,35 @@ def against(commit: str, size: int, repeats: int, model: str, own: list[str]) ->
             ["git", "-C", root, "worktree", "add", "-q", "-d", other, commit], check=True
         )
         try:
-            more = ["-q", "--threads", str(default_threads()), "--model", model]
+            more = ["-q", "--threads", str(default_threads())]
+            more += ["--model", str(_readable_by(other, find_model(model), folder / "m.onnx"))]
+            own += ["--model", model]
             _turns((other, root), pair, folder / "whole", repeats, more, own)
             given = _some_of(folder / "whole.0.geojson", folder / "given.geojson")
             more += ["--footprints", str(given)]
             _turns((other, root), pair, folder / "footprints", repeats, more, own)
         finally:
             subprocess.run(["git", "-C", root, "worktree", "remove", "-f", other], check=True)
+
+
+def _readable_by(checkout: Path, model: Path, target: Path) -> Path:
+    """Return a model with a card that another commit reads: without the fields that it has not."""
+    blob = model.read_bytes()
+    target.write_bytes(blob)
+    command = [sys.executable, "-m", "geodamage", "models", "show", str(target)]
+    environment = {**os.environ, "PYTHONPATH": str(checkout)}
+    done = subprocess.run(
+        command, env=environment, cwd=checkout, capture_output=True, text=True, check=False
+    )
+    unknown = re.search(r"unknown keys \[(.*?)\]", done.stderr)
+    if unknown is None:
+        return target
+    known = {entry.key: entry.value for entry in onnx.load_from_string(blob).metadata_props}
+    card = json.loads(known[METADATA_KEY])
+    for key in re.findall(r"'(\w+)'", unknown[1]):
+        del card[key]
+    target.write_bytes(with_metadata(blob, json.dumps(card)))
+    return target
 
 
 def _some_of(result: Path, target: Path) -> Path:
@@ -197,11 +314,8 @@ def _turns(
             target = output.with_name(f"{output.name}.{number}.geojson")
             environment = {**os.environ, "PYTHONPATH": str(checkout)}
             words = assess_command(pair, target, *more, *(own if number else ()))
-            before, started = os.times(), time.perf_counter()
-            subprocess.run(words, check=True, env=environment, cwd=checkout)
-            after = os.times()
-            processor = after.children_user + after.children_system
-            processor -= before.children_user + before.children_system
+            started = time.perf_counter()
+            processor = _processor_seconds(words, env=environment, cwd=checkout)
             spent.append((processor, time.perf_counter() - started))
         ratios.append(np.divide(spent[0], spent[1]))
         print(f"{output.name}: {ratios[-1][0]:.2f} of processor, {ratios[-1][1]:.2f} of clock time")
@@ -273,14 +387,14 @@ def _children_peak() -> int:
 
 
 def main() -> None:
-    """Run one of the two."""
+    """Run one of them."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["speed", "memory"])
+    parser.add_argument("what", choices=["speed", "peer", "share", "memory"])
     parser.add_argument("--size", type=int, default=4096, help="of the speed pair")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--against", metavar="COMMIT", help="compare the speed with a commit")
-    parser.add_argument("--model", default="fast", help="for --against")
-    parser.add_argument("--precision", help="of this checkout, for --against")
+    parser.add_argument("--model", default="fast", help="for all but memory")
+    parser.add_argument("--precision", help="of this checkout")
     parser.add_argument("--seconds", type=float, default=240, help="longest memory run")
     parser.add_argument("--sizes", type=int, nargs="+", default=[4096, 16384, 40960])
     options = parser.parse_args()
@@ -288,6 +402,10 @@ def main() -> None:
     if options.what == "speed" and options.against:
         own = ["--precision", options.precision] if options.precision else []
         against(options.against, options.size, options.repeats, options.model, own)
+    elif options.what == "peer":
+        peer(options.size, options.repeats, options.model, options.precision or "auto")
+    elif options.what == "share":
+        share(options.size, options.model, options.precision or "auto")
     elif options.what == "speed":
         speed(options.size, options.repeats)
     else:

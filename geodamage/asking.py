@@ -60,35 +60,43 @@ def ask(
 
     pre = windows(pixels.pre)
     post = _as_post(pre, model.card) if pixels.post is pixels.pre else windows(pixels.post)
+    margin = plan.halo - reach
+    if plan.graded_above is not None and isinstance(model, Parted) and model.is_parted:
+        return _found_and_graded(model, plan, plan.graded_above, margin, pre, post)
     if isinstance(model, Ensemble) and pixels.maps is not None:
         said = model(pre, post, windows(pixels.maps))
-    elif plan.graded_above is not None and isinstance(model, Parted) and model.is_parted:
-        said = _found_and_graded(model, plan, plan.graded_above, pre, post)
     else:
         said = model(pre, post)
     if said.localisation is None and said.damage is not None and model.card.task == "damage":
         # Whoever lets such a model grade says where the buildings are.
         said = Heads(np.ones_like(said.damage[:, :1]), said.damage)
-    margin = plan.halo - reach
     # Copies: a view would keep the halo in memory.
     return Heads(*(None if head is None else _inner(head, margin).copy() for head in said))
 
 
 def _found_and_graded(
-    model: Parted, plan: Plan, above: float, pre: np.ndarray, post: np.ndarray
+    model: Parted, plan: Plan, above: float, margin: int, pre: np.ndarray, post: np.ndarray
 ) -> Heads:
-    """Return the heads of some windows, graded where a core has a pixel above a localisation."""
+    """Return the heads of some windows, graded where a core has a pixel above a localisation.
+
+    Parameters
+    ----------
+    margin
+        Pixels that the heads lack on each side of the windows.
+    """
     localisation, features = model.find(pre)
-    damage = np.zeros((len(pre), 4, *pre.shape[2:]), np.float32)
     side, rows, columns = cell_side(model.card), *pre.shape[2:]
+    around = plan.halo - margin
+    damage = np.zeros((len(pre), 4, rows - 2 * margin, columns - 2 * margin), np.float32)
     for n, found in enumerate(_inner(localisation, plan.halo)[:, 0] > above):
         for part in _graded_parts(found, plan, side, model.card):
             window = part.buffer(plan.halo).shift(plan.halo, plan.halo)
-            inside = part.shift(plan.halo, plan.halo)
+            inside = part.shift(around, around)
             known = [_part_of(feature[n : n + 1], window, (rows, columns)) for feature in features]
             said = model.grade(np.ascontiguousarray(post[n : n + 1, :, *window.slices]), known)
             damage[n, :, *inside.slices] = _inner(said, plan.halo)[0]
-    return Heads(localisation, damage)
+    # A copy: a view would keep the halo in memory.
+    return Heads(_inner(localisation, margin).copy(), damage)
 
 
 def _graded_parts(found: np.ndarray, plan: Plan, side: int, card: Card) -> list[Window]:

@@ -76,10 +76,10 @@ class Job(RunOptions):
         CPU threads for inference; 0 takes every processor.
     engine
         What computes on the processor: `onnxruntime`, `openvino`, or `auto`, which is OpenVINO
-        where `geodamage models bench` has found it right and faster on this machine.
+        where it was found to be right and faster on this machine.
     precision
         What it is computed in: `float32`, `bfloat16`, `int8`, or `auto`, which is `bfloat16` where
-        the card allows it and `models bench` has found it faster, else what the file holds.
+        the card allows it and it was found to be faster, else what the file holds.
     tta
         `none`, or `flips` to average over four mirror images.
     vote
@@ -304,7 +304,8 @@ class _Assessment(Run[Job, Summary]):
     @property
     def resident_bytes(self) -> int:
         """Memory that stays taken while the scene is predicted."""
-        return super().resident_bytes + (FOLLOWING_BYTES if self._follows else 0)
+        given = 0 if self._footprints is None else self._footprints.resident_bytes
+        return super().resident_bytes + given + (FOLLOWING_BYTES if self._follows else 0)
 
     @property
     def _follows(self) -> bool:

@@ -152,7 +152,7 @@ def make_plan(
     memory
         Bytes.
     resident
-        Bytes that the model holds between two calls, `Predictor.resident_bytes`.
+        Bytes that stay taken between two calls of the model: its own, those of footprints.
     maps
         Saved probability maps that are read beside the images.
 
@@ -189,7 +189,8 @@ def make_plan(
     enough = math.ceil(need / 1e7) / 100  # GB, in whole steps of 10 MB
     raise ResourceError(
         f"{memory / 1e9:.2f} GB of memory are not enough for model {card.name!r}, which needs "
-        f"{enough:.2f} GB for one window; raise --memory to {enough:.2f}GB or more"
+        f"{enough:.2f} GB for one window and all that stays in memory; raise --memory to "
+        f"{enough:.2f}GB or more"
     )
 
 

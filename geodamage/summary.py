@@ -52,8 +52,9 @@ class Summary(Coverage):
         self.statuses.update(frame["status"].to_list())
         blank = frame["status"] == "not_assessed"
         self.reasons.update(frame.loc[blank, "status_reason"].to_list())
-        graded = frame[frame["damage_class"].notna()]
-        for grade, area in zip(graded["damage_class"], graded["area_m2"], strict=True):
+        known = frame["damage_class"].notna().to_numpy()
+        grades, areas = (frame[name].to_numpy()[known] for name in ("damage_class", "area_m2"))
+        for grade, area in zip(grades.tolist(), areas.tolist(), strict=True):
             self.counts[int(grade)] += 1
             self.areas[int(grade)] += float(area)
 

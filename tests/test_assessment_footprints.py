@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import shapely
 
+from geodamage.buildings import footprint_files
 from geodamage.fields import NAMES
 from geodamage.model.card import with_card
 from geodamage.output.publication import read_sidecar
@@ -42,6 +43,19 @@ def test_footprints_all_come_out(pair, model, tmp_path):
     facts = read_sidecar(tmp_path / "b.gpkg")
     assert facts["footprints"]["count"] == facts["buildings"] == 8
     assert facts["buildings_per_status"] == {"assessed": 5, "partial": 1, "not_assessed": 2}
+
+
+@pytest.mark.slow
+def test_what_footprints_take_is_part_of_the_memory(pair, model, tmp_path, monkeypatch):
+    footprints = write_footprints(tmp_path / "f.gpkg", range(5), [r.polygon for r in ROOFS])
+    monkeypatch.setattr(footprint_files, "_FOOTPRINT_BYTES", 10**9)
+    result = run_command(
+        "assess", pair.pre, pair.post, "-o", tmp_path / "b.gpkg", "--model", model,
+        "--footprints", footprints,
+    )  # fmt: skip
+    assert result.exit_code == 7
+    assert "raise --memory to 5." in result.stderr
+    assert not (tmp_path / "b.gpkg").exists()
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from geodamage.assessment import Job
 from geodamage.batch.shard import Shard
+from geodamage.buildings.footprint_files import check_footprints
 from geodamage.errors import ManifestError, OptionError, OutputExistsError
 from geodamage.event.people import check_population
 from geodamage.event.rollups import read_admin
@@ -17,10 +18,10 @@ from geodamage.model.card import Card
 from geodamage.model.loading import load_model
 from geodamage.options.lookup import check_fields, columns, taken
 from geodamage.output.publication import sidecar_path
+from geodamage.scene.aoi import read_polygons
 from geodamage.scene.options import with_choices
-from geodamage.sources import check_file, is_remote
-from geodamage.vector.layer import split_layer
-from geodamage.vector.reading import check_vector
+from geodamage.scene.unusable import check_unusable
+from geodamage.sources import is_remote
 
 if TYPE_CHECKING:
     from geodamage.batch.manifest import BatchScene
@@ -147,12 +148,18 @@ def check_shared(batch: BatchJob) -> None:
         read_admin(batch.admin, batch.admin_name)
     if batch.merge and batch.population is not None:
         check_population(batch.population)
-    for path in (shared.footprints, read.aoi):
-        if path is not None:
-            check_vector(path)
+    if shared.footprints is not None:
+        check_footprints(
+            shared.footprints,
+            id_field=shared.id_field,
+            keep=shared.keep,
+            skip_broken=shared.skip_broken,
+        )
+    if read.aoi is not None:
+        read_polygons(read.aoi)
     for path in (read.pre_unusable, read.post_unusable):
         if path is not None:
-            check_file(str(split_layer(path).path))
+            check_unusable(path, read.unusable_band)
 
 
 def model_name(model: str | os.PathLike[str]) -> str:

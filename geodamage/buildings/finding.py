@@ -248,8 +248,8 @@ class _Finder:
             self.card.seed_threshold,
             self.card.seed_depth,
         )
-        inside = np.flatnonzero(labels != 0)
-        numbers = labels.ravel()[inside]
+        inside = np.flatnonzero(labels)
+        numbers = labels.ravel()[inside].astype(np.intp)  # what counting would make of it each time
         owner = np.zeros(count + 1, np.int64)
         owner[numbers] = packed.labels.ravel()[inside]
         pixels = np.bincount(numbers, minlength=count + 1)
@@ -267,10 +267,14 @@ class _Finder:
         def total(values: np.ndarray) -> np.ndarray:
             return np.bincount(numbers, values, count + 1)
 
+        def flagged(flag: int) -> np.ndarray:
+            return total((flags & flag) > 0) if seen & flag else np.zeros(count + 1)
+
         votes = [total(channel.ravel()[inside]) for channel in packed.probabilities[1:]]
         flags = packed.missing.ravel()[inside]
-        near = total((flags & NEAR_MISSING) > 0) / np.maximum(pixels, 1)
-        hidden = [total((flags & flag) > 0) for flag, _ in _CAUSES]
+        seen = int(np.bitwise_or.reduce(flags)) if flags.size else 0
+        near = flagged(NEAR_MISSING) / np.maximum(pixels, 1)
+        hidden = [flagged(flag) for flag, _ in _CAUSES]
         drawn, polygons = polygonise(labels, self.grid.transform, packed.corner[owner])
         order = np.lexsort((drawn, packed.patch[owner[drawn]]))
         drawn = drawn[order]

@@ -17,6 +17,7 @@ from geodamage.buildings.footprint_files import Footprints
 from geodamage.fields import NAMES
 from geodamage.grid import Grid, geodesic_area
 from geodamage.model.card import Card
+from geodamage.output.writer import ROWS_AT_ONCE
 from geodamage.prediction import UNSEEN, Strip
 from geodamage.scene.pixels import (
     MISSING_POST,
@@ -46,23 +47,27 @@ class _Grader:
         own, moved = footprints.placed()
         self.moved = moved * scene.grid.gsd[0] / self.pixel
         self.shapes, self.small = _voted(own, self.pixel)
-        self.boxes = [
-            Window(top, left, bottom - top, right - left)
-            for top, left, bottom, right in _boxes(self.shapes, scene.grid).tolist()
-        ]
-        self.remaining = np.array([(box & scene.region).size for box in self.boxes], np.int64)
+        self.boxes = _boxes(self.shapes, scene.grid)
+        self.remaining = _pixels_within(self.boxes, scene.region)
         count = len(own)
         self.votes = np.zeros((count, 4))
         self.covered = np.zeros(count)
         self.seen = np.zeros(count)
         self.flagged = np.zeros((count, len(_CAUSES)))
-        self.order = np.argsort([box.row for box in self.boxes], kind="stable")
-        self.tops = np.array([self.boxes[i].row for i in self.order])
-        self.tallest = max((box.height for box in self.boxes), default=0)
+        self.order = np.argsort(self.boxes[:, 0], kind="stable")
+        self.tops = self.boxes[self.order, 0]
+        self.tallest = int((self.boxes[:, 2] - self.boxes[:, 0]).max(initial=0))
 
-    def unmet(self) -> gpd.GeoDataFrame:
-        """Return the footprints that no strip will reach."""
-        return self.graded(np.flatnonzero(self.remaining == 0))
+    def unmet(self) -> Iterator[gpd.GeoDataFrame]:
+        """Yield the footprints that no strip will reach, some at a time: there may be many."""
+        rows = np.flatnonzero(self.remaining == 0)
+        for start in range(0, max(len(rows), 1), ROWS_AT_ONCE):
+            yield self.graded(rows[start : start + ROWS_AT_ONCE])
+
+    def box(self, i: int) -> Window:
+        """Return the pixels that a footprint may touch."""
+        top, left, bottom, right = self.boxes[i].tolist()
+        return Window(top, left, bottom - top, right - left)
 
     def add(self, strip: Strip) -> gpd.GeoDataFrame:
         """Take the next strip; return the footprints that it finishes."""
@@ -70,7 +75,7 @@ class _Grader:
         last = np.searchsorted(self.tops, strip.window.bottom)
         done = []
         for i in self.order[first:last]:
-            window = self.boxes[i] & strip.window
+            window = self.box(i) & strip.window
             if window.size:
                 self._sum(i, window, strip)
                 self.remaining[i] -= window.size
@@ -79,7 +84,7 @@ class _Grader:
         return self.graded(np.array(sorted(done), np.int64))
 
     def _sum(self, i: int, window: Window, strip: Strip) -> None:
-        fine = 1 if self.boxes[i].size > LARGE else FINENESS
+        fine = 1 if self.box(i).size > LARGE else FINENESS
         cover = coverage(self.shapes[i], self.scene.grid.crop(window).transform, window.shape, fine)
         place = window.shift(-strip.window.row, -strip.window.column).slices
         missing = strip.missing[place]
@@ -122,7 +127,7 @@ class _Grader:
         region = shapely.box(*self.scene.grid.window_bounds(self.scene.region))
         area = np.zeros(len(chosen))
         for n, i in enumerate(chosen):
-            if not self.scene.region.contains(self.boxes[i]):
+            if not self.scene.region.contains(self.box(i)):
                 area[n] = shapely.area(shapely.difference(self.shapes[i], region))
         return np.nan_to_num(area) / self.pixel**2
 
@@ -193,12 +198,12 @@ def grade_footprints(
     Yields
     ------
     GeoDataFrame
-        First the footprints outside the region, then those that each strip finished (often none).
+        First the footprints outside the region, then those that each strip finished; often none.
         All together they are the footprints given, each once.
     """
     grader = _Grader(scene, footprints, card, seen_share)
     try:
-        yield grader.unmet()
+        yield from grader.unmet()
         for strip in strips:
             yield grader.add(strip)
     finally:
@@ -238,7 +243,9 @@ def _voted(own: np.ndarray, pixel: float) -> tuple[np.ndarray, np.ndarray]:
     sliver = 2 * area < length * pixel / FINENESS
     small = (area < SMALL * pixel**2) | sliver
     # A small footprint is voted on with a ring of one pixel around it.
-    return np.where(small, shapely.buffer(own, pixel), own), small
+    voted = own.copy()
+    voted[small] = shapely.buffer(own[small], pixel)
+    return voted, small
 
 
 def _boxes(shapes: np.ndarray, grid: Grid) -> npt.NDArray[np.int64]:
@@ -255,6 +262,14 @@ def _boxes(shapes: np.ndarray, grid: Grid) -> npt.NDArray[np.int64]:
     boxes[:, 2:] += 1
     boxes[~placed] = 0
     return boxes
+
+
+def _pixels_within(boxes: npt.NDArray[np.int64], region: Window) -> npt.NDArray[np.int64]:
+    """Return how many pixels of boxes, as `_boxes` returns them, lie in a window, int64 (n,)."""
+    low = np.maximum(boxes[:, :2], [region.row, region.column])
+    high = np.minimum(boxes[:, 2:], [region.bottom, region.right])
+    sizes: npt.NDArray[np.int64] = np.maximum(high - low, 0).prod(axis=1)
+    return sizes
 
 
 def _place(shapes: np.ndarray, grid: Grid) -> dict[str, np.ndarray]:

@@ -26,6 +26,7 @@ from geodamage.model.heads import Heads
 from geodamage.model.measuring import measure_memory, oddity, pattern_windows
 from geodamage.model.onnx import Model
 from geodamage.output.publication import Publication, check_output, output_errors
+from geodamage.words import counted
 
 #: Largest difference of a probability between a model file and the bare one, by its precision.
 TOLERANCES = {"fp32": 1e-5, "half": 2e-3}
@@ -140,7 +141,8 @@ def _given(conventions: Sequence[str], count: int) -> list[Convention | None]:
         return [None] * count
     if len(conventions) not in (1, count):
         raise OptionError(
-            f"{len(conventions)} conventions for {count} files; give one, or one for each in order"
+            f"{counted(len(conventions), 'convention')} for {counted(count, 'file')}; give one, or "
+            "one for each in order"
         )
     read: list[Convention | None] = [read_convention(text) for text in conventions]
     return read * count if len(read) == 1 else read
@@ -340,7 +342,7 @@ def _tried(bare: Bare, probe: Mapping[str, np.ndarray]) -> tuple[dict[str, np.nd
         channels = values.shape[3] if port.is_channels_last else values.shape[1]
         if channels != len(table.channels):
             raise ModelError(
-                f"{path}: {table.name} has {channels} channels, and channels names "
+                f"{path}: {table.name} has {counted(channels, 'channel')}, and channels names "
                 f"{len(table.channels)}; fix the convention"
             )
         if rows == 0 or side % rows:

@@ -17,6 +17,7 @@ from geodamage.foreign.convention import (
 )
 from geodamage.foreign.graph import FLOATS, Graph
 from geodamage.foreign.wrapping import channels_of
+from geodamage.words import counted
 
 
 def recognised(graph: Graph, stated: Convention | None) -> tuple[Convention, str]:
@@ -150,8 +151,11 @@ def _fit_checks(graph: Graph, convention: Convention) -> Sequence[tuple[bool, st
     classes = [port for port in graph.outputs if port.dtype not in FLOATS]
     ports = {port.name: port for port in graph.outputs}
     tables = [(t, ports[t.name].channels) for t in convention.output]
-    amiss = [f"{t.name} has {n} channels and channels names {len(t.channels)}" for t, n in tables
-             if n not in (-1, len(t.channels))]  # fmt: skip
+    amiss = [
+        f"{t.name} has {counted(n, 'channel')} and channels names {len(t.channels)}"
+        for t, n in tables
+        if n not in (-1, len(t.channels))
+    ]
     sizes = [side for port in graph.inputs for side in port.sides if side > 0]
     one = convention.layout == "post" and not convention.grades
     channels = first.channels
@@ -168,7 +172,7 @@ def _fit_checks(graph: Graph, convention: Convention) -> Sequence[tuple[bool, st
         (not amiss, "; ".join(amiss)),
         (set(sizes) <= {convention.tile}, f"takes {sizes} pixels, and tile is {convention.tile}"),
         (not one, "one image that shows buildings has the layout pre"),
-        (pairs, f"{first.name} has {channels} channels, which cannot be two dates"),
+        (pairs, f"{first.name} has {counted(channels, 'channel')}, which cannot be two dates"),
         (set(sums) <= lengths, f"mean or deviation has {sums} numbers, and {[*lengths]} may be"),
     ]
 

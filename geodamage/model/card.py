@@ -317,9 +317,13 @@ def with_card(blob: bytes, card: Card) -> bytes:
     """Return the bytes of a model with this card, and its hash on it, as the only metadata."""
     bare = b"".join(v for n, v in fields(blob, card.name, whole=True) if n != _METADATA_PROPS)
     card = dataclasses.replace(card, sha256=hashlib.sha256(bare).hexdigest())
-    entry = record(_ENTRY_KEY, METADATA_KEY.encode()) + record(
-        _ENTRY_VALUE, card.as_json().encode()
-    )
+    return with_metadata(bare, card.as_json())
+
+
+def with_metadata(blob: bytes, text: str) -> bytes:
+    """Return the bytes of a model with a text under the key of cards, as the only metadata."""
+    bare = b"".join(v for n, v in fields(blob, "model", whole=True) if n != _METADATA_PROPS)
+    entry = record(_ENTRY_KEY, METADATA_KEY.encode()) + record(_ENTRY_VALUE, text.encode())
     return bare + record(_METADATA_PROPS, entry)
 
 

@@ -38,11 +38,11 @@ def load_model(
         CPU threads for inference; 0 lets ONNX Runtime choose.
     engine
         `onnxruntime`; `openvino`, on the processor; or `auto`, which with device `cpu` is OpenVINO
-        where `geodamage models bench` has found it right and faster on this machine.
+        where it was found to be right and faster on this machine.
     precision
         `stored`, that of the file; `float32`, `bfloat16` or `int8`, refused where the card does not
         say that buildings keep their grades; or `auto`, which is `bfloat16` where that holds and
-        `geodamage models bench` has found it faster on this machine, and else `stored`.
+        it was found to be faster on this machine, and else `stored`.
     tta
         `none`, `flips` to average over four mirror images, or `full` to average over these and
         the same transposed.

@@ -321,7 +321,7 @@ def _make(
 def _changed(card: Card, precision: str) -> Card:
     """Return the card of a candidate; one in bfloat16 may be computed so until it is compared."""
     if precision == "bfloat16":
-        return replace(card, parity={**card.parity, "bfloat16": {"passed": True}})
+        return replace(card, parity={**card.parity, "bfloat16": {"passed": True, "in_parts": True}})
     return replace(
         card,
         name=f"{card.name}-{precision}",
@@ -474,7 +474,9 @@ def _in_bfloat16(work: _Work, source: Path, facts: dict[str, Any]) -> dict[str, 
         halo = measure_reach(model, _windows(work, card)[:REACH_WINDOWS], halo)
     memory = measure_memory(source, card.tile, engine="openvino", precision="bfloat16")
     need = {} if memory is None else {"bytes_per_pixel": round(memory.working / card.tile**2, 1)}
-    return {**facts, "runtime": f"OpenVINO {openvino_version()}", "halo": halo, **need}
+    is_parted = isinstance(model, Model) and model.is_parted
+    runtime = {"runtime": f"OpenVINO {openvino_version()}", "in_parts": is_parted}
+    return {**facts, **runtime, "halo": halo, **need}
 
 
 def _facts(work: _Work, candidate: _Candidate, parity: Parity) -> dict[str, Any]:

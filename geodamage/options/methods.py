@@ -134,8 +134,8 @@ MODELS: tuple[Option, ...] = (
     ),
     Option(
         name="engine", kind=Choice(("auto", "onnxruntime", "openvino")), default="auto",
-        help="Engine on the processor: onnxruntime, openvino, or auto: openvino where "
-        "geodamage models bench has found it right and faster on this machine.",
+        help="Engine on the processor: onnxruntime, openvino, or auto: openvino where it is right "
+        "and faster on this machine, which is measured once for each model.",
         takers=("Job", "LocalisationJob", "EvaluationJob"),
         commands=("assess", "buildings", "batch", "evaluate"),
     ),
@@ -143,8 +143,8 @@ MODELS: tuple[Option, ...] = (
         name="precision", kind=Choice(("auto", "float32", "bfloat16", "int8")), default="auto",
         help="Number format of the computation; refused where the card does not say that grades "
             "stay "
-        "the same. auto: bfloat16 where geodamage models bench has found it faster on this "
-        "machine, and else what the file holds.",
+        "the same. auto: bfloat16 where it is faster on this machine, and else what the file "
+        "holds.",
         takers=("Job", "LocalisationJob", "EvaluationJob"),
         commands=(
             "assess", "buildings", "batch",

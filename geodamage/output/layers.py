@@ -8,12 +8,12 @@ from typing import Any
 import geopandas as gpd
 import pandas as pd
 
-from geodamage.errors import InputError, OutputError
+from geodamage.errors import InputError, OutputError, SceneReadError
 from geodamage.fields import DTYPES, FIELDS, FOOTPRINT_FIELDS
 from geodamage.output.companions import COMPANIONS
 from geodamage.output.publication import final_path, read_sidecar
 from geodamage.output.shapefile import NAMES_ENDING
-from geodamage.sources import check_file
+from geodamage.sources import check_file, read_text
 from geodamage.vector.formats import SEQUENCES
 from geodamage.vector.geojson import LONLAT
 from geodamage.vector.layer import plain_column
@@ -87,7 +87,7 @@ def read_handed_on(path: Path) -> gpd.GeoDataFrame:
     is_final = final_path(path) == path
     if final_path(path).suffix.lower() == ".csv":
         content = read_csv(path)
-        table = pd.DataFrame(content.rows)
+        table = content.table
         frame = gpd.GeoDataFrame(table.mask(table == ""), geometry=content.shapes, crs=content.crs)
         return _typed(frame)
     names = path.with_suffix(NAMES_ENDING) if is_final else Path(f"{path}{NAMES_ENDING}")
@@ -107,8 +107,14 @@ def _long_names(path: Path) -> dict[str, str]:
     """Return the names that those of a Shapefile stand for; none where the table is not there."""
     if not path.exists():
         return {}
-    with path.open(encoding="utf-8", newline="") as file:
-        return {row["field"]: row["name"] for row in csv.DictReader(file)}
+    try:
+        rows = list(csv.DictReader(read_text(path).splitlines(keepends=True)))
+        found = {row["field"]: row["name"] for row in rows}
+    except (SceneReadError, csv.Error, KeyError) as error:
+        raise InputError(f"{path}: not the table of names of a Shapefile; move it away") from error
+    if None in found.values():
+        raise InputError(f"{path}: a line of it is cut short; copy it again, or move it away")
+    return found
 
 
 def _typed(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:

@@ -2,7 +2,7 @@
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -53,19 +53,17 @@ class VectorWriter(Completed):
         self.fields = fields
         self.notes: list[str] = []
         self._waiting: list[gpd.GeoDataFrame] = []
+        self._rows = self._vertices = 0
         self._open()
 
     def append(self, frame: gpd.GeoDataFrame) -> None:
         """Add the buildings of a frame that has every field; there may be none."""
         if frame.empty:
             return
-        self._waiting.append(conform(frame, self.crs, self.fields))
-        rows = sum(len(waiting) for waiting in self._waiting)
-        vertices = sum(
-            int(shapely.get_num_coordinates(waiting.geometry.to_numpy()).sum())
-            for waiting in self._waiting
-        )
-        if rows >= ROWS_AT_ONCE or vertices >= VERTICES_AT_ONCE:
+        self._waiting.append(frame)
+        self._rows += len(frame)
+        self._vertices += int(shapely.get_num_coordinates(frame.geometry.to_numpy()).sum())
+        if self._rows >= ROWS_AT_ONCE or self._vertices >= VERTICES_AT_ONCE:
             self._flush()
 
     def close(self) -> None:
@@ -85,8 +83,9 @@ class VectorWriter(Completed):
     def _flush(self) -> None:
         if not self._waiting:
             return
-        frame = pd.concat(self._waiting, ignore_index=True)
+        frame = _conformed(self._waiting, self.crs, self.fields)
         self._waiting.clear()
+        self._rows = self._vertices = 0
         with output_errors(self.path):
             self._write(frame)
 
@@ -105,6 +104,27 @@ class VectorWriter(Completed):
     @abstractmethod
     def _release(self) -> None:
         """Close handles and remove working files; may be called twice."""
+
+
+def _conformed(
+    frames: Sequence[gpd.GeoDataFrame], crs: CRS, fields: tuple[Field, ...]
+) -> gpd.GeoDataFrame:
+    """Return the buildings of some frames as one, conformed."""
+    kinds = [_kinds(frame, fields) for frame in frames]
+    if all(other == kinds[0] for other in kinds[1:]):
+        # A few hundred buildings take longer to be typed than to be drawn; thousands do not.
+        return conform(pd.concat(frames, ignore_index=True), crs, fields)
+    return pd.concat([conform(frame, crs, fields) for frame in frames], ignore_index=True)
+
+
+def _kinds(frame: gpd.GeoDataFrame, fields: tuple[Field, ...]) -> tuple[object, ...]:
+    """Return what must be alike of frames that are joined before they are typed.
+
+    Texts are typed one by one, so that the type of their column says nothing.
+    """
+    types = frame.dtypes
+    numbers = [types[field.name] for field in fields if field.kind != "text"]
+    return frame.geometry.name, frame.crs, tuple(frame.columns), *numbers
 
 
 def check_count(path: Path, layer: str, expected: int) -> None:

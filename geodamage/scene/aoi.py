@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import geopandas as gpd
 from pyproj import CRS
 from shapely.geometry.base import BaseGeometry
 
@@ -29,8 +30,20 @@ def read_aoi(path: Path, crs: CRS, bounds: tuple[float, float, float, float]) ->
     SceneReadError, SceneError
         If it has no CRS or no polygon, or cannot be read.
     """
+    shapes = read_polygons(path)
+    return area_near(shapes.to_numpy(), CRS.from_user_input(shapes.crs), crs, bounds)
+
+
+def read_polygons(path: Path) -> gpd.GeoSeries:
+    """Read the polygons of a vector file.
+
+    Raises
+    ------
+    SceneReadError, SceneError
+        If it has no CRS or no polygon, or cannot be read.
+    """
     frame = read_vector(path).frame
     shapes = frame.geometry[frame.geom_type.isin(["Polygon", "MultiPolygon"])]
     if shapes.empty:
         raise SceneError(f"{path}: no polygon in it; an area of interest is made of polygons")
-    return area_near(shapes.to_numpy(), CRS.from_user_input(frame.crs), crs, bounds)
+    return shapes

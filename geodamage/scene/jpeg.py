@@ -3,8 +3,9 @@
 Such images hold their chroma at half the size, and libraries enlarge it in two ways: libjpeg 7
 and newer, as in rasterio 1.4 on Linux and macOS, by cosines; libjpeg-turbo, as in rasterio 1.5 and
 in OpenCV, by a triangle. Where strong colours meet, these lie up to 84 grey levels apart. So where
-GDAL does not decode as OpenCV does, its pixels are replaced by OpenCV's. GDAL reads the block all
-the same, and first: it finds what is damaged, or larger than the file says, before OpenCV sees it.
+GDAL does not decode as OpenCV does, its pixels are replaced by OpenCV's. GDAL reads each block all
+the same, once and first: it finds what is damaged, or larger than the file says, before OpenCV sees
+it. Windows overlap, and of a block that GDAL has passed OpenCV alone decodes the same bytes again.
 """
 
 import functools
@@ -12,6 +13,7 @@ import itertools
 import re
 import threading
 import warnings
+import zlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,6 +61,26 @@ class JpegBlocks:
         tables = dataset.get_tag_item("JPEGTABLES", "TIFF", bidx=1)
         self._tables = bytes.fromhex(tables)[_MARKER:-_MARKER] if tables else b""
         self._number = next(_numbers)
+        # What GDAL has passed, by the sum of its bytes; 0 of what it has not. A file of as many
+        # blocks makes GDAL keep more of each.
+        blocks = (-(-size // side) for size, side in zip(dataset.shape, self._shape, strict=True))
+        self._passed = np.zeros(tuple(blocks), np.uint32)
+
+    def unread(self, window: Window) -> Window:
+        """Return the part of a window that GDAL must read: around all that it has not passed."""
+        height, width = self._shape
+        row, column = window.row // height, window.column // width
+        passed = self._passed[row : -(-window.bottom // height), column : -(-window.right // width)]
+        rows, columns = (np.flatnonzero((passed == 0).any(axis)) for axis in (1, 0))
+        if not len(rows):
+            return Window(window.row, window.column, 0, 0)
+        around = Window(
+            (row + int(rows[0])) * height,
+            (column + int(columns[0])) * width,
+            (int(rows[-1] - rows[0]) + 1) * height,
+            (int(columns[-1] - columns[0]) + 1) * width,
+        )
+        return around & window
 
     def replace(self, pixels: Bytes, planes: Sequence[int], window: Window) -> None:
         """Replace pixels that GDAL has read, in place; blocks that the file leaves out stay.
@@ -66,7 +88,7 @@ class JpegBlocks:
         Parameters
         ----------
         pixels
-            uint8 (planes, rows, columns).
+            uint8 (planes, rows, columns); what GDAL has passed before may hold anything.
         planes
             1-based numbers of the channels.
         window
@@ -99,8 +121,12 @@ class JpegBlocks:
             stream = self._stream(row, column)
             if stream is None:
                 return None
+            known = zlib.crc32(stream)
+            if self._passed[row, column] not in (0, known):
+                raise SceneReadError(f"{self.name}: was changed while it was read; run again")
             decoded = decode(self._tables, stream)
             if decoded is not None:
+                self._passed[row, column] = known
                 _kept.put(key, decoded)
         if decoded is None or decoded.shape[0] < part.bottom or decoded.shape[1] < part.right:
             raise SceneReadError(

@@ -149,9 +149,10 @@ class Tile:
         box = rasterio.windows.Window(window.column, window.row, window.width, window.height)
         size = shape or window.shape
         with self._reading(window):
-            pixels = self.dataset.read(planes, window=box, out_shape=(len(planes), *size))
             if self.jpeg is not None and shape is None:  # no pixel of a result is of an overview
-                self.jpeg.replace(pixels, planes, window)
+                pixels = self._read_jpeg(self.jpeg, planes, window)
+            else:
+                pixels = self.dataset.read(planes, window=box, out_shape=(len(planes), *size))
             mask = None
             if self.masked:
                 each = (len(self.mask_channels), *size)
@@ -168,6 +169,21 @@ class Tile:
         if pixels.dtype.kind == "f":
             valid &= np.isfinite(pixels).all(axis=0)
         return pixels, valid
+
+    def _read_jpeg(
+        self, jpeg: JpegBlocks, planes: list[int], window: Window
+    ) -> npt.NDArray[np.uint8]:
+        unread = jpeg.unread(window)
+        box = rasterio.windows.Window(unread.column, unread.row, unread.width, unread.height)
+        if unread == window:
+            pixels: npt.NDArray[np.uint8] = self.dataset.read(planes, window=box)
+        else:
+            pixels = np.empty((len(planes), *window.shape), np.uint8)
+            if unread.size:
+                place = unread.shift(-window.row, -window.column).slices
+                pixels[:, *place] = self.dataset.read(planes, window=box)
+        jpeg.replace(pixels, planes, window)
+        return pixels
 
     @contextmanager
     def _reading(self, window: Window) -> Iterator[None]:

@@ -14,7 +14,7 @@ from rasterio.windows import Window as Box
 from shapely.geometry.base import BaseGeometry
 
 from geodamage.errors import SceneReadError
-from geodamage.scene.aoi import read_aoi
+from geodamage.scene.aoi import read_aoi, read_polygons
 from geodamage.scene.lattice import Lattice
 from geodamage.scene.opening import environment
 from geodamage.scene.sheets import pixel_coordinates
@@ -102,12 +102,35 @@ def open_unusable(
     SceneError, SceneReadError
         If the file cannot be used.
     """
+    raster = _raster(path, band)
+    return UnusablePolygons(read_aoi(path, lattice.crs, bounds)) if raster is None else raster
+
+
+def check_unusable(path: Path, band: int) -> None:
+    """Check what a user calls unusable, as `open_unusable` would.
+
+    Raises
+    ------
+    OptionError
+        If the raster has no such band.
+    SceneError, SceneReadError
+        If the file cannot be used.
+    """
+    raster = _raster(path, band)
+    if raster is None:
+        read_polygons(path)
+    else:
+        raster.close()
+
+
+def _raster(path: Path, band: int) -> UnusableRaster | None:
+    """Open a file where it is a GeoTIFF."""
     file = split_layer(path).path
     name = check_file(str(file))
     with file.open("rb") as opened:
         start = opened.read(4)
-    if start[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return UnusablePolygons(read_aoi(path, lattice.crs, bounds))
+    if start not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return None
     return UnusableRaster(open_tile(name, (band,), 1, option="--unusable-band"))
 
 

@@ -177,24 +177,32 @@ def score_files(
     Raises
     ------
     ScoringError
-        If a file is no mask, map of probabilities or layer of polygons, or two do not fit.
+        If a file is no mask, map of probabilities or layer of polygons, or two do not fit; at the
+        end, if the area of interest meets none of the truths.
     FootprintError, SceneReadError
         If a vector file cannot be used, or a raster not be read.
     """
+    is_met = options.aoi is None
     for prediction, truth in pairs:
-        yield truth, _score(prediction, truth, options)
+        score, meets = _score(prediction, truth, options)
+        is_met |= meets
+        yield truth, score
+    if not is_met:
+        raise ScoringError(f"--aoi {options.aoi}: lies beside all truths; give another area")
 
 
-def _score(prediction: Path, truth: Path, options: ScoringOptions) -> FootprintScore:
+def _score(prediction: Path, truth: Path, options: ScoringOptions) -> tuple[FootprintScore, bool]:
+    """Count one truth; also say whether any of its ground counts."""
     grid = _common_grid(prediction, truth, options.gsd)
     true = draw(truth, grid, threshold=options.threshold)
     found = draw(prediction, grid, threshold=options.threshold)
     counted = true.known
     if options.aoi is not None:
         counted = counted & _inside(options.aoi, grid)
-    return score_buildings(
+    score = score_buildings(
         np.where(counted, true.index, 0), np.where(counted & found.known, found.index, 0)
     )
+    return score, bool(counted.any())
 
 
 def score_buildings(truth: np.ndarray, found: np.ndarray) -> FootprintScore:
@@ -398,6 +406,8 @@ def _inside(aoi: Path, grid: Grid | None) -> np.ndarray:
     if grid is None:
         raise OptionError(f"--aoi {aoi}: the rasters have no place on the ground; leave it out")
     shape = read_aoi(aoi, grid.crs, grid.bounds)
+    if shape.is_empty:
+        return np.zeros(grid.shape, bool)
     inside: np.ndarray = rasterize(
         [(shape, 1)], out_shape=grid.shape, transform=grid.transform, dtype=np.uint8
     )

@@ -64,25 +64,6 @@ def read_driver(path: Path, form: Format, layer: str | None) -> Content:
     return Content(values, shapes, crs, None, numbers, broken, notes=told)
 
 
-def check_layer(path: Path, form: Format, layer: str | None) -> None:
-    """Check that a file has a layer to read.
-
-    Raises
-    ------
-    SceneReadError, SceneError
-        If it cannot be opened, has none, or several and none is chosen.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # who reads it says them, with its name
-            _chosen(path, form, layer)
-    except InputError:
-        raise
-    except VECTOR_ERRORS as error:
-        why = without_advice(error)
-        raise SceneReadError(f"{path}: not a readable vector file ({why})") from error
-
-
 def _chosen(path: Path, form: Format, layer: str | None) -> str:
     """Return the layer to read, and check that the driver is the one it should be."""
     layers = form.layers

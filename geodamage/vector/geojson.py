@@ -4,12 +4,14 @@ GDAL renumbers ids that repeat or mix, follows links to a CRS, and drops lines o
 it cannot read.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 import numpy as np
+import pandas as pd
 import shapely
 from msgspec import UNSET, Raw, Struct, UnsetType
 from pyproj import CRS
@@ -23,8 +25,13 @@ from geodamage.vector.surfaces import why_broken
 #: Longitude and latitude, unless the file says otherwise. Source: RFC 7946, section 4.
 LONLAT = "OGC:CRS84"
 
+#: Features that are decoded at once.
+FEATURES_AT_ONCE = 5_000
+
 _Position = list[float]
 _NULL = Raw(b"null")
+#: A feature, and what it is called in messages.
+_Entry = tuple[str, Raw]
 _KINDS = ("Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon")
 
 
@@ -100,8 +107,9 @@ def read_geojson(path: Path) -> Content:
         if "trailing characters" in str(error):
             return _sequence(content)
         raise SceneError(f"{path}: not readable as GeoJSON ({one_line(error)})") from error
+    features: Iterable[_Entry]
     if head.type == "FeatureCollection" and head.features is not UNSET:
-        features = [("feature", raw) for raw in head.features]
+        features = (("feature", raw) for raw in head.features)
     elif head.type == "Feature":
         features = [("feature", Raw(content))]
     elif head.type in (*_KINDS, "GeometryCollection"):
@@ -117,37 +125,81 @@ def read_geojson(path: Path) -> Content:
 def _sequence(content: bytes) -> Content:
     """Read a feature a line, or one behind each record separator (RFC 8142)."""
     lines = content.split(b"\x1e" if content.startswith(b"\x1e") else b"\n")
-    found = [("line", Raw(line.strip())) if line.strip() else None for line in lines]
+    found = (("line", Raw(line.strip())) if line.strip() else None for line in lines)
     return _content(found, CRS.from_user_input(LONLAT))
 
 
-def _content(features: Sequence[tuple[str, Raw] | None], crs: CRS | None) -> Content:
-    identities: list[Any] = []
-    rows: list[dict[str, Any]] = []
-    geometry: list[bytes | None] = []
-    lost: dict[str, str] = {}
-    broken: dict[int, str] = {}
-    for number, entry in enumerate(features, 1):
-        if entry is None:  # an empty line
-            continue
-        kind, raw = entry
-        try:
-            feature = _feature.decode(raw)
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-            lost[f"{kind} {number}"] = one_line(error)
-            continue
-        shape = None if (written := bytes(feature.geometry)) == b"null" else written
-        if shape is not None and (why := _why_not(shape)):
-            broken[len(rows)], shape = why, None
-        identities.append(feature.id)
-        rows.append(feature.properties or {})
-        geometry.append(shape)
-    shapes = _shapes(geometry, broken)
-    has_ids = any(identity is not None for identity in identities)
-    return Content(rows, shapes, crs, identities if has_ids else None, None, broken, lost)
+def _content(features: Iterable[_Entry | None], crs: CRS | None) -> Content:
+    """Return what features hold; they are read some at a time.
+
+    Their texts and dictionaries take several times what their columns and shapes do.
+    """
+    found = _Found()
+    numbered = enumerate(features, 1)
+    while batch := list(itertools.islice(numbered, FEATURES_AT_ONCE)):
+        found.add(batch)
+    return found.content(crs)
 
 
-def _why_not(shape: bytes) -> str | None:
+class _Found:
+    """What was found so far."""
+
+    def __init__(self) -> None:
+        self._identities: list[Any] = []
+        self._columns: dict[str, list[Any]] = {}
+        self._shapes: list[np.ndarray] = []
+        self._lost: dict[str, str] = {}
+        self._broken: dict[int, str] = {}
+
+    def add(self, batch: Sequence[tuple[int, _Entry | None]]) -> None:
+        """Take some features, each with its number."""
+        first, texts = len(self._identities), list[str | None]()
+        for number, entry in batch:
+            if entry is None:  # an empty line
+                continue
+            kind, raw = entry
+            try:
+                feature = _feature.decode(raw)
+                written = bytes(feature.geometry).decode()
+            except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+                self._lost[f"{kind} {number}"] = one_line(error)
+                continue
+            text = None if written == "null" else written
+            if text is not None and (why := _why_not(text)):
+                self._broken[first + len(texts)], text = why, None
+            self._add_values(feature.properties or {})
+            self._identities.append(feature.id)
+            texts.append(text)
+        self._shapes.append(_shapes(texts, first, self._broken))
+
+    def _add_values(self, values: Mapping[str, Any]) -> None:
+        row = len(self._identities)
+        for name, value in values.items():
+            column = self._columns.setdefault(name, [])
+            column.extend([None] * (row - len(column)))
+            column.append(value)
+
+    def content(self, crs: CRS | None) -> Content:
+        """Return all of it."""
+        count = len(self._identities)
+        table: dict[str, np.ndarray] = {}
+        for name in list(self._columns):
+            table[name] = np.full(count, None, object)
+            column = self._columns.pop(name)
+            table[name][: len(column)] = column
+        identities = self._identities if any(i is not None for i in self._identities) else None
+        return Content(
+            pd.DataFrame(table, index=range(count)),
+            np.concatenate([np.empty(0, object), *self._shapes]),
+            crs,
+            identities,
+            None,
+            self._broken,
+            self._lost,
+        )
+
+
+def _why_not(shape: bytes | str) -> str | None:
     """Return what is wrong with a geometry, before GEOS sees it; None if nothing is."""
     try:
         _geometry.decode(shape)
@@ -174,12 +226,13 @@ def geometry_of(told: Any) -> shapely.Geometry:
     return shape
 
 
-def _shapes(geometry: list[bytes | None], broken: dict[int, str]) -> np.ndarray:
-    texts = np.array([None, *(g if g is None else g.decode() for g in geometry)], object)[1:]
-    shapes = shapely.from_geojson(texts, on_invalid="ignore")
-    for n in np.flatnonzero(shapely.is_missing(shapes)):
-        if texts[n] is not None:
-            broken[int(n)] = why_broken(shapely.from_geojson, texts[n])
+def _shapes(texts: list[str | None], first: int, broken: dict[int, str]) -> np.ndarray:
+    """Return the geometries of texts, and say what is wrong with one by its place in the file."""
+    written = np.array([None, *texts], object)[1:]
+    shapes = shapely.from_geojson(written, on_invalid="ignore")
+    for n in np.flatnonzero(shapely.is_missing(shapes)).tolist():
+        if written[n] is not None:
+            broken[first + n] = why_broken(shapely.from_geojson, written[n])
     return np.asarray(shapes, object)
 
 

@@ -21,8 +21,9 @@ class Content(NamedTuple):
 
     Attributes
     ----------
-    rows
-        Attributes of each feature, or a table of them.
+    table
+        Attributes of each feature; of objects where they are from JSON or text, so that no number
+        is rounded, and None where one lacks them.
     shapes
         object (n,): geometries; None where there is none or it is broken.
     crs
@@ -39,7 +40,7 @@ class Content(NamedTuple):
         What else a user should know.
     """
 
-    rows: Sequence[Mapping[str, Any]] | pd.DataFrame
+    table: pd.DataFrame
     shapes: np.ndarray
     crs: CRS | None
     identities: Sequence[Any] | None = None
@@ -103,17 +104,6 @@ def split_layer(name: Path | str) -> Place:
         if found and layer and Path(file).exists():
             return Place(Path(file), layer.partition("|")[0])
     return Place(Path(name), None)
-
-
-def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return attributes as columns of objects, so that no number is rounded; None where lacking."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    columns: dict[str, Any] = {}
-    for name in names:
-        values = np.empty(len(rows), object)
-        values[:] = [row.get(name) for row in rows]
-        columns[name] = values
-    return pd.DataFrame(columns, index=range(len(rows)))
 
 
 def plain_column(values: pd.Series) -> pd.Series:

@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import geopandas as gpd
-import pandas as pd
 
 from geodamage.errors import InputError, SceneError
-from geodamage.vector.drivers import check_layer, read_driver
+from geodamage.vector.drivers import read_driver
 from geodamage.vector.formats import Format, format_of
 from geodamage.vector.geojson import read_geojson
-from geodamage.vector.layer import Content, VectorLayer, split_layer, table_of
+from geodamage.vector.layer import Content, VectorLayer, split_layer
 from geodamage.vector.parquet import read_parquet
 from geodamage.vector.surfaces import without_numbers
 from geodamage.vector.tables import read_csv
@@ -70,8 +69,7 @@ def read_vector(
         if not skip_broken:
             raise refusal(f"{path}: {told}; {remedy}")
         notes.append(f"{path}: {told}; they are left out")
-    rows = content.rows
-    table = rows if isinstance(rows, pd.DataFrame) else table_of(rows)
+    table = content.table
     taken = "geometry" if "geometry" not in table.columns else "_geometry"
     frame = gpd.GeoDataFrame(
         table.assign(**{taken: gpd.GeoSeries(shapes, index=table.index)}),
@@ -86,20 +84,6 @@ def read_vector(
         len(broken) + len(content.lost),
         tuple(notes),
     )
-
-
-def check_vector(name: Path | str) -> None:
-    """Check that a vector file is there, of a format that is read, and has the layer.
-
-    Raises
-    ------
-    SceneReadError, SceneError
-        If not.
-    """
-    path, layer = split_layer(name)
-    form = format_of(path)
-    if form.name not in READERS:
-        check_layer(path, form, layer)
 
 
 #: Formats that are read without GDAL.

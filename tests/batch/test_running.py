@@ -19,10 +19,12 @@ from geodamage.batch.running import run_batch
 from geodamage.batch.shard import Shard
 from geodamage.batch.story import read_history, read_story
 from geodamage.errors import (
+    FootprintError,
     ManifestError,
     ModelNotFoundError,
     OptionError,
     OutputError,
+    SceneError,
     SceneReadError,
 )
 from geodamage.output.publication import read_sidecar
@@ -242,7 +244,12 @@ def test_files_that_all_scenes_share_are_checked_before_the_first(tmp_path, mode
     areas = tmp_path / "areas.gpkg"
     shapes = [shapely.box(0, 0, 1, 1)]
     gpd.GeoDataFrame({"label": ["a"]}, geometry=shapes, crs=4326).to_file(areas)
-    gone = tmp_path / "gone.geojson"
+    gone, bad_json = tmp_path / "gone.geojson", tmp_path / "bad.geojson"
+    bad_json.write_text('{"type": "FeatureCollection", "features": [')
+    points = tmp_path / "points.geojson"
+    gpd.GeoDataFrame(geometry=[shapely.Point(0, 0)], crs=4326).to_file(points)
+    cut = tmp_path / "cut.tif"
+    cut.write_bytes(Path(scenes[0].pre[0]).read_bytes()[:200])
     job = batch_of(scenes, tmp_path / "out", model)
     for bad, error, words in (
         (replace(job, admin=areas), OptionError, "--admin-name: label"),
@@ -251,8 +258,16 @@ def test_files_that_all_scenes_share_are_checked_before_the_first(tmp_path, mode
         (replace(job, population=tmp_path / "gone.tif"), SceneReadError, "gone.tif"),
         (replace(job, population=areas), SceneReadError, "not a GeoTIFF"),
         (_with(job, aoi=gone), SceneReadError, "gone.geojson"),
+        (_with(job, aoi=bad_json), SceneError, "bad.geojson: not readable"),
+        (_with(job, aoi=points), SceneError, "points.geojson: no polygon"),
         (_with(job, post_unusable=gone), SceneReadError, "gone.geojson"),
-        (replace(job, defaults=replace(job.defaults, footprints=gone)), SceneReadError, "gone"),
+        (_with(job, pre_unusable=cut), SceneReadError, "cut.tif"),
+        (_with(job, pre_unusable=points), SceneError, "points.geojson: no polygon"),
+        (_by(job, footprints=gone), SceneReadError, "gone"),
+        (_by(job, footprints=bad_json), FootprintError, "bad.geojson: not readable"),
+        (_by(job, footprints=points), FootprintError, "holds no polygon"),
+        (_by(job, footprints=areas, id_field="x"), FootprintError, "no field 'x'; it has label"),
+        (_by(job, footprints=areas, keep="x"), FootprintError, "no such field; it has label"),
     ):
         for begin in (lambda job=bad: next(run_batch(job)), lambda job=bad: plan_batch(job)):
             with pytest.raises(error, match=words):
@@ -262,9 +277,12 @@ def test_files_that_all_scenes_share_are_checked_before_the_first(tmp_path, mode
         batch_of(scenes, tmp_path / "out", model, admin_name="label")
 
 
+def _by(job, **options):
+    return replace(job, defaults=replace(job.defaults, **options))
+
+
 def _with(job, **reading):
-    defaults = job.defaults
-    return replace(job, defaults=replace(defaults, scene=replace(defaults.scene, **reading)))
+    return _by(job, scene=replace(job.defaults.scene, **reading))
 
 
 def test_options_of_a_scene_go_where_they_belong(tmp_path):

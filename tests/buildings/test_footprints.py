@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely import MultiPolygon, Point, Polygon
 
+from geodamage.buildings import footprints
 from geodamage.buildings.footprint_files import _identities, read_footprints
 from geodamage.buildings.footprints import coverage, grade_footprints
 from geodamage.errors import FootprintError, GeodamageError
@@ -128,6 +129,21 @@ def test_a_sliver_between_the_centres_of_sub_pixels_is_graded_with_a_ring():
     found = grade(given_footprints(pixel_box(10.22, 5, 0.06, 50)), town(), [10], [9]).iloc[0]
     assert (found.status, found.status_reason) == ("partial", "too_small")
     assert found.damage == "no-damage"
+
+
+def test_only_small_footprints_are_copied():
+    shapes = np.array([pixel_box(2, 2, 8, 8), pixel_box(20, 20, 1, 1)], object)
+    voted, small = footprints._voted(shapes, 0.5)
+    assert small.tolist() == [False, True]
+    assert voted[0] is shapes[0]  # a ring around each of 300,000 took 300 MB
+    assert voted[1].area > shapes[1].area
+
+
+def test_footprints_beyond_the_region_come_some_at_a_time(monkeypatch):
+    monkeypatch.setattr(footprints, "ROWS_AT_ONCE", 4)
+    beyond = given_footprints(*(pixel_box(1000 + 3 * n, 3, 2, 2) for n in range(10)))
+    frames = list(grade_footprints([town()], scene_of(town()), beyond, make_card()))
+    assert [len(frame) for frame in frames] == [4, 4, 2, 0]
 
 
 def test_overlapping_footprints_are_each_graded():

@@ -1,3 +1,5 @@
+import json
+
 import geopandas as gpd
 import pandas as pd
 import pytest
@@ -124,6 +126,14 @@ def test_what_we_export_we_read(tmp_path, schema, labels, extension):
     assert official.frame["damaged"].isna().tolist() == [False] * 4 + [True]
     if official.has_grades:
         assert grades_of(official) == [1, 2, 3, 4, 0]
+
+
+def test_a_geojson_that_is_called_shp_is_read_by_its_content(tmp_path):
+    path = write(tmp_path / "a.json", damage_gra=["Destroyed", "Damaged"])
+    told = json.loads(path.read_text())
+    told["features"][0]["properties"] |= {"damaged": [True], "building_id": {"a": 1}}
+    (tmp_path / "a.shp").write_text(json.dumps(told))
+    assert grades_of(read_official(tmp_path / "a.shp")) == [4, 3]
 
 
 def test_what_says_no_damage_is_refused(tmp_path):

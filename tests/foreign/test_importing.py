@@ -370,7 +370,7 @@ def test_conventions_that_are_not_there_are_refused(tmp_path):
     (tmp_path / "c.toml").write_text("layout =")
     with pytest.raises(ModelError, match="not TOML"):
         imported(source, tmp_path / "model", str(tmp_path / "c.toml"))
-    with pytest.raises(OptionError, match="2 conventions for 1 files"):
+    with pytest.raises(OptionError, match="2 conventions for 1 file;"):
         imported(source, tmp_path / "model", "own", "own")
 
 

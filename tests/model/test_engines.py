@@ -136,6 +136,106 @@ def test_verdicts_lie_in_the_users_cache(monkeypatch, tmp_path):
     assert cache_folder() == tmp_path / "geodamage" / "engines"
 
 
+# what is measured unasked
+
+
+@pytest.fixture
+def timed(monkeypatch):
+    """Let small files be timed; return what was timed, and let a test say how fast it is."""
+    asked = []
+    monkeypatch.setattr(engines, "TIMED_BYTES", 0)
+
+    def times_as_fast(session, reference, card):
+        asked.append(session)
+        return times_as_fast.speed
+
+    times_as_fast.speed, times_as_fast.asked = 2.0, asked
+    monkeypatch.setattr(engines, "_times_as_fast", times_as_fast)
+    return times_as_fast
+
+
+@pytest.mark.parametrize(("speed", "runtime"), [(2.0, "OpenVINO"), (1.05, "ONNX Runtime")])
+def test_auto_looks_once_which_engine_is_faster(path, timed, speed, runtime):
+    timed.speed = speed
+    for _ in range(2):
+        assert Model(path, device="cpu").provider.startswith(f"CPU, {runtime}")
+    assert len(timed.asked) == 1
+    assert kept_verdict(Model(path).card).speed == speed
+
+
+@pytest.mark.parametrize(
+    "how", [{"engine": "onnxruntime"}, {"engine": "openvino"}, {"device": "openvino"}]
+)
+def test_nothing_is_timed_where_the_engine_is_named(path, timed, how):
+    if "device" in how and "openvino" not in engines.available_devices():
+        pytest.skip("this ONNX Runtime has no such provider")
+    Model(path, **how)
+    assert not timed.asked
+
+
+def test_small_files_are_not_timed(path, timed, monkeypatch):
+    monkeypatch.setattr(engines, "TIMED_BYTES", 1 + path.stat().st_size)
+    assert Model(path, device="cpu").provider.startswith("CPU, ONNX Runtime")
+    assert not timed.asked
+
+
+def test_what_differs_is_not_timed_and_looked_at_once(path, timed, monkeypatch):
+    looked = []
+
+    def differ(session, reference, card):
+        looked.append(session)
+        return 0.01
+
+    monkeypatch.setattr(engines, "_difference", differ)
+    for _ in range(2):
+        assert Model(path, device="cpu").provider.startswith("CPU, ONNX Runtime")
+    # The parts of ONNX Runtime are none of this graph.
+    assert (len(looked), len(timed.asked)) == (1, 0)
+
+
+def test_what_openvino_refuses_is_left_to_onnx_runtime(path, timed, monkeypatch):
+    def refuse(*given):
+        raise RuntimeError("no such operator")
+
+    monkeypatch.setattr(engines, "_openvino_session", refuse)
+    assert Model(path, device="cpu").provider.startswith("CPU, ONNX Runtime")
+    assert not kept_verdict(Model(path).card).is_right
+
+
+def test_a_folder_that_cannot_be_written_is_measured_each_time(path, folder, timed):
+    folder.parent.write_text("a file")
+    for _ in range(2):
+        assert Model(path, device="cpu").provider.startswith("CPU, OpenVINO")
+    assert len(timed.asked) == 2
+
+
+class Clocked:
+    """A session whose calls take what they are told on a clock."""
+
+    def __init__(self, clock, steps):
+        self.clock, self.steps, self.shapes = clock, iter(steps), set()
+
+    def get_inputs(self):
+        return [openvino.Port("pre", (None, 3, None, None))]
+
+    def get_outputs(self):
+        return [openvino.Port("localisation", (None, 1, None, None))]
+
+    def run(self, names, images):
+        self.clock[0] += next(self.steps)
+        self.shapes.add(images["pre"].shape)
+
+
+def test_the_best_round_counts_and_the_first_does_not():
+    clock = [0.0]
+    slow, fast = Clocked(clock, [9, 6, 4, 5]), Clocked(clock, [0.1, 2, 9, 3])
+    card = make_card(task="localisation")
+    assert engines._times_as_fast(fast, slow, card, lambda: clock[0]) == pytest.approx(4 / 2)
+    ((count, _, rows, columns),) = fast.shapes | slow.shapes
+    assert count == 1
+    assert min(rows, columns) >= 512
+
+
 # precision
 
 PASSED = {"bfloat16": {"passed": True, "halo": 8, "bytes_per_pixel": 7.5}}
@@ -159,6 +259,35 @@ def test_in_bfloat16_the_card_says_what_was_measured_of_it(allowed):
     known = [kept_verdict(model.card, name) for name in ("float32", "bfloat16")]
     assert [verdict.precision for verdict in known] == ["float32", "bfloat16"]
     assert all(verdict.is_right for verdict in known)
+
+
+@needs_bfloat16
+def test_auto_times_bfloat16_where_the_card_allows_it(allowed, timed):
+    timed.speed = 12.0
+    single = Model(allowed, device="cpu", precision="stored")
+    assert "bfloat16" not in single.provider
+    assert len(timed.asked) == 1
+    keep(single.card, Verdict(1e-6, 1.5))
+    half = Model(allowed, device="cpu", precision="auto")
+    assert half.provider.endswith("bfloat16")
+    # With a wider halo a window gives less ground.
+    theirs, own = (single.card.tile - 2 * model.card.margin for model in (single, half))
+    ground = (own / theirs) ** 2
+    assert ground < 1
+    assert kept_verdict(single.card, "bfloat16").speed == pytest.approx(12.0 * ground)
+
+
+@pytest.mark.parametrize(
+    ("facts", "is_parted"),
+    [({}, False), ({"passed": True}, False), ({"passed": True, "in_parts": True}, True)],
+)
+def test_in_bfloat16_the_graph_is_parted_only_where_that_was_measured(facts, is_parted):
+    card = make_card(parity={"bfloat16": facts})
+    assert engines._is_parted(card, "bfloat16") == is_parted
+    assert engines._is_parted(card, "float32")
+    whole = make_card(parity={"bfloat16": {"passed": True}})
+    same = engines._place(card, "bfloat16") == engines._place(whole, "bfloat16")
+    assert same == (not is_parted)  # a verdict on the whole is none on the parts
 
 
 @pytest.mark.parametrize("parity", [{}, {"bfloat16": {"passed": False}}, {"bfloat16": 1}])

@@ -186,6 +186,61 @@ def test_no_runtime_writes_or_tells_of_its_use(tmp_path, engine):
     assert written <= {(".cache", "geodamage", "engines")}
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system has no affinity")
+def test_threads_are_those_of_the_affinity_whatever_omp_says(tmp_path):
+    path = write_pointwise(tmp_path / "m.onnx")
+    words = (
+        "import os; from geodamage.model.loading import load_model\n"
+        "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        f"session = load_model({str(path)!r}, engine='openvino')._session\n"
+        "print(session._model.get_property('INFERENCE_NUM_THREADS'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", words],
+        env=os.environ | {"OMP_NUM_THREADS": "7", "XDG_CACHE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "1\n"
+
+
+_PEAK = """
+import sys
+from pathlib import Path
+import numpy as np
+from geodamage.model.loading import load_model
+model = load_model("fast", device="cpu", engine="openvino", threads=1)
+def kilobytes(name):
+    return int(Path("/proc/self/status").read_text().split(name)[1].split()[0])
+def ask(side):
+    image = np.full((1, 3, side, side), 7, np.uint8)
+    model(image, image)
+ask(64)
+loaded = kilobytes("VmRSS:")
+ask(512)
+after = kilobytes("VmRSS:")
+for side in (96, 128, 160, 256, 192):
+    ask(side)
+print(loaded, after, kilobytes("VmRSS:"), kilobytes("VmHWM:"), model.card.bytes_per_pixel)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the system does not say it")
+def test_what_a_large_window_needed_stays_and_is_planned_for(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", _PEAK],
+        env=os.environ | {"XDG_CACHE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded, after, later, most, planned = (float(word) for word in done.stdout.split())
+    assert later > loaded + 0.5 * (after - loaded)  # else nothing would have to be planned for
+    assert 1024 * (most - loaded) < planned * 512**2
+
+
 def test_more_memory_is_planned_for(tmp_path):
     path = write_pointwise(tmp_path / "m.onnx")
     plain, ours = (Model(path, engine=engine) for engine in ("onnxruntime", "openvino"))

@@ -7,7 +7,7 @@ from geodamage.model import engines
 from geodamage.model.engines import Verdict, keep, kept_verdict
 from geodamage.model.loading import find_model, load_model
 from geodamage.model.onnx import Model
-from geodamage.model.openvino import openvino_version
+from geodamage.model.openvino import has_bfloat16, openvino_version
 from geodamage.model.parts import PartedSession, split_graph
 from geodamage.model.session import session_options, start
 from tests.convolutions import convolution_bytes
@@ -119,6 +119,15 @@ def test_parts_that_answer_otherwise_are_not_taken(tmp_path, monkeypatch):
         model = Model(path, engine="onnxruntime")
         assert not model.is_parted
         assert not kept_verdict(model.card, "parts").is_right
+
+
+@pytest.mark.skipif(not has_bfloat16(), reason="the processor has no bfloat16")
+@pytest.mark.parametrize("in_parts", [True, False])
+def test_in_bfloat16_the_card_says_whether_parts_may_be_taken(tmp_path, in_parts):
+    parity = {"bfloat16": {"passed": True, "in_parts": in_parts}}
+    model = Model(write_siamese(tmp_path / "m.onnx", parity=parity), precision="bfloat16")
+    assert model.is_parted == in_parts
+    assert model.card.precision == "bfloat16"
 
 
 def test_what_is_known_to_be_right_is_not_compared_again(tmp_path, monkeypatch):

@@ -7,12 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geodamage.errors import OutputExistsError
+from geodamage.errors import InputError, OutputExistsError
 from geodamage.fields import FIELDS, GIVEN_FIELDS, NAMES, Field
 from geodamage.output.companions import COMPANIONS
 from geodamage.output.layers import read_layer
 from geodamage.output.publication import Publication
-from geodamage.output.shapefile import LONGEST_NAME, LONGEST_TEXT, fitting, short_names
+from geodamage.output.shapefile import (
+    LONGEST_NAME,
+    LONGEST_TEXT,
+    NAMES_ENDING,
+    fitting,
+    short_names,
+)
 from geodamage.output.vectors import vector_writer, write_buildings
 from tests.conftest import listing
 from tests.exports.results import UTM_CRS, make_frame
@@ -97,3 +103,16 @@ def test_a_new_shapefile_leaves_nothing_of_the_old_one(tmp_path):
     write_buildings([make_frame((1, 4))], path, UTM_CRS)
     write_buildings([make_frame((3,))], path, UTM_CRS, overwrite=True)
     assert len(gpd.read_file(path)) == 1
+
+
+@pytest.mark.filterwarnings("ignore:Normalized")
+@pytest.mark.parametrize(
+    "table",
+    [b"\xff\xfe", b"a,b\n1,2\n", b"field,name\nbldg_id\n", b'field,name\n"' + b"x" * 200_000],
+)
+def test_a_table_of_names_that_is_none_is_refused(tmp_path, table):
+    path = tmp_path / "a.shp"
+    make_frame((1, 2)).to_file(path)
+    path.with_suffix(NAMES_ENDING).write_bytes(table)
+    with pytest.raises(InputError, match=r"a\.fields\.csv: .*move it away"):
+        read_layer(path)

@@ -16,7 +16,7 @@ from pyproj import CRS, Transformer
 
 import geodamage.output.writer
 from geodamage.errors import OptionError, OutputExistsError, SceneReadError
-from geodamage.fields import FIELDS, NAMES, empty_frame
+from geodamage.fields import FIELDS, NAMES, conform, empty_frame
 from geodamage.output.geojson import to_rfc7946
 from geodamage.output.publication import (
     VECTOR_EXTENSIONS,
@@ -399,3 +399,29 @@ def test_a_full_disk_leaves_nothing(tmp_path, request):
     script = FULL_DISK.format(tests=str(request.path.parent), folder=str(tmp_path))
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
+
+
+def test_frames_are_typed_together_as_they_are_alone(tmp_path, monkeypatch):
+    calls = []
+
+    def counted(frame, *given):
+        calls.append(len(frame))
+        return conform(frame, *given)
+
+    monkeypatch.setattr(geodamage.output.writer, "conform", counted)
+    alike = [make_buildings(5, start) for start in (10, 20, 30)]
+    alike[1]["status_reason"] = "cut_by_edge_or_nodata"  # texts may be of another type
+    odd = make_buildings(4).astype({"damage_class": object})  # as where a grade is hidden
+    texts = []
+    for frames in ([*alike], [*alike, odd]):
+        path = tmp_path / f"{len(texts)}.geojson"
+        with vector_writer(path, UTM) as writer:
+            for frame in frames:
+                writer.append(frame)
+        texts.append(path.read_text(encoding="utf-8"))
+    assert calls == [15, 5, 5, 5, 4]
+    alone = [line.rstrip(",") for line in texts[0].splitlines()[1:-1]]
+    assert [line.rstrip(",") for line in texts[1].splitlines()[1:16]] == alone
+    assert [json.loads(line)["id"] for line in alone] == [
+        f"b{s + n}" for s in (10, 20, 30) for n in range(5)
+    ]

@@ -1,5 +1,8 @@
 """JPEG in YCbCr: decoded alike whatever JPEG library the wheel of rasterio has."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -158,3 +161,51 @@ def test_the_sidecar_names_the_decoder_of_such_images_only(tmp_path):
     for name, how in (("rgb", {"photometric": "rgb"}), ("plain", {"compress": "deflate"})):
         path = make_raster(tmp_path / f"{name}.tif", colours(), **{"compress": "jpeg", **how})
         assert "jpeg" not in open_tile(str(path), None, 3).facts
+
+
+class Recorder:
+    """An open dataset that counts the pixels of a channel that are read of it."""
+
+    def __init__(self, dataset):
+        self.dataset, self.pixels = dataset, []
+
+    def __getattr__(self, name):
+        return getattr(self.dataset, name)
+
+    def read(self, *given, **options):
+        window = options["window"]
+        self.pixels.append(window.height * window.width)
+        return self.dataset.read(*given, **options)
+
+
+@pytest.fixture
+def recorded(tmp_path, monkeypatch):
+    """A tile of 4 x 3 blocks of 16 x 32 pixels that OpenCV decodes and keeps no block of."""
+    monkeypatch.setattr("geodamage.scene.tiles.gdal_decodes_alike", lambda: False)
+    monkeypatch.setattr(jpeg, "KEPT_BYTES", 0)
+    tile = open_tile(str(make_jpeg(tmp_path / "a.tif", **STORED["tiles"])), None, 3)
+    # With a value of no pixel as nodata nothing is read around a window.
+    return replace(tile, dataset=Recorder(tile.dataset), nodata=(-1.0,) * 3)
+
+
+def test_gdal_reads_each_block_once(recorded):
+    expected = whole_blocks(Path(recorded.name))
+    part = Window(16, 0, 32, 64)  # 2 x 2 whole blocks
+    assert np.array_equal(recorded.read(part)[0], expected[:, *part.slices])
+    assert recorded.dataset.pixels == [part.size]
+    inner = Window(20, 3, 20, 40)
+    assert np.array_equal(recorded.read(inner)[0], expected[:, *inner.slices])
+    assert recorded.dataset.pixels == [part.size]
+    # Beside them: the blocks of the third column alone.
+    wide = Window(16, 10, 32, 60)
+    assert np.array_equal(recorded.read(wide)[0], expected[:, *wide.slices])
+    assert recorded.dataset.pixels == [part.size, 32 * 6]
+    assert np.array_equal(recorded.read(recorded.window)[0], expected)
+    assert recorded.dataset.pixels[2:] == [recorded.window.size]
+
+
+def test_a_block_that_changes_between_two_reads_is_refused(recorded):
+    recorded.read(recorded.window)
+    damage(Path(recorded.name), 1, 1, lambda data: data[:-8] + bytes(8))
+    with pytest.raises(SceneReadError, match="was changed while it was read"):
+        recorded.read(recorded.window)

@@ -129,6 +129,18 @@ def test_an_area_limits_what_counts(tmp_path):
     assert figures["pixels"]["tp"] == SHARED
 
 
+@pytest.mark.parametrize("beside", [(10_000, 10_000, 10, 10), (100, 100, 10, 10)])
+def test_an_area_beside_all_truths_is_refused(tmp_path, beside):
+    truth, area = raster(tmp_path / "t.tif", mask(*TRUTH)), layer(tmp_path / "a.gpkg", beside)
+    done = run_command(
+        "score", "--buildings", layer(tmp_path / "p.gpkg", *FOUND), truth, "--aoi", area
+    )
+    assert done.exit_code == 4
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert "a.gpkg: lies beside all truths" in line
+
+
 def test_an_empty_prediction_has_found_nothing(tmp_path):
     empty = tmp_path / "p.geojson"
     empty.write_text('{"type":"FeatureCollection","features":[]}')

@@ -2,7 +2,6 @@
 
 import shutil
 import sqlite3
-import warnings
 import zipfile
 from contextlib import closing
 
@@ -12,7 +11,7 @@ import shapely
 
 from geodamage.errors import SceneError, SceneReadError
 from geodamage.vector.formats import format_of
-from geodamage.vector.reading import check_vector, read_vector
+from geodamage.vector.reading import read_vector
 from tests.conftest import UTM, listing
 
 SQUARES = [shapely.box(x, 0, x + 10, 10) for x in (0, 20)]
@@ -125,14 +124,6 @@ def test_layers_are_chosen_by_name(tmp_path):
     shutil.copy(path, tmp_path / "a.gpkg:first")
     with pytest.raises(SceneError, match="several layers"):
         read_vector(f"{path}:first")  # a file that is called so goes first
-
-
-def test_a_check_leaves_warnings_to_who_reads(tmp_path):
-    path = write(tmp_path / "a.gpkg").rename(tmp_path / "a.dat")
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        check_vector(path)
-    assert said == []
 
 
 def test_a_package_whose_schema_is_damaged_is_refused(tmp_path):

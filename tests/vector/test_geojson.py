@@ -1,11 +1,13 @@
 """GeoJSON: every id as it stands in the file, no line lost, no link followed."""
 
 import json
+import tracemalloc
 
 import pytest
 import shapely
 
 from geodamage.errors import FootprintError, SceneError, SceneReadError
+from geodamage.vector import geojson
 from geodamage.vector.reading import read_vector
 
 SQUARE = {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]]}
@@ -37,6 +39,20 @@ def test_attributes_are_not_rounded_nor_lost(tmp_path):
     assert frame["osm"].to_list() == [2**53 + 1, None, None]
     assert frame["tags"].to_list() == [{"a": [1]}, None, None]
     assert frame["late"].to_list() == [None, None, True]
+
+
+@pytest.mark.slow
+def test_memory_does_not_hold_all_features_as_text_and_as_dictionaries(tmp_path, monkeypatch):
+    monkeypatch.setattr(geojson, "FEATURES_AT_ONCE", 200)
+    rows = [{"name": f"house {n}", "osm": 10**15 + n} for n in range(6_000)]
+    path = write(tmp_path / "a.geojson", [feature(n, **row) for n, row in enumerate(rows)])
+    tracemalloc.start()
+    found = geojson.read_geojson(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found.table.to_dict("records") == rows
+    assert found.identities == list(range(6_000))
+    assert peak < 3 * path.stat().st_size  # of which the file is one
 
 
 @pytest.mark.parametrize(

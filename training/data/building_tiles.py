@@ -2,32 +2,33 @@
 
 import csv
 import math
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import geopandas as gpd
 import numpy as np
-import pyogrio
 import rasterio
 import shapely
 from affine import Affine
 from pyproj import CRS, Transformer
 from rasterio.enums import Resampling
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import RasterioError
 from rasterio.features import rasterize
 from rasterio.io import DatasetReader
 
 from geodamage.errors import LabelError, OptionError, SceneReadError
 from geodamage.grid import Grid
+from geodamage.scene.opening import open_plain
 from geodamage.scene.scaling import SCALED_TYPES, Scaling, from_samples
 from geodamage.sources import check_file, read_text
+from geodamage.vector.reading import read_vector
 from geodamage.vector.wkt import from_wkt
 from geodamage.windows import Window
 
 FOOTPRINTS = (".geojson", ".json")
+#: Drivers of images that are no GeoTIFF and no JPEG 2000, by how their names end.
+IMAGES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 #: Pixels that percentiles are taken of.
 SAMPLED = 1_000_000
 
@@ -39,7 +40,7 @@ class Tile:
     Attributes
     ----------
     image
-        Anything that rasterio reads.
+        GeoTIFF, PNG, JPEG or JPEG 2000.
     labels
         A mask, footprints, or a CSV of polygons in pixels; None where nobody labelled it.
     name
@@ -151,15 +152,11 @@ def open_raster(path: Path) -> DatasetReader:
     Raises
     ------
     SceneReadError
-        If rasterio cannot.
+        If it is of another format, or damaged, or what lies beside it is no TIFF.
     """
-    check_file(str(path))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            return rasterio.open(path)
-    except RasterioError as error:
-        raise SceneReadError(f"{path}: no readable image ({error}); download it again") from error
+    name = check_file(str(path))
+    dataset: DatasetReader = open_plain(name, IMAGES.get(path.suffix.lower()))
+    return dataset
 
 
 def read_window(
@@ -286,14 +283,11 @@ def _of_table(image: Path, table: Path) -> Iterator[shapely.Geometry]:
 
 def _of_footprints(labels: Path, dataset: DatasetReader) -> list[shapely.Geometry]:
     """Read footprints of any CRS as polygons in pixels; a file without any is a negative."""
-    try:
-        frame = pyogrio.read_dataframe(labels)
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError) as error:
-        raise LabelError(f"{labels}: no footprints that GDAL reads ({error})") from error
-    if not isinstance(frame, gpd.GeoDataFrame) or frame.empty:
+    frame = read_vector(labels, refusal=LabelError).frame
+    if frame.empty:
         return []
-    if frame.crs is None or dataset.crs is None:
-        raise LabelError(f"{labels}: it or its image has no CRS, so its place is unknown")
+    if dataset.crs is None:
+        raise LabelError(f"{dataset.name}: has no CRS, so the place of {labels} in it is unknown")
     shapes = shapely.force_2d(frame.geometry.to_crs(dataset.crs).dropna().to_numpy())
     a, b, c, d, e, f = (~dataset.transform)[:6]
     turn, shift = np.array([[a, d], [b, e]]), np.array([c, f])

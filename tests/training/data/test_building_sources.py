@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+import rasterio
+import rasterio.shutil
 
 from geodamage.errors import LabelError, OptionError, SceneReadError
 from geodamage.windows import Window
@@ -152,7 +154,33 @@ def test_a_damaged_image_is_refused(tmp_path):
     write_masks(tmp_path, ["a", "b"])
     (tmp_path / "images" / "a.jpg").write_bytes(b"not an image")
     tile = find_tiles(tmp_path)[0]
-    with pytest.raises(SceneReadError, match="no readable image"):
+    with pytest.raises(SceneReadError, match="not a JPEG, or damaged"):
+        OpenTile(tile)
+
+
+def test_labels_that_name_another_file_are_refused(tmp_path):
+    tile = find_tiles(write_rio(tmp_path))[0]
+    other = tile.labels.replace(tmp_path / "other.geojson")
+    tile.labels.write_text(
+        '<OGRVRTDataSource><OGRVRTLayer name="other"><SrcDataSource>'
+        f"{other}</SrcDataSource></OGRVRTLayer></OGRVRTDataSource>"
+    )
+    with pytest.raises(LabelError, match="names others"):
+        OpenTile(tile)
+
+
+def test_an_image_that_names_another_file_is_refused(tmp_path):
+    tile = find_tiles(write_rio(tmp_path))[0]
+    other = tile.image.replace(tmp_path / "other.tif")
+    rasterio.shutil.copy(other, tile.image, driver="VRT")
+    with pytest.raises(SceneReadError, match="not a GeoTIFF"):
+        OpenTile(tile)
+
+
+def test_labels_without_a_place_are_refused(tmp_path):
+    tile = find_tiles(write_rio(tmp_path))[0]
+    write_tif(tile.image, picture(), crs=None)
+    with pytest.raises(LabelError, match=r"img1\.tif: has no CRS, .*Geo_AOI_1"):
         OpenTile(tile)
 
 
