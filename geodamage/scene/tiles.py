@@ -29,13 +29,13 @@ from geodamage.scene.beside import (
     contradictions,
     file_prints,
     mask_beside,
-    notes_beside,
-    where_crs,
+    siblings,
 )
 from geodamage.scene.channels import Channels, choose_channels, without_false_alpha
 from geodamage.scene.jpeg import JpegBlocks, decoder, gdal_decodes_alike, is_ycbcr_jpeg
 from geodamage.scene.opening import CACHE_BYTES, environment, open_plain, reason_of
 from geodamage.scene.scaling import SCALED_TYPES
+from geodamage.scene.unread import nodata_note, notes_beside, where_crs, where_transform
 from geodamage.scene.virtual import Virtual, is_virtual, read_virtual
 from geodamage.sources import is_remote
 from geodamage.windows import Window, spread_over
@@ -291,12 +291,22 @@ def open_tile(
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         dataset = open_plain(name) if virtual is None else _opened_virtual(name, virtual)
         try:
-            channels = choose_channels(name, dataset.colorinterp, asked, wanted, option=option)
+            tags, names = dataset.colorinterp, dataset.descriptions
+            channels = choose_channels(name, tags, asked, wanted, option=option, names=names)
             channels, odd = without_false_alpha(name, dataset, channels, asked)
+            odd += notes_beside(
+                name,
+                _nodata_of(dataset, channels),
+                tags,
+                masked=_is_masked(dataset, channels),
+                chosen=asked is not None,
+            )
             tile = _checked_tile(name, dataset, channels, tuple(odd))
             if virtual is not None:
                 facts = tile.facts | {"sidecars": [], "sources": list(virtual.sources)}
-                tile = replace(tile, facts=facts, seen=file_prints(name, *virtual.sources))
+                seen = file_prints(name, *virtual.sources)
+                said = [note for one in virtual.sources for note in nodata_note(one, tile.nodata)]
+                tile = replace(tile, facts=facts, seen=seen, notes=(*tile.notes, *said))
             if speckled and tile.dtype == "uint8" and tile.nodata and not any(tile.nodata):
                 tile = replace(tile, nodata=None)
             return tile
@@ -321,18 +331,14 @@ def _checked_tile(name: str, dataset: Any, channels: Channels, odd: tuple[str, .
     _check_structure(name, dataset)
     grid = Grid(_checked_crs(name, dataset), _checked_transform(name, dataset), dataset.shape)
     _check_dtype(name, {dataset.dtypes[index - 1] for index in channels.indexes})
-    values = [dataset.nodatavals[index - 1] for index in channels.indexes]
-    nodata = None
-    if any(value is not None for value in values):
-        nodata = tuple(np.nan if value is None else float(value) for value in values)
-    flags = dataset.mask_flag_enums[channels.indexes[0] - 1]
-    is_shared = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
-    masked = is_shared or not flags  # no flag at all is a mask for each channel
+    nodata, masked = _nodata_of(dataset, channels), _is_masked(dataset, channels)
+    if masked and not is_remote(name):
+        _check_masks(name, dataset)
+    is_shared = bool(dataset.mask_flag_enums[channels.indexes[0] - 1])
     mask_channels = channels.indexes[:1] if is_shared else tuple(dict.fromkeys(channels.indexes))
     dtype = str(dataset.dtypes[channels.indexes[0] - 1])
     facts = _facts(name, dataset)
     jpeg = JpegBlocks(name, dataset) if "jpeg" in facts and not gdal_decodes_alike() else None
-    odd += notes_beside(name, nodata is not None)
     odd += contradictions(name, masked, nodata is not None, channels.alpha)
     if is_remote(name) and nodata is None and not masked and channels.alpha is None:
         odd += mask_beside(name, _is_there)
@@ -340,6 +346,34 @@ def _checked_tile(name: str, dataset: Any, channels: Channels, odd: tuple[str, .
     return Tile(
         name, dataset, grid, channels, nodata, masked, dtype, facts, jpeg, mask_channels, odd, seen
     )
+
+
+def _nodata_of(dataset: Any, channels: Channels) -> tuple[float, ...] | None:
+    values = [dataset.nodatavals[index - 1] for index in channels.indexes]
+    if all(value is None for value in values):
+        return None
+    return tuple(np.nan if value is None else float(value) for value in values)
+
+
+def _is_masked(dataset: Any, channels: Channels) -> bool:
+    """Say whether a file has a mask of its own; no flag at all is a mask for each channel."""
+    flags = dataset.mask_flag_enums[channels.indexes[0] - 1]
+    return not flags or (MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags)
+
+
+def _check_masks(name: str, dataset: Any) -> None:
+    """Check that a mask beside a file is of its size, and has no block too large to unpack."""
+    for other in siblings(Path(name)):
+        if other.suffix.lower() != ".msk":
+            continue
+        with open_plain(str(other), "GTiff") as mask:
+            if mask.shape != dataset.shape:
+                sizes = [" x ".join(map(str, shape)) for shape in (mask.shape, dataset.shape)]
+                raise SceneError(
+                    f"{name}: the mask {other.name} beside it has {sizes[0]} pixels, and the image "
+                    f"{sizes[1]}; make it again, or move it away"
+                )
+            _check_structure(str(other), mask)
 
 
 def _is_there(url: str) -> bool:
@@ -411,7 +445,8 @@ def _checked_transform(name: str, dataset: Any) -> Affine:
     if transform == Affine.identity():
         if dataset.gcps[0] or dataset.rpcs:
             raise SceneError(f"{name}: placed by control points only; warp it first with gdalwarp")
-        raise SceneError(f"{name}: not georeferenced (no transform); georeference it in a GIS")
+        hint = where_transform(name) or "georeference it in a GIS"
+        raise SceneError(f"{name}: not georeferenced (no transform); {hint}")
     return transform
 
 

@@ -42,33 +42,6 @@ def test_overviews_beside_an_image_are_used(raster):
     assert pixels.shape == (3, 300, 300)
 
 
-def test_nodata_that_a_pam_file_tells_is_named(raster, tmp_path):
-    path = raster("a.tif", make_pixels(40, 50))
-    band = '<PAMRasterBand band="1"><NoDataValue>255</NoDataValue></PAMRasterBand>'
-    (tmp_path / "a.tif.aux.xml").write_text(f"<PAMDataset>{band}</PAMDataset>")
-    (note,) = open_tile(str(path), None, 3).notes
-    assert "a.tif.aux.xml says that 255 is no data" in note
-    assert "gdal_edit.py -a_nodata 255" in note
-    own = raster("b.tif", make_pixels(40, 50), nodata=7)
-    (tmp_path / "b.tif.aux.xml").write_text(f"<PAMDataset>{band}</PAMDataset>")
-    assert open_tile(str(own), None, 3).notes == ()
-
-
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("a.tif.aux.xml", "<PAMDataset><SRS>EPSG:32616</SRS></PAMDataset>"),
-        ("a.prj", 'PROJCS["WGS 84 / UTM zone 16N"]'),
-        ("a.tif.xml", '<metadata><wkt>PROJCS["x"]</wkt></metadata>'),
-    ],
-)
-def test_a_crs_that_stands_elsewhere_only_is_named(raster, tmp_path, name, text):
-    path = raster("a.tif", make_pixels(40, 50), crs=None)
-    (tmp_path / name).write_text(text)
-    with pytest.raises(SceneError, match=f"{name} has one, and is not read; .*-a_srs"):
-        open_tile(str(path), None, 3)
-
-
 def test_a_mask_for_each_channel_counts(raster, tmp_path):
     path = raster("a.tif", make_pixels(40, 50))
     masks = np.full((3, 40, 50), 255, np.uint8)
@@ -84,6 +57,33 @@ def test_a_mask_for_each_channel_counts(raster, tmp_path):
     assert np.array_equal(valid, masks.all(axis=0))
     green, _ = open_tile(str(path), (2, 2, 2), 3).read(WHOLE)
     assert green.any(axis=0).all()
+
+
+def write_mask(path, shape, **options):
+    with rasterio.open(
+        path, "w", driver="GTiff", count=1, height=shape[0], width=shape[1], dtype="uint8", crs=UTM,
+        **options,
+    ) as dataset:  # fmt: skip
+        dataset.write(np.full((1, *shape), 255, np.uint8))
+        dataset.update_tags(INTERNAL_MASK_FLAGS_1=2)
+
+
+def test_a_mask_of_another_size_is_refused_by_its_name(raster, tmp_path):
+    path = raster("a.tif", make_pixels(40, 50))
+    write_mask(tmp_path / "a.tif.msk", (20, 25))
+    with pytest.raises(
+        SceneError, match=r"a\.tif\.msk beside it has 20 x 25 .* image 40 x 50; make"
+    ):
+        open_tile(str(path), None, 3)
+
+
+def test_a_mask_has_the_limits_of_an_image(raster, tmp_path, monkeypatch):
+    path = raster("a.tif", make_pixels(40, 50))
+    write_mask(tmp_path / "a.tif.msk", (40, 50), tiled=True, blockxsize=512, blockysize=512)
+    open_tile(str(path), None, 3).dataset.close()
+    monkeypatch.setattr("geodamage.scene.tiles.LARGEST_BLOCK", 512 * 512 - 1)
+    with pytest.raises(SceneError, match=r"a\.tif\.msk: blocks of 512 x 512 pixels"):
+        open_tile(str(path), None, 3)
 
 
 def test_several_that_say_where_an_image_is_valid_are_named(raster):
