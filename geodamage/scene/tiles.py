@@ -18,7 +18,7 @@ import rasterio.windows
 from affine import Affine
 from pyproj import CRS
 from pyproj.exceptions import CRSError
-from rasterio.enums import MaskFlags
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import CRSError as RasterioCRSError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 
@@ -46,6 +46,10 @@ LARGEST_BLOCK = CACHE_BYTES // 2
 
 #: Pixels of a part of an image that is looked at before it is used: about this many a side.
 PART = 512
+
+#: Floats from here on are no brightness: many programs write the lowest or the highest number that
+#: there is as fill. A tag often tells it with fewer digits.
+_NO_BRIGHTNESS, _DIGITS = 1e30, 1e-6
 
 #: Side of the square that fits into a collar and not into a dark roof, source pixels.
 COLLAR = 9
@@ -164,9 +168,9 @@ class Tile:
             pixels = pixels[[planes.index(index) for index in indexes]]
         if self.nodata is not None:
             pairs = zip(pixels, self.nodata, strict=True)
-            valid &= ~np.logical_and.reduce([plane == value for plane, value in pairs])
+            valid &= ~np.logical_and.reduce([_is_nodata(plane, value) for plane, value in pairs])
         if pixels.dtype.kind == "f":
-            valid &= np.isfinite(pixels).all(axis=0)
+            valid &= (np.abs(pixels) < _NO_BRIGHTNESS).all(axis=0)
         return pixels, valid
 
     @contextmanager
@@ -248,6 +252,13 @@ class Tile:
         )
 
 
+def _is_nodata(plane: npt.NDArray[Any], value: float) -> npt.NDArray[np.bool_]:
+    if plane.dtype.kind != "f" or not np.isfinite(value):
+        return np.asarray(plane == value)
+    with np.errstate(all="ignore"):  # a tag may hold more than a pixel can
+        return np.asarray(np.abs(plane - plane.dtype.type(value)) <= _DIGITS * abs(value))
+
+
 def _collar(pixels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     dark: npt.NDArray[np.bool_] = np.asarray(~pixels.any(axis=0))
     if not dark.any():
@@ -264,6 +275,7 @@ def open_tile(
     *,
     option: str = "--bands",
     speckled: bool = False,
+    labels: bool = False,
 ) -> Tile:
     """Open a GeoTIFF, JPEG 2000 or VRT, and check that it can be used.
 
@@ -276,6 +288,8 @@ def open_tile(
     speckled
         Whether single pixels of 0 are dark rather than missing, even where 0 is the nodata tag of
         8 bits: so it is of a radar's image. Missing is then what is black over a whole square.
+    labels
+        Whether its values are labels and no brightness: of any type, with a palette or without.
 
     Raises
     ------
@@ -292,16 +306,16 @@ def open_tile(
         dataset = open_plain(name) if virtual is None else _opened_virtual(name, virtual)
         try:
             tags, names = dataset.colorinterp, dataset.descriptions
+            if labels:  # a palette then only draws them
+                tags = [ColorInterp.undefined] * len(tags)
             channels = choose_channels(name, tags, asked, wanted, option=option, names=names)
             channels, odd = without_false_alpha(name, dataset, channels, asked)
-            odd += notes_beside(
-                name,
-                _nodata_of(dataset, channels),
-                tags,
-                masked=_is_masked(dataset, channels),
-                chosen=asked is not None,
-            )
-            tile = _checked_tile(name, dataset, channels, tuple(odd))
+            tile = _checked_tile(name, dataset, channels, labels=labels)
+            if not labels:
+                odd += notes_beside(
+                    name, tile.nodata, tags, masked=tile.masked, chosen=asked is not None
+                )
+            tile = replace(tile, notes=(*odd, *tile.notes))
             if virtual is not None:
                 facts = tile.facts | {"sidecars": [], "sources": list(virtual.sources)}
                 seen = file_prints(name, *virtual.sources)
@@ -327,10 +341,11 @@ def _opened_virtual(name: str, virtual: Virtual) -> Any:
         raise SceneReadError(f"{name}: the VRT is damaged ({reason}); make it again") from error
 
 
-def _checked_tile(name: str, dataset: Any, channels: Channels, odd: tuple[str, ...]) -> Tile:
+def _checked_tile(name: str, dataset: Any, channels: Channels, *, labels: bool) -> Tile:
     _check_structure(name, dataset)
     grid = Grid(_checked_crs(name, dataset), _checked_transform(name, dataset), dataset.shape)
-    _check_dtype(name, {dataset.dtypes[index - 1] for index in channels.indexes})
+    if not labels:
+        _check_dtype(name, {dataset.dtypes[index - 1] for index in channels.indexes})
     nodata, masked = _nodata_of(dataset, channels), _is_masked(dataset, channels)
     if masked and not is_remote(name):
         _check_masks(name, dataset)
@@ -339,7 +354,7 @@ def _checked_tile(name: str, dataset: Any, channels: Channels, odd: tuple[str, .
     dtype = str(dataset.dtypes[channels.indexes[0] - 1])
     facts = _facts(name, dataset)
     jpeg = JpegBlocks(name, dataset) if "jpeg" in facts and not gdal_decodes_alike() else None
-    odd += contradictions(name, masked, nodata is not None, channels.alpha)
+    odd = contradictions(name, masked, nodata is not None, channels.alpha)
     if is_remote(name) and nodata is None and not masked and channels.alpha is None:
         odd += mask_beside(name, _is_there)
     seen = file_prints(name)

@@ -108,7 +108,7 @@ def open_unusable(
         start = opened.read(4)
     if start[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return UnusablePolygons(read_aoi(path, lattice.crs, bounds))
-    return UnusableRaster(open_tile(name, (band,), 1, option="--unusable-band"))
+    return UnusableRaster(open_tile(name, (band,), 1, option="--unusable-band", labels=True))
 
 
 def _path(tile: Tile, lattice: Lattice) -> Callable[[Floats, Floats], tuple[Floats, Floats]]:
