@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from geodamage.errors import SceneReadError
+from geodamage.scene.served import served_instead
 from geodamage.sources import is_remote
 
 #: First bytes of TIFF and BigTIFF, in either order of bytes.
@@ -24,10 +25,10 @@ _JPEG2000, _JPEG2000_NAMES = (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"), (".jp2", 
 _IMAGES = (".ovr", ".msk", ".aux")
 #: Bytes that are read of a sidecar, and of a file to tell whether it has changed.
 _MOST, _HEAD = 2**20, 2**16
+#: First bytes of PNG and JPEG.
+_PICTURES = (b"\x89PNG", b"\xff\xd8\xff")
 #: First bytes of other formats, what they are called, and what to do.
 _OTHERS = (
-    (b"\x89PNG", "a PNG; place it with gdal_translate -a_srs EPSG:nnnn -of COG"),
-    (b"\xff\xd8\xff", "a JPEG; place it with gdal_translate -a_srs EPSG:nnnn -of COG"),
     (b"NITF", "an NITF; convert it with gdal_translate -of COG"),
     (b"<VRT", "a virtual file; call it .vrt, or write it out with gdal_translate -of COG"),
     (b"\x89HDF", "an HDF5; convert it with gdal_translate -of COG"),
@@ -114,14 +115,32 @@ def is_jpeg2000(name: str) -> bool:
     return start_of(Path(name), 8).startswith(_JPEG2000)
 
 
-def hint_of(name: str, error: BaseException) -> str:
+def hint_of(name: str) -> str:
     """Return what a file is that is no GeoTIFF, and what to do; nothing where that is not known."""
     if is_remote(name):
-        said = f"{error} {error.__cause__}"
-        is_whole = "ange downloading not supported" in said
-        return "; the server sends no parts of files: download the image" if is_whole else ""
-    start = start_of(Path(name), 64).lstrip()
+        return served_instead(name)
+    path = Path(name)
+    start = start_of(path, 64).lstrip()
+    if start.startswith(_PICTURES):
+        kind = "PNG" if start.startswith(_PICTURES[0]) else "JPEG"
+        placed_by = next((one for one in _placing(path) if one.is_file()), None)
+        if placed_by is None:
+            return f"; it is a {kind} that nothing places on the Earth; georeference it in a GIS"
+        return (
+            f"; it is a {kind}, placed by {placed_by.name}; write it out with gdal_translate "
+            f"-a_srs EPSG:nnnn -of COG {path.name} new.tif"
+        )
     return next((f"; it is {told}" for head, told in _OTHERS if start.startswith(head)), "")
+
+
+def _placing(path: Path) -> list[Path]:
+    """Return what may place a picture: .pgw, .pngw, .wld or .aux.xml beside a .png."""
+    kind = path.suffix.lower().removeprefix(".")
+    endings = (f".{kind[:1]}{kind[-1:]}w", f".{kind}w", ".wld")
+    names = [path.with_suffix(ending) for ending in endings]
+    names += [name.with_suffix(name.suffix.upper()) for name in names]
+    pam = Path(f"{path}.aux.xml")
+    return [*names, pam] if b"<GeoTransform" in start_of(pam, _MOST) else names
 
 
 def mask_beside(name: str, is_there: Callable[[str], bool]) -> tuple[str, ...]:

@@ -71,9 +71,7 @@ def write_mask(path, shape, **options):
 def test_a_mask_of_another_size_is_refused_by_its_name(raster, tmp_path):
     path = raster("a.tif", make_pixels(40, 50))
     write_mask(tmp_path / "a.tif.msk", (20, 25))
-    with pytest.raises(
-        SceneError, match=r"a\.tif\.msk beside it has 20 x 25 .* image 40 x 50; make"
-    ):
+    with pytest.raises(SceneError, match=r"a\.tif\.msk beside it has 20 x 25 .* 40 x 50; make"):
         open_tile(str(path), None, 3)
 
 
@@ -96,8 +94,8 @@ def test_several_that_say_where_an_image_is_valid_are_named(raster):
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"\x89PNG\r\n\x1a\n", "a PNG"),
-        (b"\xff\xd8\xff\xe0", "a JPEG;"),
+        (b"\x89PNG\r\n\x1a\n", "a PNG that nothing places"),
+        (b"\xff\xd8\xff\xe0", "a JPEG that nothing places"),
         (b"<VRTDataset/>", "a virtual file"),
         (b"PK\3\4", "a ZIP"),
         (b"<html></html>", "an error saved"),
@@ -108,3 +106,23 @@ def test_what_is_no_geotiff_is_called_by_its_name(tmp_path, content, told):
     path.write_bytes(content)
     with pytest.raises(SceneReadError, match=f"not a GeoTIFF.*it is .*{told}|{told}"):
         open_tile(str(path), None, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "world"),
+    [
+        ("a.png", "a.pgw"),
+        ("a.png", "a.PGW"),
+        ("a.png", "a.pngw"),
+        ("a.jpg", "a.jgw"),
+        ("a.jpeg", "a.wld"),
+        ("a.png", "a.png.aux.xml"),
+    ],
+)
+def test_what_places_a_picture_is_named_with_the_command(tmp_path, name, world):
+    head = b"\x89PNG" if name.endswith("png") else b"\xff\xd8\xff"
+    (tmp_path / name).write_bytes(head)
+    (tmp_path / world).write_text("<PAMDataset><GeoTransform>0</GeoTransform></PAMDataset>")
+    command = f"gdal_translate -a_srs EPSG:nnnn -of COG {name} new.tif"
+    with pytest.raises(SceneReadError, match=f"placed by {world}; write it out with {command}"):
+        open_tile(str(tmp_path / name), None, 3)
