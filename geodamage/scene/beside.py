@@ -78,7 +78,9 @@ def siblings(path: Path) -> list[Path]:
 
 @lru_cache(maxsize=4)
 def _names(folder: str, changed: int) -> tuple[str, ...]:
-    return tuple(sorted(entry.name for entry in os.scandir(folder) if not entry.is_dir()))
+    # A folder may hold thousands of tiles, and each is looked up in this.
+    found = [one.name for one in os.scandir(folder) if one.name.lower().endswith(_IMAGES)]
+    return tuple(sorted(name for name in found if not Path(folder, name).is_dir()))
 
 
 def start_of(path: Path, size: int) -> bytes:

@@ -347,8 +347,7 @@ def _checked_tile(name: str, dataset: Any, channels: Channels, *, labels: bool) 
     if not labels:
         _check_dtype(name, {dataset.dtypes[index - 1] for index in channels.indexes})
     nodata, masked = _nodata_of(dataset, channels), _is_masked(dataset, channels)
-    if masked and not is_remote(name):
-        _check_masks(name, dataset)
+    masks = _checked_masks(name, dataset) if masked and not is_remote(name) else []
     is_shared = bool(dataset.mask_flag_enums[channels.indexes[0] - 1])
     mask_channels = channels.indexes[:1] if is_shared else tuple(dict.fromkeys(channels.indexes))
     dtype = str(dataset.dtypes[channels.indexes[0] - 1])
@@ -357,7 +356,7 @@ def _checked_tile(name: str, dataset: Any, channels: Channels, *, labels: bool) 
     odd = contradictions(name, masked, nodata is not None, channels.alpha)
     if is_remote(name) and nodata is None and not masked and channels.alpha is None:
         odd += mask_beside(name, _is_there)
-    seen = file_prints(name)
+    seen = file_prints(name, *masks)
     return Tile(
         name, dataset, grid, channels, nodata, masked, dtype, facts, jpeg, mask_channels, odd, seen
     )
@@ -376,11 +375,10 @@ def _is_masked(dataset: Any, channels: Channels) -> bool:
     return not flags or (MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags)
 
 
-def _check_masks(name: str, dataset: Any) -> None:
-    """Check that a mask beside a file is of its size, and has no block too large to unpack."""
-    for other in siblings(Path(name)):
-        if other.suffix.lower() != ".msk":
-            continue
+def _checked_masks(name: str, dataset: Any) -> list[str]:
+    """Return the masks beside a file; each is of its size, without a block too large to unpack."""
+    masks = [other for other in siblings(Path(name)) if other.suffix.lower() == ".msk"]
+    for other in masks:
         with open_plain(str(other), "GTiff") as mask:
             if mask.shape != dataset.shape:
                 sizes = [" x ".join(map(str, shape)) for shape in (mask.shape, dataset.shape)]
@@ -389,6 +387,7 @@ def _check_masks(name: str, dataset: Any) -> None:
                     f"{sizes[1]}; make it again, or move it away"
                 )
             _check_structure(str(other), mask)
+    return [str(other) for other in masks]
 
 
 def _is_there(url: str) -> bool:

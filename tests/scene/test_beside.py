@@ -1,10 +1,13 @@
 """What stands beside an image: what is let near it, and what is named instead of read."""
 
+import os
+
 import numpy as np
 import pytest
 import rasterio
 
 from geodamage.errors import SceneError, SceneReadError
+from geodamage.scene.beside import require_unchanged
 from geodamage.scene.tiles import open_tile
 from geodamage.windows import Window
 from tests.conftest import UTM, make_pixels
@@ -82,6 +85,16 @@ def test_a_mask_has_the_limits_of_an_image(raster, tmp_path, monkeypatch):
     monkeypatch.setattr("geodamage.scene.tiles.LARGEST_BLOCK", 512 * 512 - 1)
     with pytest.raises(SceneError, match=r"a\.tif\.msk: blocks of 512 x 512 pixels"):
         open_tile(str(path), None, 3)
+
+
+def test_a_mask_that_changes_is_noticed(raster, tmp_path):
+    path = raster("a.tif", make_pixels(40, 50))
+    write_mask(tmp_path / "a.tif.msk", (40, 50))
+    seen = open_tile(str(path), None, 3).seen
+    require_unchanged(seen)
+    os.utime(tmp_path / "a.tif.msk", ns=(0, 0))
+    with pytest.raises(SceneReadError, match=r"a\.tif\.msk: was changed while it was read"):
+        require_unchanged(seen)
 
 
 def test_several_that_say_where_an_image_is_valid_are_named(raster):
