@@ -113,8 +113,15 @@ def _said(error: click.UsageError, where: str) -> str:
     if near and "did you mean" not in message:
         message = f"{message}; did you mean '{near[0]}'?"
     if "unexpected extra argument" in message:
+        message = re.sub(r"\((.*)\)$", lambda listed: f"({_few(listed[1].split(' '))})", message)
         message += "; quote a pattern, as in 'tiles/*.tif', so that it is one argument"
     return f"{message}{' See' if message.endswith('?') else '; see'} {where} --help"
+
+
+def _few(names: list[str], most: int = 3) -> str:
+    """Return the first of many names, and how many there are besides."""
+    more = [] if len(names) <= most else [f"and {len(names) - most:,} more"]
+    return " ".join([*names[:most], *more])
 
 
 def _published() -> str:

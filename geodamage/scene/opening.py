@@ -80,7 +80,7 @@ def open_plain(name: str, driver: str | None = None) -> Any:
         where = "out of reach, " if is_remote(name) else ""
         kinds = "GeoTIFF or JPEG 2000" if driver is None else _KINDS[driver]
         raise SceneReadError(
-            f"{name}: {where}not a {kinds}, or damaged ({reason_of(error)}){hint_of(name, error)}"
+            f"{name}: {where}not a {kinds}, or damaged ({reason_of(error)}){hint_of(name)}"
         ) from error
 
 
