@@ -107,6 +107,14 @@ class VectorWriter(Completed):
         """Close handles and remove working files; may be called twice."""
 
 
+def common_type(shapes: gpd.GeoSeries) -> GeometryType:
+    """Return what all shapes are, for formats that declare it; some may be missing."""
+    kinds = set(shapes.geom_type.dropna())
+    if kinds <= {"Polygon"}:
+        return "Polygon"
+    return "MultiPolygon" if kinds <= {"Polygon", "MultiPolygon"} else "Unknown"
+
+
 def check_count(path: Path, layer: str, expected: int) -> None:
     """Check that a layer holds every row; GDAL may close a file without saying what failed."""
     with partial_names_allowed():

@@ -174,7 +174,7 @@ def test_map_tips_have_every_probability(project, review):
     assert "70&nbsp;%" in tips[0]
     assert ("reviewed by Ada; the model said major damage" in tips[0]) == review
     assert "<b>not assessed</b>" in tips[1]
-    assert "nodata post" in tips[1]
+    assert "no data in the image after" in tips[1]
     assert "█" not in tips[1]  # there are no probabilities
 
 
