@@ -37,8 +37,9 @@ OTHER_ANSWERS = ("no building", "unclear")
 #: Labels appear from this scale on: below it a building is narrower than its label.
 LABEL_SCALE = 2000
 
-#: Length of a bar of the map tip that stands for 100 %.
-BAR_BLOCKS = 20
+#: Length of a bar of the map tip that stands for 100 %. With a name of a grade beside it, it fits
+#: into the box of builds without a browser, which breaks longer lines within a word.
+BAR_BLOCKS = 16
 
 #: Words for what stands in `status` and `status_reason`.
 STATUS_WORDS: Mapping[str, str] = {
@@ -389,9 +390,9 @@ def _bar(grade: DamageGrade, colour: str, say: Say) -> str:
     name = say(title(grade)).replace(" ", "&nbsp;")
     return (
         f"[% CASE WHEN {field} IS NULL THEN '' ELSE "
-        f"'<span style=\"font-size:7px; color:{colour}\">' || {full} || '</span>"
-        f"<span style=\"font-size:7px; color:#dddddd\">' || {rest} || '</span>&nbsp;' || "
-        f"to_string(round(100 * {field})) || '&nbsp;%&nbsp;{name}&nbsp;&nbsp;<br>' END %]"
+        f"'<span style=\"font-size:6px; color:{colour}\">' || {full} || '</span>"
+        f"<span style=\"font-size:6px; color:#dddddd\">' || {rest} || '</span>&nbsp;' || "
+        f"to_string(round(100 * {field})) || '&nbsp;%&nbsp;{name}<br>' END %]"
     )
 
 

@@ -169,7 +169,8 @@ def apply_styles(layer: QgsVectorLayer) -> None:
         _read_style(layer, translated_file(STYLES, STYLE_FILES[name]))
     manager.setCurrentStyle(first)
     for name in set(manager.styles()) - set(titles):
-        if name in ("default", ""):
+        # Later versions bring every style of the file along, by its English name.
+        if name in ("default", "", *STYLE_FILES):
             manager.removeStyle(name)
     layer.triggerRepaint()
 
