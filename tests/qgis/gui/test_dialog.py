@@ -76,6 +76,7 @@ def test_what_is_missing_is_said_in_the_message_bar(dialog, tmp_path):
     dialog.form.output.setFilePath(str(tmp_path / "there.shp"))
     click(dialog.run_button)
     assert "there.shp: is there already" in messages(dialog.bar)[0]
+    (tmp_path / "there.shp").unlink()
     dialog.form.output.setFilePath(str(tmp_path / "no folder" / "b.gpkg"))
     click(dialog.run_button)
     assert "no such folder" in messages(dialog.bar)[0]
