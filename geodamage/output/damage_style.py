@@ -92,13 +92,13 @@ class Palette:
     Attributes
     ----------
     name
-        Of the style, in the menu of a layer.
+        What the style is called in the menu of a layer.
     file
         Name of the QML file.
     colours
         `#rrggbb` of each grade.
     fill_opacity
-        Of the surface of a building, 0-1: the grade is read over any layer, filled ones, too.
+        How opaque the surface of a building is, 0-1: the grade is read over any layer.
     """
 
     name: str
