@@ -162,7 +162,7 @@ def test_what_was_learnt_grades_the_result_anew(look, plugin, result, project, w
     click(dock.steps.regrade_button)
     made = beside(result, REGRADED_END)
     wait(lambda: find_layer(made) is not None)
-    assert "after" in dock.steps.told.toPlainText()
+    assert "learnt" in dock.steps.told.toPlainText()
     layer = find_layer(made)
     sources = {feature["source"] for feature in layer.getFeatures()}
     assert any("reviewed" in source for source in sources)
