@@ -127,6 +127,14 @@ def _kinds(frame: gpd.GeoDataFrame, fields: tuple[Field, ...]) -> tuple[object, 
     return frame.geometry.name, frame.crs, tuple(frame.columns), *numbers
 
 
+def common_type(shapes: gpd.GeoSeries) -> GeometryType:
+    """Return what all shapes are, for formats that declare it; some may be missing."""
+    kinds = set(shapes.geom_type.dropna())
+    if kinds <= {"Polygon"}:
+        return "Polygon"
+    return "MultiPolygon" if kinds <= {"Polygon", "MultiPolygon"} else "Unknown"
+
+
 def check_count(path: Path, layer: str, expected: int) -> None:
     """Check that a layer holds every row; GDAL may close a file without saying what failed."""
     with partial_names_allowed():

@@ -350,7 +350,7 @@ class Assistant(QDialog):
 
     def _browse_file(self) -> None:
         path, _ = QFileDialog.getOpenFileName(
-            self, tr("The wheel of geodamage"), self.form.source.text(), "Wheels (*.whl)"
+            self, tr("The wheel of geodamage"), self.form.source.text(), tr("Wheels (*.whl)")
         )
         if path:
             self.choose(path)

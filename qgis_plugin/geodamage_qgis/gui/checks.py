@@ -82,7 +82,7 @@ class UnusablePicker(QWidget):
 
     def choose_file(self) -> None:
         """Ask for a file."""
-        path, _ = QFileDialog.getOpenFileName(self, tr("Unusable ground"), "", UNUSABLE)
+        path, _ = QFileDialog.getOpenFileName(self, tr("Unusable ground"), "", tr(UNUSABLE))
         if path:
             self.set_file(path)
 

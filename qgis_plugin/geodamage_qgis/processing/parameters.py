@@ -33,6 +33,7 @@ from geodamage_qgis.program.commands import (
     TTA_CHOICES,
     VOTE_CHOICES,
 )
+from geodamage_qgis.translation import tr
 
 PRE = "PRE"
 POST = "POST"
@@ -173,7 +174,7 @@ def models() -> list[Parameter]:
         advanced(
             explained(
                 QgsProcessingParameterFile(
-                    MODEL_FILE, "Model file", optional=True, fileFilter="Models (*.onnx *.toml)"
+                    MODEL_FILE, "Model file", optional=True, fileFilter=tr("Models (*.onnx *.toml)")
                 ),
                 "Another model (.onnx) or ensemble (.toml) instead.",
             )
@@ -383,8 +384,8 @@ def result(help_text: str | None = None) -> Parameter:
     return explained(
         QgsProcessingParameterVectorDestination(OUTPUT, "Buildings", kind),
         help_text
-        or "A file: .gpkg, .geojson, .geojsonl, .fgb or .parquet. Its facts come beside it, in "
-        "OUTPUT.json.",
+        or "A file: .gpkg, .geojson, .geojsonl, .fgb, .parquet or .shp. Its facts come beside it, "
+        "in OUTPUT.json.",
     )
 
 
@@ -418,7 +419,9 @@ def read_scale(given: str) -> tuple[float, float] | None:
     """
     numbers = _read_numbers(given, "Value range", "0,3000", float)
     if numbers is not None and (len(numbers) != 2 or not numbers[0] < numbers[1]):
-        raise PluginError(f"Value range {given}: write two numbers, the lower first, as 0,3000")
+        raise PluginError(
+            tr("Value range {given}: write two numbers, the lower first, as 0,3000", given=given)
+        )
     return numbers
 
 
@@ -429,5 +432,10 @@ def _read_numbers(given: str, title: str, example: str, kind: type) -> Any:
         return tuple(kind(part) for part in given.split(","))
     except ValueError as error:
         raise PluginError(
-            f"{title} {given}: write numbers separated by commas, as {example}"
+            tr(
+                "{title} {given}: write numbers separated by commas, as {example}",
+                title=title,
+                given=given,
+                example=example,
+            )
         ) from error

@@ -151,7 +151,8 @@ class EventPanel(QWidget):
     def _show_learnt(self, outcome: Outcome, path: Path) -> None:
         page = adapt_html(read_figures(outcome.output)) if outcome.output.strip() else ""
         if outcome.error is not None:
-            why = html.escape(outcome.error)
+            # What to say on a command line is of no use to who has a window.
+            why = html.escape(outcome.error.removesuffix(", or give --force"))
             page += "<p>" + tr("<b>Not taken:</b> {why}", why=why) + "</p>"
         else:
             page += "<p>" + tr("It helps; written to {file}.", file=html.escape(path.name)) + "</p>"
@@ -254,7 +255,7 @@ class EventPanel(QWidget):
         self.bar = QProgressBar()
         self.bar.setVisible(self._in_sample)
         self.estimate_button = _button(tr("Estimate the totals"), "")
-        self.learn_button = _button(tr("Learn from them"), "")
+        self.learn_button = _button(tr("Learn from answers"), "")
         self.regrade_button = _button(
             tr("Grade all anew"),
             tr("Give every building the grade by what was learnt, in a new layer"),
