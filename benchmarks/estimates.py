@@ -7,9 +7,10 @@ Reviews are simulated: a sample is drawn as `geodamage sample` draws it, its tru
 answers, and an estimate is made of them. Without a model the populations are drawn, from models of
 much, some and no skill, on disasters with few and many damaged buildings. With a model they are the
 labelled buildings that it finds on the pairs of each event. The width is held against that of a
-simple random sample of equal size with Wald's interval. Beside it stands the least that any sample
-could reach with what the model says: strata as fine as twenty parts by its probability of the very
-thing to estimate, the truth of each known beforehand, and 1.96 standard errors for an interval.
+simple random sample of equal size with Wald's interval. Beside it stands the least width that any
+sample could reach with the probabilities of the model. It has strata as fine as twenty parts of the
+estimated quantity's probability, and their true shares are known beforehand. Its interval is 1.96
+standard errors.
 
     python -m benchmarks.estimates fast training/recipes/release.csv --part validation --data XBD
 

@@ -8,7 +8,7 @@ msgspec was weighed against pydantic and cattrs. All three are free to use (BSD-
 and well kept. pydantic brings four packages and twice the modules at import, and refuses a list for
 a tuple where it is strict. cattrs turns the text "4" into the number 4 unless hooks forbid it.
 msgspec is one package without dependencies. It does not refuse keys that a dataclass lacks, and a
-`__post_init__` inside it loses the type of its error; so keys are compared here, and the caller
+`__post_init__` inside it loses the type of its error. So keys are compared here, and the caller
 makes the object.
 """
 

@@ -36,7 +36,7 @@ CUT_SHARE = 0.02
 #: Share of a building that must be seen: under the first it is not graded (unless a user says
 #: otherwise), under the second only partly.
 LEAST_SEEN, WELL_SEEN = 0.5, 0.9
-#: Why a building that was found is not seen after: an image before shows it.
+#: Why a building that was found is not seen after: a pre image shows it.
 _CAUSES = ((OBSCURED_POST, "obscured_post"), (MISSING_POST, "nodata_post"))
 
 

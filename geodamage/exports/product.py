@@ -45,7 +45,7 @@ class Result:
 
     @property
     def date(self) -> str | None:
-        """Date of the image after, of an event the last one; None where nobody said it."""
+        """Date of the post image, of an event the last one; None where nobody said it."""
         for key in ("date", "last_date"):
             if self.facts.get(key):
                 return str(self.facts[key])

@@ -103,8 +103,8 @@ def _touched(frame: gpd.GeoDataFrame, bounds: Bounds) -> gpd.GeoDataFrame:
 def read_parquet_box(content: IO[bytes] | Any, bounds: Bounds, name: str) -> gpd.GeoDataFrame:
     """Return the features of a GeoParquet that a box touches.
 
-    Row groups whose boxes lie elsewhere are not read, where the file has a column of boxes, as
-    GeoParquet 1.1 does by its covering and Overture by `bbox`.
+    Row groups whose boxes lie elsewhere are not read, if the file has a column of boxes. GeoParquet
+    1.1 has it as its covering, and Overture as `bbox`.
 
     Parameters
     ----------

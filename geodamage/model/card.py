@@ -78,9 +78,9 @@ class Card:
     post_channels
         Spectral channels of `post`, in order; not used where there is no damage head.
     pre_sensor
-        What takes the image before: `optical` or `sar`.
+        What takes the pre image: `optical` or `sar`.
     post_sensor
-        What takes the image after: `optical` or `sar`.
+        What takes the post image: `optical` or `sar`.
     threshold
         A pixel is building where its localisation is above this.
     seed_threshold

@@ -40,9 +40,9 @@ def load_model(
         `onnxruntime`; `openvino`, on the processor; or `auto`, which with device `cpu` is OpenVINO
         where `geodamage models bench` has found it right and faster on this machine.
     precision
-        `stored`, that of the file; `float32`, `bfloat16` or `int8`, refused where the card does not
-        say that buildings keep their grades; or `auto`, which is `bfloat16` where that holds and
-        `geodamage models bench` has found it faster on this machine, and else `stored`.
+        `stored` is that of the file. `float32`, `bfloat16` and `int8` are refused if the card does
+        not say that buildings keep their grades. `auto` is `bfloat16` if the card allows it and
+        `geodamage models bench` has found it faster on this machine, otherwise `stored`.
     tta
         `none`, `flips` to average over four mirror images, or `full` to average over these and
         the same transposed.

@@ -149,9 +149,9 @@ class MobileBlock(nn.Module):
 class EfficientFpn(FeaturePyramid):
     """The network of the third place of Open Cities.
 
-    Its first normalisation, `_bn0`, keeps its statistics also in training, and where the design
-    says so its first convolution learns nothing: both as published, and nothing that a training
-    must take care of.
+    Its first normalisation, `_bn0`, keeps its statistics also in training. If the design says so,
+    its first convolution learns nothing. Both are as published, and a training need not take care
+    of them.
 
     Parameters
     ----------

@@ -74,7 +74,7 @@ def estimate_tables(found: Mapping[str, Any]) -> list[Table]:
     ]
     columns = ("Buildings", "The result says", "Estimate", "From", "To")
     note = f"95 % intervals. {found.get('says', '')}"
-    tables = [Table("Totals by those who looked at a sample", columns, tuple(rows), note)]
+    tables = [Table("Totals from a reviewed sample", columns, tuple(rows), note)]
     areas = found.get("areas")
     if isinstance(areas, list) and areas:
         tables.append(_areas([area for area in areas if isinstance(area, Mapping)]))
@@ -90,10 +90,14 @@ def _areas(areas: list[Mapping[str, Any]]) -> Table:
         )
         for area in areas[:_MOST_AREAS]
     ]
-    columns = ("Area", "Buildings", "Looked at", "Damaged", "From", "To")
-    more = "" if len(areas) <= _MOST_AREAS else f" The first {_MOST_AREAS} of {len(areas):,}."
-    note = f"An area in which nobody looked has no estimate.{more}"
-    return Table("Damaged buildings by area, by those who looked", columns, tuple(rows), note)
+    columns = ("Area", "Buildings", "Reviewed", "Damaged", "From", "To")
+    more = (
+        ""
+        if len(areas) <= _MOST_AREAS
+        else f" These are the first {_MOST_AREAS} of {len(areas):,}."
+    )
+    note = f"An area without reviewed buildings has no estimate.{more}"
+    return Table("Damaged buildings by area, from the review", columns, tuple(rows), note)
 
 
 def _ends(total: Mapping[str, Any]) -> tuple[str, str, str]:

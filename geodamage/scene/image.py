@@ -49,7 +49,7 @@ SAMPLE_BLOCKS = 64
 SAMPLE_PIXELS = 4_000_000
 
 #: What else to give where a scale is of the other date, by role.
-OTHER_DATE = {"pre": ", and --post-scale for the image after"}
+OTHER_DATE = {"pre": ", and --post-scale for the post image"}
 
 #: How many times more parts are looked at where those show nothing.
 CLOSE = 4

@@ -194,15 +194,15 @@ def check_sensors(options: SceneOptions, card: "Card") -> None:
     """
     model = f"model {card.name} {card.version}"
     if card.pre_sensor != "optical":
-        raise ModelError(f"{model} takes a {card.pre_sensor} image before, which assess does not")
+        raise ModelError(f"{model} takes a {card.pre_sensor} pre image, which assess does not")
     if card.post_sensor == options.post_sensor:
         return
     if options.post_sensor == "optical":
         raise ModelError(
-            f"{model} takes a {card.post_sensor} image after; give --post-sensor "
+            f"{model} takes a {card.post_sensor} post image; give --post-sensor "
             f"{card.post_sensor} if post is one, else another --model"
         )
     raise SceneError(
-        f"--post-sensor {options.post_sensor}: {model} takes an {card.post_sensor} image after; "
+        f"--post-sensor {options.post_sensor}: {model} takes an {card.post_sensor} post image; "
         f"give a --model whose card says {options.post_sensor}"
     )

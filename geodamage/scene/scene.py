@@ -1,11 +1,11 @@
 """Scenes: a pre and a post image of one place, on one working grid; the only door to imagery.
 
-An image alone is a scene, too: of buildings, where nothing is compared, or the image after, where
+An image alone is a scene, too: of buildings, where nothing is compared, or the post image, where
 there is none before.
 
-The grid is metric, with square pixels, north up, on an absolute lattice: a crop of the images
-or another area of interest has the same pixels. Images are warped on the fly, window by window,
-and a pixel's value does not depend on the window it is read in.
+The grid is metric and north up, with square pixels on an absolute lattice. So a crop of the images
+or another area of interest has the same pixels. Images are warped on the fly, window by window, and
+a pixel's value does not depend on the window it is read in.
 """
 
 import math
