@@ -59,4 +59,4 @@ def test_a_reader_gets_from_two_images_to_a_table_with_intervals(tmp_path, monke
     damaged = int((~true.isin(["no-damage", "no building"])).sum())
     # One interval in twenty lacks the truth; another processor may find other buildings.
     assert told["damaged"]["low"] - 4 <= damaged <= told["damaged"]["high"] + 4
-    assert "Totals by those who looked at a sample" in (tmp_path / "report.html").read_text("utf-8")
+    assert "Totals from a reviewed sample" in (tmp_path / "report.html").read_text("utf-8")

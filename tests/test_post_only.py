@@ -79,7 +79,7 @@ def test_footprints_are_graded_by_the_image_after(pair, model, footprints, tmp_p
     (doubt, cloud) = facts["warnings"]
     assert doubt.endswith("nobody has measured model bright without a pre image")
     assert doubt in result.stderr
-    assert cloud.startswith("cloud and smoke cannot be told from ground")
+    assert cloud.startswith("cloud and smoke are not detected without a pre image")
 
 
 @pytest.mark.slow
@@ -108,9 +108,9 @@ def test_what_is_missing_is_missing_after(model, footprints, tmp_path):
     [
         ((), "needs --footprints"),
         (("--footprints", "f.gpkg", "--probabilities", "p.tif"), "--probabilities holds"),
-        (("--footprints", "f.gpkg", "--features", "f.npz"), "--features holds"),
+        (("--footprints", "f.gpkg", "--features", "f.npz"), "--features describes"),
         (("--footprints", "f.gpkg", "--registration", "apply"), "--registration apply compares"),
-        (("--footprints", "f.gpkg", "--pre-unusable", "u.tif"), "--pre-unusable is of that"),
+        (("--footprints", "f.gpkg", "--pre-unusable", "u.tif"), "--pre-unusable belongs to it"),
         (("--footprints", "f.gpkg", "--post-sensor", "sar"), "was not measured"),
     ],
 )

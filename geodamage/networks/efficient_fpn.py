@@ -207,8 +207,8 @@ def tapped_blocks(layers: Sequence[Sequence[BlockDesign]]) -> tuple[int, ...]:
 def with_survival(blocks: Sequence[BlockDesign], drop_connect: float) -> list[BlockDesign]:
     """Return blocks that are left out the more often the later they come.
 
-    Source: third place of Open Cities, model.py: rate · place / number of blocks; the first four
-    at a rate of 0.2, whatever that of the others.
+    Source: third place of Open Cities, model.py: rate · place / number of blocks. The first four
+    have a rate of 0.2, whatever the rate of the others.
     """
     rates = [FIRST_DROP_CONNECT if place <= LAST_FIRST else drop_connect
              for place in range(len(blocks))]  # fmt: skip
