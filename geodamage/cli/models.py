@@ -224,11 +224,11 @@ def _import_graphs(
 def optimise_command(as_json: bool, quiet: bool, **options: Any) -> None:
     """Make smaller and faster variants of a model, and keep those that give the same grades.
 
-    fp16 stores weights in half precision. half also computes in it, for a GPU. int8 computes in
-    integers of 8 bits, for the processor. bfloat16 copies the model, with a card that allows
-    OpenVINO to compute in bfloat16. A variant is kept if it grades at least 99.5 % of the labelled
-    buildings like the model. It may also lose at most 0.5 points of each F1: localisation, damage,
-    and the official score. Needs pip install ".[optimise]".
+    With fp16, weights are stored in half precision. With half, the model also computes in it, for a
+    GPU. With int8, it computes in integers of 8 bits, for the processor. With bfloat16, the model
+    is copied, and its card allows OpenVINO to compute in bfloat16. A variant is kept if it grades
+    at least 99.5 % of the labelled buildings like the model. It may also lose at most 0.5 points of
+    each F1: localisation, damage, and the official score. Needs pip install ".[optimise]".
 
     \u0008
     Example:

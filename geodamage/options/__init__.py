@@ -1,7 +1,7 @@
 """Options: the one list of what the commands may be told, from which all else is made.
 
-A row of `table` makes four things: the option of every command that it names, in the order of the
-table; the column of a list of scenes; the check of a field of a job; and an entry of
+A row of `table` makes the option of every command that it names, in the order of the table. It also
+makes the column of a list of scenes, the check of a field of a job, and an entry of
 `geodamage options --json`. Nothing heavy is imported here: `--help` stands on it.
 
 To add an option, add its row. Give a field of that name to the dataclass that the row names as its

@@ -335,7 +335,7 @@ def _sources(figure: "Figure", view: View) -> None:
     for n, (name, text) in enumerate(shown):
         y = 0.185 - n * step
         _write(figure, 0.39, y, name, fontsize=8.5, weight="bold")
-        _write(figure, 0.455, y, shorten(text, 96), fontsize=8.5)
+        _write(figure, 0.463, y, shorten(text, 96), fontsize=8.5)
 
 
 def _hidden(facts: Mapping[str, Any]) -> str:

@@ -1,8 +1,8 @@
 """JPEG of a TIFF in YCbCr: the same pixels whatever JPEG library the wheel of rasterio has.
 
-Such images hold their chroma at half the size, and libraries upsample it in two ways. libjpeg 7 and
-newer use cosines, as in rasterio 1.4 on Linux and macOS. libjpeg-turbo uses a triangle, as in
-rasterio 1.5 and in OpenCV. Where strong colours meet, these lie up to 84 grey levels apart. So
+Such images hold their chroma at half the size, and libraries upsample it in two ways. In rasterio
+1.4 on Linux and macOS, libjpeg 7 and newer use cosines. In rasterio 1.5 and in OpenCV,
+libjpeg-turbo uses a triangle. Where strong colours meet, these lie up to 84 grey levels apart. So
 where GDAL does not decode as OpenCV does, its pixels are replaced by OpenCV's. GDAL reads the block
 all the same, and first: it finds what is damaged, or larger than the file says, before OpenCV sees
 it.
