@@ -31,7 +31,7 @@ _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 _END = re.compile(r"(?<=[.!?])[)\"*']*\s+(?=[^a-z])")
 _ITEM = re.compile(r"^\s*(?:[-*]|\d+\.)\s+")
 #: Lines that are no prose: headings, tables, quotes of HTML, blocks by indentation, directives.
-_NO_PROSE = re.compile(r"#|\||<|    \S|:::|!\[")
+_NO_PROSE = re.compile(r"#|\||<| {4,}\S|:::|!\[")
 #: Lines of a docstring that are columns, rules or trees.
 _COLUMNS = re.compile(r"\S {2,}\S|[=-]{3,}$|[│├└]")
 

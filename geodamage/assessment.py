@@ -76,7 +76,7 @@ class Job(RunOptions):
         CPU threads for inference; 0 takes every processor.
     engine
         What computes on the processor: `onnxruntime`, `openvino`, or `auto`, which is OpenVINO
-        where `geodamage models bench` has found it right and faster on this machine.
+        where `geodamage models bench` has found it correct and faster on this machine.
     precision
         Number format of the computation: `float32`, `bfloat16`, `int8` or `auto`. `auto` is
         `bfloat16` if the card allows it and `models bench` has found it faster, otherwise the
@@ -102,7 +102,7 @@ class Job(RunOptions):
     probabilities
         COG of probabilities, five channels.
     report
-        Page for people, complete in itself.
+        HTML page, complete in one file.
     features
         File of the features of each building, `.npz`; `geodamage.adaptation` learns from them.
     scene
@@ -116,7 +116,7 @@ class Job(RunOptions):
     memory
         Memory that the work is planned for: bytes, or a text such as `2GB`.
     date
-        Date of the post image, as the sidecar shall say it; merging many scenes goes by it.
+        Date of the post image, for the sidecar. Merging many scenes uses it.
     ids_from
         Earlier result; a building that overlaps one of its buildings by more than half of their
         union takes over its `building_id`.
@@ -180,15 +180,15 @@ def assess(
         result = geodamage.assess("pre.tif", "post.tif")
         result.buildings, result.summary, result.warnings, result.facts
 
-    With `output` the same files are written as by `geodamage assess`. Of a `Job` alone the work is
-    returned before it has begun, to be iterated for its progress.
+    With `output`, the same files are written as by `geodamage assess`. With a `Job` alone, the work
+    is returned before it begins, and iterating it yields its progress.
 
     Parameters
     ----------
     pre
         Pre image: a GeoTIFF, a folder, a glob, `@list.txt`, or several of them; or a `Job`.
     post
-        Post image, likewise. With `post_only` the post image is given alone, in the first place.
+        Post image, likewise. With `post_only`, give the post image alone, as the first argument.
     output
         Vector file to write; the extension picks the format. The sidecar stands beside it.
     progress
@@ -196,7 +196,8 @@ def assess(
     date
         Date of the post image, for the sidecar.
     predict
-        With a `Job`: called as `run_plan`, and yields the same strips; a cluster may compute them.
+        With a `Job`: a function called like `run_plan`. It yields the same strips, and a cluster
+        may compute them.
     OPTIONS
 
     Returns
@@ -206,7 +207,7 @@ def assess(
     Raises
     ------
     GeodamageError
-        If something is refused or fails; which kind of it is raised, `geodamage.errors` says.
+        If something is refused or fails; `geodamage.errors` lists the kinds.
     TypeError
         If there is no such option.
     """

@@ -103,8 +103,8 @@ def predict(
 ) -> Iterator[Strip]:
     """Predict a scene, strip by strip.
 
-    Stopping the iteration stops the work. Where neither date shows a pixel of a core, the model is
-    not asked.
+    Stopping the iteration stops the work. The model does not run on a core of which neither date
+    shows a pixel.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def predict(
     Yields
     ------
     Strip
-        Finished; together they tile `scene.region`.
+        A finished strip. Together the strips tile `scene.region`.
     """
     plan = make_plan(
         scene.region,

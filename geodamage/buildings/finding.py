@@ -302,7 +302,7 @@ def find_buildings(
     Parameters
     ----------
     strips
-        From `predict`, in its order.
+        Strips of `predict`, in its order.
     grid, region
         Grid of the scene, and the part of it that is reported.
     card
@@ -310,7 +310,7 @@ def find_buildings(
     options
         Least area, simplification.
     counts
-        Filled on the way.
+        Filled while the buildings are found.
     seen_share
         Share of a building that must be seen to be graded.
     former

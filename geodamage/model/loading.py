@@ -38,7 +38,7 @@ def load_model(
         CPU threads for inference; 0 lets ONNX Runtime choose.
     engine
         `onnxruntime`; `openvino`, on the processor; or `auto`, which with device `cpu` is OpenVINO
-        where `geodamage models bench` has found it right and faster on this machine.
+        where `geodamage models bench` has found it correct and faster on this machine.
     precision
         `stored` is that of the file. `float32`, `bfloat16` and `int8` are refused if the card does
         not say that buildings keep their grades. `auto` is `bfloat16` if the card allows it and
@@ -47,7 +47,7 @@ def load_model(
         `none`, `flips` to average over four mirror images, or `full` to average over these and
         the same transposed.
     scales
-        Sizes at which it is asked, too; 1 is the image's own.
+        Sizes of the image at which the model runs, too; 1 is the image's own.
 
     Raises
     ------

@@ -135,7 +135,7 @@ MODELS: tuple[Option, ...] = (
     Option(
         name="engine", kind=Choice(("auto", "onnxruntime", "openvino")), default="auto",
         help="Engine on the processor: onnxruntime, openvino, or auto: openvino where "
-        "geodamage models bench has found it right and faster on this machine.",
+        "geodamage models bench has found it correct and faster on this machine.",
         takers=("Job", "LocalisationJob", "EvaluationJob"),
         commands=("assess", "buildings", "batch", "evaluate"),
     ),

@@ -246,7 +246,7 @@ def evaluate(job: EvaluationJob) -> Generator[EvaluationProgress, None, Evaluati
     Raises
     ------
     GeodamageError
-        If something is refused or fails; which kind of it is raised, `geodamage.errors` says.
+        If something is refused or fails; `geodamage.errors` lists the kinds.
     """
     pairs = choose_pairs(job)
     with contextlib.ExitStack() as stack:
