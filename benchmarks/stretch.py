@@ -166,7 +166,7 @@ def run(pair: Pair, options: SceneOptions, truth: gpd.GeoDataFrame, model: str) 
 
 @dataclass
 class Row:
-    """What came of one condition."""
+    """The outcome of one condition."""
 
     name: str
     pairs: int = 0

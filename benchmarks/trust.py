@@ -240,7 +240,7 @@ def row_text(name: str, records: Mapping[str, Record], base: Mapping[str, Record
     Parameters
     ----------
     records, base
-        What came of each pair under it, and of the pairs as they are.
+        The outcome of each pair under it, and of the pairs as they are.
     """
     graded, twice, covered, clear = [], [], [], []
     for pair, record in records.items():

@@ -40,7 +40,7 @@ RESAMPLINGS = 2000
 
 @dataclass(frozen=True)
 class Scene:
-    """What came of one scene.
+    """The outcome of one scene.
 
     Attributes
     ----------

@@ -65,7 +65,7 @@ class Job(RunOptions):
     pre
         Pre image: a GeoTIFF, a folder, a glob, `@list.txt`, or several of them.
     post
-        Post image, likewise.
+        Post image, in the same forms.
     output
         Vector file; the extension picks the format.
     model
@@ -188,7 +188,8 @@ def assess(
     pre
         Pre image: a GeoTIFF, a folder, a glob, `@list.txt`, or several of them; or a `Job`.
     post
-        Post image, likewise. With `post_only`, give the post image alone, as the first argument.
+        Post image, in the same forms. With `post_only`, give the post image alone, as the first
+        argument.
     output
         Vector file to write; the extension picks the format. The sidecar stands beside it.
     progress

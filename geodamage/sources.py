@@ -1,6 +1,6 @@
 """The files of an image: found and checked, and not opened.
 
-A path is checked before GDAL sees it: only regular files, and URLs where they are let through.
+A path is checked before GDAL sees it: only regular files, and URLs where they are allowed.
 """
 
 import glob
@@ -55,7 +55,7 @@ def find(source: Source | Sequence[Source], *, allow_remote: bool = False) -> li
         these. In a glob, `**` goes through all folders below. A list has a path per line, relative
         to the list, and `#` begins a comment.
     allow_remote
-        Whether http, https, s3, gs and az URLs are let through.
+        Whether http, https, s3, gs and az URLs are allowed.
 
     Raises
     ------

@@ -5,7 +5,7 @@ r"""Keep what the imagery looks like that models learnt from, and measure how ot
         -o geodamage/model/bundled/familiarity.npz
 
 A minute of one core. It serves every model in that folder whose card names the same list of pairs.
-Make it anew for a model that was trained on another list. Scenes are read as `assess` reads them.
+Make it again for a model that was trained on another list. Scenes are read as `assess` reads them.
 `--split` separates them into places. Each place is compared with the others, which shows how far
 unseen places of known events lie (nine in ten are `like`). Each event is compared with the other
 events. The farthest of the latter is the end of what is known.

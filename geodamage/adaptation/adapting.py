@@ -38,7 +38,7 @@ _SAME_PLACE = 1e-5
 
 @dataclass(frozen=True)
 class Adapted:
-    """What came of adapting.
+    """The outcome of adapting.
 
     Attributes
     ----------

@@ -119,7 +119,7 @@ def read_features(path: Path, document: Any, *, allow_remote: bool = False) -> l
     document
         What is in it.
     allow_remote
-        Whether URLs are let through.
+        Whether URLs are allowed.
 
     Raises
     ------

@@ -123,7 +123,7 @@ def read_manifest(
     max_cloud
         Images of a STAC catalogue with more cloud, %, are left out.
     allow_remote
-        Whether URLs are let through.
+        Whether URLs are allowed.
 
     Raises
     ------

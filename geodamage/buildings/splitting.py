@@ -84,7 +84,7 @@ def _deep(core: np.ndarray, depth: int) -> np.ndarray:
 
 
 def _in_order(numbers: np.ndarray, owner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Count seeds anew by their first pixel: the labelling's own order depends on its raster.
+    """Count seeds again by their first pixel: the labelling's own order depends on its raster.
 
     Returns
     -------

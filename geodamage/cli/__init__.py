@@ -118,7 +118,7 @@ def _said(error: click.UsageError, where: str) -> str:
 
 
 def _published() -> str:
-    """Say what became of the results; who has not written any has not imported the writer."""
+    """Say what happened to the results; who has not written any has not imported the writer."""
     writer = sys.modules.get("geodamage.output.publication")
     paths = [] if writer is None else writer.PUBLISHED
     if not paths:

@@ -340,7 +340,7 @@ def apply_schema(
     frame
         Buildings with every field of ours.
     date
-        Date of the post image; None where nobody said it.
+        Date of the post image; None if unknown.
     labels
         Whether words stand for codes.
     """

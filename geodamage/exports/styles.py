@@ -76,7 +76,7 @@ def _layer(kind: str, properties: dict[str, str]) -> str:
 def set_style(package: Path, layer: str, style: str) -> None:
     """Make a style the default of a layer of a GeoPackage, and the only one of it.
 
-    GDAL leaves the styles of a layer where they are when it writes the layer anew, and QGIS takes
+    GDAL leaves the styles of a layer where they are when it writes the layer again, and QGIS takes
     whichever default it finds first.
 
     Raises

@@ -267,7 +267,7 @@ def _whole(frame: gpd.GeoDataFrame, identity: str) -> gpd.GeoDataFrame:
 
 
 def polygons(frames: Iterator[gpd.GeoDataFrame]) -> Iterator[gpd.GeoDataFrame]:
-    """Yield frames with their polygons only; those that cross themselves are mended."""
+    """Yield frames with their polygons only; those that cross themselves are repaired."""
     for frame in frames:
         shapes = shapely.force_2d(frame.geometry.to_numpy())
         bad = ~shapely.is_valid(shapes) & ~shapely.is_missing(shapes)

@@ -102,7 +102,7 @@ class _WorkingRaster(Completed):
             self.discard()
 
     def discard(self) -> None:
-        """Let go of the file as it is; it may be incomplete."""
+        """Release the file unchanged; it may be incomplete."""
         with suppress(OSError), _writing(self.path):
             if self._is_open:
                 self._dataset.close()

@@ -124,7 +124,7 @@ def _scaling(value: Any) -> str | None:
 
 
 def hidden_ground(facts: Mapping[str, Any]) -> str | None:
-    """Return how much of the ground was hidden at each date; None where nobody looked."""
+    """Return how much of the ground was hidden at each date; None if it was not examined."""
     shares = part(facts, "obscured")
     told = [share_text(shares.get(f"ground_{role}")) for role in ("pre", "post")]
     if is_post_only(facts):

@@ -339,7 +339,7 @@ def _sources(figure: "Figure", view: View) -> None:
 
 
 def _hidden(facts: Mapping[str, Any]) -> str:
-    """Return what hides the ground; nothing where nobody looked."""
+    """Return what hides the ground; nothing if it was not examined."""
     told = hidden_ground(facts)
     return f"cloud, smoke or fill over {told}" if told else ""
 

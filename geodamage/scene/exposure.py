@@ -31,7 +31,7 @@ STEP = 2
 
 @dataclass(frozen=True)
 class Reading:
-    """How the images of a scene are read, once somebody has looked at them.
+    """How the images of a scene are read, once they have been examined.
 
     Attributes
     ----------

@@ -289,7 +289,7 @@ def open_image(
     scale
         What becomes 0 and 255; None for a guess, which `geodamage.scene.exposure` mends.
     allow_remote
-        Whether URLs are let through.
+        Whether URLs are allowed.
     option
         Option by which the user gives the channels, for messages.
     speckled

@@ -182,7 +182,7 @@ def divergence(
 class Guard:
     """Stops a student that finds far more or far fewer buildings than its teachers.
 
-    What it has seen of shares is not kept over a stop: a run that goes on looks anew.
+    What it has seen of shares is not kept over a stop: a run that goes on looks again.
     """
 
     def __init__(self, options: SoftOptions) -> None:

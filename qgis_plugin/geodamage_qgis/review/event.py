@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The steps of a new event in the review: look at some buildings, estimate, learn, grade anew."""
+"""The steps of a new event in the review: look at some buildings, estimate, learn, grade again."""
 
 from __future__ import annotations
 
