@@ -1,4 +1,4 @@
-"""Schemas: tables of JSON and TOML, held against the fields of a dataclass.
+"""Schemas: tables of JSON and TOML, checked against the fields of a dataclass.
 
 msgspec checks the values, and it is strict: a text is no number, `true` is no 1, 1.0 is no whole
 number. A whole number may stand for any number, and a list for a tuple. The messages are the

@@ -1,4 +1,4 @@
-r"""Keep what the imagery looks like that models learnt from, and measure how others lie to it.
+r"""Describe the training imagery of models, and measure how far other imagery lies from it.
 
     geodamage georeference XBD -o geotiffs
     python -m training.familiarity geotiffs training/recipes/release.csv \

@@ -1,4 +1,4 @@
-"""Meta-learning: weights from which a few examples of a new disaster go a long way (MAML).
+"""Meta-learning: weights that learn a new disaster from a few examples (MAML).
 
 Source: Finn, Abbeel and Levine 2017, "Model-Agnostic Meta-Learning". A task is a disaster. In each
 task, some samples (support) move a copy of the weights by a few steps of gradient descent. Training

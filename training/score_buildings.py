@@ -1,4 +1,4 @@
-r"""Score localisation runs on a prepared folder, beside what needs no network.
+r"""Score localisation runs on a prepared folder, beside methods without a network.
 
     python -m training.score_buildings runs/open_cities_small-fold4 --data prepared \
         --part test --facts facts.json

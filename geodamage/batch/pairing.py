@@ -1,4 +1,4 @@
-"""Pairing: which images lie on which, recognised by where they lie on the Earth."""
+"""Pairing: which images lie on which, found by where they lie on the Earth."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The estimate in the layers of an event: totals by people who looked, beside what was counted."""
+"""The estimate in the layers of an event: totals of a review, beside the counts."""
 
 from collections.abc import Mapping
 from typing import Any

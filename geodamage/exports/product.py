@@ -1,4 +1,4 @@
-"""The product: what is handed on of a result, before a format writes it."""
+"""The product: the part of a result that is exported, before a format writes it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Footprints in a box: of a file that is at hand or on a server, no more of it than is needed."""
+"""Footprints in a box: from a local file or a server, and no more of it than is needed."""
 
 import json
 import warnings

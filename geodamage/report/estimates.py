@@ -1,4 +1,4 @@
-"""The estimate of a report: what people who looked at a sample make of the totals."""
+"""The estimate of a report: totals from a reviewed sample."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Estimates: how many buildings have each grade in truth, by a sample that people looked at."""
+"""Estimates: how many buildings have each grade, from a reviewed sample."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""When and how an image was taken, as far as its metadata tell: date, off-nadir angle, sun."""
+"""When and how an image was taken, as far as its metadata say: date, off-nadir angle, sun."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Reading a vector file: the right reader, and nothing lost without a word."""
+"""Reading a vector file: the right reader, and nothing is lost without a message."""
 
 from collections.abc import Mapping
 from pathlib import Path

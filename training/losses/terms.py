@@ -1,4 +1,4 @@
-r"""Terms of a loss: what a network is punished for.
+r"""Terms of a loss: what a training minimises.
 
 Two kinds of term. One treats each channel separately, as a yes-or-no question, and gives a value
 for each channel. The other treats all channels as one choice, and gives one value:
