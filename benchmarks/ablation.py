@@ -115,7 +115,7 @@ SERIES = {
             Arm("masked", "15 % masked images", ("chips_masked_share=0.15",), ("masked",)),
             Arm(
                 "drawn",
-                "a tenth drawn scenes",
+                "a tenth synthetic scenes",
                 ("chips_generated=150", "chips_generated_share=0.1"),
             ),
             Arm("still", "no shift of the post image", ("chips_shift=0",)),

@@ -46,7 +46,7 @@ SIZES = (50, 100, 200)
 PARTS = 20
 #: Share below which a grade is rare.
 RARE = 0.02
-#: Shares of the grades of drawn populations.
+#: Shares of the grades of synthetic populations.
 SHARES = {
     "few damaged": (0.95, 0.012, 0.02, 0.018),
     "some damaged": (0.80, 0.08, 0.07, 0.05),
@@ -87,7 +87,7 @@ def make_case(name: str, truth: np.ndarray, probabilities: np.ndarray) -> Case:
 
 
 def drawn_cases(buildings: int, generator: np.random.Generator) -> Iterator[Case]:
-    """Yield drawn populations."""
+    """Yield synthetic populations."""
     for damage, shares in SHARES.items():
         for skill, (kernel, temperature) in SKILLS.items():
             truth = generator.choice(len(GRADES), size=buildings, p=shares)
@@ -264,7 +264,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--part", default="test")
     parser.add_argument("--reviews", type=int, default=500)
-    parser.add_argument("--buildings", type=int, default=3000, help="of each drawn population")
+    parser.add_argument("--buildings", type=int, default=3000, help="of each synthetic population")
     options = parser.parse_args(arguments)
     generator = np.random.default_rng(0)
     try:
