@@ -177,7 +177,7 @@ def test_every_split_is_in_the_table():
 
 
 def test_every_term_of_a_loss_is_named():
-    terms = section("Keys").partition("\nTerms: ")[2]
+    terms = section("Keys").partition("\nThe terms ")[2]
     assert set(ticked(terms)) == set(TERMS)
 
 
