@@ -122,7 +122,7 @@ def test_what_needs_the_image_before_is_refused(options, words, tmp_path):
 
 def test_one_image_is_one_image(tmp_path):
     result = run_command("assess", "--post-only", "a.tif", "b.tif", "-o", tmp_path / "b.gpkg")
-    assert "--post-only takes one image" in result.stderr
+    assert "--post-only takes only the post image" in result.stderr
     result = run_command("assess", "a.tif", "-o", tmp_path / "b.gpkg")
     assert "Missing argument 'POST'" in result.stderr
     with pytest.raises(TypeError, match="give post"):
