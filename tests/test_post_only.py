@@ -125,7 +125,7 @@ def test_one_image_is_one_image(tmp_path):
     assert "--post-only takes only the post image" in result.stderr
     result = run_command("assess", "a.tif", "-o", tmp_path / "b.gpkg")
     assert "Missing argument 'POST'" in result.stderr
-    with pytest.raises(TypeError, match="give post"):
+    with pytest.raises(TypeError, match="give a post image"):
         assess("a.tif")
     with pytest.raises(OptionError, match="no pre image is given"):
         assess((), "a.tif")

@@ -101,9 +101,9 @@ def read_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     Parameters
     ----------
     path
-        A file that the training scripts of the first place, its students, MetaDamageNet, system 004
-        or Open Cities write, whatever its extension. Or a folder of MetaDamageNet with model.pth in
-        it.
+        A file that the training scripts of the first place, its students, MetaDamageNet,
+        xView2SiameseUNet or Open Cities write, whatever its extension. Or a folder of MetaDamageNet
+        with model.pth in it.
 
     Raises
     ------

@@ -115,5 +115,5 @@ def estimate_line(found: Mapping[str, Any]) -> str:
     value, low, high = _ends(found["damaged"])
     return (
         f"{value} damaged, {low} to {high} with 95 % confidence, from {found.get('answered')} of"
-        f" {found.get('buildings')} buildings looked at"
+        f" {found.get('buildings')} buildings reviewed"
     )
