@@ -1,7 +1,9 @@
-"""Regrading: a result with the grades of an event model, without the imagery."""
+"""Regrading: results with the grades of an event model, without the imagery."""
 
+import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,11 @@ from geodamage.adaptation.event_model import EventModel, read_event_model
 from geodamage.adaptation.fingerprints import base_of
 from geodamage.adaptation.grading import regraded
 from geodamage.adaptation.loading import adapted_facts
-from geodamage.adaptation.results import FeaturedResult, read_result
+from geodamage.adaptation.results import FeaturedResult, find_results, read_result
 from geodamage.damage import GRADES
 from geodamage.errors import AdaptationError
 from geodamage.fields import STATUSES
-from geodamage.output.publication import Publication, check_output
+from geodamage.output.publication import Publication, check_output, output_errors
 from geodamage.output.vectors import vector_writer
 
 #: Facts of a result that are of its grades, and so are not true of the new ones.
@@ -58,15 +60,104 @@ def regrade(
         If something is refused or fails; `geodamage.errors` lists the kinds.
     """
     check_output(output, inputs=[result, model], overwrite=overwrite)
-    event, found = read_event_model(model), read_result(result, features)
+    event = read_event_model(model)
+    with Publication(overwrite=overwrite) as publication:
+        return _regraded(publication, result, output, event, model, features)
+
+
+def regrade_scenes(
+    results: Sequence[Path], model: Path, folder: Path, *, overwrite: bool = False
+) -> list[dict[str, Any]]:
+    """Write several results with the grades of an event model, all of them or none.
+
+    Parameters
+    ----------
+    results
+        Results of `geodamage assess --features`, and folders of `geodamage batch --features`.
+    model
+        Event model of `geodamage adapt`.
+    folder
+        Made if it does not exist. Each result becomes `scenes/NAME/buildings.*` in it, in its own
+        format, so that `geodamage event` and others read the folder as that of a batch.
+    overwrite
+        Replace files that are there.
+
+    Returns
+    -------
+    list of dict
+        What the sidecar of each says.
+
+    Raises
+    ------
+    GeodamageError
+        If something is refused or fails; which kind of it is raised, `geodamage.errors` says.
+    """
+    places = {path: _place(path, folder) for path in find_results(results)}
+    _check_names(places)
+    event = read_event_model(model)
+    inputs = [*places, model]
+    with _made([place.parent for place in places.values()]):
+        for place in places.values():
+            check_output(place, inputs=inputs, overwrite=overwrite)
+        with Publication(overwrite=overwrite) as publication:
+            return [
+                _regraded(publication, path, place, event, model, None)
+                for path, place in places.items()
+            ]
+
+
+@contextmanager
+def _made(folders: Sequence[Path]) -> Iterator[None]:
+    """Make folders; those that are empty when an error comes were made for nothing, and go."""
+    made: list[Path] = []
+    try:
+        for folder in folders:
+            lacking = [one for one in (folder, *folder.parents) if not one.exists()]
+            with output_errors(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+            made += reversed(lacking)
+        yield
+    except BaseException:
+        for folder in reversed(made):
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def _place(path: Path, folder: Path) -> Path:
+    """Return where a regraded result goes; its scene is called after its folder, or itself."""
+    whole = Path(os.path.normpath(path.absolute()))
+    scene = whole.parent.name if whole.stem == "buildings" else whole.stem
+    return folder / "scenes" / scene / f"buildings{path.suffix}"
+
+
+def _check_names(places: Mapping[Path, Path]) -> None:
+    first: dict[Path, Path] = {}
+    for path, place in places.items():
+        other = first.setdefault(place.parent, path)
+        if other != path:
+            raise AdaptationError(
+                f"two scenes are called {place.parent.name}: {other} and {path}; rename a file"
+            )
+
+
+def _regraded(
+    publication: Publication,
+    result: Path,
+    output: Path,
+    event: EventModel,
+    model: Path,
+    features: Path | None,
+) -> dict[str, Any]:
+    """Write one result and its sidecar to be published; return what the sidecar says."""
+    found = read_result(result, features)
     _check(found, event, model)
     frame = regraded(found.frame, found.said, found.features, event)
     facts = _facts(found, event, frame, model)
-    with Publication(overwrite=overwrite) as publication:
-        partial = publication.partial(output)
-        with vector_writer(partial, frame.crs) as writer:
-            writer.append(frame)
-        publication.sidecar(output, facts)
+    partial = publication.partial(output)
+    with vector_writer(partial, frame.crs) as writer:
+        writer.append(frame)
+    publication.sidecar(output, facts)
     return facts
 
 

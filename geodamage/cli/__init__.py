@@ -21,7 +21,7 @@ COMMANDS = {
     "batch": "Assess many scenes unattended, and resume after interruptions.",
     "footprints": "Collect building footprints from a file or published data.",
     "adapt": "Learn from reviewed buildings what damage looks like.",
-    "regrade": "Grade a result again with an event model, without the imagery.",
+    "regrade": "Grade results again with an event model, without the imagery.",
     "event": "Merge the results of many scenes into one layer of the event.",
     "sample": "Draw a sample of buildings for a person to review.",
     "estimate": "Estimate totals with intervals from a reviewed sample.",

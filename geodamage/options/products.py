@@ -18,7 +18,8 @@ SOURCES: tuple[Option, ...] = (
                 help="Footprints: .geojson, .geojsonl, .gpkg, .fgb or .parquet."),
             at("report", help="The page: .html.", takers=()),
             at("adapt", help="The event model: .toml.", takers=()),
-            at("regrade", takers=(), help="Result: .geojson, .geojsonl, .gpkg, .fgb or .parquet."),
+            at("regrade", takers=(), help="Result: .geojson, .geojsonl, .gpkg, .fgb or .parquet; a "
+                "folder for several."),
             at("export", takers=(),
                 help="Export: .gpkg, .geojson, .geojsonl, .fgb, .parquet, .shp, .kml, .kmz, .csv, "
                 ".xlsx or .pmtiles."),

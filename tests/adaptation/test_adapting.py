@@ -4,6 +4,7 @@ import json
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 
 from geodamage.adaptation.adapting import FEWEST
@@ -116,7 +117,7 @@ def test_the_card_says_before_and_after(unknown):
 @pytest.mark.slow
 def test_what_does_not_help_is_not_written_unless_forced(tmp_path):
     write_result(tmp_path, *KNOWN)
-    write_answers(tmp_path / "answers.csv", TRUTH, ROWS[:60])
+    write_answers(tmp_path / "answers.csv", TRUTH, ROWS[-60:])
     result = adapt(tmp_path)
     refused(result, "not written", "--force")
     assert "AUC of damaged" in result.stderr
@@ -207,10 +208,61 @@ def test_the_sample_says_how_its_buildings_were_drawn(unknown):
     assert shifts["apart"] < shifts["alone"] - 0.3
 
 
-@pytest.mark.slow
-def test_a_folder_is_regraded_result_by_result(unknown):
+@pytest.fixture
+def scenes(unknown):
+    """Return a folder with the event in two scenes, as a batch has it, and an event model."""
+    for name, rows in (("north", slice(0, 120)), ("south", slice(120, None))):
+        folder = unknown / "batch" / "scenes" / name
+        folder.mkdir(parents=True)
+        ids = [f"b{n}" for n in range(COUNT)][rows]
+        write_result(folder, UNKNOWN[0][rows], UNKNOWN[1][rows], ids=ids)
     assert adapt(unknown).exit_code == 0
-    refused(regrade(unknown, result="."), "is a folder", "scenes/NAME/buildings")
+    return unknown
+
+
+@pytest.mark.slow
+def test_a_folder_of_scenes_is_regraded_as_its_results_are(scenes):
+    result = regrade(scenes, result="batch", output="better")
+    assert result.exit_code == 0, result.stderr
+    assert regrade(scenes).exit_code == 0
+    parts = [
+        gpd.read_file(scenes / "better" / "scenes" / name / "buildings.gpkg")
+        for name in ("north", "south")
+    ]
+    whole = gpd.read_file(scenes / "better.geojson").set_index("building_id")["damage"]
+    found = pd.concat(parts).set_index("building_id")["damage"]
+    assert found.to_dict() == whole.to_dict()
+    drawn = run_command("sample", scenes / "better", "-n", 20, "-o", scenes / "sample.gpkg")
+    assert drawn.exit_code == 0, drawn.stderr
+
+
+@pytest.mark.slow
+def test_several_results_are_regraded_all_or_none(scenes):
+    south = scenes / "batch" / "scenes" / "south" / "buildings.gpkg"
+    sidecar = south.with_name("buildings.gpkg.json")
+    facts = json.loads(sidecar.read_text())
+    sidecar.write_text(json.dumps({**facts, "model": {**MODEL, "sha256": "c" * 64}}))
+    refused(regrade(scenes, result="batch", output="better"), "of another model")
+    assert not (scenes / "better").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "output", "words"),
+    [
+        (["--features", "f.npz"], "better", ["--features", "one result"]),
+        ([], "batch", ["is also an input"]),
+        (["buildings.gpkg"], "better", ["two scenes are called"]),
+    ],
+)
+def test_scenes_that_cannot_be_regraded_are_refused(scenes, options, output, words):
+    more = []
+    if options == ["buildings.gpkg"]:
+        other = scenes / "other" / "north"
+        other.mkdir(parents=True)
+        options, more = [], [write_result(other, *UNKNOWN)]
+    paths = [scenes / "batch", *more, "--model", scenes / "event-model.toml"]
+    refused(run_command("regrade", *paths, "-o", scenes / output, *options), *words)
 
 
 @pytest.mark.slow

@@ -63,9 +63,18 @@ def test_an_answer_that_counts_twice_is_two_answers():
 def test_components_have_a_mean_square_of_one_and_no_mean():
     features = make_features(make_truth(300), 1.0)
     components = Basis.of(features, 100).components(features)
-    assert components.shape == (300, 24)
+    assert components.shape == (300, 6)
     assert np.abs(components.mean(0)).max() < 1e-9
     assert (components**2).sum(1).mean() == pytest.approx(1)
+
+
+def test_only_changes_of_means_are_learnt_from():
+    features = make_features(make_truth(300), 1.0)
+    axes = Basis.of(features).axes
+    pre, post = np.split(axes, 2)
+    np.testing.assert_array_equal(pre, -post)
+    of_parts = np.abs(post).reshape(4, 3, -1).max((1, 2))  # mean and spread, near and around
+    assert (of_parts > 0).tolist() == [True, False, True, False]
 
 
 def test_a_feature_that_never_changes_says_nothing():
