@@ -4,8 +4,8 @@
     xvfb-run -a -s "-screen 0 1600x1200x24" python qgis_plugin/screenshots.py --home /home/analyst
 
 It needs QGIS (`qgis`), an X display, `geodamage` (`--executable`, else the PATH) and Pillow. QGIS
-starts with a profile of its own below `--home`, where the plugin is linked in, and the sample and
-the program are put; so the pictures show that folder, and none of the one who makes them.
+starts with its own profile below `--home`. The plugin is linked in there, and the sample and the
+program are put there. So the pictures show that folder, and no folder of the person who makes them.
 Everything pictured is real: the run is started by the dialog's own button, the corrections by the
 keys of the review.
 

@@ -58,7 +58,7 @@ def regrade(
     Raises
     ------
     GeodamageError
-        If something is refused or fails; which kind of it is raised, `geodamage.errors` says.
+        If something is refused or fails; `geodamage.errors` lists the kinds.
     """
     check_output(output, inputs=[result, model], overwrite=overwrite)
     event = read_event_model(model)

@@ -56,7 +56,7 @@ class Footprints:
     notes
         What a user should know.
     shift
-        How far the geometries lie off the image before, where they are graded elsewhere for it.
+        How far the geometries lie off the pre image, where they are graded elsewhere for it.
     """
 
     frame: gpd.GeoDataFrame

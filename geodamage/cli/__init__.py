@@ -125,7 +125,7 @@ def _few(names: list[str], most: int = 3) -> str:
 
 
 def _published() -> str:
-    """Say what became of the results; who has not written any has not imported the writer."""
+    """Say what happened to the results; who has not written any has not imported the writer."""
     writer = sys.modules.get("geodamage.output.publication")
     paths = [] if writer is None else writer.PUBLISHED
     if not paths:

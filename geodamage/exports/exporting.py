@@ -73,7 +73,7 @@ class ExportOptions:
 
 @dataclass(frozen=True)
 class Exported:
-    """What came of an export.
+    """The outcome of an export.
 
     Attributes
     ----------

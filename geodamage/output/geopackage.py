@@ -63,7 +63,7 @@ def write_layers(
     package: Path,
     kinds: Mapping[str, GeometryType] = MappingProxyType({}),
 ) -> None:
-    """Write the layers of a GeoPackage anew, and check that every row has arrived.
+    """Write the layers of a GeoPackage again, and check that every row has arrived.
 
     Parameters
     ----------

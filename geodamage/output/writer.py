@@ -76,7 +76,7 @@ class VectorWriter(Completed):
             self.discard()
 
     def discard(self) -> None:
-        """Let go of the file as it is; it may be incomplete."""
+        """Release the file unchanged; it may be incomplete."""
         self._waiting.clear()
         self._release()
 

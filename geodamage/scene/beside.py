@@ -1,7 +1,7 @@
 """What stands beside a GeoTIFF: what is not looked at there, and what may be at all.
 
-GDAL opens overviews and masks beside a file by whatever driver claims them, so that they could
-name other files or servers; only what is a TIFF itself is let near it. PAM files (.aux.xml) can do
+GDAL opens overviews and masks beside a file by any driver that claims them. They could therefore
+name other files or servers, so only TIFF files are allowed beside it. PAM files (.aux.xml) can do
 the same and are not read: `geodamage.scene.unread` names what they say.
 """
 

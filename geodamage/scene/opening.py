@@ -1,7 +1,7 @@
 """Opening a raster: the one place that decides what GDAL may open, and under which settings.
 
-GDAL is given one driver: a file that is no GeoTIFF and no JPEG 2000, whatever its name, is refused,
-and so is everything that would make GDAL open another file.
+GDAL is given one driver. A file that is neither a GeoTIFF nor a JPEG 2000 is refused, whatever its
+name. So is everything that would make GDAL open another file.
 """
 
 import os

@@ -302,8 +302,8 @@ def open_tile(
     asked, wanted, option
         See `choose_channels`.
     speckled
-        Whether single pixels of 0 are dark rather than missing, even where 0 is the nodata tag of
-        8 bits: so it is of a radar's image. Missing is then what is black over a whole square.
+        Whether single pixels of 0 are dark and not missing, even if 0 is the nodata tag of 8 bits.
+        This is so in a radar image. Missing is then what is black over a whole square.
     labels
         Whether its values are labels and no brightness: of any type, with a palette or without.
 

@@ -1,8 +1,8 @@
 """Virtual rasters: a VRT is checked before GDAL sees it, and opened as what was checked alone.
 
-A VRT can name any file, server, raw bytes and code. What is let through are mosaics and crops, as
+A VRT can name any file, server, raw bytes and code. What is allowed are mosaics and crops, as
 gdalbuildvrt and gdal_translate write them, of files that stand in the folder of the VRT or below.
-GDAL gets a text that is made anew of the elements below, so that nothing else of it counts.
+GDAL gets a text that is made again of the elements below, so that nothing else of it counts.
 """
 
 import xml.etree.ElementTree as ElementTree

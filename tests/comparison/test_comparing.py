@@ -119,7 +119,7 @@ def test_many_buildings_are_not_all_drawn(result, tmp_path, monkeypatch):
     monkeypatch.setattr("geodamage.comparison.page.MOST_SHAPES", 3)
     page = render(compare(result, result))
     assert page.count("<path ") == 5
-    assert "3 buildings on which nothing differs are left out" in page
+    assert "3 buildings without a difference are left out" in page
 
 
 @pytest.mark.slow

@@ -94,7 +94,7 @@ class Assistant(QDialog):
         self._work(job, cancellation)
 
     def repair(self) -> None:
-        """Make the environment anew of what it was made of."""
+        """Make the environment again of what it was made of."""
         if self.maker is None:
             return
         cancellation = Cancellation()

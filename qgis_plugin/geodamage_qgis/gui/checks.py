@@ -26,7 +26,7 @@ from geodamage_qgis.translation import tr
 
 REGISTRATION_TITLES = {
     "measure": "measure it, and say how large it is",
-    "apply": "measure it, and move the images after by it",
+    "apply": "measure it, and move the post images by it",
     "off": "do not look",
 }
 UNUSABLE = "Rasters and polygons (*.tif *.tiff *.gpkg *.geojson *.shp *.fgb);;All files (*)"

@@ -59,7 +59,7 @@ class DiagnosticsPage(QDialog):
         self.look()
 
     def look(self) -> None:
-        """Look at everything anew, beside the window."""
+        """Look at everything again, beside the window."""
         if not self._workers.idle:
             return
         self.report = None

@@ -68,7 +68,7 @@ class TaskFeedback(QgsProcessingFeedback):
 
 
 class AlgorithmTask(QgsTask):
-    """Runs an algorithm in a thread of its own.
+    """Runs an algorithm in its own thread.
 
     Parameters
     ----------

@@ -300,11 +300,11 @@ def _compare_options() -> list[Parameter]:
     return [
         parameters.number(
             "TOLERANCE", "Tolerance, metres",
-            "Distance from a building up to which a point still means it; 5 unless given.",
+            "Largest distance between a point and its building; 5 unless given.",
         ),
         parameters.choice(
             "UNLISTED", "Buildings that the official layer lacks",
-            "undamaged or unknown; auto: undamaged where the layer has damaged ones only.",
+            "undamaged or unknown; auto: undamaged if the layer lists damaged ones only.",
             UNLISTED_CHOICES,
         ),
         parameters.number(

@@ -286,7 +286,7 @@ class Regrade(ResultAlgorithm):
     def work(
         self, values: Values, context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> Values:
-        """Grade the result anew."""
+        """Grade the result again."""
         asked = RegradeParameters(
             result=str(self.file(RESULT)),
             model=self.parameterAsFile(values, "MODEL", context),

@@ -140,7 +140,7 @@ def images() -> list[Parameter]:
         _image(
             POST,
             "Images after the disaster",
-            "As for the images before. The two may differ in CRS, pixel size, extent and type.",
+            "As for the pre images. The two may differ in CRS, pixel size, extent and type.",
         ),
     ]
 
@@ -232,7 +232,7 @@ def scene_options() -> list[Parameter]:
             "have by the rules of the model.", VOTE_CHOICES,
         ),
         choice(
-            POST_SENSOR, "Sensor of the images after",
+            POST_SENSOR, "Sensor of the post images",
             "optical or sar: a radar image needs a model that takes one; bands and value range are "
             "then of the images before alone.", SENSOR_CHOICES,
         ),
@@ -247,8 +247,8 @@ def scene_options() -> list[Parameter]:
         ),
         *_examination(),
         number(
-            POST_NODATA, "Fill value of the images after",
-            "Value of their pixels without data, where it is another.", least=None,
+            POST_NODATA, "Fill value of the post images",
+            "Value of their pixels without data, if it differs.", least=None,
         ),
         *_image_options("As 3,2,1: red, green and blue of both images, counted from 1."),
     ]  # fmt: skip
@@ -260,8 +260,8 @@ def _examination() -> list[Parameter]:
     return [
         choice(
             REGISTRATION, "Registration",
-            "measure: say how far the images after lie off; apply: move them by that, too; off: "
-            "look at nothing.", REGISTRATION_CHOICES,
+            "measure: measure the shift of the post images; apply: also correct it; off: measure "
+            "nothing.", REGISTRATION_CHOICES,
         ),
         choice(
             OBSCURED, "Cloud, smoke and fill",
@@ -325,7 +325,7 @@ def _work() -> list[Parameter]:
         ),
         choice(
             ENGINE, "Engine",
-            "What computes on the processor; auto takes openvino where it was found right and "
+            "What computes on the processor; auto takes openvino where it was found correct and "
             "faster on this machine.", ENGINE_CHOICES,
         ),
     ]  # fmt: skip

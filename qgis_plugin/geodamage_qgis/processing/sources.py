@@ -148,8 +148,8 @@ def remote_name(path: str) -> str:
 def vector_path(layer: QgsVectorLayer, *, id_field: str | None = None) -> str | None:
     """Return the file behind a vector layer, or None where it has to be exported.
 
-    It has to where the layer is not what the file is: filtered, edited, joined, one of several in
-    the file, in another format, or with a CRS that was set in the project only.
+    It has to be exported if the layer differs from the file: filtered, edited, joined, one of
+    several in the file, in another format, or with a CRS that was set in the project only.
 
     Parameters
     ----------

@@ -40,8 +40,8 @@ class AssessParameters:
     model
         Name, or path of a model or ensemble.
     footprints, id_field, keep, skip_broken
-        Polygons to grade instead of finding buildings, the field with their identity, which of
-        their attributes come with the result, and whether broken ones are left out.
+        Polygons to grade instead of finding buildings. Also the field with their identity, the
+        attributes that come with the result, and whether broken ones are left out.
     aoi
         Polygons; only what lies in them is reported.
     device

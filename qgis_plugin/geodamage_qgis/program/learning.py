@@ -191,7 +191,7 @@ def adapt_command(executable: str | Path, parameters: AdaptParameters) -> list[s
 
 
 def regrade_command(executable: str | Path, parameters: RegradeParameters) -> list[str]:
-    """Return the command line that grades a result anew."""
+    """Return the command line that grades a result again."""
     words = option_words(parameters, ("output", "model", "overwrite"))
     return [str(executable), "regrade", *words, "--", parameters.result]
 
@@ -251,7 +251,7 @@ def adapt_html(figures: Mapping[str, Any]) -> str:
 
 
 def grades_html(before: Sequence[Mapping[str, int]], after: Sequence[Mapping[str, int]]) -> str:
-    """Return the counts of each grade before and after grading anew as a table."""
+    """Return the counts of each grade before and after grading again as a table."""
     head = "".join(f"<th align='right'>&nbsp;{text}</th>" for text in (tr("now"), tr("learnt")))
     rows = [f"<tr><th></th>{head}</tr>"]
     for grade, title in TITLES.items():

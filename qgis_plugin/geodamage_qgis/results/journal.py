@@ -2,9 +2,9 @@
 """The journal of a review, `<output>.reviews.jsonl`: corrections that outlive the result.
 
 Every correction is one line, appended as it is made, so a crash costs nothing that was said before
-it. The last line about a building is what holds. The name is not among those that the tool
-replaces: a run with `--overwrite` leaves the journal where it is, and its corrections come back to
-the buildings that have the same `building_id`.
+it. The last line about a building is what holds. The tool does not replace files of this name. A
+run with `--overwrite` leaves the journal in place, and its corrections come back to the buildings
+with the same `building_id`.
 """
 
 from __future__ import annotations

@@ -35,8 +35,8 @@ def now() -> str:
 def restore(layer: QgsVectorLayer) -> dict[str, Review]:
     """Bring a layer and its journal together; return all corrections, by `building_id`.
 
-    Corrections of the journal are written to the buildings that have their ids, and corrections
-    that only the layer has are added to the journal, so that they survive the next run.
+    Corrections of the journal are written to the buildings that have their ids. Corrections that
+    only the layer has are added to the journal, so they survive the next run.
 
     Raises
     ------
@@ -130,7 +130,7 @@ def write_reviews(layer: QgsVectorLayer, reviews: Mapping[int, Review]) -> None:
     """Write reviews to the fields of features, which are added where they are missing.
 
     A layer that the user edits gets them as one edit of that session, to be saved or undone with
-    the rest; another is opened, changed and saved.
+    the rest. Any other layer is opened, changed and saved.
 
     Parameters
     ----------

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The steps of a new event in the review: look at some buildings, estimate, learn, grade anew."""
+"""The steps of a new event in the review: look at some buildings, estimate, learn, grade again."""
 
 from __future__ import annotations
 
@@ -235,10 +235,10 @@ class EventPanel(QWidget):
         self.estimate_button.setToolTip(
             tr("Totals of each grade with intervals of 95 %, by the answers") + why
             if self._in_sample
-            else tr("Totals come of a sample: look at some buildings first")
+            else tr("Totals come from a sample: review some buildings first")
         )
         self.learn_button.setToolTip(
-            tr("Teach the model this event; nothing is taken that is not shown to help") + why
+            tr("Teach the model this event; nothing is used that does not help") + why
         )
 
     # Construction ----------------------------------------------------------------------------
@@ -258,7 +258,7 @@ class EventPanel(QWidget):
         self.learn_button = _button(tr("Learn from answers"), "")
         self.regrade_button = _button(
             tr("Grade all anew"),
-            tr("Give every building the grade by what was learnt, in a new layer"),
+            tr("Grade every building with what was learnt, in a new layer"),
         )
         self.told = QTextBrowser()
         self.told.setFocusPolicy(Qt.FocusPolicy.NoFocus)

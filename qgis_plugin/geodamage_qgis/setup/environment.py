@@ -210,7 +210,7 @@ def repair(
     variables: Mapping[str, str] | None = None,
     cancellation: Cancellation | None = None,
 ) -> Generator[Event, None, Executable]:
-    """Make the environment anew of what it was made of.
+    """Make the environment again of what it was made of.
 
     Parameters
     ----------

@@ -143,7 +143,7 @@ def test_totals_are_estimated_once_ten_are_answered(look, wait):
     click(dock.steps.estimate_button)
     wait(lambda: "Estimating" not in dock.steps.told.toPlainText())
     told = dock.steps.told.toPlainText()
-    assert "12 of 78 buildings were looked at" in told
+    assert "12 of 78 buildings were reviewed" in told
     assert "destroyed" in told
     assert "–" in told
     assert not dock.layer.isEditable()
