@@ -6,9 +6,9 @@ r"""Measure what each addition to a training is worth: the same network with it 
 
 The series `first` begins with random weights, `second` with a teacher and, by `--init`, with the
 bundled `fast` (`training.warm_start` makes a checkpoint of it). In each arm one thing differs from
-the first arm; seeds and steps are the same. `table` scores what is trained on the places held out,
-as it is and with the image after 16 pixels off, keeps the counts beside the runs, and prints
-Markdown. Intervals are of 95 %, by resampling places.
+the first arm; seeds and steps are the same. `table` scores the trained networks on the places held
+out, unchanged and with the post image 16 pixels off. It keeps the counts beside the runs, and
+prints Markdown. Intervals are of 95 %, by resampling places.
 """
 
 import argparse
@@ -44,7 +44,7 @@ from training import train
 from training.predictor import load_predictor, read_trained
 from training.runs.records import replace_text
 
-#: Pixels that the image after is off, in the second look.
+#: Pixels that the post image is off, in the second look.
 OFF = 16
 
 
@@ -115,10 +115,10 @@ SERIES = {
             Arm("masked", "15 % masked images", ("chips_masked_share=0.15",), ("masked",)),
             Arm(
                 "drawn",
-                "a tenth drawn scenes",
+                "a tenth synthetic scenes",
                 ("chips_generated=150", "chips_generated_share=0.1"),
             ),
-            Arm("still", "no shift of the image after", ("chips_shift=0",)),
+            Arm("still", "no shift of the post image", ("chips_shift=0",)),
             Arm("even", "grades weigh alike", ("chips_grade_weights=[1.0,1.0,1.0,1.0]",)),
             Arm("fewer", "52 of the 87 pairs", ("subset=52",)),
         ),
@@ -209,7 +209,7 @@ def train_all(bench: Bench, arms: Sequence[Arm]) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class Looks:
-    """What was counted of one run: as it is, and with the image after off."""
+    """What was counted of one run: as it is, and with the post image off."""
 
     straight: Counted
     off: Counted

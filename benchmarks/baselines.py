@@ -3,10 +3,10 @@ r"""Measure what grades are worth that need no network, beside a model's, on pla
     python -m benchmarks.baselines accurate training/recipes/compact.csv --data ../shared/data/xbd
 
 All grade the label polygons, as if they had been given. `every building no-damage` says the most
-frequent grade of the training part. `difference of pixels` says the more damage, the more the
-pixels of a polygon changed: the mean absolute difference of both images, after each channel of post
-was given mean and spread of pre; its three thresholds are chosen on the training part. Intervals
-are of 95 %, by resampling pairs.
+frequent grade of the training part. `difference of pixels` calls more damage where the pixels of a
+polygon changed more. It takes the mean absolute difference of both images, after each channel of
+post was given mean and spread of pre. Its three thresholds are chosen on the training part.
+Intervals are of 95 %, by resampling pairs.
 """
 
 import argparse

@@ -3,9 +3,9 @@ r"""Measure damaged or not of the buildings that models find: by grade, and by t
     python -m benchmarks.damaged training/recipes/compact.csv fast accurate \
         --data ../shared/data/xbd --events hurricane-michael,santa-rosa-wildfire
 
-A building is damaged by its grade where that is not no-damage, and by the threshold of the card
-(`damaged_threshold`) where the field `damaged` of a result says so. Several seeds of a model can
-be given; the last line is their mean.
+By its grade, a building is damaged if that is not no-damage. By the threshold of the card
+(`damaged_threshold`), it is damaged if the field `damaged` of a result says so. Several seeds of a
+model can be given; the last line is their mean.
 """
 
 import argparse

@@ -181,7 +181,7 @@ def count(bench: Bench, model: Predictor, digest: str, kept: Path) -> Counted:
     Parameters
     ----------
     digest
-        Of the model: other weights are counted anew.
+        Of the model: other weights are counted again.
     kept
         File of the counts.
     """

@@ -6,17 +6,17 @@
     python -m benchmarks.engine share
     python -m benchmarks.engine memory
 
-`speed` runs the whole `assess` command and, in the same minute, the same windows through a bare
-ONNX Runtime session with the same options; the figure is the ratio of core pixels per second.
-With `--against` the command of another commit, checked out beside this one, takes turns with that
-of this checkout, on the whole pair and with footprints on a twentieth of it; the figures are ratios
-of processor time and of the time on the clock, and how many buildings both wrote alike. With
-`--precision` this checkout computes in it, and the other one as it does by itself.
+`speed` runs the whole `assess` command. In the same minute it runs the same windows through a bare
+ONNX Runtime session with the same options. The figure is the ratio of core pixels per second. With
+`--against` the command of another commit, checked out beside this one, takes turns with that of
+this checkout. Both run on the whole pair, and with footprints on a twentieth of it. The figures are
+ratios of processor time and of the time on the clock, and the number of buildings that both wrote
+alike. With `--precision` this checkout computes in it, and the other one as it does by itself.
 `peer` lets a general tool, `benchmarks.peer`, and `assess` take turns with the same model.
-`share` runs `assess` within this process and prints what processor time its sessions take, and
-the rest in shares of it. Both show a pair that is all town, and one of which a fifth is.
+`share` runs `assess` within this process. It prints the processor time of its sessions, and the
+rest in shares of it. Both show a pair that is all town, and one of which a fifth is.
 `memory` runs `assess` on pairs of 4k, 16k and 40k pixels square, made by repeating the sample pair,
-and prints the peak of each; the largest is stopped after a few strips, which is enough to show
+and prints the peak of each. The largest is stopped after a few strips. That is enough to show
 whether memory grows.
 """
 

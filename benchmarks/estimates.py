@@ -7,9 +7,10 @@ Reviews are simulated: a sample is drawn as `geodamage sample` draws it, its tru
 answers, and an estimate is made of them. Without a model the populations are drawn, from models of
 much, some and no skill, on disasters with few and many damaged buildings. With a model they are the
 labelled buildings that it finds on the pairs of each event. The width is held against that of a
-simple random sample of equal size with Wald's interval. Beside it stands the least that any sample
-could reach with what the model says: strata as fine as twenty parts by its probability of the very
-thing to estimate, the truth of each known beforehand, and 1.96 standard errors for an interval.
+simple random sample of equal size with Wald's interval. Beside it stands the least width that any
+sample could reach with the probabilities of the model. It has strata as fine as twenty parts of the
+estimated quantity's probability, and their true shares are known beforehand. Its interval is 1.96
+standard errors.
 
     python -m benchmarks.estimates fast training/recipes/release.csv --part validation --data XBD
 
@@ -45,7 +46,7 @@ SIZES = (50, 100, 200)
 PARTS = 20
 #: Share below which a grade is rare.
 RARE = 0.02
-#: Shares of the grades of drawn populations.
+#: Shares of the grades of synthetic populations.
 SHARES = {
     "few damaged": (0.95, 0.012, 0.02, 0.018),
     "some damaged": (0.80, 0.08, 0.07, 0.05),
@@ -86,7 +87,7 @@ def make_case(name: str, truth: np.ndarray, probabilities: np.ndarray) -> Case:
 
 
 def drawn_cases(buildings: int, generator: np.random.Generator) -> Iterator[Case]:
-    """Yield drawn populations."""
+    """Yield synthetic populations."""
     for damage, shares in SHARES.items():
         for skill, (kernel, temperature) in SKILLS.items():
             truth = generator.choice(len(GRADES), size=buildings, p=shares)
@@ -263,7 +264,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--part", default="test")
     parser.add_argument("--reviews", type=int, default=500)
-    parser.add_argument("--buildings", type=int, default=3000, help="of each drawn population")
+    parser.add_argument("--buildings", type=int, default=3000, help="of each synthetic population")
     options = parser.parse_args(arguments)
     generator = np.random.default_rng(0)
     try:

@@ -8,10 +8,9 @@ Each fold leaves out one event, or two, and learns from the others by `fast.toml
 the bundled `accurate` has seen all of them. Half-size pairs of an event that is left out are left
 out, too. The fold `known` leaves out places, by `compact.csv`: how much of what is lacking is the
 event, and how much the short training. `--set` changes the recipe of all folds, `--folds` names
-those that count. Thresholds are one half, and nothing is tuned. Beside it stand what a person
-without a network could say: the most frequent grade, and the difference of pixels
-(`benchmarks.baselines`), its thresholds from the events that are learnt from. Intervals are of
-95 %, by resampling pairs.
+those that count. Thresholds are one half, and nothing is tuned. Two methods without a network are
+compared: the most frequent grade, and the difference of pixels (`benchmarks.baselines`). Their
+thresholds come from the training events. Intervals are of 95 %, by resampling pairs.
 """
 
 import argparse

@@ -2,16 +2,16 @@ r"""Measure whether a scene that is unlike the training imagery is graded worse.
 
     python -m benchmarks.familiarity XBD training/recipes/compact.csv
 
-Networks that have not seen an event would answer this; here a linear model on the bundled features
-of buildings stands in for them (as in `benchmarks.adapt`). Each pair is graded twice: by a stand-in
-that learnt from the other events, and by one that learnt from the other places, its own event among
-them. Each time its distance is taken to the same pairs that the stand-in learnt from, so that a
-population of known and unknown events comes of it. A row has kappa by quartile of that distance,
-within an event, for quartiles of all events differ by what happened there.
+Networks that have not seen an event would answer this. Here a linear model on the bundled features
+of buildings stands in for them (as in `benchmarks.adapt`). Each pair is graded twice. One stand-in
+was trained on the other events, and one on the other places, including its own event. Each time its
+distance is taken to the training pairs of the stand-in. Together this gives a population of known
+and unknown events. A row has kappa by quartile of that distance, within an event, for quartiles of
+all events differ by what happened there.
 
-A second table asks whether a building's own distance, to the buildings that the stand-in learnt
-from, ranks its errors better than its confidence does: the area under the curve, by which 0.5 is no
-better than chance. `--pairs N` reads so many pairs of each event at most.
+A second table asks whether a building's own distance ranks its errors better than its confidence
+does. The distance is that to the training buildings of the stand-in. The figure is the area under
+the curve, and 0.5 is chance. `--pairs N` reads so many pairs of each event at most.
 """
 
 import argparse

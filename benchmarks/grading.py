@@ -4,10 +4,11 @@ r"""Compare ways to choose the weights by which a building gets its grade.
         --data ../shared/data/xbd
 
 Weights and temperature are chosen on the buildings found in the validation part, and scored on the
-label polygons of the test part. A model file follows the split that is named, a run its own: runs
-of `benchmarks.events` tell what a choice is worth in an event that was never seen. Ways are: none,
-all grades weigh alike; kappa and mean F1 of the grades, added; likelihood, of weights down to one
-half, or to 0.7, which is what `training.calibrate` does. The temperature is the likeliest in each.
+label polygons of the test part. A model file follows the named split, and a run its own. Runs of
+`benchmarks.events` show the value of a choice in an unseen event. The ways are: none, where all
+grades weigh alike; the sum of kappa and mean F1 of the grades; and likelihood, with weights down to
+one half, or to 0.7. The last is what `training.calibrate` does. The temperature is the likeliest in
+each.
 """
 
 import argparse

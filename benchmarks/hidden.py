@@ -3,12 +3,12 @@ r"""Measure how many buildings are refused as hidden: of clear places, and under
     python -m benchmarks.hidden DATA training/recipes/compact.csv
 
 DATA is the folder of the real imagery (see CONTRIBUTING.md). No model runs: a building is refused
-where less than half of its pixels are seen on both dates, as `assess` does it. As they are come all
-xBD pairs; half-size pairs by the buildings of their masks, or by the cells of their ground where
-they have none; the pair of Joplin; drone tiles, one date alone, by their cells. Pairs of which
-something is refused are listed: look whether they have clouds of their own. Clouds come from
-`benchmarks.clouds`, over the pairs of `--part`. Nothing is chosen here. `--classifier FILE` takes
-another than the bundled one.
+where less than half of its pixels are seen on both dates, as `assess` does it. These sets come
+unchanged: all xBD pairs, half-size pairs, the pair of Joplin and drone tiles. Half-size pairs are
+counted by the buildings of their masks, or else by the cells of their ground. Drone tiles have one
+date alone, and are counted by their cells. Pairs of which something is refused are listed: look
+whether they have clouds of their own. Clouds come from `benchmarks.clouds`, over the pairs of
+`--part`. Nothing is chosen here. `--classifier FILE` takes another than the bundled one.
 """
 
 import argparse

@@ -2,9 +2,10 @@
 
     python -m benchmarks.identities before.gpkg after.gpkg
 
-Buildings are matched by overlap; each is named anew by lattices of several distances, and as it is
-in the files. The figures beside `COARSEST` are of the sample as it was until 2026-11-29 and of the
-mosaic of Joplin as JPEG in YCbCr, read by rasterio 1.4.4 and 1.5.2 without `geodamage.scene.jpeg`.
+Buildings are matched by overlap; each is named again by lattices of several distances, and as it is
+in the files. The figures beside `COARSEST` come from the sample as it was until 2026-11-29, and
+from the mosaic of Joplin as JPEG in YCbCr. rasterio 1.4.4 and 1.5.2 read both without
+`geodamage.scene.jpeg`.
 """
 
 import argparse

@@ -3,9 +3,9 @@
     python -m benchmarks.kills --stops 1000
 
 A result of four files with their sidecars, one of which has companions, is published over an older
-one, and the process is stopped at one of its calls to the file system by SIGKILL, SIGTERM or
-SIGINT. Whoever reads the result then has to find the old one or the new one, whole. The exit code
-is 1 where it is neither.
+one. SIGKILL, SIGTERM or SIGINT stops the process at one of its calls to the file system. Whoever
+reads the result then has to find the old one or the new one, whole. The exit code is 1 where it is
+neither.
 """
 
 import argparse

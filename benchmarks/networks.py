@@ -4,10 +4,10 @@
     python benchmarks/networks.py --networks compact,res34_unet --tile 256 --repeat 5 --threads 1
 
 Prints a Markdown table. Both engines run the same exported network (uint8 in, heads out) on the
-same tile, in one process, with the same number of threads, one after the other in turns; a time
-is the median of the repeats, after a warm-up. The weights are random, which does not change the
-time. GFLOP count a multiplication and an addition as two, on one image (or pair) of one
-megapixel; a network that brings every image to one size (segformer_b0) spends them on any tile.
+same tile, in one process, with the same number of threads, in turns. A time is the median of the
+repeats, after a warm-up. The weights are random, which does not change the time. GFLOP count a
+multiplication and an addition as two, on one image (or pair) of one megapixel. A network that
+brings every image to one size (segformer_b0) spends them on any tile.
 """
 
 import argparse

@@ -1,10 +1,10 @@
-r"""Measure what a network for pairs makes of the image after alone, footprints given.
+r"""Measure what a network for pairs makes of the post image alone, footprints given.
 
     python -m benchmarks.post_only training/recipes/compact.csv fast --data ../shared/data/xbd
 
-The network sees a neutral image in place of the one before: the mean colour of the image after,
-grey, the image after itself, or that image blurred. The label polygons of the test part are
-graded, as `assess --footprints` would. Intervals are 95 %, by resampling whole pairs.
+The network sees a neutral image in place of the pre image: the mean colour of the post image, grey,
+the post image itself, or that image blurred. The label polygons of the test part are graded, as
+`assess --footprints` would. Intervals are 95 %, by resampling whole pairs.
 """
 
 import argparse
@@ -40,16 +40,16 @@ BLUR = 20.0
 RESAMPLINGS = 1000
 COLUMNS = ("", "before it sees", "event", "buildings", "kappa", "macro F1", "damaged F1")
 
-#: What `assess --post-only` shows in place of the image before.
+#: What `assess --post-only` shows in place of the pre image.
 TAKEN = "grey"
 
 NEUTRAL: Mapping[str, Callable[[Truth], np.ndarray]] = {
-    "the image before": lambda truth: truth.pre,
+    "the pre image": lambda truth: truth.pre,
     "its mean colour": lambda truth: np.broadcast_to(
         truth.post.mean((0, 1)).round().astype(np.uint8), truth.post.shape
     ).copy(),
     "grey": lambda truth: np.full_like(truth.post, dates.NEUTRAL),
-    "the image after": lambda truth: truth.post,
+    "the post image": lambda truth: truth.post,
     "that, blurred": lambda truth: np.asarray(cv2.GaussianBlur(truth.post, (0, 0), BLUR)),
 }
 

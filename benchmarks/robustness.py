@@ -2,12 +2,12 @@ r"""Measure how a model stands shift, coarser pixels and mirror images, on place
 
     python -m benchmarks.robustness accurate training/recipes/compact.csv --data ../shared/data/xbd
 
-`--facts` adds the figures to those of `training.calibrate`, for the card of the model.
-Each row sees the same pairs. A shift moves the image after against the labels and the image
-before, along each of the four axes in turn, by pair; what it uncovers is mirrored. A coarser sensor
-averages both images to its pixels: near the model's own GSD it sees those, beyond they are drawn
-out to its own, as `assess` does. Answers are brought back to the pixels of the labels. The model's
-thresholds are those of its card; nothing is chosen here.
+`--facts` adds the figures to those of `training.calibrate`, for the card of the model. Each row
+sees the same pairs. A shift moves the post image against the labels and the pre image, along each
+of the four axes in turn, pair by pair. Uncovered ground is mirrored. A coarser sensor averages both
+images to its pixels. Near the model's own GSD the model sees those pixels. Coarser ones are
+upsampled to its own, as `assess` does. Answers are brought back to the pixels of the labels. The
+model's thresholds are those of its card; nothing is chosen here.
 """
 
 import argparse
@@ -89,7 +89,7 @@ def brought_back(prediction: Prediction, shape: tuple[int, int]) -> Prediction:
 
 
 def as_shifted(model: Predictor, pixels: int) -> Look:
-    """Return the look at pairs whose image after lies some pixels off."""
+    """Return the look at pairs whose post image lies some pixels off."""
     return lambda truth, number: predict_pair(model, truth.pre, moved(truth.post, pixels, number))
 
 

@@ -4,9 +4,9 @@
     python -m benchmarks.same_results ../before . --data ../shared/data
 
 Both assess the sample pair (of the first checkout), grade its footprints, find the buildings of one
-image, run a batch of two scenes and score masks; with `--data` a real pair, too. Files are equal
-by their bytes, GeoPackages by their rows. Of JSON files versions and times do not count. Exit code
-1 if any file differs or is there once only.
+image, run a batch of two scenes and score masks. With `--data` they also assess a real pair. Files
+are equal by their bytes, GeoPackages by their rows. Of JSON files versions and times do not count.
+Exit code 1 if any file differs or is there once only.
 """
 
 import argparse

@@ -248,7 +248,7 @@ def _by_event(cards: Mapping[str, Card]) -> Iterator[str]:
 
 def _disturbed(cards: Mapping[str, Card]) -> Iterator[str]:
     yield "## Shifted and coarser images\n"
-    yield "`python -m benchmarks.robustness` shifts the image after, or makes both coarser.\n"
+    yield "`python -m benchmarks.robustness` shifts the post image, or makes both coarser.\n"
     keys = {
         "xview2_score": "xView2 score",
         "footprints_quadratic_kappa": "kappa, footprints",

@@ -2,11 +2,11 @@
 
     python -m benchmarks.splitting MODEL training/recipes/compact.csv --data ../shared/data/xbd
 
-Each way sees the same probabilities on the validation places; the figures are buildings matched
-at IoU 0.5. `joined` leaves components as they are; `probability t` takes seeds above that
-localisation, `probability t deep d` only what is d pixels inside them; `distance d` takes seeds
-farther than d pixels from the component's border; `relative r` takes seeds farther than that share
-of the component's greatest distance.
+Each way sees the same probabilities on the validation places; the figures are buildings matched at
+IoU 0.5. `joined` leaves components unchanged. `probability t` takes seeds above that localisation,
+and `probability t deep d` only those d pixels inside them. `distance d` takes seeds farther than d
+pixels from the component's border. `relative r` takes seeds farther than that share of the
+component's greatest distance.
 """
 
 import argparse

@@ -4,10 +4,10 @@ r"""Measure what becomes of grades and buildings where imagery has more than 8 b
 
 GEOTIFFS holds the pairs as `geodamage georeference` writes them. Each condition turns the pairs of
 one part of the split into another type, and assesses them without and with the label polygons as
-footprints. A row says how many buildings were found, as a share of those of the 8-bit pairs, and
-how many footprints got the grade that they have there. `percentiles` is what other tools do: both
-images stretched from their 2nd to their 98th percentile. `noisy` values are no steps of 8 bits any
-more, so that nothing can be told from their steps. Nothing is chosen here.
+footprints. A row has the number of buildings found, as a share of those in the 8-bit pairs. It also
+has the number of footprints with the same grade as there. `percentiles` is what other tools do:
+both images stretched from their 2nd to their 98th percentile. `noisy` values are no steps of 8 bits
+any more, so that nothing can be told from their steps. Nothing is chosen here.
 """
 
 import sys
@@ -166,7 +166,7 @@ def run(pair: Pair, options: SceneOptions, truth: gpd.GeoDataFrame, model: str) 
 
 @dataclass
 class Row:
-    """What came of one condition."""
+    """The outcome of one condition."""
 
     name: str
     pairs: int = 0

@@ -3,14 +3,15 @@ r"""Measure what the product says of pairs that it cannot, or can hardly, grade.
     python -m benchmarks.trust GEOTIFFS XBD/labels training/recipes/compact.csv --model fast
 
 GEOTIFFS holds the pairs as `geodamage georeference` writes them. Each condition changes the pairs
-of one part of the split, assesses them with the label polygons as footprints, and prints a row:
-kappa of what was graded and, of the same buildings, of the pairs as they are; how many of them have
-the grade that they have there; what was not assessed (of footprints at least 80 % under what was
-drawn, and of those in clear ground); refusals, warnings, and measured shifts. Clouds come from
-`benchmarks.clouds`, which the detector has not learnt from. Nothing is chosen here. `--only` takes
-some conditions, and `--ungraded` looks at the pairs alone, which takes a tenth of the time:
-warnings and shifts. With `--kept FILE` what came of each pair is kept there, a line each, and a
-rerun goes on where the last one was ended; pairs are taken in an order that spreads over events.
+of one part of the split, assesses them with the label polygons as footprints, and prints a row. The
+row has the kappa of the graded buildings, and that of the same buildings in the unchanged pairs. It
+counts the buildings that keep their grade. It counts those that were not assessed, among footprints
+at least 80 % under a synthetic cloud or stripe, and among those in clear ground. It also has
+refusals, warnings and measured shifts. Clouds come from `benchmarks.clouds`, which the detector has
+not learnt from. Nothing is chosen here. `--only` takes some conditions, and `--ungraded` looks at
+the pairs alone, which takes a tenth of the time: warnings and shifts. With `--kept FILE` the
+outcome of each pair is kept there, one per line, and a rerun continues where the last one ended.
+The order of the pairs spreads over events.
 """
 
 import argparse
@@ -239,7 +240,7 @@ def row_text(name: str, records: Mapping[str, Record], base: Mapping[str, Record
     Parameters
     ----------
     records, base
-        What came of each pair under it, and of the pairs as they are.
+        The outcome of each pair under it, and of the pairs as they are.
     """
     graded, twice, covered, clear = [], [], [], []
     for pair, record in records.items():

@@ -1,11 +1,11 @@
-r"""Compare networks that grade by a radar's image after, on scenes that none of them has seen.
+r"""Compare networks that grade by a radar's post image, on scenes that none of them has seen.
 
     python -m benchmarks.two_sensors runs/cross_modal_assess runs/cross_modal_assess_alone \
         --data drawn --split training/recipes/cross_modal_assess.csv
 
 Each building is graded in its true outline, by the probabilities of its pixels, summed, as
 `geodamage assess --footprints` does. Beside the runs stand the most frequent grade of the training
-part, given to all, and the teacher, which sees the optical image after. The difference between the
+part, given to all, and the teacher, which sees the optical post image. The difference between the
 first two runs comes with a 95 % interval: scenes drawn again with replacement, the same for both.
 """
 
@@ -40,7 +40,7 @@ RESAMPLINGS = 2000
 
 @dataclass(frozen=True)
 class Scene:
-    """What came of one scene.
+    """The outcome of one scene.
 
     Attributes
     ----------
@@ -113,7 +113,7 @@ def of_run(path: Path) -> Answer:
 
 
 def of_teacher(name: str) -> Answer:
-    """Return the answers of a model file, which sees the optical image after."""
+    """Return the answers of a model file, which sees the optical post image."""
     model = load_model(name)
 
     def answer(pair: LabelledPair) -> np.ndarray:

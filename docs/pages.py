@@ -29,6 +29,8 @@ OUTSIDE = {
     },
 }
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s#]*)(#[^)\s]*)?\)")
+_CODE = re.compile(r"<code>([^<\n]+)</code>")
+_OPTION = re.compile(r"(?<![\w-])--?[a-z][\w-]*")
 _BLOCK = re.compile(r"(^```.*?^```)", re.DOTALL | re.MULTILINE)
 
 
@@ -60,3 +62,14 @@ def _site_link(link: re.Match[str], here: str, there: str, names: set[str]) -> s
     if name in names:
         return f"{mark}[{text}]({posixpath.relpath(name, posixpath.dirname(there) or '.')}{anchor})"
     return text if text.strip("`") == path else f"{text} (`{path}`)"
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Let long names of tests break in a table, and no option at its hyphens."""
+    return _CODE.sub(lambda code: f"<code>{_breakable(code[1])}</code>", html)
+
+
+def _breakable(code: str) -> str:
+    if "::test_" in code:
+        return re.sub(r"(/|::|_)", r"\1<wbr>", code)
+    return _OPTION.sub(r'<span class="option">\g<0></span>', code)

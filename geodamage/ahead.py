@@ -1,4 +1,4 @@
-"""Work ahead of its caller, in a thread of its own."""
+"""Work ahead of its caller, in its own thread."""
 
 import contextlib
 import queue
@@ -15,7 +15,7 @@ class _Failure(Generic[T]):
 
 
 def ahead(items: Iterator[T], depth: int = 1) -> Generator[T, None, None]:
-    """Run an iterator in a thread of its own, at most `depth` items ahead of the caller.
+    """Run an iterator in its own thread, at most `depth` items ahead of the caller.
 
     An error in the thread is raised at the caller; closing this iterator stops the thread and
     closes `items`.

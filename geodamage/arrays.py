@@ -31,8 +31,9 @@ class Prediction(NamedTuple):
     probabilities
         float32 (5, rows, columns): background, then the four grades.
     grades
-        uint8 (rows, columns): the grade of each pixel by the rules of the model, where the heads
-        above do not say it any more: of windows, what damage left of 1 is gone. Else None.
+        uint8 (rows, columns): the grade of each pixel by the rules of the model, if the heads above
+        no longer contain it. In windows, the background that the damage head leaves is gone. Else
+        None.
     """
 
     localisation: np.ndarray
@@ -59,11 +60,11 @@ def predict_pair(
 ) -> Prediction:
     """Predict a pair of images in memory.
 
-    An image that fits into the window of the model is seen at once: by a local model as it is,
-    mirrored at the bottom and the right where a side is not of whole strides; by a global model in
-    exactly its window, mirrored likewise where it is smaller. Beyond the other sides the model
-    sees what its own padding holds, as the published networks do. A larger image is cut up as
-    `predict` cuts a scene, so the result does not depend on the memory.
+    An image that fits into the window of the model is predicted at once. A local model sees it
+    unchanged; a side that is not a multiple of the stride is mirrored at the bottom or the right. A
+    global model sees exactly its window, and a smaller image is mirrored in the same way. Beyond
+    the other sides the model sees what its own padding holds, as the published networks do. A
+    larger image is cut up as `predict` cuts a scene, so the result does not depend on the memory.
 
     Parameters
     ----------

@@ -63,9 +63,9 @@ class Job(RunOptions):
     Attributes
     ----------
     pre
-        Image before: a GeoTIFF, a folder, a glob, `@list.txt`, or several of them.
+        Pre image: a GeoTIFF, a folder, a glob, `@list.txt`, or several of them.
     post
-        Image after, likewise.
+        Post image, in the same forms.
     output
         Vector file; the extension picks the format.
     model
@@ -76,17 +76,18 @@ class Job(RunOptions):
         CPU threads for inference; 0 takes every processor.
     engine
         What computes on the processor: `onnxruntime`, `openvino`, or `auto`, which is OpenVINO
-        where it was found to be right and faster on this machine.
+        where it was found to be correct and faster on this machine.
     precision
-        What it is computed in: `float32`, `bfloat16`, `int8`, or `auto`, which is `bfloat16` where
-        the card allows it and it was found to be faster, else what the file holds.
+        Number format of the computation: `float32`, `bfloat16`, `int8` or `auto`. `auto` is
+        `bfloat16` if the card allows it and it was found to be faster, otherwise the format of the
+        file.
     tta
         `none`, or `flips` to average over four mirror images.
     vote
-        `probabilities`, or `pixels`: each pixel is graded by the rules of the model first,
-        buildings are what those pixels say, and each takes the grade that most of its pixels have.
+        `probabilities`, or `pixels`. With `pixels`, the rules of the model grade each pixel first.
+        Buildings are made of those pixels, and each takes the grade of most of its pixels.
     post_only
-        Grade the footprints by the image after alone; `pre` is empty then.
+        Grade the footprints by the post image alone; `pre` is empty then.
     footprints
         Vector file of polygons to grade instead of finding buildings.
     id_field
@@ -101,7 +102,7 @@ class Job(RunOptions):
     probabilities
         COG of probabilities, five channels.
     report
-        Page for people, complete in itself.
+        HTML page, complete in one file.
     features
         File of the features of each building, `.npz`; `geodamage.adaptation` learns from them.
     scene
@@ -115,7 +116,7 @@ class Job(RunOptions):
     memory
         Memory that the work is planned for: bytes, or a text such as `2GB`.
     date
-        Date of the image after, as the sidecar shall say it; merging many scenes goes by it.
+        Date of the post image, for the sidecar. Merging many scenes uses it.
     ids_from
         Earlier result; a building that overlaps one of its buildings by more than half of their
         union takes over its `building_id`.
@@ -179,23 +180,25 @@ def assess(
         result = geodamage.assess("pre.tif", "post.tif")
         result.buildings, result.summary, result.warnings, result.facts
 
-    With `output` the same files are written as by `geodamage assess`. Of a `Job` alone the work is
-    returned before it has begun, to be iterated for its progress.
+    With `output`, the same files are written as by `geodamage assess`. With a `Job` alone, the work
+    is returned before it begins, and iterating it yields its progress.
 
     Parameters
     ----------
     pre
-        Image before: a GeoTIFF, a folder, a glob, `@list.txt`, or several of them; or a `Job`.
+        Pre image: a GeoTIFF, a folder, a glob, `@list.txt`, or several of them; or a `Job`.
     post
-        Image after, likewise. With `post_only` the image after is given alone, in the first place.
+        Post image, in the same forms. With `post_only`, give the post image alone, as the first
+        argument.
     output
         Vector file to write; the extension picks the format. The sidecar stands beside it.
     progress
         Called with each `Progress`: `stage`, `done` of `total` pixels, `buildings`, `message`.
     date
-        Date of the image after, for the sidecar.
+        Date of the post image, for the sidecar.
     predict
-        With a `Job`: called as `run_plan`, and yields the same strips; a cluster may compute them.
+        With a `Job`: a function called like `run_plan`. It yields the same strips, and a cluster
+        may compute them.
     OPTIONS
 
     Returns
@@ -205,7 +208,7 @@ def assess(
     Raises
     ------
     GeodamageError
-        If something is refused or fails; which kind of it is raised, `geodamage.errors` says.
+        If something is refused or fails; `geodamage.errors` lists the kinds.
     TypeError
         If there is no such option.
     """
@@ -216,7 +219,7 @@ def assess(
     if options.get("post_only") and post is None:
         pre, post = (), pre
     if post is None:
-        raise TypeError("give post, the image after; buildings of one image are found by localise")
+        raise TypeError("give a post image; localise finds the buildings of one image")
     values = job_fields("assess", "Job", call_values("assess", "Job", options))
 
     def begin(file: Path) -> Work[Progress, Result[Summary]]:
@@ -253,7 +256,7 @@ class _Assessment(Run[Job, Summary]):
         return mode_facts(job.model, self.card) if job.post_only else {"mode": PAIR}
 
     def images(self) -> tuple[Source | None, Source | None]:
-        """Return the images before and after."""
+        """Return the pre and the post image."""
         return (None if self.job.post_only else self.job.pre), self.job.post
 
     def other_inputs(self) -> Sequence[Path | None]:
@@ -349,7 +352,7 @@ class _Assessment(Run[Job, Summary]):
     def _compare(self) -> None:
         """Say how the scene lies to what the model learnt from."""
         if self.job.post_only:
-            self._familiarity = Familiarity(reason="there is no image before")
+            self._familiarity = Familiarity(reason="there is no pre image")
             self.doubts += doubts(self._mode, self.card)
             return
         path = find_model(model_source(self.job.model, self._event))
@@ -392,7 +395,7 @@ class _Assessment(Run[Job, Summary]):
                 scene=self.scene,
                 footprints=self._footprints,
                 card=self.card,
-                # Outlines are looked for in the image before.
+                # Outlines are looked for in the pre image.
                 registration="off" if self.job.post_only else self.job.scene.registration,
                 by_vote=by_vote,
                 seen_share=self.job.scene.seen_share,

@@ -32,6 +32,14 @@ Every message is one line: what, which file, why, what to do.
 import re
 from typing import ClassVar
 
+#: Parameters of signed URLs that are a key, wherever they stand: a text may be no whole URL.
+_KEYS = re.compile(
+    r"(?P<key>[?&;#](?:[\w-]*(?:signature|credential|token|secret|password|api[_-]?key)|sig|key)=)"
+    r"[^\s&;'\"<>]+",
+    re.IGNORECASE,
+)
+#: A path of GDAL's for an object of a store, with what follows the question mark.
+_STORES = re.compile(r"(?P<place>/vsi(?:s3|gs|az|adls|oss|swift)/[^\s?'\"<>]*)\?[^\s'\"<>:;,)]*")
 #: A user and a password before a host, and what follows the question mark: keys and signatures.
 _SECRETS = re.compile(
     r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)(?P<user>[^/\s?#@'\"<>]*@)?(?P<place>[^\s?#'\"<>]*)"
@@ -45,19 +53,15 @@ def without_secrets(text: str) -> str:
 
     A signed URL is a key to the file, and results, reports and messages are handed on.
     """
-    if "://" not in text:
+    if "?" not in text and "://" not in text:
         return text
-    return _SECRETS.sub(
-        lambda found: "".join(
-            (
-                found["scheme"],
-                "***@" if found["user"] else "",
-                found["place"],
-                "?***" if found["query"] else "",
-            )
-        ),
-        text,
-    )
+    hidden = _STORES.sub(lambda found: f"{found['place']}?***", _SECRETS.sub(_without, text))
+    return _KEYS.sub(lambda found: f"{found['key']}***", hidden)
+
+
+def _without(found: re.Match[str]) -> str:
+    user, query = "***@" if found["user"] else "", "?***" if found["query"] else ""
+    return f"{found['scheme']}{user}{found['place']}{query}"
 
 
 def install(*extras: str) -> str:

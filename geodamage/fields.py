@@ -48,7 +48,9 @@ class Field(NamedTuple):
 
 
 FIELDS: tuple[Field, ...] = (
-    Field("building_id", "text", "id of the footprint, else of a place in the building"),
+    Field(
+        "building_id", "text", "id of the footprint, or one made from the location of the building"
+    ),
     Field("damage", "text", "damage grade, xBD spelling", nullable=True),
     Field("damage_class", "integer", "damage grade, 1 (no damage) to 4 (destroyed)", nullable=True),
     Field("p_none", "number", "probability of no damage, 0-1", nullable=True, decimals=4),

@@ -1,7 +1,7 @@
 """Grids: where the pixels of a raster lie on the ground."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -141,24 +141,34 @@ def utm_zone(lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
     return np.where(np.asarray(lat) < 0, 32700, 32600) + zone
 
 
+@lru_cache(maxsize=64)
 def world_width(crs: CRS) -> float | None:
     """Return how far apart two numbers of one place are, in units of x: 360 of degrees.
 
     None where x does not go around the Earth, as in all but cylindrical projections.
     """
+    if crs.is_compound:  # with heights
+        crs = crs.sub_crs_list[0]
     if crs.is_geographic:
-        return 360.0
-    operation = crs.coordinate_operation
-    method = "" if operation is None else operation.method_name.lower()
-    is_cylinder = "cylindrical" in method or "mercator" in method
-    if not crs.is_projected or not is_cylinder or "transverse" in method or "oblique" in method:
-        return None
-    base = crs.geodetic_crs
-    if base is None or operation is None:
+        return _full_turn(crs)
+    base, operation = crs.geodetic_crs, crs.coordinate_operation
+    if not crs.is_projected or base is None or operation is None:
         return None
     names = (p for p in operation.params if p.name.startswith("Longitude of "))
     middle = float(next((p.value for p in names), 0.0))
+    # Along a parallel, x of a cylinder grows evenly, and it is the same on all parallels.
+    turns = np.array([-90.0, -45.0, 0.0, 45.0, 90.0])
     to_crs = Transformer.from_crs(base, crs, always_xy=True)
-    (west, east), _ = to_crs.transform([middle - 90, middle + 90], [0.0, 0.0])
-    width = 2 * (east - west)
-    return width if np.isfinite(width) and width > 0 else None
+    units = _full_turn(base) / 360
+    lon, lat = np.meshgrid((middle + turns) * units, np.array([-50.0, 0.0, 35.0]) * units)
+    x = np.asarray(to_crs.transform(lon.ravel(), lat.ravel())[0]).reshape(lon.shape)
+    if not np.isfinite(x).all():
+        return None
+    width = float(2 * (x[0, -1] - x[0, 0]))
+    even = x[0, 2] + turns / 360 * width
+    return width if width > 0 and np.abs(x - even).max() < 1e-6 * width else None
+
+
+def _full_turn(crs: CRS) -> float:
+    """Return a full turn in the unit of a geographic CRS: 360 of degrees, 400 of grads."""
+    return float(round(2 * np.pi / crs.axis_info[0].unit_conversion_factor, 6))

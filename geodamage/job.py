@@ -65,7 +65,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is.
+    """The progress of a run.
 
     Attributes
     ----------
@@ -74,9 +74,9 @@ class Progress:
     done, total
         Pixels of the region that are finished, and all of them.
     buildings
-        Found so far.
+        Number of buildings found so far.
     message
-        A line for the user, or None; `warning` says that it is one.
+        A line for the user, or None; `warning` says whether it is a warning.
     """
 
     stage: str
@@ -165,17 +165,17 @@ S = TypeVar("S", bound=Coverage)
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Result(Generic[S]):
-    """What came of a run.
+    """The outcome of a run.
 
     Attributes
     ----------
     buildings
-        GeoDataFrame, a row for each, in the scene's CRS; the columns are those of the file. It is
-        read from `output` when it is first asked for, or is in memory where there is no file.
+        GeoDataFrame with a row for each building, in the scene's CRS. The columns are those of the
+        file. It is read from `output` when it is first asked for, or is in memory without a file.
     summary
-        Its figures.
+        The figures of the run.
     facts
-        All that the sidecar says.
+        The content of the sidecar.
     warnings
         What a user should know, a line each.
     output

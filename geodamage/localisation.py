@@ -152,8 +152,8 @@ def localise(
 
         footprints = geodamage.localise("image.tif").buildings
 
-    With `output` the same files are written as by `geodamage buildings`. Of a `LocalisationJob`
-    alone the work is returned before it has begun, to be iterated for its progress.
+    With `output`, the same files are written as by `geodamage buildings`. With a `LocalisationJob`
+    alone, the work is returned before it begins, and iterating it yields its progress.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ def localise(
     Raises
     ------
     GeodamageError
-        If something is refused or fails; which kind of it is raised, `geodamage.errors` says.
+        If something is refused or fails; `geodamage.errors` lists the kinds.
     TypeError
         If there is no such option.
     """

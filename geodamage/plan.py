@@ -145,8 +145,8 @@ def make_plan(
     card
         Card of the model.
     tile
-        Window size with halo, pixels. None takes that of the card, and of a local model that is
-        asked of one window in a call the rectangle that costs least and fits the memory.
+        Window size with halo, pixels. None takes that of the card. For a local model with one
+        window per call, None takes the rectangle that costs least and fits the memory.
     batch
         Windows per model call, at most.
     memory

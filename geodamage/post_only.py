@@ -1,6 +1,6 @@
-"""Grading by the image after alone: what it cannot do, and how good it was where it was measured.
+"""Grading by the post image alone: what it cannot do, and how good it was where it was measured.
 
-A network for pairs is shown even grey in place of the image before.
+A network for pairs is shown even grey in place of the pre image.
 """
 
 import json
@@ -32,25 +32,24 @@ def check_images(job: "Job") -> None:
     """
     if not job.post_only:
         if not job.pre:
-            raise OptionError("no image before is given; name one, or give --post-only")
+            raise OptionError("no pre image is given; name one, or give --post-only")
         return
     if job.pre:
-        raise OptionError("--post-only takes one image, the one after; leave the other out")
+        raise OptionError("--post-only takes only the post image; leave the other out")
     if job.footprints is None:
         raise OptionError(
-            "--post-only needs --footprints: buildings are found in the image before, and there "
-            "is none"
+            "--post-only needs --footprints, because buildings are found in the pre image"
         )
     for is_asked, option, why in (
-        (job.probabilities is not None, "--probabilities", "holds what was found in that"),
-        (job.features is not None, "--features", "holds what that shows"),
-        (job.scene.registration == "apply", "--registration apply", "compares with that"),
-        (job.scene.pre_unusable is not None, "--pre-unusable", "is of that"),
-        (job.scene.post_sensor != "optical", "--post-sensor sar", "was not measured without that"),
+        (job.probabilities is not None, "--probabilities", "holds buildings found in it"),
+        (job.features is not None, "--features", "describes both images"),
+        (job.scene.registration == "apply", "--registration apply", "compares both images"),
+        (job.scene.pre_unusable is not None, "--pre-unusable", "belongs to it"),
+        (job.scene.post_sensor != "optical", "--post-sensor sar", "was not measured without it"),
     ):
         if is_asked:
             raise OptionError(
-                f"--post-only has no image before, and {option} {why}; leave one of both out"
+                f"--post-only has no pre image, and {option} {why}; leave one of them out"
             )
 
 
@@ -96,7 +95,7 @@ def mode_facts(source: str | PathLike[str], card: Card) -> dict[str, Any]:
 
 
 def is_made_for_it(card: Card) -> bool:
-    """Say whether a model looks at the image after alone by itself."""
+    """Say whether a model looks at the post image alone by itself."""
     return card.scores.get("dates") == ["post"]
 
 
@@ -114,15 +113,14 @@ def doubts(facts: Mapping[str, Any], card: Card) -> list[str]:
     if is_made_for_it(card):
         worth = f", for which model {card.name} was made; nobody has measured it here"
     elif not score:
-        worth = f"; nobody has measured model {card.name} without an image before"
+        worth = f"; nobody has measured model {card.name} without a pre image"
     else:
         worth = (
-            f", and that is worth less: quadratic kappa was {score['kappa']:.2f} on places that "
-            f"the network ({score['network']}) had not seen, {score['kappa_without']:.2f} of them "
+            f", which is worth less: on places that the network ({score['network']}) had not "
+            f"seen, quadratic kappa was {score['kappa']:.2f}, or {score['kappa_without']:.2f} "
             f"without the {score['without']}, and {score['kappa_pair']:.2f} with both images"
         )
     return [
-        f"graded by the image after alone{worth}",
-        "cloud and smoke cannot be told from ground without the image before; name them by "
-        "--post-unusable",
+        f"graded by the post image alone{worth}",
+        "cloud and smoke are not detected without a pre image; mark them with --post-unusable",
     ]

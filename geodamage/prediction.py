@@ -1,8 +1,8 @@
 """Prediction: a scene and a model in, finished strips of probabilities out.
 
-Reading, inference and whatever the caller does with a strip run at the same time, each in a thread
-of its own, with at most one strip waiting between two of them. A strip is a block of finished rows
-of one column block; together the strips tile the region, and no pixel comes twice.
+Reading, inference and the caller's work on a strip run at the same time, each in its own thread. At
+most one strip waits between two of them. A strip is a block of finished rows of one column block;
+together the strips tile the region, and no pixel comes twice.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ _NOT_LOOKED = 128
 UNSEEN = MISSING_PRE | MISSING_POST | OUTSIDE | OUTSIDE_AOI | OBSCURED_PRE | OBSCURED_POST
 #: Flags of pixels that one of the images does not show.
 BLIND = UNSEEN & ~OUTSIDE_AOI
-#: Flags of pixels where no building is looked for: it is found in the image before alone.
+#: Flags of pixels where no building is looked for: it is found in the pre image alone.
 CLOSED = MISSING_PRE | OUTSIDE | OUTSIDE_AOI | OBSCURED_PRE
 #: Pixels from where post has data that a building is followed into where it has none, at most.
 _REACH = 32
@@ -65,8 +65,8 @@ class Strip:
     missing
         uint8 (rows, columns): the flags of `Scene.read`, and `NEAR_MISSING`.
     grades
-        uint8 (rows, columns): the grade of each pixel by the rules of the model, 0 where there is
-        no building or nothing could be seen; None where nobody asked for them.
+        uint8 (rows, columns): the grade of each pixel by the rules of the model. It is 0 where
+        there is no building or nothing could be seen. None if nobody asked for it.
     """
 
     window: Window
@@ -103,8 +103,8 @@ def predict(
 ) -> Iterator[Strip]:
     """Predict a scene, strip by strip.
 
-    Stopping the iteration stops the work. Where neither date shows a pixel of a core, the model is
-    not asked.
+    Stopping the iteration stops the work. The model does not run on a core of which neither date
+    shows a pixel.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def predict(
     Yields
     ------
     Strip
-        Finished; together they tile `scene.region`.
+        A finished strip. Together the strips tile `scene.region`.
     """
     plan = make_plan(
         scene.region,

@@ -100,7 +100,7 @@ class Run(ABC, Generic[J, S]):
 
     @abstractmethod
     def images(self) -> tuple[Source | None, Source | None]:
-        """Return the image before and the one after; None for one that there is not."""
+        """Return the pre image and the one after; None for one that there is not."""
 
     def other_inputs(self) -> Sequence[Path | None]:
         """Return the files that are read beside the images."""

@@ -1,15 +1,15 @@
-"""Schemas: tables of JSON and TOML, held against the fields of a dataclass.
+"""Schemas: tables of JSON and TOML, checked against the fields of a dataclass.
 
 msgspec checks the values, and it is strict: a text is no number, `true` is no 1, 1.0 is no whole
 number. A whole number may stand for any number, and a list for a tuple. The messages are the
 caller's: each kind of file has its own remedy.
 
 msgspec was weighed against pydantic and cattrs. All three are free to use (BSD-3-Clause, MIT, MIT)
-and well kept. pydantic brings four packages and twice the modules at import, and refuses a list for
-a tuple where it is strict. cattrs turns the text "4" into the number 4 unless hooks forbid it.
-msgspec is one package without dependencies. It does not refuse keys that a dataclass lacks, and a
-`__post_init__` inside it loses the type of its error; so keys are compared here, and the caller
-makes the object.
+and well kept. With pydantic come four packages and twice the modules at import, and it refuses a
+list for a tuple where it is strict. With cattrs the text "4" becomes the number 4 unless hooks
+forbid it. One package without dependencies is msgspec. It does not refuse keys that a dataclass
+lacks, and a `__post_init__` inside it loses the type of its error. So keys are compared here, and
+the caller makes the object.
 """
 
 import dataclasses

@@ -1,6 +1,6 @@
 """The files of an image: found and checked, and not opened.
 
-A path is checked before GDAL sees it: only regular files, and URLs where they are let through.
+A path is checked before GDAL sees it: only regular files, and URLs where they are allowed.
 """
 
 import glob
@@ -51,11 +51,11 @@ def find(source: Source | Sequence[Source], *, allow_remote: bool = False) -> li
     Parameters
     ----------
     source
-        A file, a folder (its .tif, .tiff and .jp2), a glob (`**` goes through all folders below),
-        `@list.txt` (a path per line, relative to the list; `#` begins a comment), a URL, or a
-        sequence of these.
+        A file, a folder (its .tif, .tiff and .jp2), a glob, `@list.txt`, a URL, or a sequence of
+        these. In a glob, `**` goes through all folders below. A list has a path per line, relative
+        to the list, and `#` begins a comment.
     allow_remote
-        Whether http, https, s3, gs and az URLs are let through.
+        Whether http, https, s3, gs and az URLs are allowed.
 
     Raises
     ------

@@ -1,8 +1,7 @@
 """Windows of a scene: pure arithmetic, no pixels.
 
 A window is a rectangle of pixels. Prediction cuts a scene into *cores* that tile it without
-overlap; a model sees each core with a *halo* around it, and what it says of the halo is thrown
-away.
+overlap. A model sees each core with a *halo* around it, and its output in the halo is discarded.
 """
 
 import math

@@ -12,7 +12,7 @@ A = ParamSpec("A")
 
 
 class Work(Generator[P, None, R]):
-    """Work that has begun when its first step is asked for, and can be stopped between two steps.
+    """Work that begins when its first step is asked for, and can be stopped between two steps.
 
     Iterating yields its progress, `result` does what is left, and `close` stops it and leaves no
     file. As a context manager it is closed at the end of the block, whatever happens there:
@@ -39,14 +39,14 @@ class Work(Generator[P, None, R]):
         self._found: R | None = None
 
     def result(self) -> R:
-        """Do what is left to do and return the result; it may be asked for again.
+        """Do the rest of the work and return the result; a second call returns it again.
 
         Raises
         ------
         RuntimeError
             If the work was closed or has failed before: then there is no result.
         GeodamageError
-            If it fails now; which kind is raised, `geodamage.errors` says.
+            If it fails now; `geodamage.errors` lists the kinds.
         """
         for _ in self:
             pass

@@ -6,9 +6,10 @@
 
 Only who publishes the plugin knows its addresses, so they are given then and written into the zip;
 a zip for one's own use has none. The rules of the repository are checked before anything is
-written: metadata complete, a licence file, one folder at the top, no binaries, nothing that a run
-left behind, at most 25 MB. The documentation goes along as README.md, without its pictures. Equal
-sources give equal bytes. Only the standard library is needed.
+written. The metadata are complete, there is a licence file, and one folder lies at the top. There
+are no binaries, no leftovers of a run, and at most 25 MB. The documentation goes along as
+README.md, without its pictures. Equal sources give equal bytes. Only the standard library is
+needed.
 """
 
 from __future__ import annotations

@@ -4,9 +4,10 @@
     xvfb-run -a -s "-screen 0 1600x1200x24" python qgis_plugin/screenshots.py --home /home/analyst
 
 It needs QGIS (`qgis`), an X display, `geodamage` (`--executable`, else the PATH) and Pillow. QGIS
-starts with a profile of its own below `--home`, where the plugin is linked in and the sample is
-copied to; so the pictures show that folder, and none of the one who makes them. Everything pictured
-is real: the run is started by the dialog's own button, the corrections by the keys of the review.
+starts with its own profile below `--home`. The plugin is linked in there, and the sample and the
+program are put there. So the pictures show that folder, and no folder of the person who makes them.
+Everything pictured is real: the run is started by the dialog's own button, the corrections by the
+keys of the review.
 
 The same file runs on both sides: `main` outside, `photograph` inside QGIS, where `--code` calls it.
 """
@@ -97,7 +98,7 @@ def main() -> None:
         raw = Path(folder) / "raw"
         raw.mkdir()
         _prepare(home)
-        _run_qgis(home, raw, options.executable)
+        _run_qgis(home, raw, str(_install(home, Path(options.executable))))
         options.output.mkdir(exist_ok=True)
         for picture in sorted(raw.glob("*.png")):
             size = shrink(picture, options.output / picture.name)
@@ -120,6 +121,31 @@ def _prepare(home: Path) -> None:
     (profile / "QGIS").mkdir()
     (profile / "QGIS" / "QGIS3.ini").write_text(SETTINGS, encoding="utf-8")
     (work / "start.py").write_text(START.format(folder=str(HERE)), encoding="utf-8")
+
+
+def _install(home: Path, executable: Path) -> Path:
+    """Put the program into an environment below the home, and return it.
+
+    The environment borrows the packages of the one that has the program; so the pictures show paths
+    of the home alone.
+    """
+    folder = home / "geodamage"
+    own = executable.with_name("python")
+    subprocess.run([own, "-m", "venv", "--clear", "--without-pip", folder], check=True)
+    python, program = folder / "bin" / "python", folder / "bin" / "geodamage"
+    lent, taken = (_packages_of(path) for path in (own, python))
+    (taken / "lent.pth").write_text(f"import site; site.addsitedir({str(lent)!r})\n", "utf-8")
+    code = "import sys\nfrom geodamage.cli import main\n\nsys.exit(main())\n"
+    program.write_text(f"#!{python}\n{code}", encoding="utf-8")
+    program.chmod(0o755)
+    return program
+
+
+def _packages_of(python: Path) -> Path:
+    """Return the folder of the packages of a Python."""
+    ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    said = subprocess.run([python, "-c", ask], check=True, capture_output=True, text=True)
+    return Path(said.stdout.strip())
 
 
 def _run_qgis(home: Path, raw: Path, executable: str) -> None:

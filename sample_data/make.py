@@ -1,12 +1,12 @@
 """Write the committed sample: a small image pair of a drawn place with its true damage.
 
-The place does not exist: the town, the storm and the coordinates are made up, so the sample
-carries no foreign licence. The pair has what real pairs have: the post-event image lies in
-another CRS and grid, covers a little less, ends in an untagged black collar, is shifted by some
-metres and was taken in another season under another sun.
+The place does not exist: the town, the storm and the coordinates are made up, so the sample carries
+no foreign licence. The pair has the difficulties of real pairs. The post image lies in another CRS
+and grid, covers a little less, and ends in an untagged black collar. It is shifted by some metres,
+and was taken in another season under another sun.
 
-Run ``python sample_data/make.py`` to write it again, and ``python sample_data/make.py --xbd DIR``
-for a small labelled set in the folder layout of xBD; ``--sar`` adds what a radar sees after the
+Run ``python sample_data/make.py`` to write it again. ``python sample_data/make.py --xbd DIR``
+writes a small labelled set in the folder layout of xBD. ``--sar`` adds a radar image after the
 event to either. ``--chips DIR`` writes small paired chips of two sensors instead.
 """
 
@@ -129,8 +129,8 @@ def _only_id(properties: dict[str, Any]) -> dict[str, Any]:
 def write_pre(path: Path, image: Bytes) -> None:
     """Write the pre-event image: UTM, JPEG in a tiled GeoTIFF.
 
-    In RGB: the halved chroma of YCbCr is enlarged in one way or another by the JPEG libraries of
-    different wheels of rasterio, and everyone shall see the same sample.
+    In RGB, because everyone shall see the same sample. The JPEG libraries of different wheels of
+    rasterio upsample the halved chroma of YCbCr in different ways.
 
     Parameters
     ----------

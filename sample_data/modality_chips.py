@@ -1,9 +1,9 @@
 """Small paired chips of drawn vehicles, optical (EO) and radar (SAR): for tests and a first look.
 
 They stand in for the chips of the UNICORN data set (NTIRE 2021, track 2) and have its layout. Ten
-classes differ in length and width, which both chips show, and in where corners of the body send
-the radar's echo back: bright points in the SAR chip, faint seams in the EO chip. Nothing is
-hidden from either sensor altogether, and both have noise of their own kind.
+classes differ in length and width, which both chips show. They also differ in the corners of the
+body that send the radar's echo back: bright points in the SAR chip, faint seams in the EO chip.
+Nothing is hidden from either sensor altogether, and both have noise of their own kind.
 """
 
 from __future__ import annotations

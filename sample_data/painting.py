@@ -1,8 +1,8 @@
 """How a drawn town looks from above on one date: ground, streets, roofs, trees, shadows.
 
 A canvas has four float channels: red, green, blue, and roughness. Every shape is filled with a
-colour and a roughness at once; one texture multiplied in at the end then makes grass, rubble
-and roofs differ without a texture of their own each. It is drawn at twice the resolution.
+colour and a roughness at once. One texture, multiplied in at the end, then makes grass, rubble and
+roofs differ without a texture for each. It is drawn at twice the resolution.
 """
 
 from __future__ import annotations

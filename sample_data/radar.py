@@ -1,10 +1,10 @@
 """What a radar that looks sideways sees of a drawn town: speckle, layover, walls, shadow.
 
-A simplified picture of high-resolution SAR in ground range. What is higher is nearer to the sensor
-and falls towards it (layover); a wall and the ground before it send back what hits either
-(double bounce), a bright line at the foot of the walls that face the sensor; behind a building
-there is nothing. Smooth ground and water send next to nothing back, crowns and rubble a lot. A
-building that is gone has lost its line and its shadow.
+A simplified picture of high-resolution SAR in ground range. Higher points are nearer to the sensor
+and fall towards it (layover). A wall and the ground before it reflect each other's echo (double
+bounce): a bright line at the foot of the walls that face the sensor. There is nothing behind a
+building. Smooth ground and water send next to nothing back, crowns and rubble a lot. A building
+that is gone has lost its line and its shadow.
 """
 
 from __future__ import annotations

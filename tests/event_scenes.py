@@ -168,7 +168,8 @@ def layer(path: Path, name: str = "buildings") -> gpd.GeoDataFrame:
 
 def layers(path: Path) -> dict[str, gpd.GeoDataFrame]:
     """Return every layer of an event."""
-    return {str(name): layer(path, str(name)) for name, _ in pyogrio.list_layers(path)}
+    names = [str(name) for name, _ in pyogrio.list_layers(path) if name != "layer_styles"]
+    return {name: layer(path, name) for name in names}
 
 
 HOUSE = House(100, 100)

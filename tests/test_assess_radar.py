@@ -1,4 +1,4 @@
-"""`assess` with an optical image before and one of a radar after."""
+"""`assess` with an optical pre image and one of a radar after."""
 
 import json
 from pathlib import Path
@@ -90,7 +90,7 @@ def test_a_radar_image_is_refused_by_an_optical_model(model, pair, tmp_path):
         "assess", *pair, "-o", tmp_path / "b.geojson", "--model", model, "--post-sensor", "sar"
     )
     assert result.exit_code == 4
-    assert "takes an optical image after" in result.stderr
+    assert "takes an optical post image" in result.stderr
     assert not list(tmp_path.iterdir())
 
 
@@ -98,7 +98,7 @@ def test_a_radar_before_is_refused(images, tmp_path):
     model = make_model(tmp_path / "radar.onnx", pre_sensor="sar")
     result = run_command("assess", *images, "-o", tmp_path / "b.geojson", "--model", model)
     assert result.exit_code == 5
-    assert "takes a sar image before" in result.stderr
+    assert "takes a sar pre image" in result.stderr
 
 
 def test_an_unknown_sensor_is_refused():

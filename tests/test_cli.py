@@ -214,6 +214,10 @@ def test_options_that_make_no_sense(command, tmp_path, options, code, words):
     ("arguments", "words"),
     [
         (["assess", "a.tif", "b.tif", "c.tif", "-o", "d.geojson"], ["quote a pattern"]),
+        (
+            ["assess", *map(str, range(1200)), "-o", "d.geojson"],
+            ["(2 3 4 and 1,195 more); quote a pattern"],
+        ),
         (["asess"], ["did you mean 'assess'? See "]),
         (["--verison"], ["'--verison'; did you mean '--version'? See "]),
         (["-q", "assess"], ["No such option '-q'; see "]),

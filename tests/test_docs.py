@@ -83,6 +83,13 @@ def test_the_page_of_outputs_has_every_field():
     assert {field.name for field in FIELDS} <= told
 
 
+def test_a_release_has_ten_lines_of_changes_at_most():
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    for release in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
+        title, *lines = [line for line in release.splitlines() if line.strip()]
+        assert len(lines) <= 10, title
+
+
 def test_the_site_has_every_page_of_the_docs():
     text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     shown = set(re.findall(r": ([\w/-]+\.md)$", text, re.MULTILINE))

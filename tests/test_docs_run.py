@@ -113,7 +113,7 @@ def layers(folder: Path) -> None:
 
 
 def catalogue(folder: Path) -> None:
-    """Write a catalogue with an image before and one after."""
+    """Write a catalogue with a pre image and one after."""
     with rasterio.open(SAMPLE / "pre.tif") as image:
         outline = gpd.GeoSeries([shapely.box(*image.bounds)], crs=image.crs).to_crs(4326)[0]
     for name, day in (("pre", "2026-01-01"), ("post", "2026-02-07")):

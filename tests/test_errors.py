@@ -136,6 +136,12 @@ def test_the_advice_of_gdal_for_its_own_command_line_is_left_out():
         ("a 'http://h/a.tif?k=K' and http://h/b.tif?k=K", "a 'http://h/a.tif?***' and http://h/b.tif?***"),
         ("is it of one place? see s3://bucket/a.tif", "is it of one place? see s3://bucket/a.tif"),
         ("a@b.tif?", "a@b.tif?"),
+        ("/vsiaz/c/b.tif?sv=1&sig=K: away", "/vsiaz/c/b.tif?***: away"),
+        ("/vsis3/b/k.tif?X-Amz-Signature=K", "/vsis3/b/k.tif?***"),
+        ("http://h/a b.tif?sig=K and", "http://h/a b.tif?sig=*** and"),
+        ("http:/h/a.tif?token=K&x=1", "http:/h/a.tif?token=***&x=1"),
+        ("http://h/a.tif#access_token=K", "http://h/a.tif#access_token=***"),
+        ("is the key=4? yes", "is the key=4? yes"),
     ],
 )  # fmt: skip
 def test_urls_tell_no_secrets(text, told):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pyproj import CRS, Transformer
 from pyproj.database import query_utm_crs_info
 
-from geodamage.grid import WGS84, Grid, geodesic_area, ground_area, utm_zone
+from geodamage.grid import WGS84, Grid, geodesic_area, ground_area, utm_zone, world_width
 from geodamage.windows import Window
 from tests.fakes import SMALL, TRANSFORM, UTM
 
@@ -132,3 +132,30 @@ def test_it_says_where_it_is():
     )
     local = Grid(CRS.from_proj4("+proj=laea +lon_0=5 +datum=WGS84"), TRANSFORM, (1, 1))
     assert "\n" not in repr(local)
+
+
+@pytest.mark.parametrize(
+    ("crs", "width"),
+    [
+        ("EPSG:4326", 360),
+        ("EPSG:4807", 400),  # grads
+        ("EPSG:3857", 40_075_016.7),
+        ("EPSG:3857+5773", 40_075_016.7),  # with heights
+        ("EPSG:3832", 40_075_016.7),
+        ("+proj=merc +lon_0=100 +x_0=5000 +units=us-ft", 131_479_451),
+        ("+proj=gall", 28_337_316.1),
+        ("+proj=comill", 40_075_016.7),
+        ("+proj=patterson", 40_075_016.7),
+        ("+proj=cea +lat_ts=30", 34_735_061),
+    ],
+)
+def test_the_world_goes_around_in_any_cylindrical_crs(crs, width):
+    assert world_width(CRS.from_user_input(crs)) == pytest.approx(width, abs=1)
+
+
+@pytest.mark.parametrize(
+    "crs",
+    ["EPSG:32616", "EPSG:3413", "EPSG:2056", "ESRI:54009", "+proj=sinu", "+proj=aeqd", "EPSG:4936"],
+)
+def test_the_world_goes_around_in_no_other_crs(crs):
+    assert world_width(CRS.from_user_input(crs)) is None

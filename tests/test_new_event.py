@@ -75,4 +75,4 @@ def test_a_reader_gets_from_two_images_to_a_table_with_intervals(tmp_path, monke
     assert gpd.read_file(tmp_path / "better.gpkg")["source"].str.contains("reviewed").any()
     again = gpd.read_file(tmp_path / "better" / "scenes" / "town" / "buildings.gpkg")
     assert again["damage"].tolist() == gpd.read_file(tmp_path / "better.gpkg")["damage"].tolist()
-    assert "Totals by those who looked at a sample" in (tmp_path / "report.html").read_text("utf-8")
+    assert "Totals from a reviewed sample" in (tmp_path / "report.html").read_text("utf-8")

@@ -74,12 +74,12 @@ def test_footprints_are_graded_by_the_image_after(pair, model, footprints, tmp_p
     assert frame["status_reason"].to_list()[5] == "outside_post"
     facts = read_sidecar(output)
     assert (facts["mode"], facts["mode_score"]) == ("post-only", {})
-    assert facts["familiarity"]["why"] == "there is no image before"
+    assert facts["familiarity"]["why"] == "there is no pre image"
     assert facts["footprints"]["registration"]["verdict"] == "off"
     (doubt, cloud) = facts["warnings"]
-    assert doubt.endswith("nobody has measured model bright without an image before")
+    assert doubt.endswith("nobody has measured model bright without a pre image")
     assert doubt in result.stderr
-    assert cloud.startswith("cloud and smoke cannot be told from ground")
+    assert cloud.startswith("cloud and smoke are not detected without a pre image")
 
 
 @pytest.mark.slow
@@ -108,9 +108,9 @@ def test_what_is_missing_is_missing_after(model, footprints, tmp_path):
     [
         ((), "needs --footprints"),
         (("--footprints", "f.gpkg", "--probabilities", "p.tif"), "--probabilities holds"),
-        (("--footprints", "f.gpkg", "--features", "f.npz"), "--features holds"),
+        (("--footprints", "f.gpkg", "--features", "f.npz"), "--features describes"),
         (("--footprints", "f.gpkg", "--registration", "apply"), "--registration apply compares"),
-        (("--footprints", "f.gpkg", "--pre-unusable", "u.tif"), "--pre-unusable is of that"),
+        (("--footprints", "f.gpkg", "--pre-unusable", "u.tif"), "--pre-unusable belongs to it"),
         (("--footprints", "f.gpkg", "--post-sensor", "sar"), "was not measured"),
     ],
 )
@@ -122,12 +122,12 @@ def test_what_needs_the_image_before_is_refused(options, words, tmp_path):
 
 def test_one_image_is_one_image(tmp_path):
     result = run_command("assess", "--post-only", "a.tif", "b.tif", "-o", tmp_path / "b.gpkg")
-    assert "--post-only takes one image" in result.stderr
+    assert "--post-only takes only the post image" in result.stderr
     result = run_command("assess", "a.tif", "-o", tmp_path / "b.gpkg")
     assert "Missing argument 'POST'" in result.stderr
-    with pytest.raises(TypeError, match="give post"):
+    with pytest.raises(TypeError, match="give a post image"):
         assess("a.tif")
-    with pytest.raises(OptionError, match="no image before is given"):
+    with pytest.raises(OptionError, match="no pre image is given"):
         assess((), "a.tif")
 
 
@@ -164,10 +164,10 @@ def test_the_page_shows_one_date(pair, model, footprints, tmp_path):
     assert alone(pair, model, footprints, output, "--report", page).exit_code == 0
     text = page.read_text()
     assert "Made by a computer from one image" in text
-    assert "The network saw the image after alone" in text
+    assert "The network saw the post image alone" in text
     assert 'id="swipe"' not in text
     assert 'alt="before"' not in text
-    assert "Image before" not in text
+    assert "Pre image" not in text
     command = ["report", output, "--post", pair.post, "-o", tmp_path / "again.html"]
     result = run_command(*command, "--map", tmp_path / "m.png")
     assert result.exit_code == 0, result.stderr
@@ -196,6 +196,6 @@ def test_a_batch_grades_by_the_image_after(pair, model, footprints, tmp_path):
     assert result.exit_code == 0, result.stderr
     facts = json.loads((output / "scenes" / "a" / "buildings.gpkg.json").read_text())
     assert facts["mode"] == "post-only"
-    assert "was graded by the image after alone" in result.stderr
+    assert "was graded by the post image alone" in result.stderr
     assert "1 scene done" in result.stdout + result.stderr
     assert run_command("batch", path, "-o", output, "--model", model, "--dry-run").exit_code == 0

@@ -1,4 +1,4 @@
-r"""Print where the ends of the imagery lie that the models learn from.
+r"""Print the low and high percentiles of the imagery that the models learn from.
 
     python -m training.appearance XBD training/recipes/compact.csv
 

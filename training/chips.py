@@ -6,10 +6,10 @@ r"""Classify chips of two sensors, EO and SAR, one of which teaches the other (C
         --quota 0-3=85 -o results.csv
     python -m training.chips convert KD1/resnet34_kd114.pt --sensor eo -o published_eo
 
-The same command goes on with a training that was stopped. `predict` writes the challenge's file,
+The same command resumes a training that was stopped. `predict` writes the challenge's file,
 image_id,class_id; where the part has labels, it prints the scores, too. `convert` takes the weights
 out of a network that was pickled whole. A pickle may run code: without --i-trust-this-file only the
-layers of torchvision's ResNet are let through, and everything else is refused.
+layers of torchvision's ResNet are allowed, and everything else is refused.
 """
 
 import argparse

@@ -1,13 +1,13 @@
-r"""Keep what the imagery looks like that models learnt from, and measure how others lie to it.
+r"""Describe the training imagery of models, and measure how far other imagery lies from it.
 
     geodamage georeference XBD -o geotiffs
     python -m training.familiarity geotiffs training/recipes/release.csv \
         -o geodamage/model/bundled/familiarity.npz
 
-A minute of one core. It is for every model in that folder whose card names the same list of pairs,
-so it is made anew where a model learnt from another list. Scenes are read as `assess` reads them.
-`--split` parts them into places: those of one place are held against the others, which says how far
-unseen places of known events lie (nine in ten are `like`), and those of one event against the other
+A minute of one core. It serves every model in that folder whose card names the same list of pairs.
+Make it again for a model that was trained on another list. Scenes are read as `assess` reads them.
+`--split` separates them into places. Each place is compared with the others, which shows how far
+unseen places of known events lie (nine in ten are `like`). Each event is compared with the other
 events. The farthest of the latter is the end of what is known.
 """
 

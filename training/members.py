@@ -4,10 +4,10 @@ r"""Choose the members of an ensemble of buildings on validation, greedily.
 
 Each `[[member]]` of candidates.toml, an ensemble file, is a candidate: a model with its flips,
 transposition, scales or width. Every image is a GeoTIFF with a truth of the same name (a mask, or
-polygons, as `geodamage score --buildings` reads them). The member whose mean with those chosen so
-far has the best Jaccard index is taken, again and again, as long as that rises; one that is taken
-twice counts twice. The threshold is chosen with it. So the figure printed is that of the set it was
-chosen on: an honest one needs other images.
+polygons, as `geodamage score --buildings` reads them). The member is added whose mean with the
+chosen ones has the best Jaccard index. This is repeated as long as the index rises. A member that
+is added twice counts twice. The threshold is chosen with it. So the figure printed is that of the
+set it was chosen on: an honest one needs other images.
 """
 
 import argparse

@@ -1,12 +1,11 @@
-"""Meta-learning: weights from which a few examples of a new disaster go a long way (MAML).
+"""Meta-learning: weights that learn a new disaster from a few examples (MAML).
 
-Source: Finn, Abbeel and Levine 2017, "Model-Agnostic Meta-Learning". A task is a disaster. Of each,
-some samples (support) move a copy of the weights by a few steps of gradient descent; the loss of
-the moved weights on others (query) is what training makes smaller, through those steps (second
-order).
+Source: Finn, Abbeel and Levine 2017, "Model-Agnostic Meta-Learning". A task is a disaster. In each
+task, some samples (support) move a copy of the weights by a few steps of gradient descent. Training
+minimises the loss of the moved weights on others (query), through those steps (second order).
 MetaDamageNet cleared the gradients of that loss just before the optimiser used them
-(meta/trainer.py:221-222), so its published figures are of networks that learnt nothing by it; here
-the gradients arrive.
+(meta/trainer.py:221-222). So its published figures come from networks that learnt nothing by it.
+Here the gradients arrive.
 """
 
 from collections.abc import Callable, Mapping, Sequence

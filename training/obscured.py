@@ -1,4 +1,4 @@
-r"""Train the small classifier of what hides the ground, on clouds drawn over real pairs.
+r"""Train the small classifier of what hides the ground, on synthetic clouds over real pairs.
 
     python -m training.obscured XBD training/recipes/compact.csv -o geodamage/scene/obscured.npz
 

@@ -191,9 +191,9 @@ def load_predictor(
     """Return one or more trained networks as one predictor.
 
     Every head is averaged over the networks that have it. Beside localisation networks, damage
-    networks give their grades alone: that is the two-stage model. What a network says of a window
-    is exactly what its model file says; images larger than `importing.TILE` are cut with a fixed
-    overlap, because the halo is measured on export only.
+    networks give their grades alone: that is the two-stage model. A network gives exactly the
+    output of its model file. Images larger than `importing.TILE` are cut with a fixed overlap,
+    because the halo is measured on export only.
 
     Parameters
     ----------

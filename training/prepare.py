@@ -5,11 +5,11 @@ r"""Index an xBD download, check it, and split it.
 
 A folder is one with `images/` and `labels/`, or an xBD download with train (or tier1), tier3, test
 and hold. The output folder gets `index.csv` (every usable pair), `problems.csv` (the others, and
-why), `split.csv`, `counts.json` (classes and their weights), `classes.png`, and with --masks a
-target for every label file.
+why), `split.csv`, `counts.json` (classes and their weights) and `classes.png`. With --masks it also
+gets a target for every label file.
 
 Tiles of one event overlap on the ground. A split that shows the same ground in two parts is
-refused, unless --accept-overlap says that it is meant, as it is in the published random split.
+refused. --accept-overlap allows it, as the published random split needs.
 """
 
 import argparse

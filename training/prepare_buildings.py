@@ -198,8 +198,8 @@ def _named(tile: Tile, patterns: Sequence[str]) -> bool:
 def windows_of(shape: tuple[int, int], side: int) -> Iterator[Window]:
     """Yield windows of at most `side` pixels that cover a tile; the last ones overlap.
 
-    Source: Open Cities' third place cuts around every building, the same ground a hundred times in
-    a dense street; here every pixel comes about once at every scale.
+    Source: Open Cities' third place cuts around every building, and repeats the same ground a
+    hundred times in a dense street. Here every pixel comes about once at every scale.
     """
     for row in _starts(shape[0], side):
         for column in _starts(shape[1], side):

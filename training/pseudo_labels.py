@@ -4,8 +4,8 @@ r"""Write what an ensemble says of images without labels as soft labels, for a s
         -o prepared/soft --tta full --negatives-to prepared/second
 
 The output is a prepared folder whose masks are grey: how sure the ensemble is. A recipe names it by
-`soft_folder`. With --negatives-to, crops of which both the presence head and every pixel say that
-there is no building become labelled negatives of another prepared folder, learnt by every fold.
+`soft_folder`. With --negatives-to, crops become labelled negatives of another prepared folder if
+both the presence head and every pixel say that there is no building. Every fold learns from them.
 
 Never give images that a network is scored on.
 """

@@ -75,7 +75,7 @@ class Recipe:
 
     data: str = "pairs"
     """`pairs` of xBD; `buildings`: images with masks, of training.prepare_buildings; `two_sensors`
-    or `bright`: pairs with a radar's image after, drawn or of BRIGHT
+    or `bright`: pairs with a radar's post image, synthetic or of BRIGHT
     (`training.data.two_sensors`)."""
     split: str = "split.csv"
     """Split file of training.prepare, beside the recipe; `--split` names another."""

@@ -3,8 +3,8 @@ r"""Print the table of runs.
     python -m training.results
     python -m training.results --runs runs --group 'first_place_*' --markdown > results.md
 
-A run belongs to the group that its recipe names by the key `group`; without one the group is the
-recipe's name, so that the folds of a recipe are together. What a folder lacks is empty, and what is
+A run belongs to the group that its recipe names by the key `group`. Without the key, the group is
+the recipe's name, so the folds of a recipe are together. What a folder lacks is empty, and what is
 wrong with it stands under `status`.
 """
 

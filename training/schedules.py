@@ -51,7 +51,7 @@ def _cosine_restarts(recipe: Recipe, epoch: int) -> float:
 def one_cycle(step: int, steps: int, *, rise: float = 0.3, start: float = 25.0) -> float:
     """Return the share of the highest rate: up along a cosine, down along another.
 
-    Source: Smith and Topin 2018; the numbers and the form of torch's OneCycleLR: it starts at
+    Source: Smith and Topin 2018, with the numbers and the form of torch's OneCycleLR. It starts at
     1 / 25, has risen after 30 % of the steps, and ends at 1e-4 of the start.
     """
     low, last = 1 / start, 1 / start / 1e4

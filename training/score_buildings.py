@@ -1,11 +1,11 @@
-r"""Score localisation runs on a prepared folder, beside what needs no network.
+r"""Score localisation runs on a prepared folder, beside methods without a network.
 
     python -m training.score_buildings runs/open_cities_small-fold4 --data prepared \
         --part test --facts facts.json
 
 The figure is the Jaccard index of building pixels. The threshold of the networks is chosen on the
-fold that the first run was validated on, that of brightness on everything that the run learnt from;
-neither is chosen on what is scored. `everything` calls every pixel a building.
+validation fold of the first run. That of brightness is chosen on all training data of the run.
+Neither is chosen on scored data. `everything` calls every pixel a building.
 """
 
 import argparse

@@ -4,8 +4,8 @@ r"""Search for learning rate, weight decay and the largest batch of a recipe.
         --study runs/search/open_cities.db --trials 50 --set epochs=1 --set subset=1000
 
 Each trial is a run of the house's own training, stopped early where it stays below the median of
-those before it. The study is an SQLite file; the same command goes on with it, begins again what a
-kill cut off, and ends when so many trials are done. Beside it come a plot and a table.
+those before it. The study is an SQLite file. The same command resumes it, repeats trials that a
+kill cut off, and ends when the number of trials is reached. Beside it come a plot and a table.
 
 --largest-batch first doubles the batch until it no longer fits (of a GPU: into its memory; of a
 CPU: into --memory), and searches with what fits.

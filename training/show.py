@@ -4,8 +4,8 @@ r"""Show what a network will see: a contact sheet of augmented samples.
     python -m training.show training/recipes/mine.toml --data ../shared/data/xbd -o sheet.png
     python -m training.show training/recipes/open_cities_b0.toml --data prepared -o sheet.png
 
-A cell is pre, post and the masks laid over post: the grades in the colours of the scale, what is
-unknown in grey, a building of pre that has no grade in blue. Localisation has no post.
+A cell shows pre, post and the masks over post. Grades have the colours of the scale, and unknown
+pixels are grey. A building of pre that has no grade is blue. Localisation has no post.
 """
 
 import argparse

@@ -77,8 +77,8 @@ class Work:
 def train(work: Work, state: State) -> Iterator[Report]:
     """Train until the recipe is done; yields after every step.
 
-    The checkpoint of a step is written when the next one is asked for: what the caller records of
-    a step is there before the checkpoint that a killed run goes on from.
+    The checkpoint of a step is written when the next step is asked for. So the caller's record of a
+    step exists before the checkpoint from which a killed run continues.
     """
     recipe, place = work.recipe, work.place
     if recipe.patience and state.waited >= recipe.patience:

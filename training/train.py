@@ -3,9 +3,9 @@ r"""Train a network by a recipe.
     python -m training.train training/recipes/compact.toml --data DATA
     torchrun --nproc-per-node 4 -m training.train RECIPE.toml --data DATA --split split.csv
 
-The same command goes on with a run that was stopped, with the very samples it would have seen. A
-run folder holds the resolved recipe, the commit, the split with its hash, a table of steps, a log
-of validations, pictures, checkpoints, curves and what TensorBoard reads.
+The same command resumes a run that was stopped, with the samples it would have seen. A
+run folder holds the resolved recipe, the commit, and the split with its hash. It also holds a table
+of steps, a log of validations, pictures, checkpoints, curves and the files of TensorBoard.
 """
 
 import argparse

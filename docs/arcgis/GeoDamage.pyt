@@ -53,10 +53,18 @@ class AssessDamage:
         """Refuse what the program would refuse, before it runs."""
         values = {parameter.name: parameter.valueAsText for parameter in parameters}
         for parameter in parameters:
-            if parameter.name == "output" and values["output"]:
-                if not values["output"].lower().endswith((".gpkg", ".geojson")):
-                    parameter.setErrorMessage(GDB_MESSAGE)
-            if parameter.name == "after" and values["after"] and values["after"] == values["before"]:
+            extensions = (".gpkg", ".geojson")
+            if (
+                parameter.name == "output"
+                and values["output"]
+                and not values["output"].lower().endswith(extensions)
+            ):
+                parameter.setErrorMessage(GDB_MESSAGE)
+            if (
+                parameter.name == "after"
+                and values["after"]
+                and values["after"] == values["before"]
+            ):
                 parameter.setErrorMessage("the image after is the image before; choose another")
 
     def execute(self, parameters, messages):

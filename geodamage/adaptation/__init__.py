@@ -1,7 +1,7 @@
 """Adaptation: what a few answers teach about one event, on top of what a model says.
 
 A run keeps features of its buildings (`following`), `adapting` learns a head from answers, and
-`regrading` grades the buildings anew. A name's module is imported when the name is first used.
+`regrading` grades the buildings again. A name's module is imported when the name is first used.
 """
 
 import lazy_loader

@@ -38,7 +38,7 @@ _SAME_PLACE = 1e-5
 
 @dataclass(frozen=True)
 class Adapted:
-    """What came of adapting.
+    """The outcome of adapting.
 
     Attributes
     ----------
@@ -107,7 +107,7 @@ def adapt(
     Raises
     ------
     GeodamageError
-        If something is refused or fails; which kind of it is raised, `geodamage.errors` says.
+        If something is refused or fails; `geodamage.errors` lists the kinds.
     """
     files = find_results(results)
     if features is not None and len(files) != 1:

@@ -2,8 +2,8 @@
 
 The ground is cut into blocks that lie fixed on the absolute grid. A block is looked at once, with
 as much around it as the network sees, and its map is kept. A building is cut out of the maps of the
-blocks that it lies in. So features cost by ground with buildings, however dense these stand, and
-do not depend on how an assessment is cut into strips, or the ground into blocks.
+blocks that it lies in. So the cost of features depends on the ground with buildings, however dense
+these stand. It does not depend on how an assessment is cut into strips, or the ground into blocks.
 """
 
 from collections import OrderedDict

@@ -1,8 +1,8 @@
 """Feature files: the features of each building of a result, kept beside it.
 
-A file is a `.npz` of plain arrays: `building_id` (text), `features` (float16, a row for each
-building), `probabilities` (float32, what the model said before anybody adapted it, NaN where a
-building has no grade), `place` (float64, longitude and latitude) and `about` (JSON). It is read
+A file is a `.npz` of plain arrays. `building_id` is text, and `features` is float16 with a row for
+each building. `probabilities` is float32: what the model said before any adaptation, NaN where a
+building has no grade. `place` is float64, longitude and latitude. `about` is JSON. It is read
 without pickle.
 """
 

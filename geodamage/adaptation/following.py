@@ -42,7 +42,7 @@ class Following:
     extraction
         Reads them from the scene.
     event
-        Grades the buildings anew; None leaves their grades as they are.
+        Grades the buildings again; None leaves their grades as they are.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Following:
             )
 
     def followed(self, frames: Iterator[gpd.GeoDataFrame]) -> Iterator[gpd.GeoDataFrame]:
-        """Yield the buildings, graded anew where there is an event model."""
+        """Yield the buildings, graded again where there is an event model."""
         for frame in frames:
             yield self._taken(frame) if len(frame) else frame
 

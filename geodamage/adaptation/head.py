@@ -2,8 +2,8 @@
 
 The log odds of a building's grades are those of the model, scaled and moved, and a linear function
 of its features. Two directions of features are learnt: one that tells damaged from not, one that
-tells the degree of the damage. All of it is held back by normal priors around the model itself, so
-that of no answers at all the model comes out as it was.
+tells the degree of the damage. Normal priors around the model itself hold all of it back. Without
+any answers, the model comes out unchanged.
 
 Source: the adjacent-categories logit, Agresti, "Analysis of Ordinal Categorical Data", 2010,
 chapter 4; the maximum of the posterior is found by Newton's method.
@@ -69,7 +69,7 @@ class Basis:
 
     @classmethod
     def of(cls, features: npt.NDArray[np.floating], components: int = COMPONENTS) -> "Basis":
-        """Find the components of features (n, d), the image before first, in `PARTS` parts each."""
+        """Find the components of features (n, d), the pre image first, in `PARTS` parts each."""
         pre, post = np.split(features.astype(np.float64), 2, axis=1)
         values = post - pre
         mean, spread = values.mean(0), values.std(0)

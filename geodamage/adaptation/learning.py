@@ -45,7 +45,7 @@ class Learnt:
         What it is worth on answers that it had not seen, beside the model.
     earned
         What features gain in log loss, against a head without them. Where that is nothing, the
-        head has none: the model's own words are weighed anew, and their order stays.
+        head has none: the model's own words are weighed again, and their order stays.
     blocks
         Blocks of ground that it was tried on.
     grades

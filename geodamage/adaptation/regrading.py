@@ -21,6 +21,7 @@ from geodamage.errors import AdaptationError
 from geodamage.fields import STATUSES
 from geodamage.output.publication import Publication, check_output, output_errors
 from geodamage.output.vectors import vector_writer
+from geodamage.output.writer import common_type
 
 #: Facts of a result that are of its grades, and so are not true of the new ones.
 _OF_THE_GRADES = ("features", "seconds")
@@ -57,7 +58,7 @@ def regrade(
     Raises
     ------
     GeodamageError
-        If something is refused or fails; which kind of it is raised, `geodamage.errors` says.
+        If something is refused or fails; `geodamage.errors` lists the kinds.
     """
     check_output(output, inputs=[result, model], overwrite=overwrite)
     event = read_event_model(model)
@@ -155,7 +156,8 @@ def _regraded(
     frame = regraded(found.frame, found.said, found.features, event)
     facts = _facts(found, event, frame, model)
     partial = publication.partial(output)
-    with vector_writer(partial, frame.crs) as writer:
+    kind = common_type(frame.geometry)
+    with vector_writer(partial, frame.crs, geometry_type=kind) as writer:
         writer.append(frame)
     publication.sidecar(output, facts)
     return facts

@@ -1,4 +1,4 @@
-"""Results with their features: what `adapt` learns from, and `regrade` grades anew."""
+"""Results with their features: what `adapt` learns from, and `regrade` grades again."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -37,9 +37,9 @@ class Entry:
     name
         Scene name as written; None where it was not.
     pre, post
-        Absolute paths, globs, `@lists` or URLs; no `pre` where the image after counts alone.
+        Absolute paths, globs, `@lists` or URLs; no `pre` where the post image counts alone.
     date
-        ISO date of the image after, with its time in UTC where that is known; or None.
+        ISO date of the post image, with its time in UTC where that is known; or None.
     options
         Options by name, of the types that a job takes; those with a column in
         `geodamage.options.table`.
@@ -119,7 +119,7 @@ def read_features(path: Path, document: Any, *, allow_remote: bool = False) -> l
     document
         What is in it.
     allow_remote
-        Whether URLs are let through.
+        Whether URLs are allowed.
 
     Raises
     ------

@@ -1,8 +1,9 @@
 """Fingerprints: what tells whether the result of a scene is still that of its inputs and options.
 
-Inputs are known by path, size and time of change, models and options by their content. A result is
-known by what it says: a GeoPackage by its rows and a sidecar by its facts, because both carry the
-time at which they were written; every other file by its bytes.
+Inputs are known by path, size and time of change, models and options by their content. The
+fingerprint of a result follows its content: the rows of a GeoPackage, and the facts of a sidecar,
+because both files also hold the time of writing. The fingerprint of every other file follows its
+bytes.
 """
 
 import hashlib

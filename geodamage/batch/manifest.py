@@ -64,9 +64,9 @@ class BatchScene:
         Unique among the scenes, whatever the case of its letters, and safe as a file name.
     pre, post
         Images before and after, as `geodamage.sources.find` takes them; the first on top. There is
-        no `pre` where the image after counts alone.
+        no `pre` where the post image counts alone.
     date
-        ISO date of the image after, with its time in UTC where that is known; or None.
+        ISO date of the post image, with its time in UTC where that is known; or None.
     options
         Options of this scene alone, by name; those with a column in `geodamage.options.table`.
     """
@@ -113,8 +113,8 @@ def read_manifest(
     Parameters
     ----------
     source
-        A list (CSV, GeoJSON, TOML), a folder with `pre/` and `post/`, or a STAC catalogue,
-        collection, item or item collection: a file, its folder, or a URL.
+        A list (CSV, GeoJSON, TOML), a folder with `pre/` and `post/`, or something of STAC: a
+        catalogue, a collection, an item or an item collection. It is a file, its folder, or a URL.
     event_date
         ISO date, or date and time, of the event. A STAC catalogue needs it where its items have no
         `phase`; nothing else takes it.
@@ -123,7 +123,7 @@ def read_manifest(
     max_cloud
         Images of a STAC catalogue with more cloud, %, are left out.
     allow_remote
-        Whether URLs are let through.
+        Whether URLs are allowed.
 
     Raises
     ------
@@ -224,7 +224,7 @@ def _check_some_exist(source: str, entries: Iterable[Entry]) -> None:
 
 
 def _from_folder(folder: Path) -> Manifest:
-    """Pair the images of two folders by where they lie: a scene for each image after."""
+    """Pair the images of two folders by where they lie: a scene for each post image."""
     before, bad_before = _placed(folder / "pre")
     after, bad_after = _placed(folder / "post")
     if not before:
@@ -305,7 +305,7 @@ def _paired(before: Sequence[Placed], after: Sequence[Placed]) -> tuple[list[_Pa
 
 
 def _scenes_of(pairs: Sequence[_Pair], folder: Path) -> Iterator[BatchScene]:
-    """Yield a scene for each image after, named after it."""
+    """Yield a scene for each post image, named after it."""
     start = f"{folder.absolute()}{os.sep}"  # names stay when the folder moves
     names = unique_names((image.name, image.path.removeprefix(start)) for image, _ in pairs)
     for name, (image, before) in zip(names, pairs, strict=True):
@@ -331,8 +331,8 @@ def unique_names(wanted: Iterable[tuple[str, str]]) -> list[str]:
     Parameters
     ----------
     wanted
-        What each scene is called, and what tells it from others of that name: the digits
-        come from it, so they stay when scenes are added elsewhere.
+        The name of each scene, and what distinguishes it from others of that name. The digits at
+        the end of a name are made from this, so they stay when other scenes are added.
 
     Raises
     ------

@@ -82,7 +82,7 @@ def _host() -> str:
 def _begun(pid: int) -> float | None:
     """Return when a process began, seconds; None where the system does not tell.
 
-    Linux counts from the boot, so that a clock that is set anew kills nobody; the others keep the
+    Linux counts from the boot, so that a changed clock kills nobody; the others keep the
     time that it was.
 
     Raises

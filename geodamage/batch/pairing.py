@@ -1,4 +1,4 @@
-"""Pairing: which images lie on which, told by where they lie on the Earth."""
+"""Pairing: which images lie on which, found by where they lie on the Earth."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,12 +48,12 @@ class Placed:
 
 
 def pair_up(pre: Sequence[Placed], post: Sequence[Placed]) -> Iterator[tuple[Placed, list[Placed]]]:
-    """Yield each image after with the images before that it lies on, the best first.
+    """Yield each post image with the pre images that it lies on, the best first.
 
     Two images make a pair where `LEAST_OVERLAP` of the smaller lies in the other. The best look
-    counts first, by `Placed.look`. Of images with a date the latest is then best, and an older one
-    counts where it shows what later ones do not; of others the one that covers most is best, and
-    all count.
+    counts first, by `Placed.look`. If images have a date, the latest is then best, and an older one
+    counts where it shows more ground. If they have none, the one that covers most is best, and all
+    count.
     """
     middles = np.array([_middle(image.outline) for image in pre]).reshape(-1, 3)
     reaches = np.array([_reach(image.outline) for image in pre])

@@ -1,7 +1,7 @@
 """STAC: the images of a catalogue, a collection, an item collection or a search; no pixels.
 
-A catalogue says where other files are, so each such place is checked before it is read: a local
-one names files in its own folder only, and nothing remote is read unless that was asked for.
+A catalogue says where other files are, so each such place is checked before it is read. A local
+catalogue names files in its own folder only. Nothing remote is read without permission.
 """
 
 import json
@@ -116,7 +116,7 @@ def read_stac(
     source
         A local JSON file, or the URL of a catalogue or of a search.
     event
-        When the event was; where None, each item has to say whether it is of before or after, by
+        When the event was; where None, each item has to say whether it is from before or after, by
         its `phase`.
     asset
         Key of the image among the assets of an item; None takes `visual`, else `data`, else the
@@ -129,7 +129,7 @@ def read_stac(
     Raises
     ------
     ManifestError
-        If it cannot be read, or has no images before or after the event.
+        If it cannot be read, or has no image from before or after the event.
     OptionError
         If there is no date of the event, and no item has a phase.
     MissingExtraError
@@ -151,8 +151,8 @@ def read_stac(
     found.notes[:0] = library.notes
     if event is None and not phased and (library.met or not found.notes):
         raise OptionError(
-            f"{source}: its images do not say whether they are of before or after (phase), so they "
-            "are sorted by date; give --event-date"
+            f"{source}: its images do not say whether they are from before or after (phase), so "
+            "they are sorted by date; give --event-date"
         )
     for images, when in ((found.before, "before"), (found.after, "after")):
         if not images:
@@ -175,7 +175,7 @@ def _sort_in(found: Dated, taken: tuple[Placed, datetime | None], event: EventTi
     if event is None:
         if phase is None:
             raise LeftOutError(
-                "it does not say whether it is of before or after (phase); give --event-date"
+                "it does not say whether it is from before or after (phase); give --event-date"
             )
         (found.before if phase == "pre" else found.after).append(image)
     elif end is None:

@@ -1,7 +1,7 @@
 """Items of STAC: what one says of its image; those of disaster catalogues say more than others.
 
 Vantor (formerly Maxar) and Planet publish `phase`, cloud, the angle of the look and the licence of
-the images of an event. Catalogues have mistakes: an item that has one is left out, or mended.
+the images of an event. Catalogues have mistakes: an item that has one is left out, or repaired.
 """
 
 import re

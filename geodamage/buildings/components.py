@@ -1,9 +1,9 @@
 """Connected components of a scene that arrives in strips.
 
 Each strip is labelled on its own. A component that reaches an open side of its strip waits as a
-list of pixels and is joined with its other parts by union-find; when the last row and column that
-could belong to it have passed, it leaves whole, on its own box. Memory is that of the waiting
-components, not of the scene.
+list of pixels. Union-find joins it with its other parts. When the last row and column that could
+belong to it have passed, it leaves whole, in its own box. Memory is that of the waiting components,
+not of the scene.
 """
 
 from collections.abc import Iterator

@@ -36,7 +36,7 @@ CUT_SHARE = 0.02
 #: Share of a building that must be seen: under the first it is not graded (unless a user says
 #: otherwise), under the second only partly.
 LEAST_SEEN, WELL_SEEN = 0.5, 0.9
-#: Why a building that was found is not seen after: an image before shows it.
+#: Why a building that was found is not seen after: a pre image shows it.
 _CAUSES = ((OBSCURED_POST, "obscured_post"), (MISSING_POST, "nodata_post"))
 
 
@@ -306,7 +306,7 @@ def find_buildings(
     Parameters
     ----------
     strips
-        From `predict`, in its order.
+        Strips of `predict`, in its order.
     grid, region
         Grid of the scene, and the part of it that is reported.
     card
@@ -314,7 +314,7 @@ def find_buildings(
     options
         Least area, simplification.
     counts
-        Filled on the way.
+        Filled while the buildings are found.
     seen_share
         Share of a building that must be seen to be graded.
     former

@@ -16,7 +16,7 @@ from geodamage.datums import datum_doubt
 from geodamage.errors import FootprintError
 from geodamage.fields import NAMES, Field, Kind
 from geodamage.grid import Grid
-from geodamage.output.writer import GeometryType
+from geodamage.output.writer import GeometryType, common_type
 from geodamage.scene.scene import Scene
 from geodamage.scene.shift import Shift
 from geodamage.vector.layer import VectorLayer, plain_column
@@ -56,7 +56,7 @@ class Footprints:
     notes
         What a user should know.
     shift
-        How far the geometries lie off the image before, where they are graded elsewhere for it.
+        How far the geometries lie off the pre image, where they are graded elsewhere for it.
     """
 
     frame: gpd.GeoDataFrame
@@ -83,10 +83,7 @@ class Footprints:
     @property
     def geometry_type(self) -> GeometryType:
         """What all geometries are, for formats that declare it."""
-        kinds = set(self.frame.geometry.geom_type.dropna())
-        if kinds <= {"Polygon"}:
-            return "Polygon"
-        return "MultiPolygon" if kinds <= {"Polygon", "MultiPolygon"} else "Unknown"
+        return common_type(self.frame.geometry)
 
     def placed(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the geometries where they are graded, and how far each was moved, CRS units."""

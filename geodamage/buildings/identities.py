@@ -1,9 +1,9 @@
 """The identity of a building that a model found: a point of a lattice that lies in it.
 
-Buildings do not overlap, so no other building of the result has that point: identities are unique
-without being compared, in whatever order and by whatever tile the buildings are found. The point
-is the one next to the building's centre, which a pixel more or less at the rim moves by
-centimetres: the identity changes only where that crosses the middle between two points. The
+Buildings do not overlap, so no other building of the result has that point. Identities are
+therefore unique without a comparison, whatever the order or the tile in which buildings are found.
+The point is the one next to the building's centre. A pixel more or less at the rim moves the centre
+by centimetres. The identity changes only if the centre crosses the middle between two points. The
 lattice is one for the whole Earth, so that it depends on no grid and on no area of interest.
 """
 
@@ -57,9 +57,9 @@ class Identities:
     to_lonlat
         From the CRS of the buildings, a projected one, to longitude and latitude.
     former
-        Earlier buildings. A building takes over the identity of one of them where the two overlap
-        by more than half of their union; a new building gets an identity that none of them has.
-        None for no earlier result.
+        Earlier buildings. A building takes over the identity of one of them if the two overlap by
+        more than half of their union. A new building gets an identity that none of them has. None
+        for no earlier result.
     spacing
         Metres between two points of the coarsest lattice.
     taken_over

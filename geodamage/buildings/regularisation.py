@@ -1,7 +1,7 @@
 """Regularisation: right-angled outlines for buildings that were drawn along pixel edges.
 
-In the frame of a building's main direction every edge becomes a wall, along or across it; walls
-that are too short go, and their neighbours become one. So an outline has right angles by
+In the frame of a building's main direction, every edge becomes a wall along or across it. Walls
+that are too short are removed, and their neighbours become one. So an outline has right angles by
 construction. Of several the first that keeps enough of the building is taken.
 """
 

@@ -16,8 +16,8 @@ def split_touching(
 ) -> tuple[np.ndarray, int]:
     """Split components that hold more than one seed of high probability.
 
-    A seed is where localisation is above the seed threshold, and stays so `seed_depth` pixels in
-    every direction; each pixel of a component goes to the nearest of its seeds. Whatever raster a
+    A seed is a place where localisation is above the seed threshold, for `seed_depth` pixels in
+    every direction. Each pixel of a component goes to the nearest of its seeds. Whatever raster a
     component lies on, it is split the same way.
 
     Parameters
@@ -84,7 +84,7 @@ def _deep(core: np.ndarray, depth: int) -> np.ndarray:
 
 
 def _in_order(numbers: np.ndarray, owner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Count seeds anew by their first pixel: the labelling's own order depends on its raster.
+    """Count seeds again by their first pixel: the labelling's own order depends on its raster.
 
     Returns
     -------

@@ -113,12 +113,19 @@ def _said(error: click.UsageError, where: str) -> str:
     if near and "did you mean" not in message:
         message = f"{message}; did you mean '{near[0]}'?"
     if "unexpected extra argument" in message:
+        message = re.sub(r"\((.*)\)$", lambda listed: f"({_few(listed[1].split(' '))})", message)
         message += "; quote a pattern, as in 'tiles/*.tif', so that it is one argument"
     return f"{message}{' See' if message.endswith('?') else '; see'} {where} --help"
 
 
+def _few(names: list[str], most: int = 3) -> str:
+    """Return the first of many names, and how many there are besides."""
+    more = [] if len(names) <= most else [f"and {len(names) - most:,} more"]
+    return " ".join([*names[:most], *more])
+
+
 def _published() -> str:
-    """Say what became of the results; who has not written any has not imported the writer."""
+    """Say what happened to the results; who has not written any has not imported the writer."""
     writer = sys.modules.get("geodamage.output.publication")
     paths = [] if writer is None else writer.PUBLISHED
     if not paths:

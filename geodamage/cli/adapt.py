@@ -37,8 +37,8 @@ def command(
 ) -> None:
     """Learn from reviewed buildings what damage looks like in this event.
 
-    RESULT is a result of `geodamage assess --features`, or a folder of `geodamage batch`. The
-    event model is put on top of the model: `geodamage regrade` grades the result again with it, and
+    RESULT is a result of `geodamage assess --features`, or a folder of `geodamage batch`. The event
+    model is put on top of the model. `geodamage regrade` grades the result again with it.
     `geodamage assess --model` uses it for the rest of the event. It is tried on blocks of ground
     that it has not learnt from. If it does not help, nothing is written.
 

@@ -26,9 +26,9 @@ class Assess(click.Command):
 def command(**options: Any) -> None:
     """Grade the damage of every building between two images.
 
-    PRE and POST are the images before and after: each a GeoTIFF, JPEG 2000 or VRT, a folder of
-    tiles, a glob in quotes, @list.txt, or a URL with --allow-remote. They may differ in CRS, pixel
-    size, extent and type. With --post-only the image after is given alone.
+    PRE and POST are the images from before and after the event. Each is a GeoTIFF, JPEG 2000 or
+    VRT, a folder of tiles, a glob in quotes, @list.txt, or a URL with --allow-remote. They may
+    differ in CRS, pixel size, extent and type. With --post-only, give the post image alone.
 
     \u0008
     Example:

@@ -127,7 +127,7 @@ def _print_summary(summary: "BatchSummary", output: Path) -> None:
     console.print(table)
     console.print(
         f"{counted(len(summary.done), 'scene')} done, {summary.assessed:,} of them now; "
-        f"{summary.km2:.3f} km² assessed, what two scenes show counted twice; "
+        f"{summary.km2:.3f} km² assessed (ground of two scenes counts twice); "
         f"{summary.seconds:.1f} s"
     )
     if summary.elsewhere:

@@ -80,10 +80,10 @@ def _lines(found: Mapping[str, Any]) -> list[str]:
         *lines,
         "",
         f"damaged in the result only {found['only_result']:,}, in the official layer only "
-        f"{found['only_official']:,} ({found['only_official_without_building']:,} mean no building "
-        "of the result)",
-        f"cells of {cells['side_m']:g} m with damage: both {cells['both']:,}, result alone "
-        f"{cells['only_result']:,}, official alone {cells['only_official']:,}",
+        f"{found['only_official']:,} ({found['only_official_without_building']:,} match no "
+        "building of the result)",
+        f"cells of {cells['side_m']:g} m with damage: both {cells['both']:,}, only the result "
+        f"{cells['only_result']:,}, only the official layer {cells['only_official']:,}",
     ]
 
 

@@ -98,7 +98,7 @@ def _of_the_model(model: Mapping[str, Any]) -> list[str]:
 
 
 def _areas(areas: list[Mapping[str, Any]]) -> list[str]:
-    rows = [["area", "buildings", "looked at", "damaged", "from", "to"]]
+    rows = [["area", "buildings", "reviewed", "damaged", "from", "to"]]
     for area in areas:
         total = area["damaged"]["total"]
         known = NOT_DEFINED if total != total else f"{total:,.0f}"

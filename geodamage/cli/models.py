@@ -157,12 +157,11 @@ def networks_command(as_json: bool) -> None:
 def import_command(files: tuple[Path, ...], output: Path, **options: Any) -> None:
     """Make a model of published weights, or of an ONNX file of another program.
 
-    FILES are checkpoints of the xView2 first place, of its distilled students, of MetaDamageNet
-    (also folders), of xView2SiameseUNet, of ChangeOS, of BRIGHT or of Microsoft's siamese network:
-    the weights tell which network each is for. They may also be ONNX files: --convention tells how
-    each takes images; those of beaconGIS and HOT are recognised. One file becomes NAME.onnx.
-    Several become the ensemble NAME.toml with its members beside it. --install puts them where NAME
-    is known.
+    FILES are checkpoints of the xView2 first place, its distilled students, MetaDamageNet (also
+    folders), xView2SiameseUNet, ChangeOS, BRIGHT or Microsoft's siamese network. The weights show
+    which network each is for. They may also be ONNX files: --convention tells how each takes
+    images; those of beaconGIS and HOT are recognised. One file becomes NAME.onnx. Several become
+    the ensemble NAME.toml with its members beside it. --install puts them where NAME is known.
 
     \u0008
     Example:
@@ -225,11 +224,11 @@ def _import_graphs(
 def optimise_command(as_json: bool, quiet: bool, **options: Any) -> None:
     """Make smaller and faster variants of a model, and keep those that give the same grades.
 
-    fp16 stores weights in half precision. half also computes in it, for a GPU. int8 computes in
-    integers of 8 bits, for the processor. bfloat16 copies the model, with a card that allows
-    OpenVINO to compute in bfloat16. A variant is kept if it grades at least 99.5 % of the labelled
-    buildings as the model does, and loses at most 0.5 points of each F1: localisation, damage, and
-    the official score. Needs pip install ".[optimise]".
+    With fp16, weights are stored in half precision. With half, the model also computes in it, for a
+    GPU. With int8, it computes in integers of 8 bits, for the processor. With bfloat16, the model
+    is copied, and its card allows OpenVINO to compute in bfloat16. A variant is kept if it grades
+    at least 99.5 % of the labelled buildings like the model. It may also lose at most 0.5 points of
+    each F1: localisation, damage, and the official score. Needs pip install ".[optimise]".
 
     \u0008
     Example:
@@ -318,7 +317,8 @@ def _line(imported: "Imported") -> str:
 def _wrapped_line(wrapped: "Wrapped") -> str:
     card = wrapped.card
     return (
-        f"{wrapped.source}: {wrapped.convention.name or 'a graph'}, told by {wrapped.known_by}; "
+        f"{wrapped.source}: {wrapped.convention.name or 'a graph'}, "
+        f"recognised by {wrapped.known_by}; "
         f"{card.task}, {card.context}{_measured(wrapped)}, window {card.tile}, "
         f"{wrapped.size / 1e6:.1f} MB, within "
         f"{wrapped.difference:.1g} of the original file -> {wrapped.path.name}"

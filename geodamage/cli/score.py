@@ -54,7 +54,10 @@ def command(
     given = {name: value for name, value in options.items() if value is not None}
     if buildings:
         if per_event or strict:
-            raise OptionError("--per-event and --strict: of the official metric; not --buildings")
+            raise OptionError(
+                "--per-event and --strict belong to the official metric; leave them out with "
+                "--buildings"
+            )
         _score_buildings(pred_dir, target_dir, as_json=as_json, quiet=quiet, **given)
         return
     if given:
@@ -67,8 +70,8 @@ def command(
     submission = find_submission(pred_dir, target_dir)
     if per_event and not submission.events:
         raise OptionError(
-            f"--per-event: {target_dir / NAMES} is not there; it says by its columns id and pair "
-            "which image is of which event"
+            f"--per-event: {target_dir / NAMES} is not there; its columns id and pair say which "
+            "image belongs to which event"
         )
     images = score_images(submission, strict=strict)
     figures = report_scores(submission, images if quiet else _watch(images, len(submission.images)))

@@ -1,4 +1,4 @@
-"""What `geodamage models optimise` and `geodamage models bench` say."""
+"""What `geodamage models optimise` and `geodamage models bench` print."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any

@@ -1,1 +1,1 @@
-"""Comparison: a result held against a layer that others made of the same event."""
+"""Comparison: a result beside a layer that others made of the same event."""

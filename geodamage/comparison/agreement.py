@@ -107,8 +107,9 @@ def cell_facts(ours: Counts, theirs: Counts) -> dict[str, Any]:
     Returns
     -------
     dict
-        `cells`; those in which both, the result alone, the official layer alone and nobody names a
-        damaged building; `correlation` of the counts, None where one is constant.
+        `cells`, and how many have a damaged building: in both, only in the result, only in the
+        official layer, or in neither. `correlation` is that of the counts, None where one is
+        constant.
     """
     both = int(((ours > 0) & (theirs > 0)).sum())
     varies = len(ours) > 1 and ours.std() > 0 and theirs.std() > 0

@@ -42,7 +42,7 @@ class CompareOptions:
     schema
         Schema of the official layer; `auto` tells it by the names of its fields.
     epoch
-        Which assessment of a layer that is many wide; None for the last.
+        Which of several assessments in one layer; None for the last.
     tolerance
         Metres from a building up to which a point still means it.
     unlisted
@@ -74,9 +74,10 @@ class Comparison:
     Attributes
     ----------
     buildings
-        Buildings of the result in a UTM zone: `building_id`, `damage_class`, `damaged` (minor
-        damage or worse where the official layer has grades, else by the threshold of the model),
-        `official_class`, `official_damaged`, `difference` (ours less theirs, grades), `verdict`.
+        Buildings of the result in a UTM zone, with `building_id`, `damage_class`, `damaged`,
+        `official_class`, `official_damaged`, `difference` (ours less theirs, in grades) and
+        `verdict`. `damaged` is minor damage or worse if the official layer has grades, otherwise it
+        follows the threshold of the model.
     official
         Features of the official layer there: `said`, `damage_class`, `damaged`, `building_id` and
         `distance_m` of the building that each means, `verdict`.

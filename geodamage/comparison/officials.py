@@ -70,7 +70,7 @@ def read_official(path: Path, schema: str = "auto", epoch: int | None = None) ->
     schema
         Schema of the layer; `auto` tells it by the names of its fields.
     epoch
-        Which assessment of a layer that is many wide, counted from 1; the last unless given.
+        Which of several assessments in one layer, counted from 1; the last unless given.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def read_official(path: Path, schema: str = "auto", epoch: int | None = None) ->
             f" damage; it has {listed}; choose another layer or --schema"
         )
     if epoch is not None and found != "unosat":
-        raise OptionError(f"--epoch is for UNOSAT layers that are many wide, not for {found}")
+        raise OptionError(f"--epoch is for UNOSAT layers of several assessments, not for {found}")
     official = _READERS[found].read(frame, names, path, epoch)
     if official.frame.empty:
         raise InputError(f"{path}: holds no building with a place; give another layer")

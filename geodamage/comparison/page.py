@@ -90,7 +90,7 @@ def _about(facts: Mapping[str, Any]) -> str:
     )
     return (
         f"Schema {facts['schema']}, field {facts['field']}{epoch}; {facts['features']:,} features,"
-        f" {facts['outside']:,} outside the assessed area. {match['matched']:,} mean a building of"
+        f" {facts['outside']:,} outside the assessed area. {match['matched']:,} match a building of"
         f" the result within {facts['tolerance_m']:g} m{apart}. Buildings that the layer does not"
         f" list count as {facts['unlisted']}."
     )
@@ -103,8 +103,8 @@ def _tables(facts: Mapping[str, Any]) -> str:
     cells = facts["cells"]
     tables.append(
         f"<p>Cells of {cells['side_m']:g} m with damaged buildings: {cells['both']:,} in both, "
-        f"{cells['only_result']:,} in the result alone, {cells['only_official']:,} in the official "
-        f"layer alone. {facts['only_official_without_building']:,} damaged features mean no "
+        f"{cells['only_result']:,} only in the result, {cells['only_official']:,} only in the "
+        f"official layer. {facts['only_official_without_building']:,} damaged features match no "
         "building of the result.</p>"
     )
     return "".join(tables)
@@ -150,7 +150,7 @@ def _shapes(comparison: Comparison) -> tuple[str, tuple[float, float], str]:
     drawn, words = buildings, ""
     if len(buildings) > MOST_SHAPES:
         drawn = buildings[~buildings["verdict"].isin(["both_undamaged", "not_compared"])]
-        words = f" {len(buildings) - len(drawn):,} buildings on which nothing differs are left out."
+        words = f" {len(buildings) - len(drawn):,} buildings without a difference are left out."
     parts = []
     order = list(VERDICTS)
     for row in sorted(drawn.itertuples(index=False), key=lambda row: order.index(row.verdict)):

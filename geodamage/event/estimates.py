@@ -1,4 +1,4 @@
-"""The estimate in the layers of an event: totals by people who looked, beside what was counted."""
+"""The estimate in the layers of an event: totals of a review, beside the counts."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -25,8 +25,9 @@ def estimate_rows(found: Mapping[str, Any]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        `area` (null for the whole), `of` (`damaged`, a grade, `no building`), `buildings`,
-        `answered`, what the result says, the total with its interval of 95 %, and the shares.
+        `area` (null for the whole), `of` (`damaged`, a grade, `no building`), `buildings` and
+        `answered`. The others are the count of the result, the total with its 95 % interval, and
+        the shares.
     """
     parts = [{**found, "name": None}, *_areas(found)]
     rows = [

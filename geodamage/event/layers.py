@@ -219,9 +219,9 @@ GEOMETRY_TYPES: dict[str, GeometryType] = {"buildings": "Unknown", "looks": "Unk
 def best_looks(looks: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     """Return the best look at each building of an event.
 
-    A whole one comes before one that is partial, and that before one that is not assessed; then
-    the higher valid fraction counts, then the later date, then the larger area, then the higher
-    confidence, then the name of the scene.
+    An assessed look comes before a partial one, and a partial one before one that is not assessed.
+    Among equals the higher valid fraction counts, then the later date, the larger area, the higher
+    confidence, and the name of the scene.
 
     Parameters
     ----------
@@ -232,8 +232,8 @@ def best_looks(looks: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     -------
     GeoDataFrame
         `event_building_id`, every field, `looks`, `scene` and `date` of the best look,
-        `first_seen` and `last_seen` (dates of the first and last look that is assessed, at least
-        in part), and `geometry`; by `event_building_id`.
+        `first_seen`, `last_seen` and `geometry`, in the order of `event_building_id`. `first_seen`
+        and `last_seen` are the dates of the first and last look that is assessed, at least in part.
     """
     rank = looks["status"].map({name: n for n, name in enumerate(STATUSES)}).astype("int64")
     ranked = looks.assign(rank=rank, date=looks["date"].fillna(""))

@@ -50,7 +50,7 @@ class Look:
     scene
         Its name; unique in an event.
     date
-        ISO date of the image after, where known.
+        ISO date of the post image, where known.
     buildings, sidecar
         The vector file and the facts beside it.
     """

@@ -124,9 +124,9 @@ def merge_event(
     estimate
         What `geodamage estimate` wrote of the same results, or None; gives people an interval.
     existing
-        What becomes of an event that is there: `update` keeps its looks and the
-        `event_building_id` of its buildings, replaces the looks of scenes that were redone, and
-        adds those of new ones.
+        What becomes of an existing event. `update` keeps its looks and the `event_building_id` of
+        its buildings. It replaces the looks of scenes that were assessed again, and adds those of
+        new scenes.
 
     Returns
     -------
@@ -196,8 +196,8 @@ def _read(looks: Sequence[Look], known: Record) -> Generator[EventProgress, None
             yield EventProgress("read", number, len(looks), message, warning=True)
         if scene.facts.get("mode") == "post-only":
             message = (
-                f"{look.buildings}: was graded by the image after alone, and counts as much as the "
-                "others"
+                f"{look.buildings}: was graded by the post image alone, but counts as much as "
+                "the others"
             )
             yield EventProgress("read", number, len(looks), message, warning=True)
         if scene.outline is None:

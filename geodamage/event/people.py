@@ -30,13 +30,13 @@ ENDS = ("total", "low", "high")
 
 #: What figures of people do not say.
 SAYS = (
-    "People are those that the raster puts into a cell, shared out by the ground that the"
-    " buildings of the cell cover. They do not tell floors, use, the hour, or who has left. No"
-    " interval counts the error of the raster."
+    "The people of each cell of the raster are shared among its buildings by the ground that each"
+    " covers. Floors, use, the hour and people who have left are not considered. No interval"
+    " includes the error of the raster."
 )
 _SAYS_ESTIMATE = (
-    " The intervals are those of the estimate of buildings; they take the people per building of a"
-    " grade as the result has them."
+    " The intervals come from the estimate of buildings, times the people per building of a grade"
+    " in the result."
 )
 
 

@@ -130,14 +130,13 @@ class _Pairs(NamedTuple):
 def find_places(looks: Sightings) -> np.ndarray:
     """Say which looks show one building.
 
-    Scene after scene, each look joins the building it fits best: first by identity, then in
-    descending order of IoU, the larger building first where these tie. A building takes one look of
-    a scene. What joins nothing is a new building.
+    Scene after scene, each look joins the building that it fits best. Equal identities come first,
+    then the others in descending order of IoU. In a tie the larger building comes first. A building
+    takes one look of a scene. What joins nothing is a new building.
 
-    A polygon is compared with every earlier look at a building, and the best counts. Where the
-    edge of a scene cuts a building that a model found, only the ground that both scenes show is
-    compared; where missing pixels cut it, it only has to lie in the whole. So a part joins its
-    whole.
+    A polygon is compared with every earlier look at a building, and the best counts. If the edge of
+    a scene cuts a building that a model found, only the ground that both scenes show is compared.
+    If missing pixels cut it, the part only has to lie in the whole. So a part joins its whole.
 
     Parameters
     ----------
@@ -285,8 +284,8 @@ def fit(ones: Seen, others: Seen) -> np.ndarray:
     """Return how well the polygons of pairs fit: their IoU on the ground that both could show.
 
     The part of a building that missing pixels leave fits as far as it lies in a whole one. Degrees
-    serve as well as metres here: over the length of a building they differ by a factor in each
-    direction, which a ratio of areas does not feel.
+    serve as well as metres here. Over the length of a building they differ by a constant factor in
+    each direction, which does not change a ratio of areas.
 
     Parameters
     ----------

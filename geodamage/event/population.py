@@ -1,7 +1,7 @@
 """Population rasters: which part of which cell a shape covers, and how many people a cell has.
 
-exactextract does the work, with one raster a call: version 0.3.0 counts a sum 4 or 16 times where
-a second raster of the call has smaller cells. Shapes go to the raster; the raster stays as it is,
+exactextract does the work, with one raster per call. Version 0.3.0 counts a sum 4 or 16 times if a
+second raster of the call has smaller cells. Shapes go to the raster; the raster stays as it is,
 since resampling people gains or loses some.
 """
 

@@ -13,7 +13,7 @@ from geodamage.exports.geoparquet import NATIVE_NOTE, require_native_geometry, w
 from geodamage.exports.kml import parts_of, write_kml, write_kmz
 from geodamage.exports.product import Product, read_export
 from geodamage.exports.schemas import SCHEMAS
-from geodamage.exports.styles import categorised, outlined, set_style
+from geodamage.exports.styles import categorised
 from geodamage.exports.tiles import check_zooms, told, write_tiles
 from geodamage.exports.workbook import check_rows, require_excel_extra, write_workbook
 from geodamage.options.lookup import check_fields
@@ -26,6 +26,7 @@ from geodamage.output.publication import (
     output_errors,
 )
 from geodamage.output.seen_ground import AREA_ENDING, AREA_FIELDS, AREA_LAYER
+from geodamage.output.styles import set_styles, store_styles
 from geodamage.output.tables import PlainCsvWriter
 from geodamage.output.vectors import vector_writer
 
@@ -72,7 +73,7 @@ class ExportOptions:
 
 @dataclass(frozen=True)
 class Exported:
-    """What came of an export.
+    """The outcome of an export.
 
     Attributes
     ----------
@@ -253,10 +254,10 @@ class _Export:
         style = categorised(
             product.schema.value, product.schema.categories(labels), is_point=is_point
         )
-        set_style(partial, "buildings", style)
+        set_styles(partial, "buildings", {"geodamage": style})
         if self.area is not None:
             write_layer(self.area.to_crs(product.frame.crs), partial, AREA_LAYER, append=True)
-            set_style(partial, AREA_LAYER, outlined("#111111"))
+            store_styles(partial, AREA_LAYER, list(self.area.columns))
 
     def _as_kml(self, partial: Path, files: list[Path]) -> None:
         parts = self._parts()

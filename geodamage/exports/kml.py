@@ -1,8 +1,8 @@
 """KML and KMZ: folders by grade, a style for each, and at most so many buildings a file.
 
-The text is written here. GDAL's KML driver gives every place a red outline of its own, and its
-LIBKML driver adds a third coordinate and takes no style by way of pyogrio. simplekml and fastkml
-are under the LGPL; pykml has not been kept for years.
+The text is written here. GDAL's KML driver gives every place its own red outline. Its LIBKML driver
+adds a third coordinate, and takes no style through pyogrio. simplekml and fastkml are under the
+LGPL. pykml has not been maintained for years.
 
 Source: OGC 07-147r2, KML 2.2.
 """

@@ -1,4 +1,4 @@
-"""The product: what is handed on of a result, before a format writes it."""
+"""The product: the part of a result that is exported, before a format writes it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Result:
     facts
         What its sidecar says.
     area
-        Assessed area in longitude and latitude; None where nobody said it.
+        Assessed area in longitude and latitude; None if unknown.
     """
 
     path: Path
@@ -45,7 +45,7 @@ class Result:
 
     @property
     def date(self) -> str | None:
-        """Date of the image after, of an event the last one; None where nobody said it."""
+        """Date of the post image, of an event the last one; None if unknown."""
         for key in ("date", "last_date"):
             if self.facts.get(key):
                 return str(self.facts[key])
@@ -152,7 +152,7 @@ class Product:
         return str(self.result.facts.get("statement") or STATEMENT)
 
     def area_frame(self) -> gpd.GeoDataFrame | None:
-        """Return the assessed area as a layer of one polygon; None where nobody said it."""
+        """Return the assessed area as a layer of one polygon; None if unknown."""
         if self.result.area is None:
             return None
         return area_frame(self.result.area)

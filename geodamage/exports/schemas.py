@@ -211,7 +211,7 @@ SCHEMAS: Mapping[str, Schema] = MappingProxyType(
                 "unosat",
                 (
                     _BUILDING_ID,
-                    _text("SensorDate", "date of the image after"),
+                    _text("SensorDate", "date of the post image"),
                     _integer("Main_Damage_Site_Class", "damage class of UNOSAT"),
                     _integer("Grouped_Damage_Classes", "1: a building"),
                     *_ALWAYS,
@@ -252,7 +252,9 @@ SCHEMAS: Mapping[str, Schema] = MappingProxyType(
                     _NO_PROBABILITIES,
                     "grade 3 is never given, and grade 1 includes undamaged buildings",
                 ),
-                differs=("EMS-98 looks at structure from the ground; this is seen from above",),
+                differs=(
+                    "EMS-98 assesses the structure from the ground; this model looks from above",
+                ),
             ),
             Schema(
                 "microsoft",
@@ -272,7 +274,8 @@ SCHEMAS: Mapping[str, Schema] = MappingProxyType(
                     "is graded",
                 ),
                 differs=(
-                    "damage_pct_0m is a probability here, and the share of damaged area there",
+                    "damage_pct_0m is a probability here; in Microsoft's layers it is a share of "
+                    "damaged area",
                 ),
             ),
             Schema(
@@ -337,7 +340,7 @@ def apply_schema(
     frame
         Buildings with every field of ours.
     date
-        Date of the image after; None where nobody said it.
+        Date of the post image; None if unknown.
     labels
         Whether words stand for codes.
     """

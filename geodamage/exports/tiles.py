@@ -1,8 +1,9 @@
 """PMTiles: vector tiles of one file that a web map reads by ranges, without a server of tiles.
 
-GDAL writes them. By itself it stops at zoom 5, where a building of ten metres is smaller than the
-grid of a tile, and drops what it cannot draw without a word. So the zooms are always given, and the
-buildings of the greatest zoom are counted by their identities: rims of tiles hold a building twice.
+GDAL writes them. Without options it stops at zoom 5, where a building of ten metres is smaller than
+the grid of a tile. It drops what it cannot draw without a message. So the zooms are always given,
+and the buildings of the greatest zoom are counted by their identities: rims of tiles hold a
+building twice.
 """
 
 import shutil

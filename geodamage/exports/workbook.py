@@ -129,7 +129,7 @@ def _summary(product: Product) -> list[tuple[Any, ...]]:
     rows: list[tuple[Any, ...]] = [
         ("Result", product.result.path.name),
         ("Statement", product.statement),
-        ("Date of the image after", product.result.date or "not recorded"),
+        ("Date of the post image", product.result.date or "not recorded"),
         ("Made", str(facts.get("created", ""))[:19].replace("T", " ")),
         ("Model", _model(facts)),
         ("Assessed, km²", facts.get("assessed_km2")),

@@ -1,5 +1,5 @@
-"""Familiarity: how a scene lies to the imagery that a model learnt from.
+"""Familiarity: how similar a scene is to the training imagery of a model.
 
-`reference` holds what features of that imagery look like, and how far others lie from it; `looking`
-takes features of the blocks of a scene and says what comes of it.
+`reference` holds the features of that imagery, and how far others lie from it. `looking` computes
+the features of the blocks of a scene, and gives the verdict.
 """

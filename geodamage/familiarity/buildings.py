@@ -1,4 +1,4 @@
-"""Familiarity of buildings: how their surroundings lie to what the model learnt from."""
+"""Familiarity of buildings: how similar their surroundings are to the training imagery."""
 
 from collections.abc import Sequence
 from os import PathLike

@@ -1,7 +1,7 @@
 """References: what the features of the imagery that a model learnt from look like. No scenes.
 
-A block of a scene is a point among those of the training imagery, and its distance is that to the
-few nearest of them, as far as features vary there (a k-nearest-neighbour detector).
+A block of a scene is a point among those of the training imagery. Its distance is the distance to
+the few nearest of them, scaled by the spread of the features (a k-nearest-neighbour detector).
 Source: Sun et al., "Out-of-distribution detection with deep nearest neighbors", ICML 2022.
 """
 

@@ -13,7 +13,9 @@ from geodamage.fields import Field
 
 #: What a footprint that was gathered has.
 GATHERED_FIELDS: tuple[Field, ...] = (
-    Field("building_id", "text", "id that the source has, such as a GERS id; else of its place"),
+    Field(
+        "building_id", "text", "id in the source, such as a GERS id, or one made from the location"
+    ),
     Field("source", "text", "which source it comes from"),
     Field("dataset", "text", "who made it, by the source", nullable=True),
     Field("record_id", "text", "what it is called there", nullable=True),

@@ -1,4 +1,4 @@
-"""Footprints in a box: of a file that is at hand or on a server, no more of it than is needed."""
+"""Footprints in a box: from a local file or a server, and no more of it than is needed."""
 
 import json
 import warnings
@@ -103,8 +103,8 @@ def _touched(frame: gpd.GeoDataFrame, bounds: Bounds) -> gpd.GeoDataFrame:
 def read_parquet_box(content: IO[bytes] | Any, bounds: Bounds, name: str) -> gpd.GeoDataFrame:
     """Return the features of a GeoParquet that a box touches.
 
-    Row groups whose boxes lie elsewhere are not read, where the file has a column of boxes, as
-    GeoParquet 1.1 does by its covering and Overture by `bbox`.
+    Row groups whose boxes lie elsewhere are not read, if the file has a column of boxes. GeoParquet
+    1.1 has it as its covering, and Overture as `bbox`.
 
     Parameters
     ----------
@@ -267,7 +267,7 @@ def _whole(frame: gpd.GeoDataFrame, identity: str) -> gpd.GeoDataFrame:
 
 
 def polygons(frames: Iterator[gpd.GeoDataFrame]) -> Iterator[gpd.GeoDataFrame]:
-    """Yield frames with their polygons only; those that cross themselves are mended."""
+    """Yield frames with their polygons only; those that cross themselves are repaired."""
     for frame in frames:
         shapes = shapely.force_2d(frame.geometry.to_numpy())
         bad = ~shapely.is_valid(shapes) & ~shapely.is_missing(shapes)

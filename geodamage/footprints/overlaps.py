@@ -8,8 +8,8 @@ import shapely
 SAME = 0.5
 
 RULE = (
-    "sources in the order given; a footprint is left out where over half of it lies in one of an"
-    " earlier source, or over half of that one in it"
+    "earlier sources take precedence; a footprint is left out if more than half of it lies within"
+    " one of an earlier source, or the reverse"
 )
 
 

@@ -77,7 +77,7 @@ class Convention:
     statistics: Literal["none", "stretch", "standardise"] = "none"
     """What was done to the whole scene first; see `Card.scene_statistics`."""
     post_sensor: Literal["optical", "sar"] = "optical"
-    """What takes the image after."""
+    """What takes the post image."""
     post_repeat: Annotated[int, Meta(ge=1, le=16)] = 1
     """How often the one channel of a radar is repeated."""
     output: tuple[OutputTable, ...] = ()

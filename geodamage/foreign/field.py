@@ -15,9 +15,9 @@ TOLERANCES = {"fp32": 1e-3, "half": 2e-3}
 def outer_influence(model: Model, card: Card) -> float | None:
     """Measure what the surroundings of a window change in its core.
 
-    The same pixels are looked at three times: as a window of the card's tile; amid twice as many
-    rows and half as many columns again; and there, amid other pixels. So a graph that pools over
-    its window shows itself, and one whose shapes were frozen when it was traced.
+    The same pixels are predicted three times: in a window of the card's tile, in a larger window of
+    twice the rows and half again the columns, and there amid other pixels. So a graph that pools
+    over its window shows itself, and one whose shapes were frozen when it was traced.
 
     Parameters
     ----------

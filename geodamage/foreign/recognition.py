@@ -1,4 +1,4 @@
-"""Recognition: the convention of a foreign graph, told by the user, its hash or its shapes."""
+"""Recognition: the convention of a foreign graph, by the user, its hash or its shapes."""
 
 import dataclasses
 import warnings

@@ -56,9 +56,9 @@ class Card:
     gsd_native
         Ground sample distance the model was trained at, metres per pixel.
     gsd_min
-        Finest distance it takes as it is; finer imagery is averaged down to native.
+        Finest distance it takes unchanged; finer imagery is averaged down to native.
     gsd_max
-        Coarsest distance it takes as it is.
+        Coarsest distance it takes unchanged.
     stride
         Windows start at multiples of this, pixels.
     context
@@ -78,9 +78,9 @@ class Card:
     post_channels
         Spectral channels of `post`, in order; not used where there is no damage head.
     pre_sensor
-        What takes the image before: `optical` or `sar`.
+        Sensor of the pre image: `optical` or `sar`.
     post_sensor
-        What takes the image after: `optical` or `sar`.
+        Sensor of the post image: `optical` or `sar`.
     threshold
         A pixel is building where its localisation is above this.
     seed_threshold
@@ -102,14 +102,14 @@ class Card:
     parent_sha256
         Hash of the model that this one was made of by changing its precision.
     parity
-        How far it is from that model: what, on which data, on which date.
+        Measured difference from that model, with data and date.
     scene_statistics
         What the engine does with the statistics of a scene: `none`, `stretch` or `standardise`.
     background_competes
-        Whether a pixel is background, too, where that is the largest of the five channels of the
-        damage head: what its four grades leave of 1.
+        Whether a pixel is also background if 1 minus the sum of the four grades is the largest of
+        the five channels of the damage head.
     caution
-        What a user has to know before relying on it; said as a warning in each run.
+        What a user has to know before relying on it; each run warns of it.
     """
 
     name: str
@@ -198,8 +198,8 @@ class Card:
     def margin(self) -> int:
         """Pixels read around a core: the halo in whole strides, and never less than one stride.
 
-        What is one pixel away must be known even to a model that needs no halo, because a pixel
-        beside missing ones is flagged.
+        A pixel beside missing ones is flagged, so even a model without a halo must see one pixel
+        around.
         """
         return round_up(max(self.halo, 1), self.stride)
 

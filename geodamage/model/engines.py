@@ -105,8 +105,8 @@ def open_session(
     Raises
     ------
     ModelError
-        If OpenVINO was asked for, and refuses the graph or answers otherwise than ONNX Runtime; or
-        if the model has another precision, or may not be computed in that one.
+        If OpenVINO was asked for, and refuses the graph or differs from ONNX Runtime. Also if the
+        model has another precision, or may not be computed in that one.
     DeviceError
         If OpenVINO was asked for beside a device that is not the processor.
     OptionError

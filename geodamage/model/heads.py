@@ -52,7 +52,7 @@ class Predictor(Protocol):
         ...
 
 
-#: What grading needs to know of the image before: arrays (n, channels, rows / s, columns / s) whose
+#: What grading needs to know of the pre image: arrays (n, channels, rows / s, columns / s) whose
 #: strides s divide that of the card. What their numbers mean is the runtime's own affair.
 Features = Sequence[np.ndarray]
 

@@ -38,16 +38,16 @@ def load_model(
         CPU threads for inference; 0 lets ONNX Runtime choose.
     engine
         `onnxruntime`; `openvino`, on the processor; or `auto`, which with device `cpu` is OpenVINO
-        where it was found to be right and faster on this machine.
+        where it was found to be correct and faster on this machine.
     precision
-        `stored`, that of the file; `float32`, `bfloat16` or `int8`, refused where the card does not
-        say that buildings keep their grades; or `auto`, which is `bfloat16` where that holds and
-        it was found to be faster on this machine, and else `stored`.
+        `stored` is that of the file. `float32`, `bfloat16` and `int8` are refused if the card does
+        not say that buildings keep their grades. `auto` is `bfloat16` if the card allows it and it
+        was found to be faster on this machine, otherwise `stored`.
     tta
         `none`, `flips` to average over four mirror images, or `full` to average over these and
         the same transposed.
     scales
-        Sizes at which it is asked, too; 1 is the image's own.
+        Sizes of the image at which the model runs, too; 1 is the image's own.
 
     Raises
     ------

@@ -44,8 +44,8 @@ class OpenVinoSession:
     Parameters
     ----------
     blob
-        An ONNX file. It is compiled from memory: OpenVINO's cache of files knows a file by its
-        path, size and time to two seconds, and has given the answers of another one.
+        An ONNX file. It is compiled from memory. OpenVINO's cache knows a file by its path, its
+        size and its time to two seconds, and has returned the answers of another file.
     threads
         Threads for one call, 1 or more.
     precision

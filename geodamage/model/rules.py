@@ -38,8 +38,8 @@ class PixelRules:
     dilation_covers
         What it grows over: `intended` no-damage alone, `published` major damage as well.
     background_competes
-        Whether a pixel is background, too, where its best grade is not above what the four grades
-        leave of 1: the largest of the five channels of the damage head wins.
+        Whether a pixel is also background if its best grade is not above 1 minus the sum of the
+        four grades. The largest of the five channels of the damage head then wins.
 
     Raises
     ------

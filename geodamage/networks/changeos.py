@@ -1,8 +1,8 @@
 """ChangeOS with a Swin-T encoder, as torchange publishes it for xView2.
 
-Both dates pass one Swin-T of torchvision. Localisation reads the features of the image before
-alone, damage those of both, through necks of their own: a feature pyramid and four towers that end
-at stride 4 and are averaged. The keys are those of the published file.
+Both dates pass one Swin-T of torchvision. Localisation reads the features of the pre image alone,
+and damage those of both. Each has its own neck: a feature pyramid and four towers, which end at
+stride 4 and are averaged. The keys are those of the published file.
 """
 
 import itertools
@@ -124,7 +124,7 @@ class Decoder(nn.Module):
         )
 
     def forward(self, pre: list[Tensor], post: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return features of the image before, and of both."""
+        """Return features of the pre image, and of both."""
         before = self.loc_neck(pre)
         return before, self.fuse_conv(torch.cat([before, self.dam_neck(post)], 1))
 

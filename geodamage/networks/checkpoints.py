@@ -1,7 +1,7 @@
 """Checkpoints: published weights, recognised by their keys and loaded whole or not at all.
 
 Nothing of a file is executed: only tensors, plain Python values and the NumPy number that the
-published files carry are let through. Which network a file belongs to is read from the names and
+published files carry are allowed. Which network a file belongs to is read from the names and
 shapes in it. A network is built without memory, and the tensors of the file become its weights; so
 nothing random can remain in it.
 """
@@ -101,9 +101,9 @@ def read_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     Parameters
     ----------
     path
-        A file as the training scripts of the first place, its students, MetaDamageNet, system
-        004 or Open Cities write it, whatever its extension; or a folder of MetaDamageNet with
-        model.pth in it.
+        A file that the training scripts of the first place, its students, MetaDamageNet,
+        xView2SiameseUNet or Open Cities write, whatever its extension. Or a folder of MetaDamageNet
+        with model.pth in it.
 
     Raises
     ------

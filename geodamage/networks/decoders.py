@@ -63,8 +63,8 @@ class Scse(nn.Module):
     """Spatial and channel squeeze-excitation.
 
     Source: Roy, Navab, Wachinger, "Concurrent Spatial and Channel Squeeze & Excitation in Fully
-    Convolutional Networks", MICCAI 2018; a sixteenth of the channels in the bottleneck, as in
-    the first-place network.
+    Convolutional Networks", MICCAI 2018. The bottleneck has a sixteenth of the channels, as in the
+    first-place network.
     """
 
     def __init__(self, channels: int, *, concat: bool) -> None:

@@ -149,9 +149,9 @@ class MobileBlock(nn.Module):
 class EfficientFpn(FeaturePyramid):
     """The network of the third place of Open Cities.
 
-    Its first normalisation, `_bn0`, keeps its statistics also in training, and where the design
-    says so its first convolution learns nothing: both as published, and nothing that a training
-    must take care of.
+    Its first normalisation, `_bn0`, keeps its statistics also in training. If the design says so,
+    its first convolution learns nothing. Both are as published, and a training need not take care
+    of them.
 
     Parameters
     ----------
@@ -207,8 +207,8 @@ def tapped_blocks(layers: Sequence[Sequence[BlockDesign]]) -> tuple[int, ...]:
 def with_survival(blocks: Sequence[BlockDesign], drop_connect: float) -> list[BlockDesign]:
     """Return blocks that are left out the more often the later they come.
 
-    Source: third place of Open Cities, model.py: rate · place / number of blocks; the first four
-    at a rate of 0.2, whatever that of the others.
+    Source: third place of Open Cities, model.py: rate · place / number of blocks. The first four
+    have a rate of 0.2, whatever the rate of the others.
     """
     rates = [FIRST_DROP_CONNECT if place <= LAST_FIRST else drop_connect
              for place in range(len(blocks))]  # fmt: skip

@@ -1,8 +1,8 @@
 """EfficientNet encoders in the layout of NVIDIA's models, on which MetaDamageNet stands.
 
-The same network as timm's but for three things: the excitation's layers are linear instead of
-1 x 1 convolutions, normalisation adds 1e-3 instead of 1e-5 to the variance, and the modules have
-other names. The wide variant squeezes a quarter of the expanded channels, not of the input's.
+The same network as timm's, with three differences. The excitation's layers are linear instead of 1
+x 1 convolutions. Normalisation adds 1e-3 instead of 1e-5 to the variance. The modules have other
+names. The wide variant squeezes a quarter of the expanded channels, not of the input's.
 
 Source: Tan and Le, "EfficientNet", ICML 2019, table 1; NVIDIA DeepLearningExamples,
 PyTorch/Classification/ConvNets, for names, normalisation and the wide variant.

@@ -61,9 +61,9 @@ def measure_halo(
 ) -> int | None:
     """Measure how far from a core a pixel can still change its output.
 
-    What lies beyond a margin is replaced by something else; the halo is the least margin, a
-    multiple of the stride, at which no probability of the core moves by more than `tolerance`.
-    It is found by bisection: what has no influence has none from farther away, either.
+    Pixels beyond a margin are replaced by others. The halo is the least margin, a multiple of the
+    stride, at which no probability of the core changes by more than `tolerance`. It is found by
+    bisection: what has no influence has none from farther away, either.
 
     Parameters
     ----------

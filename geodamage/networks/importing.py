@@ -397,10 +397,10 @@ def _memory(partial: Path, card: Card) -> float:
 def ensemble_text(name: str, members: Sequence[Imported]) -> str:
     """Return the TOML of an ensemble.
 
-    Sets of the first place and its students answer as the first place did: four mirror images,
-    localisation from the localisation networks, each architecture counting the same, damage from
-    the damage networks alone, and its rules for pixels. Sets of Open Cities answer as its third
-    place did: the mean over the mirror images of all. Others are averaged as they are.
+    Sets of the first place and its students predict as the first place did, with four mirror images
+    and its rules for pixels. Localisation comes from the localisation networks, with equal weight
+    for each architecture. Damage comes from the damage networks alone. Sets of Open Cities answer
+    as its third place did: the mean over the mirror images of all. Others are averaged as they are.
     """
     ruled = all(member.family in FIRST_PLACE_RULES for member in members)
     tasks = {member.task for member in members}

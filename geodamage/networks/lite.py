@@ -4,8 +4,9 @@ EfficientNet-Lite has neither squeeze-excitation nor pooling before its classifi
 says of a pixel depends on a bounded field around that pixel. Decoder and heads are those of
 `CompactSiamese`.
 
-Source: Tan and Le, "EfficientNet", ICML 2019, table 1; tensorflow/tpu, models/official/efficientnet
-/lite, for what Lite leaves out: excitation, and the scaling of stem, first and last layer; ReLU6.
+Source: Tan and Le, "EfficientNet", ICML 2019, table 1. Source of what Lite leaves out (excitation,
+the scaling of stem, first and last layer; ReLU6): tensorflow/tpu,
+models/official/efficientnet/lite.
 """
 
 import hashlib

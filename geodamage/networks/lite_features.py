@@ -1,8 +1,8 @@
 """Features of the first blocks of an EfficientNet-Lite, for `geodamage.adaptation`.
 
-What tells a damaged roof from a whole one in an event that nobody has learnt is texture, and the
-first blocks of a network that has learnt ImageNet describe that at full size. Deeper blocks, and
-half the size, tell less and cost more; `benchmarks.adapt` says what they are worth.
+In an unknown event, texture distinguishes a damaged roof from a whole one. The first blocks of a
+network that was trained on ImageNet describe texture at full size. Deeper blocks, and half the
+size, tell less and cost more; `benchmarks.adapt` says what they are worth.
 """
 
 import io

@@ -4,8 +4,8 @@
 connections, whose logits a small head mixes. `SharedResnetUnet` is what a siamese U-Net means:
 one encoder and one decoder for both dates, with skip connections, and damage from comparing.
 
-Both take the pair as one image of six channels and give eight: two of the pre image (background,
-building) and six of the post image (background, no damage, minor, major, destroyed,
+Both take the pair as one image of six channels and give eight channels. Two are of the pre image
+(background, building). Six are of the post image (background, no damage, minor, major, destroyed,
 un-classified).
 """
 

@@ -4,8 +4,8 @@ Source: Xie et al. 2021, "SegFormer: Simple and Efficient Design for Semantic Se
 Transformers" (arXiv:2105.15203). The modules carry the names of the published checkpoints
 (Hugging Face's, up to transformers 4), so that such a file loads without a translation table.
 
-Attention looks at the whole image, and every image is brought to one size first: the context is
-global, and what the network says of a pixel depends on the extent of the image around it.
+Attention looks at the whole image, and every image is first brought to one size. So the context is
+global: the output at a pixel depends on the extent of the image around it.
 """
 
 from collections.abc import Sequence

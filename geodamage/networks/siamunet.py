@@ -1,7 +1,7 @@
 """Microsoft's siamese U-Net: building-damage-assessment-cnn-siamese, with its published keys.
 
 One U-Net finds buildings in each date; a second way up joins the differences of its levels, the
-image after less the image before, to damage. What it says depends on a bounded field.
+post image less the pre image, to damage. What it says depends on a bounded field.
 """
 
 from collections import OrderedDict
@@ -17,7 +17,7 @@ STRIDE = 16
 
 
 class SiamUnet(nn.Module):
-    """Buildings of the image before, and damage."""
+    """Buildings of the pre image, and damage."""
 
     stride = STRIDE
 

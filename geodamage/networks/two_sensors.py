@@ -1,9 +1,9 @@
-"""A compact siamese network for an optical image before and one of a radar after.
+"""A compact siamese network for an optical pre image and one of a radar after.
 
-As `CompactSiamese`, but with an encoder and a decoder of its own for each sensor: nothing in an
-optical image looks as it does to a radar, so that there is nothing to share below the comparison.
-Localisation reads the optical image alone; damage compares the features of both. What the network
-says of a pixel depends on a bounded field around it.
+As `CompactSiamese`, but each sensor has its own encoder and decoder. Nothing in an optical image
+looks as it does to a radar, so nothing below the comparison can be shared. Localisation reads the
+optical image alone; damage compares the features of both. What the network says of a pixel depends
+on a bounded field around it.
 """
 
 from collections.abc import Sequence

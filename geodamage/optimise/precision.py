@@ -106,9 +106,9 @@ def compute_half(blob: bytes, source: str) -> bytes:
 def quantise(blob: bytes, windows: Sequence[Window], kept: str, source: str) -> bytes:
     """Make the convolutions of a graph those of 8-bit integers; what to round to is measured.
 
-    Static quantisation: unsigned activations with a zero point and a scale for each tensor,
-    signed weights with a scale for each channel, ranges from the least and largest value that the
-    windows bring about.
+    Static quantisation. Activations are unsigned, with a zero point and a scale for each tensor.
+    Weights are signed, with a scale for each channel. Ranges come from the least and largest value
+    over the windows.
 
     Parameters
     ----------

@@ -104,7 +104,7 @@ class OptimisationProgress:
 
 @dataclass(frozen=True)
 class Variant:
-    """What came of one precision.
+    """The outcome of one precision.
 
     Attributes
     ----------

@@ -57,8 +57,8 @@ EXCHANGE: tuple[Option, ...] = (
     Option(
         name="unlisted", kind=Choice(("auto", "undamaged", "unknown")), default="auto",
         commands=("compare",), takers=("CompareOptions",),
-        help="What a building is that the official layer does not have; auto: undamaged where the "
-        "layer has damaged ones only.",
+        help="How a building counts that the official layer does not list; auto: undamaged if the "
+        "layer lists only damaged ones.",
     ),
     Option(
         name="within", kind=File(), metavar="AREA", commands=("compare",),
@@ -66,7 +66,7 @@ EXCHANGE: tuple[Option, ...] = (
     ),
     Option(
         name="epoch", kind=Whole(), commands=("compare",), takers=("CompareOptions",),
-        help="Which assessment of a layer that is many wide; the last one unless given.",
+        help="Which of several assessments in one layer; the last one unless given.",
     ),
     Option(
         name="page", kind=File(), metavar="HTML", commands=("compare",),

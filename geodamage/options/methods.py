@@ -76,10 +76,10 @@ MODELS: tuple[Option, ...] = (
     ),
     Option(
         name="post_only", kind=Flag(), default=False, column=True, takers=("Job",),
-        help="Grade the footprints by the image after alone; this is worth less, and is said.",
+        help="Grade the footprints by the post image alone. Such grades are worth less.",
         commands=(
             "assess",
-            at("batch", help="Grade footprints by the images after alone, in every scene."),
+            at("batch", help="Grade footprints by the post images alone, in every scene."),
         ),
     ),
     Option(
@@ -134,7 +134,7 @@ MODELS: tuple[Option, ...] = (
     ),
     Option(
         name="engine", kind=Choice(("auto", "onnxruntime", "openvino")), default="auto",
-        help="Engine on the processor: onnxruntime, openvino, or auto: openvino where it is right "
+        help="Engine on the processor: onnxruntime, openvino, or auto: openvino where it is correct "
         "and faster on this machine, which is measured once for each model.",
         takers=("Job", "LocalisationJob", "EvaluationJob"),
         commands=("assess", "buildings", "batch", "evaluate"),
@@ -214,16 +214,16 @@ SCENES: tuple[Option, ...] = (
     Option(
         name="post_sensor", kind=Choice(("optical", "sar")), default="optical", column=True,
         takers=("SceneOptions",), commands=("assess", "batch"),
-        help="Sensor of the image after. With sar, --bands and --scale apply to the image before "
+        help="Sensor of the post image. With sar, --bands and --scale apply to the pre image "
         "only.",
     ),
     Option(
         name="post_bands", kind=Bands(), column=True, takers=("SceneOptions",),
-        help="Channels of the image after, if they differ.", commands=("assess", "batch"),
+        help="Channels of the post image, if they differ.", commands=("assess", "batch"),
     ),
     Option(
         name="post_scale", kind=Span(), column=True, takers=("SceneOptions",),
-        help="Values of the image after that become 0 and 255, if they differ.",
+        help="Values of the post image that become 0 and 255, if they differ.",
         commands=("assess", "batch"),
     ),
     Option(
@@ -234,7 +234,7 @@ SCENES: tuple[Option, ...] = (
     Option(
         name="post_nodata", kind=Number(), column=True, takers=("SceneOptions",),
         metavar="VALUE", commands=("assess", "batch"),
-        help="Value of pixels without data of the image after, where it is another.",
+        help="Value of pixels without data in the post image, if it differs.",
     ),
     Option(
         name="registration", kind=Choice(("measure", "apply", "off")), default="measure",

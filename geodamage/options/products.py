@@ -46,7 +46,7 @@ SOURCES: tuple[Option, ...] = (
     Option(
         name="source", kind=Text(), metavar="NAME|FILE", required=True, multiple=True,
         commands=("footprints",), takers=("FootprintsJob",),
-        help="overture, osm, microsoft, google or a file; again to fill the gaps of the first.",
+        help="overture, osm, microsoft, google or a file. Give it again to fill gaps of the first.",
     ),
     Option(
         name="release", kind=Text(), commands=("footprints",), takers=("FootprintsJob",),
@@ -82,9 +82,9 @@ SOURCES: tuple[Option, ...] = (
     ),
     Option(
         name="pre", kind=Text(), metavar="IMAGE", commands=("report",),
-        help="Image before, as `assess` took it.",
+        help="Pre image, as `assess` took it.",
     ),
-    Option(name="post", kind=Text(), metavar="IMAGE", commands=("report",), help="Image after."),
+    Option(name="post", kind=Text(), metavar="IMAGE", commands=("report",), help="Post image."),
     Option(
         name="map", kind=File(), commands=("report",), takers=("ReportOptions",),
         help="Also write a map as .png.",
@@ -96,11 +96,11 @@ SOURCES: tuple[Option, ...] = (
     Option(name="title", kind=Text(), commands=("report",), takers=("Words",), help="Heading."),
     Option(
         name="pre_date", kind=Text(), commands=("report",), takers=("Words",),
-        help="When the image before was taken.",
+        help="When the pre image was taken.",
     ),
     Option(
         name="post_date", kind=Text(), commands=("report",), takers=("Words",),
-        help="When the image after was taken.",
+        help="When the post image was taken.",
     ),
     Option(
         name="safe_colours", kind=Flag(), default=False, commands=("report",), takers=("Words",),

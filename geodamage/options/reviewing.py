@@ -43,8 +43,8 @@ REVIEWS: tuple[Option, ...] = (
     Option(
         name="answers", kind=File(), multiple=True, commands=("estimate", at("adapt", takers=())),
         takers=("EstimateOptions",),
-        help="Table of building_id and damage, journal of QGIS, or answers of the report; again "
-        "for each reviewer.",
+        help="Table of building_id and damage, journal of QGIS, or answers of the report. Give "
+        "it again for each reviewer.",
     ),
     Option(
         name="conflicts", kind=Choice(("majority", "worst", "mildest", "latest", "refuse")),

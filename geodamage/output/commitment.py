@@ -1,9 +1,9 @@
 """Commitment: what a publication is about to do is written down first, so that it can be finished.
 
-Several files cannot get their names in one step. So a record beside each output names the first of
-them, and that one's record, which appears in one step when everything else is on the disk, lists
-all moves. Whoever finds it after a kill does what is left of them: the result is the old one before
-that step, and the new one from it on.
+Several files cannot get their names in one step. So a record beside each output names the first
+output. The record of the first output lists all moves. It appears in one step, when everything else
+is on the disk. After a kill, whoever finds the record does the remaining moves. Before that step
+the result is the old one, and from it on the new one.
 """
 
 import json
@@ -73,8 +73,8 @@ def retract(outputs: Sequence[Path]) -> None:
 def finish(output: Path) -> None:
     """Do what is left of a publication that was killed amid its moves.
 
-    Nothing is done where there is none, where a living run is at it, or where its files are gone
-    or may not be moved; a result without its sidecar is incomplete then.
+    Nothing is done if there is no record, if a living run works on it, or if its files are gone or
+    may not be moved. A result without its sidecar is then incomplete.
     """
     if not os.path.lexists(record_of(output)):
         return

@@ -28,4 +28,4 @@ class Completed(ABC):
 
     @abstractmethod
     def discard(self) -> None:
-        """Let go of it as it is; may be called twice."""
+        """Release it unchanged; may be called twice."""

@@ -81,8 +81,8 @@ def to_rfc7946(shapes: np.ndarray, to_wgs84: Transformer) -> np.ndarray:
     """Warp geometries to WGS 84 as RFC 7946 wants them.
 
     Rings follow the right-hand rule, what crosses the antimeridian is cut there, and coordinates
-    have seven decimals. Where rounding makes a valid geometry invalid, its coordinates stay as
-    they are: only footprints of centimetres come to that, and none may be lost or broken.
+    have seven decimals. If rounding makes a valid geometry invalid, its coordinates are not
+    rounded. This happens only to footprints of centimetres, and none may be lost or broken.
 
     Parameters
     ----------

@@ -12,11 +12,13 @@ import pyogrio
 
 from geodamage.fields import empty_frame
 from geodamage.output.publication import output_errors
+from geodamage.output.styles import store_styles
 from geodamage.output.writer import (
     ROWS_AT_ONCE,
     GeometryType,
     VectorWriter,
     check_count,
+    common_type,
     partial_names_allowed,
 )
 
@@ -61,7 +63,7 @@ def write_layers(
     package: Path,
     kinds: Mapping[str, GeometryType] = MappingProxyType({}),
 ) -> None:
-    """Write the layers of a GeoPackage anew, and check that every row has arrived.
+    """Write the layers of a GeoPackage again, and check that every row has arrived.
 
     Parameters
     ----------
@@ -70,7 +72,8 @@ def write_layers(
     package
         The GeoPackage, which may still have the name of a partial file.
     kinds
-        Geometry types that layers declare; `MultiPolygon` unless said.
+        Geometry types that layers declare; `MultiPolygon` unless said. For `Unknown`, what all
+        shapes of the layer are is declared.
 
     Raises
     ------
@@ -82,8 +85,12 @@ def write_layers(
         for name, frame in layers.items():
             has_shapes = isinstance(frame, gpd.GeoDataFrame)
             kind = kinds.get(name, "MultiPolygon") if has_shapes else None
+            if kind == "Unknown":
+                kind = common_type(frame.geometry)
             write_layer(frame, package, name, kind)
             check_count(package, name, len(frame))
+            if kind is not None:
+                store_styles(package, name, list(frame.columns))
 
 
 class GeoPackageWriter(VectorWriter):
@@ -103,6 +110,7 @@ class GeoPackageWriter(VectorWriter):
 
     def _finish(self) -> None:
         check_count(self.path, self.layer, self._count)
+        store_styles(self.path, self.layer, [field.name for field in self.fields])
 
     def _release(self) -> None:
         """Nothing is open between batches."""

@@ -66,7 +66,7 @@ class Lock:
             return False
 
     def release(self) -> None:
-        """Let go of it; may be called twice."""
+        """Release it; may be called twice."""
         if self._descriptor is None:
             return
         with suppress(OSError):  # Windows removes no open file

@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import shutil
+import sqlite3
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -71,6 +72,7 @@ LOW_LEVEL_ERRORS = (
     pyogrio.errors.CRSError,
     # Of rasterio, where GDAL fails and does not say why.
     SystemError,
+    sqlite3.Error,
 )
 
 REMEDIES: Mapping[int, str] = {

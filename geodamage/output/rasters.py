@@ -102,7 +102,7 @@ class _WorkingRaster(Completed):
             self.discard()
 
     def discard(self) -> None:
-        """Let go of the file as it is; it may be incomplete."""
+        """Release the file unchanged; it may be incomplete."""
         with suppress(OSError), _writing(self.path):
             if self._is_open:
                 self._dataset.close()
@@ -187,8 +187,8 @@ class GradeRaster(_WorkingRaster):
     """A raster of damage grades, `uint8`: 0 background, 1-4 grade, 255 not assessed.
 
     What no window has covered is not assessed. Overviews take the nearest pixel: codes cannot be
-    averaged. Background is the nodata value, for a colour table of TIFF has no transparency: as a
-    colour it would be an opaque black that hides the map beneath.
+    averaged. Background is the nodata value, because a colour table of TIFF has no transparency. As
+    a colour it would be an opaque black that hides the map beneath.
     """
 
     channels = 1
@@ -290,9 +290,9 @@ class MaskRaster(GradeRaster):
 class ProbabilityRaster(_WorkingRaster):
     """A raster of probabilities: background and the four grades, `uint8` in steps of 1/250.
 
-    255 is not assessed. Overviews are averages: GDAL leaves nodata pixels out of them, and
-    averaging keeps the sum of the channels at 1, which the nearest pixel would too, but with
-    the noise of one pixel in 4, 16, 64.
+    255 is not assessed. Overviews are averages. GDAL leaves nodata pixels out of them, and
+    averaging keeps the sum of the channels at 1. The nearest pixel would do that too, but with the
+    noise of one pixel in 4, 16 or 64.
     """
 
     channels = 1 + len(GRADES)

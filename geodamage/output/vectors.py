@@ -23,6 +23,7 @@ from geodamage.output.publication import (
 )
 from geodamage.output.seen_ground import AREA_FIELDS, AREA_LAYER, area_frame, area_path
 from geodamage.output.shapefile import ShapefileWriter
+from geodamage.output.styles import store_styles
 from geodamage.output.tables import CsvWriter
 from geodamage.output.writer import GeometryType, VectorWriter
 
@@ -136,6 +137,7 @@ def write_area(
     if beside is None:
         with output_errors(path):
             write_layer(frame.to_crs(crs), partial, AREA_LAYER, append=True)
+            store_styles(partial, AREA_LAYER, list(frame.columns))
         return
     partial = publication.partial(beside)
     with vector_writer(partial, frame.crs, AREA_LAYER, fields=AREA_FIELDS) as writer:

@@ -76,7 +76,7 @@ class VectorWriter(Completed):
             self.discard()
 
     def discard(self) -> None:
-        """Let go of the file as it is; it may be incomplete."""
+        """Release the file unchanged; it may be incomplete."""
         self._waiting.clear()
         self._release()
 
@@ -125,6 +125,14 @@ def _kinds(frame: gpd.GeoDataFrame, fields: tuple[Field, ...]) -> tuple[object, 
     types = frame.dtypes
     numbers = [types[field.name] for field in fields if field.kind != "text"]
     return frame.geometry.name, frame.crs, tuple(frame.columns), *numbers
+
+
+def common_type(shapes: gpd.GeoSeries) -> GeometryType:
+    """Return what all shapes are, for formats that declare it; some may be missing."""
+    kinds = set(shapes.geom_type.dropna())
+    if kinds <= {"Polygon"}:
+        return "Polygon"
+    return "MultiPolygon" if kinds <= {"Polygon", "MultiPolygon"} else "Unknown"
 
 
 def check_count(path: Path, layer: str, expected: int) -> None:

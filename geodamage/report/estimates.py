@@ -1,4 +1,4 @@
-"""The estimate of a report: what people who looked at a sample make of the totals."""
+"""The estimate of a report: totals from a reviewed sample."""
 
 import json
 from collections.abc import Mapping
@@ -74,7 +74,7 @@ def estimate_tables(found: Mapping[str, Any]) -> list[Table]:
     ]
     columns = ("Buildings", "The result says", "Estimate", "From", "To")
     note = f"95 % intervals. {found.get('says', '')}"
-    tables = [Table("Totals by those who looked at a sample", columns, tuple(rows), note)]
+    tables = [Table("Totals from a reviewed sample", columns, tuple(rows), note)]
     areas = found.get("areas")
     if isinstance(areas, list) and areas:
         tables.append(_areas([area for area in areas if isinstance(area, Mapping)]))
@@ -90,10 +90,14 @@ def _areas(areas: list[Mapping[str, Any]]) -> Table:
         )
         for area in areas[:_MOST_AREAS]
     ]
-    columns = ("Area", "Buildings", "Looked at", "Damaged", "From", "To")
-    more = "" if len(areas) <= _MOST_AREAS else f" The first {_MOST_AREAS} of {len(areas):,}."
-    note = f"An area in which nobody looked has no estimate.{more}"
-    return Table("Damaged buildings by area, by those who looked", columns, tuple(rows), note)
+    columns = ("Area", "Buildings", "Reviewed", "Damaged", "From", "To")
+    more = (
+        ""
+        if len(areas) <= _MOST_AREAS
+        else f" These are the first {_MOST_AREAS} of {len(areas):,}."
+    )
+    note = f"An area without reviewed buildings has no estimate.{more}"
+    return Table("Damaged buildings by area, from the review", columns, tuple(rows), note)
 
 
 def _ends(total: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -111,5 +115,5 @@ def estimate_line(found: Mapping[str, Any]) -> str:
     value, low, high = _ends(found["damaged"])
     return (
         f"{value} damaged, {low} to {high} with 95 % confidence, from {found.get('answered')} of"
-        f" {found.get('buildings')} buildings looked at"
+        f" {found.get('buildings')} buildings reviewed"
     )

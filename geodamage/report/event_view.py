@@ -114,9 +114,9 @@ def people_cards(facts: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     people, low, high = (damaged.get(key) for key in ("people", "low", "high"))
     if not isinstance(people, int | float):
         return []
-    note = "where they are registered, by the ground of buildings"
+    note = "shared among buildings by the ground that each covers"
     if isinstance(low, int | float) and isinstance(high, int | float):
-        note = f"{low:,.0f} to {high:,.0f} by those who looked at a sample"
+        note = f"{low:,.0f} to {high:,.0f} from a reviewed sample"
     return [(f"{people:,.0f}", "people in damaged buildings", note)]
 
 
@@ -224,7 +224,9 @@ def _units(units: gpd.GeoDataFrame, field: str, title: str) -> Table:
         }
     if field == "cell_id":
         fields["Middle"] = _middles(ordered)
-    return _table(title, fields, "Each building once, by its best look; most damaged first.")
+    return _table(
+        title, fields, "Each building counts once, by its best look. The most damaged come first."
+    )
 
 
 def _middles(units: gpd.GeoDataFrame) -> list[str]:

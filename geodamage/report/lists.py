@@ -47,16 +47,16 @@ def model_rows(facts: Mapping[str, Any]) -> list[Row]:
 
 
 def _own_score(score: Mapping[str, Any]) -> list[Row]:
-    """Return how good grades of the image after alone were, where that was measured."""
+    """Return how good grades of the post image alone were, where that was measured."""
     if "kappa" not in score:
-        return [("Tested on", str(score.get("published") or "nothing, without an image before"))]
+        return [("Tested on", str(score.get("published") or "nothing, without a pre image"))]
     kappas = [score.get(key) for key in ("kappa", "kappa_without", "kappa_pair")]
     told = [f"{value:.2f}" for value in kappas if isinstance(value, float)]
     if len(told) < len(kappas):
         return []
     return [
         ("Tested on", f"{score.get('buildings'):,} buildings held out ({score.get('data')})"),
-        ("Quadratic kappa, image after alone", told[0]),
+        ("Quadratic kappa, post image alone", told[0]),
         (f"The same without the {score.get('without')}", told[1]),
         ("The same with both images", told[2]),
     ]
@@ -94,11 +94,11 @@ def run_rows(facts: Mapping[str, Any]) -> list[Row]:
     thresholds, footprints = part(facts, "thresholds"), part(facts, "footprints")
     software = part(facts, "software")
     names = {
-        "Grades are of": "the image after alone (post-only)" if is_post_only(facts) else "",
+        "Grades are of": "the post image alone (post-only)" if is_post_only(facts) else "",
         "Made": day(facts),
         "Software": ", ".join(f"{name} {version}" for name, version in software.items()),
         "Working grid": _grid(part(facts, "scene")),
-        "Buildings from": footprints.get("file") or "the image before, found by the model",
+        "Buildings from": footprints.get("file") or "the pre image, found by the model",
         "A pixel is building above": thresholds.get("localisation"),
         "A building is damaged from": thresholds.get("damaged"),
         "Smallest building": unit_text(thresholds.get("min_area"), "m²"),
@@ -124,7 +124,7 @@ def _scaling(value: Any) -> str | None:
 
 
 def hidden_ground(facts: Mapping[str, Any]) -> str | None:
-    """Return how much of the ground was hidden at each date; None where nobody looked."""
+    """Return how much of the ground was hidden at each date; None if it was not examined."""
     shares = part(facts, "obscured")
     told = [share_text(shares.get(f"ground_{role}")) for role in ("pre", "post")]
     if is_post_only(facts):
@@ -135,4 +135,4 @@ def hidden_ground(facts: Mapping[str, Any]) -> str | None:
 def real_share(facts: Mapping[str, Any]) -> str | None:
     """Return which share of the candidates are buildings, by the tests of the model."""
     share = share_text(facts.get("candidates_real"))
-    return f"{share} of such were buildings where the model was tested" if share else None
+    return f"{share} of such candidates were buildings in tests" if share else None

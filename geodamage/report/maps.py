@@ -335,11 +335,11 @@ def _sources(figure: "Figure", view: View) -> None:
     for n, (name, text) in enumerate(shown):
         y = 0.185 - n * step
         _write(figure, 0.39, y, name, fontsize=8.5, weight="bold")
-        _write(figure, 0.455, y, shorten(text, 96), fontsize=8.5)
+        _write(figure, 0.463, y, shorten(text, 96), fontsize=8.5)
 
 
 def _hidden(facts: Mapping[str, Any]) -> str:
-    """Return what hides the ground; nothing where nobody looked."""
+    """Return what hides the ground; nothing if it was not examined."""
     told = hidden_ground(facts)
     return f"cloud, smoke or fill over {told}" if told else ""
 

@@ -1,7 +1,7 @@
 """The page of a report: one HTML file that opens offline and runs no script but its own.
 
-Jinja escapes every text that comes from data. What a browser may do is bounded by a Content
-Security Policy that names the scripts by their hashes, so nothing else runs, whatever a text says.
+Jinja escapes every text that comes from data. A Content Security Policy limits what a browser may
+do. It names the scripts by their hashes, so nothing else runs, whatever a text contains.
 """
 
 import base64
@@ -194,7 +194,7 @@ def _words(view: View) -> dict[str, Any]:
 def _lists(view: View) -> list[dict[str, Any]]:
     lists = [("Model", model_rows(view.facts))]
     if isinstance(view.facts.get("scene"), Mapping):
-        dates = (("Image before", "pre"), ("Image after", "post"))
+        dates = (("Pre image", "pre"), ("Post image", "post"))
         has_before = not is_post_only(view.facts)
         lists += [(t, image_rows(view, r)) for t, r in dates if r == "post" or has_before]
     lists.append(("This run", run_rows(view.facts)))
@@ -278,8 +278,8 @@ def _drawn_note(view: View) -> str:
     if drawn == total:
         return ""
     return (
-        f"{drawn:,} of {total:,} buildings, the worst first, are drawn as shapes that can be"
-        " clicked; the others are in the picture of the map. Totals count all of them."
+        f"{drawn:,} of {total:,} buildings, the worst first, are shapes that can be clicked."
+        " The others are part of the picture of the map. Totals count all of them."
     )
 
 
@@ -288,27 +288,25 @@ def _method(view: View) -> list[str]:
     where = (
         "Building outlines were given."
         if by_footprints
-        else "Buildings were found in the image before by a neural network."
+        else "A neural network found the buildings in the pre image."
     )
     if isinstance(view.facts.get("scenes"), int):
         where = (
             f"{counted(view.facts['scenes'], 'scene was', 'scenes were')} assessed one by one. "
-            f"Outlines of different"
-            " scenes that overlap by half or more are one building; its grade here is that of its"
-            " best look: most of it seen, then the latest."
+            "Outlines of different scenes that overlap by half or more are one building. It has the"
+            " grade of its best look: the one that shows most of it, or the latest."
         )
     imagery = "" if view.dates is None else " Pictures here are averaged down to fit a page."
     seen = (
-        "The network saw the image after alone, and grey in place of one before,"
+        "The network saw the post image alone, and grey in place of a pre image."
         if is_post_only(view.facts)
-        else "The network compared both images,"
+        else "The network compared both images."
     )
     return [
-        f"{where} {seen} and each building took one grade of the Joint"
-        " Damage Scale (no damage, minor damage, major damage, destroyed) from the probabilities of"
-        " all its pixels together.",
-        "A probability is the network's own, adjusted on held-out data; confidence is the highest"
-        " of the four. Outlines on this page are simplified for the eye by less than a pixel of the"
+        f"{where} {seen} Each building has one grade of the Joint Damage Scale (no damage, minor"
+        " damage, major damage, destroyed). It comes from the summed probabilities of its pixels.",
+        "The probabilities are those of the network, calibrated on held-out data. Confidence is the"
+        " highest of the four. Outlines on this page are simplified by less than a pixel of the"
         f" map.{imagery} The layer itself, {view.source}, holds the exact ones.",
     ]
 
@@ -340,10 +338,10 @@ def _galleries(view: View) -> list[dict[str, Any]]:
     rows = {int(position): row for row, position in enumerate(view.drawn)}
     parts = (
         ("worst", "The worst", view.worst, "No building has damage.",
-         "The highest grades with the highest expected damage. A look at these shows first whether"
+         "These have the highest grades and the highest expected damage. They show first whether"
          " the grades make sense here."),
         ("uncertain", "The least certain", view.uncertain, "No building has a confidence.",
-         "Where the network hesitates most between grades; the bar shows its four probabilities."),
+         "The network hesitates most between their grades. The bar shows the four probabilities."),
     )  # fmt: skip
     pictured = (
         " Each pair shows before, then after." if view.dates and view.dates.pre is not None else ""

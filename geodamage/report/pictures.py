@@ -58,7 +58,7 @@ class Imagery:
     Attributes
     ----------
     pre, post
-        Paths that `assess` takes; `pre` is None of a result of the image after alone.
+        Paths that `assess` takes; `pre` is None of a result of the post image alone.
     options
         How they are read; an area of interest bounds the picture.
     """
@@ -83,7 +83,7 @@ class Dates(NamedTuple):
     Attributes
     ----------
     pre, post
-        uint8 (rows, columns, 3); `pre` is None where there is no image before.
+        uint8 (rows, columns, 3); `pre` is None where there is no pre image.
     grid
         Where their pixels lie.
     """

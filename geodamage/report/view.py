@@ -78,9 +78,9 @@ class Words:
     title: str = "Building damage assessment"
     """Heading."""
     pre_date: str | None = None
-    """When the image before was taken; shown as it is given."""
+    """When the pre image was taken; shown as it is given."""
     post_date: str | None = None
-    """When the image after was taken."""
+    """When the post image was taken."""
     safe_colours: bool = False
     """Begin with colours that are told apart without red and green."""
 
@@ -338,7 +338,7 @@ def statement(facts: Mapping[str, Any]) -> str:
 
 
 def is_post_only(facts: Mapping[str, Any]) -> bool:
-    """Say whether grades are of the image after alone."""
+    """Say whether grades are of the post image alone."""
     return facts.get("mode") == "post-only"
 
 

@@ -203,7 +203,7 @@ def check_page(
 
 
 def _is_alone(buildings: Path) -> bool:
-    """Say whether a result is of the image after alone; what cannot be read is refused later."""
+    """Say whether a result is of the post image alone; what cannot be read is refused later."""
     try:
         return is_post_only(read_facts(buildings))
     except InputError:

@@ -41,10 +41,9 @@ def resolve(answers: pd.DataFrame, rule: Rule = "majority") -> Resolved:
     answers
         From `read_answers`, or `joined` from several files.
     rule
-        What counts where reviewers differ: what most of them say, and the worst of that where
-        several answers have as many; the worst or the mildest; or what was said last. A grade is
-        worse than no building. An answer counts before `unclear`. For `refuse`, whose conflicts
-        the caller refuses, it is as for `majority`.
+        The answer that counts if reviewers differ: that of most of them (the worst in a tie), the
+        worst, the mildest, or the latest. A grade is worse than no building. An answer counts
+        before `unclear`. For `refuse`, whose conflicts the caller refuses, it is as for `majority`.
     """
     choose = _CHOICES[rule]
     kept, conflicts = [], []

@@ -73,9 +73,8 @@ def read_answers(path: Path) -> pd.DataFrame:
     Parameters
     ----------
     path
-        A journal (`.jsonl`), a table (`.csv`, `.tsv` or `.txt`, fields apart by commas,
-        semicolons or tabs), an export of the HTML report (`.json`), or a vector file with the
-        field `reviewed_damage`.
+        A journal (`.jsonl`), a table (`.csv`, `.tsv` or `.txt` with commas, semicolons or tabs), an
+        export of the HTML report (`.json`), or a vector file with the field `reviewed_damage`.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Estimates: how many buildings have each grade in truth, by a sample that people looked at."""
+"""Estimates: how many buildings have each grade, from a reviewed sample."""
 
 import json
 import os
@@ -139,9 +139,9 @@ def sentence(population: Population, evidence: Evidence, *, missed: bool) -> str
     count = "" if not population.ungraded else f" the {population.ungraded:,} without a grade,"
     lacks = "" if missed else " those that the result lacks,"
     return (
-        f"The intervals count that {len(evidence.rows):,} of"
-        f" {counted(len(population), 'building was', 'buildings were')} looked at. They do not"
-        f" count{count}{lacks} mistakes of reviewers, or damage that images from above do not show."
+        f"The intervals cover that only {len(evidence.rows):,} of"
+        f" {counted(len(population), 'building was', 'buildings were')} reviewed. They do not"
+        f" cover{count}{lacks} mistakes of reviewers, or damage that images from above do not show."
     )
 
 

@@ -1,4 +1,4 @@
-"""Evidence: a sample with its answers, held against the population that it was drawn from."""
+"""Evidence: a sample with its answers, checked against the population that it was drawn from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

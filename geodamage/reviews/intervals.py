@@ -1,13 +1,13 @@
 """Intervals: what a sample of buildings says of all of them.
 
-The estimate of a share is the stratified one, unbiased whatever the model is worth. Its interval
-is Wilson's, with the effective size of the sample in place of its size (Korn and Graubard 1998,
-"Confidence intervals for proportions with small expected number of positive counts estimated from
-survey data"). So it stays within 0 and 1, and 0 of 20 is not 0 to 0. The variance of a stratum is
-taken at its share drawn by one imagined building towards what the model expects there: a stratum
-in which nothing was found would else count as one without variance. Stratified intervals of this
-kind are in no package that is kept: statsmodels 0.14 has Wilson's for a simple sample only, and
-samplics 0.6.1 calls itself archived.
+The estimate of a share is the stratified one, unbiased whatever the model is worth. Its interval is
+Wilson's, with the effective size of the sample in place of its size. Source: Korn and Graubard
+1998, "Confidence intervals for proportions with small expected number of positive counts estimated
+from survey data". So it stays within 0 and 1, and 0 of 20 is not 0 to 0. The variance of a stratum
+is taken at its share after one imagined building moves it towards the expectation of the model.
+Otherwise a stratum in which nothing was found would count as one without variance. No maintained
+package has stratified intervals of this kind. statsmodels 0.14 has Wilson's for a simple sample
+only, and samplics 0.6.1 calls itself archived.
 """
 
 from dataclasses import dataclass

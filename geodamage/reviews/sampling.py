@@ -18,6 +18,7 @@ from geodamage.fields import FIELDS, Field
 from geodamage.options.lookup import check_fields
 from geodamage.output.publication import Publication, check_output
 from geodamage.output.vectors import vector_writer
+from geodamage.output.writer import common_type
 from geodamage.report.findings import STATEMENT
 from geodamage.reviews.design import (
     Floats,
@@ -143,7 +144,11 @@ def write_sample(
     with Publication(overwrite=overwrite) as publication:
         fields = (*FIELDS, *SAMPLE_FIELDS)
         with vector_writer(
-            publication.partial(output), population.frame.crs, "sample", fields=fields
+            publication.partial(output),
+            population.frame.crs,
+            "sample",
+            geometry_type=common_type(sample.frame.geometry),
+            fields=fields,
         ) as writer:
             writer.append(sample.frame)
         publication.sidecar(output, sample.facts)

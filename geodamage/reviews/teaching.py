@@ -1,8 +1,8 @@
 """Teaching: the buildings from whose answers a model learns most.
 
 They are uncertain, unlike each other and unlike what was chosen before. The choice is a farthest
-traversal: each step takes the building that is farthest from all that were taken, its distance
-weighed by how uncertain the model is.
+traversal. Each step takes the building that is farthest from all that were taken. The distance is
+weighted by the uncertainty of the model.
 """
 
 import numpy as np

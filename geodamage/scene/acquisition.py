@@ -1,4 +1,4 @@
-"""When and how an image was taken, as far as its metadata tell: date, off-nadir angle, sun."""
+"""When and how an image was taken, as far as its metadata say: date, off-nadir angle, sun."""
 
 import re
 from collections.abc import Mapping
@@ -63,8 +63,8 @@ class Acquisition:
 def read_acquisition(name: str, tags: Mapping[str, str], imagery: Mapping[str, str]) -> Acquisition:
     """Return what metadata tell of an image.
 
-    A STAC item beside the file goes first, then the tags of the vendor, a date in the name, and at
-    last the date of the file.
+    The order is: a STAC item beside the file, the tags of the vendor, a date in the name, and at
+    last the modification time of the file.
 
     Parameters
     ----------

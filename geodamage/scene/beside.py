@@ -1,20 +1,20 @@
 """What stands beside a GeoTIFF: what is not looked at there, and what may be at all.
 
-GDAL opens overviews and masks beside a file by whatever driver claims them, so that they could
-name other files or servers; only what is a TIFF itself is let near it. PAM files (.aux.xml) can do
-the same and are not read; what they say is named, with the command that brings it into the file.
+GDAL opens overviews and masks beside a file by any driver that claims them. They could therefore
+name other files or servers, so only TIFF files are allowed beside it. PAM files (.aux.xml) can do
+the same and are not read: `geodamage.scene.unread` names what they say.
 """
 
 import hashlib
 import json
 import os
-import re
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from geodamage.errors import SceneReadError
+from geodamage.scene.served import served_instead
 from geodamage.sources import is_remote
 
 #: First bytes of TIFF and BigTIFF, in either order of bytes.
@@ -25,10 +25,10 @@ _JPEG2000, _JPEG2000_NAMES = (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"), (".jp2", 
 _IMAGES = (".ovr", ".msk", ".aux")
 #: Bytes that are read of a sidecar, and of a file to tell whether it has changed.
 _MOST, _HEAD = 2**20, 2**16
+#: First bytes of PNG and JPEG.
+_PICTURES = (b"\x89PNG", b"\xff\xd8\xff")
 #: First bytes of other formats, what they are called, and what to do.
 _OTHERS = (
-    (b"\x89PNG", "a PNG; place it with gdal_translate -a_srs EPSG:nnnn -of COG"),
-    (b"\xff\xd8\xff", "a JPEG; place it with gdal_translate -a_srs EPSG:nnnn -of COG"),
     (b"NITF", "an NITF; convert it with gdal_translate -of COG"),
     (b"<VRT", "a virtual file; call it .vrt, or write it out with gdal_translate -of COG"),
     (b"\x89HDF", "an HDF5; convert it with gdal_translate -of COG"),
@@ -48,8 +48,8 @@ def require_plain_siblings(name: str) -> None:
     """
     if is_remote(name):
         return  # there, nothing beside is looked for
-    for other in _siblings(Path(name)):
-        start = _start(other, 16)
+    for other in siblings(Path(name)):
+        start = start_of(other, 16)
         is_raster = other.suffix.lower() != ".aux" or start.startswith(b"EHFA_HEADER_TAG")
         if is_raster and start[:4] not in TIFF:
             raise SceneReadError(
@@ -58,7 +58,7 @@ def require_plain_siblings(name: str) -> None:
             )
 
 
-def _siblings(path: Path) -> list[Path]:
+def siblings(path: Path) -> list[Path]:
     """Return the files that are called like overviews or masks of an image."""
     try:
         names = _names(str(path.parent), path.parent.stat().st_mtime_ns)
@@ -78,10 +78,13 @@ def _siblings(path: Path) -> list[Path]:
 
 @lru_cache(maxsize=4)
 def _names(folder: str, changed: int) -> tuple[str, ...]:
-    return tuple(sorted(entry.name for entry in os.scandir(folder) if not entry.is_dir()))
+    # A folder may hold thousands of tiles, and each is looked up in this.
+    found = [one.name for one in os.scandir(folder) if one.name.lower().endswith(_IMAGES)]
+    return tuple(sorted(name for name in found if not Path(folder, name).is_dir()))
 
 
-def _start(path: Path, size: int) -> bytes:
+def start_of(path: Path, size: int) -> bytes:
+    """Return the first bytes of a file; none of what is no file, or cannot be read."""
     try:
         if not path.is_file():
             return b""
@@ -89,51 +92,6 @@ def _start(path: Path, size: int) -> bytes:
             return file.read(size)
     except OSError:
         return b""
-
-
-def notes_beside(name: str, has_nodata: bool) -> tuple[str, ...]:
-    """Return what a PAM file says of where an image is valid, which is not read.
-
-    Parameters
-    ----------
-    name
-        The image.
-    has_nodata
-        Whether the file itself says so.
-    """
-    if is_remote(name) or has_nodata:
-        return ()
-    found = re.search(rb"<NoDataValue>\s*([^<\s]{1,40})\s*</NoDataValue>", _pam(name))
-    if found is None:
-        return ()
-    value = found[1].decode("latin1")
-    return (
-        f"{name}: {Path(name).name}.aux.xml says that {value} is no data, and is not read; "
-        f"bring it into the file with gdal_edit.py -a_nodata {value}",
-    )
-
-
-def _pam(name: str) -> bytes:
-    return _start(Path(f"{name}.aux.xml"), _MOST)
-
-
-def where_crs(name: str) -> str | None:
-    """Say where beside an image without a CRS one stands, and how it comes into the file."""
-    path = Path(name)
-    if is_remote(name):
-        return None
-    bring = f"bring it into the file with gdal_translate -a_srs CRS {path.name} new.tif"
-    if b"<SRS" in _pam(name):
-        return f"{path.name}.aux.xml has one, and is not read; {bring}"
-    for other in (path.with_suffix(".prj"), Path(f"{name}.xml"), path.with_suffix(".xml")):
-        text = _start(other, _MOST)
-        if (
-            text.lstrip()[:8] in (b'PROJCS["', b'GEOGCS["')
-            or b"peXml" in text
-            or b"PROJCS[" in text
-        ):
-            return f"{other.name} has one, and is not read; {bring}"
-    return None
 
 
 def contradictions(name: str, masked: bool, has_nodata: bool, alpha: int | None) -> tuple[str, ...]:
@@ -156,17 +114,35 @@ def is_jpeg2000(name: str) -> bool:
     """Say whether an image is JPEG 2000: by its content, and a remote one by its name."""
     if is_remote(name):
         return name.partition("?")[0].lower().endswith(_JPEG2000_NAMES)
-    return _start(Path(name), 8).startswith(_JPEG2000)
+    return start_of(Path(name), 8).startswith(_JPEG2000)
 
 
-def hint_of(name: str, error: BaseException) -> str:
+def hint_of(name: str) -> str:
     """Return what a file is that is no GeoTIFF, and what to do; nothing where that is not known."""
     if is_remote(name):
-        said = f"{error} {error.__cause__}"
-        is_whole = "ange downloading not supported" in said
-        return "; the server sends no parts of files: download the image" if is_whole else ""
-    start = _start(Path(name), 64).lstrip()
+        return served_instead(name)
+    path = Path(name)
+    start = start_of(path, 64).lstrip()
+    if start.startswith(_PICTURES):
+        kind = "PNG" if start.startswith(_PICTURES[0]) else "JPEG"
+        placed_by = next((one for one in _placing(path) if one.is_file()), None)
+        if placed_by is None:
+            return f"; it is a {kind} that nothing places on the Earth; georeference it in a GIS"
+        return (
+            f"; it is a {kind}, placed by {placed_by.name}; write it out with gdal_translate "
+            f"-a_srs EPSG:nnnn -of COG {path.name} new.tif"
+        )
     return next((f"; it is {told}" for head, told in _OTHERS if start.startswith(head)), "")
+
+
+def _placing(path: Path) -> list[Path]:
+    """Return what may place a picture: .pgw, .pngw, .wld or .aux.xml beside a .png."""
+    kind = path.suffix.lower().removeprefix(".")
+    endings = (f".{kind[:1]}{kind[-1:]}w", f".{kind}w", ".wld")
+    names = [path.with_suffix(ending) for ending in endings]
+    names += [name.with_suffix(name.suffix.upper()) for name in names]
+    pam = Path(f"{path}.aux.xml")
+    return [*names, pam] if b"<GeoTransform" in start_of(pam, _MOST) else names
 
 
 def mask_beside(name: str, is_there: Callable[[str], bool]) -> tuple[str, ...]:
@@ -218,7 +194,7 @@ def _file_print(name: str) -> FilePrint | None:
         found = Path(name).stat()
     except OSError:
         return None
-    head = hashlib.sha256(_start(Path(name), _HEAD)).hexdigest()
+    head = hashlib.sha256(start_of(Path(name), _HEAD)).hexdigest()
     return found.st_size, found.st_mtime_ns, head
 
 

@@ -5,17 +5,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from rasterio.enums import ColorInterp
+from rasterio.errors import RasterioIOError
 from rasterio.windows import Window
 
 from geodamage.errors import OptionError, SceneError
 from geodamage.words import counted
 
-#: What stands for invisible and visible in an alpha channel, whatever its type.
-_ENDS = (0, 1, 255, 65535)
-#: Share of other values from which a channel tagged as alpha is none: soft edges are thin.
+#: Share of the highest value from which a pixel of an alpha channel is opaque: an alpha of 11 bits
+#: ends at 2047, and a lossy compression leaves 250 of 255.
+_OPAQUE = 0.95
+#: Share of half transparent pixels, among those that are not transparent, from which a channel
+#: tagged as alpha is none: soft edges are thin.
 MOST_BETWEEN = 0.1
-#: Blocks of it that are looked at, and pixels of each.
-_LOOKS, _SIDE = 5, 256
+#: Parts of it that are looked at, down and across, and pixels of each.
+_LOOKS, _SIDE = 5, 128
 
 
 class Channels(NamedTuple):
@@ -40,6 +43,7 @@ def choose_channels(
     wanted: int,
     *,
     option: str = "--bands",
+    names: Sequence[str | None] = (),
 ) -> Channels:
     """Choose the channels of a file.
 
@@ -55,6 +59,9 @@ def choose_channels(
         How many the model takes.
     option
         Option by which the user gives them, for messages.
+    names
+        What the file calls its channels; a file that names red, green and blue says more than its
+        tags, which GDAL makes up where a writer gives none.
 
     Raises
     ------
@@ -72,19 +79,23 @@ def choose_channels(
             _asked_channels(name, count, asked, wanted, option), None if alpha in asked else alpha
         )
     rest = [index for index in range(1, count + 1) if index != alpha]
+    colours = _named_colours(names) or tags
     if len(rest) != wanted:
-        example = ",".join(map(str, _by_colour(tags, wanted)))
+        example = ",".join(map(str, _by_colour(colours, wanted)))
         raise SceneError(
             f"{name}: {counted(count, 'channel')}{' with alpha' if alpha else ''}, and the model "
             f"takes "
             f"{wanted}; choose with {option}, for example {option} {example}"
         )
-    rgb = _RGB
-    found = [tags[index - 1] for index in rest]
-    if set(found) == set(rgb) and tuple(found) != rgb:
-        order = ",".join(str(rest[found.index(colour)]) for colour in rgb)
+    found = [colours[index - 1] for index in rest]
+    if wanted == len(_RGB) and not _may_be_rgb(found):
+        said = f"{name}: channels are {', '.join(colour.name for colour in found)}"
+        if set(_RGB) <= set(found):
+            order = ",".join(map(str, _by_colour(colours, wanted)))
+            raise SceneError(f"{said}; give {option} {order}")
         raise SceneError(
-            f"{name}: channels are {', '.join(c.name for c in found)}; give {option} {order}"
+            f"{said}, and the model takes red, green, blue; use an image in natural colours, or "
+            f"choose with {option}"
         )
     return Channels(tuple(rest), alpha)
 
@@ -103,6 +114,22 @@ def _asked_channels(
 
 
 _RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+#: Tags that say nothing of a colour.
+_SILENT = (ColorInterp.undefined, ColorInterp.gray)
+
+
+def _may_be_rgb(found: Sequence[ColorInterp]) -> bool:
+    """Say whether no tag says that a channel is another than red, green or blue in their order."""
+    return all(tag in (colour, *_SILENT) for tag, colour in zip(found, _RGB, strict=True))
+
+
+def _named_colours(names: Sequence[str | None]) -> tuple[ColorInterp, ...]:
+    """Return the colours by which channels are called; nothing unless each of three is there."""
+    colours = {colour.name: colour for colour in _RGB}
+    words = [(called or "").strip().lower() for called in names]
+    if sorted(word for word in words if word in colours) != sorted(colours):
+        return ()
+    return tuple(colours.get(word, ColorInterp.undefined) for word in words)
 
 
 def _by_colour(tags: Sequence[ColorInterp], wanted: int) -> list[int]:
@@ -135,13 +162,18 @@ def without_false_alpha(
 
 
 def _between(dataset: Any, index: int) -> float:
-    """Return the share of values of a channel that are neither invisible nor visible."""
+    """Return the share of half transparent pixels among those that are not transparent."""
     rows, columns = dataset.shape
-    total = between = 0
-    for part in (np.arange(_LOOKS) + 0.5) / _LOOKS:
-        height, width = min(_SIDE, rows), min(_SIDE, columns)
-        top, left = int(part * (rows - height)), int(part * (columns - width))
-        values = dataset.read(index, window=Window(left, top, width, height))
-        total += values.size
-        between += int((~np.isin(values, _ENDS)).sum())
-    return between / max(total, 1)
+    height, width = min(_SIDE, rows), min(_SIDE, columns)
+    places = (np.arange(_LOOKS) + 0.5) / _LOOKS
+    parts = [
+        Window(int(across * (columns - width)), int(down * (rows - height)), width, height)
+        for down in places
+        for across in places
+    ]
+    try:
+        looked = [np.nan_to_num(dataset.read(index, window=part)) for part in parts]
+    except RasterioIOError:
+        return 0.0  # where its pixels are needed, they are refused with their rows
+    seen = np.concatenate([part[part > 0] for part in looked])
+    return float((seen < _OPAQUE * seen.max()).mean()) if seen.size else 0.0

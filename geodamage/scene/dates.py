@@ -1,4 +1,4 @@
-"""The dates of a scene: which images it has, and what stands for an image before that it lacks."""
+"""The dates of a scene: which images it has, and what stands for a pre image that it lacks."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ import shapely
 
 from geodamage.scene.pixels import MISSING_POST, Pixels
 
-#: Value of all channels of an image before that is not there. Source: `benchmarks.post_only`, on
+#: Value of all channels of a pre image that is not there. Source: `benchmarks.post_only`, on
 #: validation places that two networks had not seen: grey is of use to both (kappa .53 and .53). The
-#: mean colour of the image after is better for one and useless to the other (.68 and .03).
+#: mean colour of the post image is better for one and useless to the other (.68 and .03).
 NEUTRAL = 128
 
 #: The images of a pair, of an image in which buildings are looked for, and of the one after alone.
@@ -42,7 +42,7 @@ def after_alone(
     channels: int,
     maps: npt.NDArray[np.uint8] | None,
 ) -> Pixels:
-    """Return the pixels of an image after without one before: a neutral image stands for that.
+    """Return the pixels of a post image without one before: a neutral image stands for that.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def after_alone(
     valid
         bool (rows, columns): where it has data.
     channels
-        Channels of the image before.
+        Channels of the pre image.
     maps
         Saved probabilities, or None.
     """

@@ -42,7 +42,7 @@ class Examination:
     facts
         What a sidecar says.
     shift
-        What moves the image after into place; None where it stays.
+        What moves the post image into place; None where it stays.
     """
 
     doubts: list[str] = field(default_factory=list)
@@ -162,7 +162,7 @@ def _registration(
 
 @dataclass
 class _Sights:
-    """Reads blocks as registration wants them: grey, the image after further on."""
+    """Reads blocks as registration wants them: grey, the post image further on."""
 
     images: Sequence[Image]
     ground: Ground

@@ -1,7 +1,7 @@
 """The exposure of a scene: how imagery of more than 8 bits is stretched, by its common ground.
 
-Blocks of both images are read with a first guess, what hides the ground is left out, and the guess
-is mended by what is left, until it stands.
+Blocks of both images are read with a first guess. Hidden ground is then left out, and the guess is
+corrected on the rest, until it does not change any more.
 """
 
 from collections.abc import Sequence
@@ -31,14 +31,14 @@ STEP = 2
 
 @dataclass(frozen=True)
 class Reading:
-    """How the images of a scene are read, once somebody has looked at them.
+    """How the images of a scene are read, once they have been examined.
 
     Attributes
     ----------
     scalings
         Scaling of each image; None where it stays as it is.
     shift
-        What moves the image after into place; None where it stays.
+        What moves the post image into place; None where it stays.
     """
 
     scalings: tuple[Scaling | None, ...] = ()

@@ -49,7 +49,7 @@ SAMPLE_BLOCKS = 64
 SAMPLE_PIXELS = 4_000_000
 
 #: What else to give where a scale is of the other date, by role.
-OTHER_DATE = {"pre": ", and --post-scale for the image after"}
+OTHER_DATE = {"pre": ", and --post-scale for the post image"}
 
 #: How many times more parts are looked at where those show nothing.
 CLOSE = 4
@@ -289,7 +289,7 @@ def open_image(
     scale
         What becomes 0 and 255; None for a guess, which `geodamage.scene.exposure` mends.
     allow_remote
-        Whether URLs are let through.
+        Whether URLs are allowed.
     option
         Option by which the user gives the channels, for messages.
     speckled

@@ -1,11 +1,11 @@
 """JPEG of a TIFF in YCbCr: the same pixels whatever JPEG library the wheel of rasterio has.
 
-Such images hold their chroma at half the size, and libraries enlarge it in two ways: libjpeg 7
-and newer, as in rasterio 1.4 on Linux and macOS, by cosines; libjpeg-turbo, as in rasterio 1.5 and
-in OpenCV, by a triangle. Where strong colours meet, these lie up to 84 grey levels apart. So where
-GDAL does not decode as OpenCV does, its pixels are replaced by OpenCV's. GDAL reads each block all
-the same, once and first: it finds what is damaged, or larger than the file says, before OpenCV sees
-it. Windows overlap, and of a block that GDAL has passed OpenCV alone decodes the same bytes again.
+Such images hold their chroma at half the size, and libraries upsample it in two ways. In rasterio
+1.4 on Linux and macOS, libjpeg 7 and newer use cosines. In rasterio 1.5 and in OpenCV,
+libjpeg-turbo uses a triangle. Where strong colours meet, these lie up to 84 grey levels apart. So
+where GDAL does not decode as OpenCV does, its pixels are replaced by OpenCV's. GDAL reads each
+block all the same, once and first: it finds what is damaged, or larger than the file says, before
+OpenCV sees it. Windows overlap. OpenCV alone decodes a block again that GDAL has passed.
 """
 
 import functools

@@ -1,9 +1,9 @@
 """What hides the ground: cloud, smoke, haze and constant fill; pure arithmetic, no files.
 
 Images are looked at in cells of 8 x 8 pixels of the absolute lattice. Constant fill is found by
-rule. A small classifier finds the rest, by what a cell and its surroundings look like on this date
-and on the other: a roof is bright on both, and a cloud on one. Sums are of whole numbers, so they
-are exact, and a cell does not depend on the window that it is seen in.
+rule. A small classifier finds the rest. It compares a cell and its surroundings on this date and on
+the other: a roof is bright on both, and a cloud on one. Sums are of whole numbers, so they are
+exact, and a cell does not depend on the window that it is seen in.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """Opening a raster: the one place that decides what GDAL may open, and under which settings.
 
-GDAL is given one driver: a file that is no GeoTIFF and no JPEG 2000, whatever its name, is refused,
-and so is everything that would make GDAL open another file.
+GDAL is given one driver. A file that is neither a GeoTIFF nor a JPEG 2000 is refused, whatever its
+name. So is everything that would make GDAL open another file.
 """
 
 import os
@@ -80,7 +80,7 @@ def open_plain(name: str, driver: str | None = None) -> Any:
         where = "out of reach, " if is_remote(name) else ""
         kinds = "GeoTIFF or JPEG 2000" if driver is None else _KINDS[driver]
         raise SceneReadError(
-            f"{name}: {where}not a {kinds}, or damaged ({reason_of(error)}){hint_of(name, error)}"
+            f"{name}: {where}not a {kinds}, or damaged ({reason_of(error)}){hint_of(name)}"
         ) from error
 
 

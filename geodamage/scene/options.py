@@ -25,12 +25,12 @@ class SceneOptions:
     pre_channels, post_channels
         How many channels the model takes.
     scale
-        What becomes 0 and 255; None takes 8 bits as they are, and stretches what has more as their
-        common ground asks for. Of two sensors it is that of the pre image.
+        Values that become 0 and 255. None leaves 8 bits unchanged, and stretches other types by the
+        common ground of both images. Of two sensors it is that of the pre image.
     post_scale
         The same of the post image, where it is another.
     post_sensor
-        What the post image was taken by: `optical` or `sar`.
+        Sensor of the post image: `optical` or `sar`.
     aoi
         Vector file of the area to report on.
     allow_remote
@@ -48,11 +48,11 @@ class SceneOptions:
         Whether the shift between both dates is measured, or applied, too: `measure`, `apply` or
         `off`.
     stands_shift
-        What the model stands of it, metres; None where nobody measured that.
+        Largest shift that the model tolerates, metres; None if it was not measured.
     obscured
         Whether cloud, smoke and constant fill are looked for: `on` or `off`.
     pre_unusable, post_unusable
-        Rasters or polygons of what is unusable in each image.
+        Rasters or polygons of unusable ground in each image.
     unusable_band
         1-based band of such rasters.
     seen_share
@@ -194,15 +194,15 @@ def check_sensors(options: SceneOptions, card: "Card") -> None:
     """
     model = f"model {card.name} {card.version}"
     if card.pre_sensor != "optical":
-        raise ModelError(f"{model} takes a {card.pre_sensor} image before, which assess does not")
+        raise ModelError(f"{model} takes a {card.pre_sensor} pre image, which assess does not")
     if card.post_sensor == options.post_sensor:
         return
     if options.post_sensor == "optical":
         raise ModelError(
-            f"{model} takes a {card.post_sensor} image after; give --post-sensor "
+            f"{model} takes a {card.post_sensor} post image; give --post-sensor "
             f"{card.post_sensor} if post is one, else another --model"
         )
     raise SceneError(
-        f"--post-sensor {options.post_sensor}: {model} takes an {card.post_sensor} image after; "
+        f"--post-sensor {options.post_sensor}: {model} takes an {card.post_sensor} post image; "
         f"give a --model whose card says {options.post_sensor}"
     )

@@ -1,4 +1,4 @@
-"""Outlines: where an image lies on the Earth, told by its header alone."""
+"""Outlines: where an image lies on the Earth, from its header alone."""
 
 import numpy as np
 import shapely

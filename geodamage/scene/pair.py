@@ -37,7 +37,7 @@ def require_two_files(pre: Sequence[str], post: Sequence[str]) -> None:
     files = [{_identity(name) for name in names} for names in (pre, post)]
     if files[0] == files[1]:
         raise SceneError(
-            f"{pre[0]}: pre and post are the same file; give the image before and the image after"
+            f"{pre[0]}: pre and post are the same file; give the pre image and the post image"
         )
 
 
@@ -61,7 +61,7 @@ def require_two_images(blocks: Sequence[Block], names: tuple[str, str]) -> None:
     equal = [share for block in blocks if (share := _equal(block)) is not None]
     if equal and min(equal) >= EQUAL_BLOCK:
         raise SceneError(
-            f"{names[1]}: the same pixels as {names[0]}; give the image before and the image after"
+            f"{names[1]}: the same pixels as {names[0]}; give the pre image and the post image"
         )
 
 

@@ -62,10 +62,10 @@ class ProbabilityMap:
 def open_map(path: Path) -> ProbabilityMap:
     """Open a raster of the probability of a building.
 
-    It is a GeoTIFF with its place on the ground, and one of these: one channel of 8 bits, with the
+    It is a georeferenced GeoTIFF of one of these kinds. It has one channel of 8 bits, with the
     scale of its values in the file (as `geodamage buildings --probabilities` writes it) or, without
-    one, 0-255; one channel of floats, 0-1; or the five channels of `geodamage assess
-    --probabilities`. Pixels without data are left out of a mean.
+    a scale, 0-255. Or it has one channel of floats, 0-1. Or it has the five channels of
+    `geodamage assess --probabilities`. Pixels without data are left out of a mean.
 
     Raises
     ------

@@ -1,10 +1,10 @@
 """What metadata tell of the values of an image: their range, and what they are a measure of.
 
-Vendors tell little, in three places: bits per sample in the file (GDAL's `NBITS`, where these are
-no whole bytes), scale and offset of a band in the file, and both in a STAC item beside it, by the
-raster extension: as `raster:bands` of an asset, or since STAC 1.1 as its `bands` or fields of its
-own. With scale and offset a date with an offset (reflectance of Sentinel-2 since 2022) and one
-without can be compared.
+Vendors provide little, in three places. The file may have bits per sample (GDAL's `NBITS`, if these
+are not whole bytes), and the scale and offset of a band. A STAC item beside it may have both, by
+the raster extension: as `raster:bands` of an asset, or since STAC 1.1 as its `bands` or own fields.
+With scale and offset a date with an offset (reflectance of Sentinel-2 since 2022) and one without
+can be compared.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,8 +1,9 @@
-"""Registration: how far the image after lies off the image before; pure arithmetic, no files.
+"""Registration: how far the post image lies off the pre image; pure arithmetic, no files.
 
-Spectra of blocks are multiplied, half whitened and turned into surfaces of likeness, which are
-added up before a peak is looked for: what one block says by chance (change, cloud, season) does not
-add up, and the shift does. Halves of the blocks, drawn again and again, then have to say the same.
+Spectra of blocks are multiplied, half whitened and turned into correlation surfaces. The surfaces
+are summed before the peak is located. Accidental peaks of single blocks (change, cloud, season) do
+not add up, and the shift does. Halves of the blocks, drawn again and again, then have to say the
+same.
 """
 
 from collections.abc import Callable
@@ -88,7 +89,7 @@ class Peak(NamedTuple):
 
 @dataclass(frozen=True)
 class Registration:
-    """How far the image after lies off.
+    """How far the post image lies off.
 
     Attributes
     ----------

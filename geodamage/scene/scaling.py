@@ -104,7 +104,8 @@ class Scaling:
 
 
 def _to_bytes(values: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.uint8]:
-    scaled = (values - low) / (high - low) * 255
+    with np.errstate(over="ignore"):  # what is beyond all numbers is beyond 0 to 255
+        scaled = (values - low) / (high - low) * 255
     np.clip(scaled, 0, 255, out=scaled)
     return np.rint(scaled, out=scaled).astype(np.uint8)
 

@@ -1,11 +1,11 @@
 """Scenes: a pre and a post image of one place, on one working grid; the only door to imagery.
 
-An image alone is a scene, too: of buildings, where nothing is compared, or the image after, where
+An image alone is a scene, too: of buildings, where nothing is compared, or the post image, where
 there is none before.
 
-The grid is metric, with square pixels, north up, on an absolute lattice: a crop of the images
-or another area of interest has the same pixels. Images are warped on the fly, window by window,
-and a pixel's value does not depend on the window it is read in.
+The grid is metric and north up, with square pixels on an absolute lattice. So a crop of the images
+or another area of interest has the same pixels. Images are warped on the fly, window by window, and
+a pixel's value does not depend on the window it is read in.
 """
 
 import math
@@ -70,13 +70,13 @@ class Scene:
     extent
         The overlap of the two images within the grid; pixels are mirrored around it.
     region
-        What is to be reported: `extent`, narrowed by the box of the area of interest.
+        The part that is reported: `extent`, narrowed by the box of the area of interest.
     aoi
         The area of interest in the CRS of the grid, or None.
     pre_outline, post_outline
         Where the images lie, in the CRS of the grid.
     post_shift
-        How far the post image lies off: from arrays x, y to metres east, north; or None.
+        Shift of the post image: a function from arrays x, y to metres east and north; or None.
     """
 
     grid: Grid
@@ -152,17 +152,17 @@ class Scene:
             A GeoTIFF, a folder of tiles, a glob, `@list.txt`, a URL, or a sequence of these. An
             image alone is `pre`, and `post` is None. Without `pre` it is read as neutral grey.
         model
-            What will look at them: it says channels, sensors, stride and ground sample distances.
+            The model, which determines channels, sensors, stride and ground sample distances.
         gsd
             The ground sample distances a model was made for, metres per pixel; those of `model`
             unless given.
         options
             How to read them.
         examined
-            Look at the images first: whether they are a pair, and how they lie. Without it, a scene
-            that was examined before is opened again, for its pixels.
+            Whether the images are examined first: whether they are a pair, and how they lie.
+            Without it, a scene that was examined before is opened again, for its pixels.
         reading
-            `reading` of the same scene, where it was opened before: then nothing is looked at.
+            `reading` of the same scene, if it was opened before. Nothing is examined then.
 
         Raises
         ------
@@ -245,7 +245,7 @@ class Scene:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What is worth a line, and is no doubt: how the images lie, and are stretched."""
+        """Facts worth a line that are no warnings: how the images lie and are stretched."""
         found = (*self._examined.remarks, *remarks(self._images))
         return tuple(map(without_secrets, found))
 
@@ -335,14 +335,14 @@ class Scene:
         return Pixels(pre, post, missing, maps)
 
     def take_blocks(self) -> tuple[Block, ...]:
-        """Return the blocks of both images that were looked at, and let go of them."""
+        """Return the examined blocks of both images, and release them."""
         blocks = self._examined.blocks
         self._examined = replace(self._examined, blocks=())
         return blocks
 
     @property
     def reading(self) -> Reading:
-        """What was found of the images that their pixels depend on; another process can take it."""
+        """Findings on which the pixels depend; another process can use them."""
         return Reading(tuple(image.scaling for image in self._images), self.post_shift)
 
     @property
@@ -361,7 +361,8 @@ class Scene:
         Parameters
         ----------
         pixels, window
-            What was read, and where; what is said of the outer `margin` pixels may be wrong.
+            Pixels that were read, and their window. The flags of the outer `margin` pixels may be
+            wrong.
         """
         marked = self._hiding.mark(pixels, window)
         with self._reading:
@@ -377,7 +378,7 @@ class Scene:
         return np.asarray(burnt == 0)
 
     def facts(self) -> dict[str, Any]:
-        """Return what a sidecar says of the scene; JSON can hold it."""
+        """Return the facts of the scene for a sidecar, as values of JSON."""
         overlap = shapely.intersection(self.pre_outline, self.post_outline)
         images: dict[str, Any] = {
             name: {**image.facts(), "sensor": sensor}

@@ -1,7 +1,7 @@
 """Statistics of a scene: what some models want known of all of it before they see a window.
 
-They are of blocks that are spread over the overlap of both images, so they depend on the images
-alone: not on tiles, workers or an area of interest.
+They come from blocks that are spread over the overlap of both images. So they depend on the images
+alone, not on tiles, workers or an area of interest.
 """
 
 from collections.abc import Sequence

@@ -18,7 +18,7 @@ import rasterio.windows
 from affine import Affine
 from pyproj import CRS
 from pyproj.exceptions import CRSError
-from rasterio.enums import MaskFlags
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import CRSError as RasterioCRSError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 
@@ -29,13 +29,13 @@ from geodamage.scene.beside import (
     contradictions,
     file_prints,
     mask_beside,
-    notes_beside,
-    where_crs,
+    siblings,
 )
 from geodamage.scene.channels import Channels, choose_channels, without_false_alpha
 from geodamage.scene.jpeg import JpegBlocks, decoder, gdal_decodes_alike, is_ycbcr_jpeg
 from geodamage.scene.opening import CACHE_BYTES, environment, open_plain, reason_of
 from geodamage.scene.scaling import SCALED_TYPES
+from geodamage.scene.unread import nodata_note, notes_beside, where_crs, where_transform
 from geodamage.scene.virtual import Virtual, is_virtual, read_virtual
 from geodamage.sources import is_remote
 from geodamage.windows import Window, spread_over
@@ -46,6 +46,10 @@ LARGEST_BLOCK = CACHE_BYTES // 2
 
 #: Pixels of a part of an image that is looked at before it is used: about this many a side.
 PART = 512
+
+#: Floats from here on are no brightness: many programs write the lowest or the highest number that
+#: there is as fill. A tag often tells it with fewer digits.
+_NO_BRIGHTNESS, _DIGITS = 1e30, 1e-6
 
 #: Side of the square that fits into a collar and not into a dark roof, source pixels.
 COLLAR = 9
@@ -165,9 +169,9 @@ class Tile:
             pixels = pixels[[planes.index(index) for index in indexes]]
         if self.nodata is not None:
             pairs = zip(pixels, self.nodata, strict=True)
-            valid &= ~np.logical_and.reduce([plane == value for plane, value in pairs])
+            valid &= ~np.logical_and.reduce([_is_nodata(plane, value) for plane, value in pairs])
         if pixels.dtype.kind == "f":
-            valid &= np.isfinite(pixels).all(axis=0)
+            valid &= (np.abs(pixels) < _NO_BRIGHTNESS).all(axis=0)
         return pixels, valid
 
     def _read_jpeg(
@@ -264,6 +268,13 @@ class Tile:
         )
 
 
+def _is_nodata(plane: npt.NDArray[Any], value: float) -> npt.NDArray[np.bool_]:
+    if plane.dtype.kind != "f" or not np.isfinite(value):
+        return np.asarray(plane == value)
+    with np.errstate(all="ignore"):  # a tag may hold more than a pixel can
+        return np.asarray(np.abs(plane - plane.dtype.type(value)) <= _DIGITS * abs(value))
+
+
 def _collar(pixels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     dark: npt.NDArray[np.bool_] = np.asarray(~pixels.any(axis=0))
     if not dark.any():
@@ -280,6 +291,7 @@ def open_tile(
     *,
     option: str = "--bands",
     speckled: bool = False,
+    labels: bool = False,
 ) -> Tile:
     """Open a GeoTIFF, JPEG 2000 or VRT, and check that it can be used.
 
@@ -290,8 +302,10 @@ def open_tile(
     asked, wanted, option
         See `choose_channels`.
     speckled
-        Whether single pixels of 0 are dark rather than missing, even where 0 is the nodata tag of
-        8 bits: so it is of a radar's image. Missing is then what is black over a whole square.
+        Whether single pixels of 0 are dark and not missing, even if 0 is the nodata tag of 8 bits.
+        This is so in a radar image. Missing is then what is black over a whole square.
+    labels
+        Whether its values are labels and no brightness: of any type, with a palette or without.
 
     Raises
     ------
@@ -307,12 +321,22 @@ def open_tile(
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         dataset = open_plain(name) if virtual is None else _opened_virtual(name, virtual)
         try:
-            channels = choose_channels(name, dataset.colorinterp, asked, wanted, option=option)
+            tags, names = dataset.colorinterp, dataset.descriptions
+            if labels:  # a palette then only draws them
+                tags = [ColorInterp.undefined] * len(tags)
+            channels = choose_channels(name, tags, asked, wanted, option=option, names=names)
             channels, odd = without_false_alpha(name, dataset, channels, asked)
-            tile = _checked_tile(name, dataset, channels, tuple(odd))
+            tile = _checked_tile(name, dataset, channels, labels=labels)
+            if not labels:
+                odd += notes_beside(
+                    name, tile.nodata, tags, masked=tile.masked, chosen=asked is not None
+                )
+            tile = replace(tile, notes=(*odd, *tile.notes))
             if virtual is not None:
                 facts = tile.facts | {"sidecars": [], "sources": list(virtual.sources)}
-                tile = replace(tile, facts=facts, seen=file_prints(name, *virtual.sources))
+                seen = file_prints(name, *virtual.sources)
+                said = [note for one in virtual.sources for note in nodata_note(one, tile.nodata)]
+                tile = replace(tile, facts=facts, seen=seen, notes=(*tile.notes, *said))
             if speckled and tile.dtype == "uint8" and tile.nodata and not any(tile.nodata):
                 tile = replace(tile, nodata=None)
             return tile
@@ -333,29 +357,53 @@ def _opened_virtual(name: str, virtual: Virtual) -> Any:
         raise SceneReadError(f"{name}: the VRT is damaged ({reason}); make it again") from error
 
 
-def _checked_tile(name: str, dataset: Any, channels: Channels, odd: tuple[str, ...]) -> Tile:
+def _checked_tile(name: str, dataset: Any, channels: Channels, *, labels: bool) -> Tile:
     _check_structure(name, dataset)
     grid = Grid(_checked_crs(name, dataset), _checked_transform(name, dataset), dataset.shape)
-    _check_dtype(name, {dataset.dtypes[index - 1] for index in channels.indexes})
-    values = [dataset.nodatavals[index - 1] for index in channels.indexes]
-    nodata = None
-    if any(value is not None for value in values):
-        nodata = tuple(np.nan if value is None else float(value) for value in values)
-    flags = dataset.mask_flag_enums[channels.indexes[0] - 1]
-    is_shared = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
-    masked = is_shared or not flags  # no flag at all is a mask for each channel
+    if not labels:
+        _check_dtype(name, {dataset.dtypes[index - 1] for index in channels.indexes})
+    nodata, masked = _nodata_of(dataset, channels), _is_masked(dataset, channels)
+    masks = _checked_masks(name, dataset) if masked and not is_remote(name) else []
+    is_shared = bool(dataset.mask_flag_enums[channels.indexes[0] - 1])
     mask_channels = channels.indexes[:1] if is_shared else tuple(dict.fromkeys(channels.indexes))
     dtype = str(dataset.dtypes[channels.indexes[0] - 1])
     facts = _facts(name, dataset)
     jpeg = JpegBlocks(name, dataset) if "jpeg" in facts and not gdal_decodes_alike() else None
-    odd += notes_beside(name, nodata is not None)
-    odd += contradictions(name, masked, nodata is not None, channels.alpha)
+    odd = contradictions(name, masked, nodata is not None, channels.alpha)
     if is_remote(name) and nodata is None and not masked and channels.alpha is None:
         odd += mask_beside(name, _is_there)
-    seen = file_prints(name)
+    seen = file_prints(name, *masks)
     return Tile(
         name, dataset, grid, channels, nodata, masked, dtype, facts, jpeg, mask_channels, odd, seen
     )
+
+
+def _nodata_of(dataset: Any, channels: Channels) -> tuple[float, ...] | None:
+    values = [dataset.nodatavals[index - 1] for index in channels.indexes]
+    if all(value is None for value in values):
+        return None
+    return tuple(np.nan if value is None else float(value) for value in values)
+
+
+def _is_masked(dataset: Any, channels: Channels) -> bool:
+    """Say whether a file has a mask of its own; no flag at all is a mask for each channel."""
+    flags = dataset.mask_flag_enums[channels.indexes[0] - 1]
+    return not flags or (MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags)
+
+
+def _checked_masks(name: str, dataset: Any) -> list[str]:
+    """Return the masks beside a file; each is of its size, without a block too large to unpack."""
+    masks = [other for other in siblings(Path(name)) if other.suffix.lower() == ".msk"]
+    for other in masks:
+        with open_plain(str(other), "GTiff") as mask:
+            if mask.shape != dataset.shape:
+                sizes = [" x ".join(map(str, shape)) for shape in (mask.shape, dataset.shape)]
+                raise SceneError(
+                    f"{name}: the mask {other.name} beside it has {sizes[0]} pixels, and the image "
+                    f"{sizes[1]}; make it again, or move it away"
+                )
+            _check_structure(str(other), mask)
+    return [str(other) for other in masks]
 
 
 def _is_there(url: str) -> bool:
@@ -427,7 +475,8 @@ def _checked_transform(name: str, dataset: Any) -> Affine:
     if transform == Affine.identity():
         if dataset.gcps[0] or dataset.rpcs:
             raise SceneError(f"{name}: placed by control points only; warp it first with gdalwarp")
-        raise SceneError(f"{name}: not georeferenced (no transform); georeference it in a GIS")
+        hint = where_transform(name) or "georeference it in a GIS"
+        raise SceneError(f"{name}: not georeferenced (no transform); {hint}")
     return transform
 
 

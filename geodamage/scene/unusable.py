@@ -131,7 +131,7 @@ def _raster(path: Path, band: int) -> UnusableRaster | None:
         start = opened.read(4)
     if start not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return None
-    return UnusableRaster(open_tile(name, (band,), 1, option="--unusable-band"))
+    return UnusableRaster(open_tile(name, (band,), 1, option="--unusable-band", labels=True))
 
 
 def _path(tile: Tile, lattice: Lattice) -> Callable[[Floats, Floats], tuple[Floats, Floats]]:

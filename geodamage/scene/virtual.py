@@ -1,11 +1,12 @@
 """Virtual rasters: a VRT is checked before GDAL sees it, and opened as what was checked alone.
 
-A VRT can name any file, server, raw bytes and code. What is let through are mosaics and crops, as
+A VRT can name any file, server, raw bytes and code. What is allowed are mosaics and crops, as
 gdalbuildvrt and gdal_translate write them, of files that stand in the folder of the VRT or below.
-GDAL gets a text that is made anew of the elements below, so that nothing else of it counts.
+GDAL gets a text that is made again of the elements below, so that nothing else of it counts.
 """
 
 import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree.ElementTree import Element, ParseError
@@ -15,6 +16,9 @@ from geodamage.sources import check_file, is_remote
 
 #: Bytes of the longest VRT; one of 10,000 tiles has about 20 MB.
 LARGEST = 64 * 2**20
+
+#: How deep VRTs may name VRTs.
+DEEPEST = 4
 
 #: Elements that are taken over from within another, and those that change no pixel.
 _TAKEN = {
@@ -57,13 +61,15 @@ def is_virtual(name: str) -> bool:
     return name.lower().endswith(".vrt") and not is_remote(name)
 
 
-def read_virtual(name: str) -> Virtual:
+def read_virtual(name: str, *, within: int = 0) -> Virtual:
     """Read a VRT, and check that it names files of its folder alone.
 
     Parameters
     ----------
     name
         Path.
+    within
+        How many VRTs name each other, down to this one.
 
     Raises
     ------
@@ -72,11 +78,22 @@ def read_virtual(name: str) -> Virtual:
     """
     root = _parsed(name)
     folder = Path(name).absolute().parent
-    found: dict[str, None] = {}
-    checked = _checked(name, root, folder, found)
-    if not found:
+    found = _Found(folder, within)
+    checked = _checked(name, root, found)
+    if not found.sources:
         raise SceneReadError(f"{name}: the VRT names no file; {_INSTEAD}")
-    return Virtual(ElementTree.tostring(checked, encoding="unicode"), tuple(found))
+    return Virtual(ElementTree.tostring(checked, encoding="unicode"), tuple(found.sources))
+
+
+@dataclass
+class _Found:
+    """What a VRT names: the files, and by their paths the VRTs; `size` counts their text."""
+
+    folder: Path
+    within: int
+    sources: dict[str, None] = field(default_factory=dict)
+    nested: dict[str, Virtual] = field(default_factory=dict)
+    size: int = 0
 
 
 def sources_of(name: str) -> tuple[str, ...]:
@@ -103,7 +120,7 @@ def _parsed(name: str) -> Element:
     return root
 
 
-def _checked(name: str, element: Element, folder: Path, found: dict[str, None]) -> Element:
+def _checked(name: str, element: Element, found: _Found) -> Element:
     """Return a copy of an element with what is taken over of it; the files in it are noted."""
     kind = element.get("subClass", "VRTSourcedRasterBand")
     if kind != "VRTSourcedRasterBand":
@@ -112,19 +129,35 @@ def _checked(name: str, element: Element, folder: Path, found: dict[str, None]) 
     copy = Element(element.tag, known)
     if element.tag == "SourceFilename":
         copy.attrib = {"relativeToVRT": "0"}
-        copy.text = _source(name, element, folder)
-        found[copy.text] = None
+        copy.text = _taken_over(name, _source(name, element, found.folder), found)
         return copy
     copy.text = element.text
     if element.tag in _TAKEN:
         for child in element:
             if child.tag in _TAKEN[element.tag]:
-                copy.append(_checked(name, child, folder, found))
+                copy.append(_checked(name, child, found))
             elif child.tag not in _IDLE:
                 raise SceneReadError(f"{name}: a VRT with a {child.tag} is not read; {_INSTEAD}")
     elif element.tag in ("ColorTable", "GCPList"):
         copy.extend(Element(child.tag, child.attrib) for child in element)
     return copy
+
+
+def _taken_over(name: str, path: str, found: _Found) -> str:
+    """Return what stands for a file that a VRT names: its path, and of another VRT its text."""
+    if not is_virtual(path):
+        found.sources[path] = None
+        return path
+    if found.within >= DEEPEST:
+        raise SceneReadError(f"{name}: VRTs name each other, one below the other; {_INSTEAD}")
+    if path not in found.nested:
+        found.nested[path] = read_virtual(path, within=found.within + 1)
+    text, sources = found.nested[path]
+    found.sources.update(dict.fromkeys(sources))
+    found.size += len(text)  # it stands there for each channel anew
+    if found.size > LARGEST:
+        raise SceneReadError(f"{name}: too long for a VRT; {_INSTEAD}")
+    return text
 
 
 def _source(name: str, element: Element, folder: Path) -> str:

@@ -1,1 +1,1 @@
-"""Scores: every one of them."""
+"""Scores: all of them."""

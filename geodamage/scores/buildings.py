@@ -29,9 +29,9 @@ class BuildingScore:
     Attributes
     ----------
     table
-        6 x 6 counts, rows truth, columns prediction. Index 0 is a building without a grade, 1-4
-        one of that grade, 5 no building: row 5 is what was predicted where there is none, column
-        5 what was missed.
+        6 x 6 counts, rows truth, columns prediction. Index 0 is a building without a grade, 1-4 one
+        of that grade, and 5 no building. Row 5 has predictions where there is no building, and
+        column 5 what was missed.
     """
 
     table: tuple[tuple[int, ...], ...]

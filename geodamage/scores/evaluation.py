@@ -246,7 +246,7 @@ def evaluate(job: EvaluationJob) -> Generator[EvaluationProgress, None, Evaluati
     Raises
     ------
     GeodamageError
-        If something is refused or fails; which kind of it is raised, `geodamage.errors` says.
+        If something is refused or fails; `geodamage.errors` lists the kinds.
     """
     pairs = choose_pairs(job)
     with contextlib.ExitStack() as stack:
@@ -400,7 +400,7 @@ class _Seen:
             notes.append(
                 f"{foreign} of {total} pairs have pixels outside {card.gsd_min:g} to "
                 f"{card.gsd_max:g} m, for which the model was made; assess would resample them or "
-                "warn, here they are taken as they are"
+                "warn, and here they are used unchanged"
             )
         return notes
 

@@ -1,8 +1,8 @@
 """Scores of buildings alone, against truth without grades: masks or polygons on either side.
 
-By pixel the Jaccard index of the two masks, which is their intersection over union; by building
-F1 from an intersection over union of 0.5. Both are drawn on one grid: that of the truth where it
-is a raster, else that of the prediction, else square pixels of a size that the caller gives.
+By pixel the Jaccard index of the two masks, which is their intersection over union; by building F1
+from an intersection over union of 0.5. Both are drawn on one grid. It is that of the truth if it is
+a raster, otherwise that of the prediction, otherwise square pixels of a size that the caller gives.
 """
 
 from collections.abc import Iterator
@@ -53,8 +53,8 @@ class ScoringOptions:
     Attributes
     ----------
     threshold
-        A pixel of a raster of probabilities is building above this; None takes 0.5, and refuses
-        a raster of 8 bits that may be either a mask or probabilities.
+        A pixel of a raster of probabilities is building above this. None takes 0.5, and refuses a
+        raster of 8 bits that may be either a mask or probabilities.
     aoi
         Vector file: only what lies in it counts.
     gsd

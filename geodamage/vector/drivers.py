@@ -97,7 +97,7 @@ def _crs(path: Path, told: str | None) -> CRS | None:
 def _columns(
     form: Format, layer: str | None, meta: dict[str, Any], fids: Any, columns: Any
 ) -> pd.DataFrame:
-    """Return attributes; whole numbers beside a null are read anew, as floats round them."""
+    """Return attributes; whole numbers beside a null are read again, as floats round them."""
     names = [str(name) for name in meta["fields"]]
     found: dict[str, Any] = {}
     for name, values in zip(names, columns, strict=True):

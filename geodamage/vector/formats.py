@@ -1,4 +1,4 @@
-"""Formats of vector files, told by their content; anything else is refused."""
+"""Formats of vector files, recognised by their content; anything else is refused."""
 
 import re
 import sqlite3

@@ -1,4 +1,4 @@
-"""Reading a vector file: the right reader, and nothing lost without a word."""
+"""Reading a vector file: the right reader, and nothing is lost without a message."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,8 +36,8 @@ def read_vector(
     layer
         The layer, where the name does not say it.
     skip_broken
-        Go on where features are broken: those that have attributes come without geometry, what
-        cannot be read at all is left out, and a note counts both.
+        Whether to continue if features are broken. Those that have attributes come without
+        geometry. Those that cannot be read at all are left out. A note counts both.
     remedy
         What a user can do about broken features, for the message.
     refusal
@@ -48,8 +48,8 @@ def read_vector(
     SceneReadError
         If it is no file that can be read.
     InputError
-        What `refusal` says, if it is of no format that is read, if a layer has to be chosen, if it
-        has no CRS, or if features are broken.
+        The error that `refusal` names: if the format is not read, if a layer has to be chosen, if
+        there is no CRS, or if features are broken.
     """
     path, named = split_layer(name)
     layer = layer or named

@@ -60,8 +60,8 @@ def find_label_files(paths: Sequence[str | PathLike[str]]) -> list[Path]:
     Parameters
     ----------
     paths
-        Each a label file; a folder of them; a folder that holds `labels/`; or an xBD download,
-        whose folders train (or tier1), tier3, test and hold hold `labels/`.
+        Each is a label file, a folder of them, a folder that holds `labels/`, or an xBD download.
+        The folders train (or tier1), tier3, test and hold of a download hold `labels/`.
 
     Raises
     ------

@@ -6,6 +6,8 @@ A message is one line: what, which file, why, what to do. It is shown as it is.
 
 from __future__ import annotations
 
+from geodamage_qgis.translation import tr
+
 
 class PluginError(Exception):
     """Something that the plugin was asked for cannot be done.
@@ -30,5 +32,5 @@ class MissingError(PluginError):
 class CancelledError(PluginError):
     """The user cancelled the work."""
 
-    def __init__(self, message: str = "cancelled; nothing was written", details: str = "") -> None:
-        super().__init__(message, details)
+    def __init__(self, message: str = "", details: str = "") -> None:
+        super().__init__(message or tr("cancelled; nothing was written"), details)

@@ -58,7 +58,7 @@ class GeodamagePlugin:
                 tr("Compare with an official layer…"),
                 lambda: self.open_algorithm("compare", "RESULT"),
             ),
-            (tr("Merge results to an event…"), lambda: self.open_algorithm("event", "RESULTS")),
+            (tr("Merge results into an event…"), lambda: self.open_algorithm("event", "RESULTS")),
             (tr("Import a model…"), lambda: self.open_algorithm("import")),
             (tr("Set up…"), self.open_assistant),
             (tr("Diagnostics…"), self.open_diagnostics),

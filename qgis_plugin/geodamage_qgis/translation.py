@@ -13,6 +13,7 @@ from pathlib import Path
 FOLDER = Path(__file__).parent / "i18n"
 
 _words: dict[str, str] = {}
+_language: list[str] = []
 
 
 def use(locale: str) -> None:
@@ -24,14 +25,30 @@ def use(locale: str) -> None:
         As QGIS names it: `de`, `de_AT`, `en_US`.
     """
     _words.clear()
+    _language.clear()
     for name in (locale.replace("-", "_"), locale[:2].lower()):
         path = FOLDER / f"{name}.json"
         if path.is_file():
             _words.update(json.loads(path.read_text(encoding="utf-8")))
+            _language.append(name)
             return
 
 
-def tr(text: str, **parts: object) -> str:
+def translated_file(folder: Path, name: str) -> Path:
+    """Return a file in the language of QGIS; the English one where there is no other.
+
+    Parameters
+    ----------
+    folder
+        Has the English files, and a folder of files by the same names for each language.
+    name
+        Of the file.
+    """
+    places = [folder.joinpath(*_language, name), folder / name]
+    return next((place for place in places if place.is_file()), folder / name)
+
+
+def tr(text: str, /, **parts: object) -> str:
     """Return a text in the language of QGIS, with its parts in braces filled in, if any are given.
 
     Parameters

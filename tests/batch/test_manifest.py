@@ -31,7 +31,7 @@ GSD = GsdRange(0.5, 0.3, 1.0)
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """Two images before side by side; after: one on each, one on both, one elsewhere."""
+    """Two pre images side by side; after: one on each, one on both, one elsewhere."""
     tile(tmp_path / "pre" / "west.tif", 0)
     tile(tmp_path / "pre" / "east.tiff", 32)
     tile(tmp_path / "post" / "on_west.tif", 0)
@@ -67,7 +67,7 @@ def test_a_folder_gives_a_scene_for_each_image_after(folder):
 
 @pytest.mark.slow
 def test_files_that_cannot_be_placed_do_not_stop_the_others(folder):
-    """A bad image after is a scene, so that it fails; a bad image before is noted."""
+    """A bad post image is a scene, so that it fails; a bad pre image is noted."""
     (folder / "post" / "bad.tif").write_text("no image")
     (folder / "post" / "empty.tif").touch()
     (folder / "pre" / "bad.tif").write_text("no image")

@@ -19,7 +19,7 @@ def test_neutral_images_tell_nothing_of_before(tmp_path):
         image = make(truth)
         assert image.shape == truth.post.shape
         assert image.dtype == np.uint8
-        assert (image is truth.pre) == (name == "the image before")
+        assert (image is truth.pre) == (name == "the pre image")
     assert np.ptp(NEUTRAL["its mean colour"](truth), axis=(0, 1)).max() == 0
 
 

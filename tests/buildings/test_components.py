@@ -156,7 +156,7 @@ def test_corners_do_not_join():
 def test_pixels_that_were_not_seen_are_in_no_component():
     whole = strip_with(np.ones((6, 6), bool))
     whole.missing[2, :] = MISSING_PRE
-    whole.missing[0, 0] = MISSING_POST  # the image before shows it
+    whole.missing[0, 0] = MISSING_POST  # the pre image shows it
     whole.missing[:, 3] = OUTSIDE_AOI
     parts, _ = run(whole, [2], [3])
     assert_same(parts, (whole.missing & (MISSING_PRE | OUTSIDE_AOI)) == 0)

@@ -40,7 +40,7 @@ def test_a_table_is_printed_for_people(result, reviewed, tmp_path):
     assert [line.split()[0] for line in lines[1:5]] == list(LABELS)
     assert any(line.startswith("quadratic kappa") for line in lines)
     assert any(line.startswith("West") for line in lines)
-    assert lines[-1].startswith("The intervals count that 40 of 100 buildings were looked at.")
+    assert lines[-1].startswith("The intervals cover that only 40 of 100 buildings were reviewed.")
 
 
 @pytest.mark.slow

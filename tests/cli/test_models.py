@@ -235,7 +235,7 @@ def test_a_foreign_graph_is_imported_and_says_how(tmp_path, monkeypatch):
     told = convention(tmp_path / "c.toml")
     result = run_command("models", "import", source, "--convention", told, "-o", tmp_path / "own")
     assert result.exit_code == 0, result.stderr
-    assert "told by --convention; assess, local (surroundings change " in result.stderr
+    assert "recognised by --convention; assess, local (surroundings change " in result.stderr
     shown = json.loads(run_command("models", "show", tmp_path / "own.onnx", "--json").stdout)
     assert shown["card"]["scores"]["file"] == "x.onnx"
 

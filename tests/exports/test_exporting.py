@@ -23,9 +23,10 @@ from geodamage.errors import (
 )
 from geodamage.exports import geoparquet, tiles, workbook
 from geodamage.exports.exporting import EXPORT_EXTENSIONS, ExportOptions, export
-from geodamage.exports.styles import categorised, set_style
+from geodamage.exports.styles import categorised
 from geodamage.fields import NAMES, Field
 from geodamage.output.publication import read_sidecar
+from geodamage.output.styles import set_styles
 from tests.conftest import listing, run_command
 from tests.exports.results import TO_LONLAT, make_frame, make_result, middle, square
 
@@ -126,7 +127,7 @@ def test_a_layer_has_one_style_however_often_it_is_set(result, tmp_path):
     frame = pyogrio.read_dataframe(output, layer="buildings")
     pyogrio.write_dataframe(frame, output, layer="buildings", driver="GPKG", append=True)
     style = categorised("damage", [("destroyed", "Destroyed", "#ff0000")], is_point=False)
-    set_style(output, "buildings", style)
+    set_styles(output, "buildings", {"mine": style})
     with closing(sqlite3.connect(output)) as base:
         (texts,) = zip(*base.execute(
             "SELECT styleQML FROM layer_styles WHERE f_table_name = 'buildings'"

@@ -62,7 +62,7 @@ def test_every_entry_of_the_menu_has_something_behind_it(plugin, iface, configur
     titles = [action.text() for _, action in iface.menu]
     assert titles == [
         "Assess building damage…", "Open a result…", "Review the active layer", "Export a result…",
-        "Compare with an official layer…", "Merge results to an event…", "Import a model…",
+        "Compare with an official layer…", "Merge results into an event…", "Import a model…",
         "Set up…", "Diagnostics…",
     ]  # fmt: skip
     assert not iface.tool_bar_icons[0].icon().isNull()
@@ -73,7 +73,7 @@ def test_every_entry_of_the_menu_has_something_behind_it(plugin, iface, configur
     [
         ("Export a result…", "geodamage:export", "RESULT"),
         ("Compare with an official layer…", "geodamage:compare", "RESULT"),
-        ("Merge results to an event…", "geodamage:event", "RESULTS"),
+        ("Merge results into an event…", "geodamage:event", "RESULTS"),
         ("Import a model…", "geodamage:import", None),
     ],
 )

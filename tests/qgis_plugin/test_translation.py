@@ -13,7 +13,29 @@ from geodamage_qgis.results.journal import NO_BUILDING, UNCLEAR
 from geodamage_qgis.scale import TITLES
 from geodamage_qgis.translation import FOLDER, tr, use
 
+from geodamage.output.damage_style import PALETTES, damage_style
+
 SOURCES = {path: ast.parse(path.read_text("utf-8")) for path in FOLDER.parent.rglob("*.py")}
+#: Two words, one after the other.
+PROSE = re.compile(r"[A-Za-z]{2,}[,;:.]? [A-Za-z]{2,}")
+#: What reads as words and is none: marks, styles of widgets, programs, patterns and settings.
+NO_WORDS = re.compile(
+    r"^(<|[(]|import |\nimport |Q[A-Z]\w+[ :]|background: |; (border|font|color)[-:])"
+    r"|\(\?P<|\|getaddrinfo|\|Errno|Hash mismatch|407 Proxy"
+)
+#: Words that nobody sees in a window, by why.
+NOT_SHOWN = {
+    "Installing collected": "what pip says",
+    "no venv": "what a Python answers",
+    ", or give --force": "what the program says",
+    "log loss": "the name of a figure, in any language",
+    "building damage": "a keyword of the metadata",
+    "this run has been started before; make a new one": "a mistake in the code",
+    "the program is still running": "a mistake in the code",
+    "the program has not been started": "a mistake in the code",
+    "not the current building: ": "a mistake in the code",
+    "not known": "the version of a plugin without metadata",
+}
 #: A result of which everything is known.
 FACTS = Facts(
     Path("b.gpkg"),
@@ -45,6 +67,35 @@ def given_texts():
                     yield given.value
 
 
+def calls():
+    """Yield file, line, text and names of parts of each call of `tr` with a text as it stands."""
+    for path, tree in SOURCES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "tr":
+                given = node.args[0]
+                if isinstance(given, ast.Constant):
+                    yield path.name, node.lineno, given.value, {word.arg for word in node.keywords}
+
+
+def prose_of(tree):
+    """Yield line and text of all words of a file that no reader's language reaches.
+
+    Left out are docstrings, and what `tr` is given as it stands. Parts of a text that is put
+    together are words all the same: they should be one text with parts in braces.
+    """
+    hidden = set()
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
+            hidden.add(id(body[0].value))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "tr":
+            hidden.add(id(node.args[0]))
+    for node in ast.walk(tree):
+        text = getattr(node, "value", None) if isinstance(node, ast.Constant) else None
+        if isinstance(text, str) and id(node) not in hidden and PROSE.search(text):
+            yield node.lineno, text
+
+
 def constants():
     """Yield each text of the code."""
     for tree in SOURCES.values():
@@ -68,12 +119,50 @@ def test_a_language_is_complete_and_has_nothing_else(language):
     words = words_of(language)
     wanted = set(given_texts())
     assert len(wanted) > 180
-    assert not wanted - words.keys()
-    assert not words.keys() - set(constants())
+    assert sorted(wanted - words.keys()) == []
+    styled = set()
+    damage_style(PALETTES[0], lambda text: styled.add(text) or text)
+    assert not words.keys() - set(constants()) - styled
     for text, translated in words.items():
-        assert sorted(re.findall(r"\{\w+\}", text)) == sorted(re.findall(r"\{\w+\}", translated))
+        assert sorted(re.findall(r"\{[^}]+\}", text)) == sorted(
+            re.findall(r"\{[^}]+\}", translated)
+        )
         assert sorted(re.findall(r"</?\w+>", text)) == sorted(re.findall(r"</?\w+>", translated))
         assert translated.strip()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_what_a_window_may_show_can_be_in_the_language_of_qgis(language, path):
+    words = words_of(language)
+    left = {
+        (line, text)
+        for line, text in prose_of(SOURCES[path])
+        if text not in words and text not in NOT_SHOWN and not NO_WORDS.search(text)
+    }
+    assert sorted(left) == []
+
+
+def test_words_outside_of_a_translation_are_found():
+    tree = ast.parse('"""A file."""\nshow(f"{path}: no such file")\nshow(tr("not so"))\n')
+    assert list(prose_of(tree)) == [(2, ": no such file")]
+
+
+def test_every_part_of_a_text_is_filled_in():
+    for name, line, text, parts in calls():
+        wanted = set(re.findall(r"\{(\w+)", text))
+        # Without parts the text is filled in by its caller, or has none.
+        assert parts in (wanted, set()), (name, line)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_styles_are_in_every_language(language):
+    said = set()
+    for palette in PALETTES:
+        damage_style(palette, lambda text: said.add(text) or text)
+    assert len(said) > 40
+    said |= {palette.name for palette in PALETTES}
+    assert sorted(said - words_of(language).keys()) == []
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

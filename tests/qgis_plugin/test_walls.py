@@ -13,7 +13,7 @@ PLUGIN = Path(__file__).parents[2] / "qgis_plugin" / "geodamage_qgis"
 #: What the modules of a room, or a module at the root, may import of the others.
 SPINE = {"errors", "scale", "translation", "version"}
 ROOMS: dict[str, set[str]] = {
-    "errors": set(),
+    "errors": {"translation"},
     "scale": set(),
     "translation": set(),
     "version": set(),

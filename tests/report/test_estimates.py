@@ -30,7 +30,7 @@ def test_an_estimate_is_told_in_tables_and_in_a_line(write):
     assert totals.note == "95 % intervals. Only so far."
     assert areas.rows == (("West", "8", "0", "–", "–", "–"),)
     assert estimate_line(found) == (
-        "12 damaged, 8 to 2,000 with 95 % confidence, from 60 of 3000 buildings looked at"
+        "12 damaged, 8 to 2,000 with 95 % confidence, from 60 of 3000 buildings reviewed"
     )
 
 

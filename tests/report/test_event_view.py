@@ -100,4 +100,4 @@ def test_people_have_a_card_where_they_were_counted():
     told = {"people": {"per_grade": {"damaged": {"people": 1234.4}}}}
     assert people_cards(told)[0][:2] == ("1,234", "people in damaged buildings")
     told["people"]["per_grade"]["damaged"] |= {"low": 1000.0, "high": 2000.0}
-    assert people_cards(told)[0][2] == "1,000 to 2,000 by those who looked at a sample"
+    assert people_cards(told)[0][2] == "1,000 to 2,000 from a reviewed sample"

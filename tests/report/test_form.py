@@ -94,7 +94,7 @@ def test_the_grade_is_hidden_until_a_building_is_answered(page, made):
     # The names of the grades stand on the buttons and in what they mean, and nowhere else.
     assert len(re.findall("destroyed", text)) == 1
     press(page, "2")
-    told = f"you said minor-damage; the computer said {frame['damage'].iloc[0]}."
+    told = f"you said minor-damage; the model said {frame['damage'].iloc[0]}."
     assert told in said(page)
     assert "1 of 5 are answered" in page.find_element(By.ID, "form-count").text
 

@@ -39,7 +39,7 @@ def test_a_sheet_says_what_was_hidden_and_that_candidates_are_no_buildings():
              obscured={"ground_pre": 0.0, "ground_post": 0.31})
     )  # fmt: skip
     assert "cloud, smoke or fill over 0% of the ground before, 31% after" in found
-    assert "78% of such were buildings where the model was tested" in found
+    assert "78% of such candidates were buildings in tests" in found
     assert "Candidates" in found
     assert "Buildings" not in found
     assert found[found.index("with a grade") + 1] == "1"
@@ -57,6 +57,6 @@ def test_a_sheet_of_footprints_speaks_of_buildings():
 
 def test_the_page_has_the_same_lines():
     seen = view(candidates=True, candidates_real=0.78)
-    said = "78% of such were buildings where the model was tested"
+    said = "78% of such candidates were buildings in tests"
     assert ("Candidates", said) in run_rows(seen.facts)
     assert ("Scaled from", "12.5 (black) to 1, 2, 3 (white), a guess") in image_rows(seen, "pre")

@@ -161,7 +161,7 @@ def test_only_the_worst_are_shapes_where_there_are_many(layer, pair, tmp_path, m
     grades = facts_of(text)["buildings"]["grade"]
     assert len(grades) == 2
     assert 4 in grades
-    assert f"2 of {len(ROOFS)} buildings, the worst first, are drawn as shapes" in text
+    assert f"2 of {len(ROOFS)} buildings, the worst first, are shapes that can be clicked" in text
     assert found.findings.buildings == len(ROOFS)
     stencils = re.findall(r'data-grade="(\d)"\s+style="-webkit-mask-image:url\(([^)]+)\)', text)
     drawn = {code: int((picture(uri)[..., 3] > 0).sum()) for code, uri in stencils}

@@ -1,10 +1,13 @@
 """What stands beside an image: what is let near it, and what is named instead of read."""
 
+import os
+
 import numpy as np
 import pytest
 import rasterio
 
 from geodamage.errors import SceneError, SceneReadError
+from geodamage.scene.beside import require_unchanged
 from geodamage.scene.tiles import open_tile
 from geodamage.windows import Window
 from tests.conftest import UTM, make_pixels
@@ -42,33 +45,6 @@ def test_overviews_beside_an_image_are_used(raster):
     assert pixels.shape == (3, 300, 300)
 
 
-def test_nodata_that_a_pam_file_tells_is_named(raster, tmp_path):
-    path = raster("a.tif", make_pixels(40, 50))
-    band = '<PAMRasterBand band="1"><NoDataValue>255</NoDataValue></PAMRasterBand>'
-    (tmp_path / "a.tif.aux.xml").write_text(f"<PAMDataset>{band}</PAMDataset>")
-    (note,) = open_tile(str(path), None, 3).notes
-    assert "a.tif.aux.xml says that 255 is no data" in note
-    assert "gdal_edit.py -a_nodata 255" in note
-    own = raster("b.tif", make_pixels(40, 50), nodata=7)
-    (tmp_path / "b.tif.aux.xml").write_text(f"<PAMDataset>{band}</PAMDataset>")
-    assert open_tile(str(own), None, 3).notes == ()
-
-
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("a.tif.aux.xml", "<PAMDataset><SRS>EPSG:32616</SRS></PAMDataset>"),
-        ("a.prj", 'PROJCS["WGS 84 / UTM zone 16N"]'),
-        ("a.tif.xml", '<metadata><wkt>PROJCS["x"]</wkt></metadata>'),
-    ],
-)
-def test_a_crs_that_stands_elsewhere_only_is_named(raster, tmp_path, name, text):
-    path = raster("a.tif", make_pixels(40, 50), crs=None)
-    (tmp_path / name).write_text(text)
-    with pytest.raises(SceneError, match=f"{name} has one, and is not read; .*-a_srs"):
-        open_tile(str(path), None, 3)
-
-
 def test_a_mask_for_each_channel_counts(raster, tmp_path):
     path = raster("a.tif", make_pixels(40, 50))
     masks = np.full((3, 40, 50), 255, np.uint8)
@@ -86,6 +62,41 @@ def test_a_mask_for_each_channel_counts(raster, tmp_path):
     assert green.any(axis=0).all()
 
 
+def write_mask(path, shape, **options):
+    with rasterio.open(
+        path, "w", driver="GTiff", count=1, height=shape[0], width=shape[1], dtype="uint8", crs=UTM,
+        **options,
+    ) as dataset:  # fmt: skip
+        dataset.write(np.full((1, *shape), 255, np.uint8))
+        dataset.update_tags(INTERNAL_MASK_FLAGS_1=2)
+
+
+def test_a_mask_of_another_size_is_refused_by_its_name(raster, tmp_path):
+    path = raster("a.tif", make_pixels(40, 50))
+    write_mask(tmp_path / "a.tif.msk", (20, 25))
+    with pytest.raises(SceneError, match=r"a\.tif\.msk beside it has 20 x 25 .* 40 x 50; make"):
+        open_tile(str(path), None, 3)
+
+
+def test_a_mask_has_the_limits_of_an_image(raster, tmp_path, monkeypatch):
+    path = raster("a.tif", make_pixels(40, 50))
+    write_mask(tmp_path / "a.tif.msk", (40, 50), tiled=True, blockxsize=512, blockysize=512)
+    open_tile(str(path), None, 3).dataset.close()
+    monkeypatch.setattr("geodamage.scene.tiles.LARGEST_BLOCK", 512 * 512 - 1)
+    with pytest.raises(SceneError, match=r"a\.tif\.msk: blocks of 512 x 512 pixels"):
+        open_tile(str(path), None, 3)
+
+
+def test_a_mask_that_changes_is_noticed(raster, tmp_path):
+    path = raster("a.tif", make_pixels(40, 50))
+    write_mask(tmp_path / "a.tif.msk", (40, 50))
+    seen = open_tile(str(path), None, 3).seen
+    require_unchanged(seen)
+    os.utime(tmp_path / "a.tif.msk", ns=(0, 0))
+    with pytest.raises(SceneReadError, match=r"a\.tif\.msk: was changed while it was read"):
+        require_unchanged(seen)
+
+
 def test_several_that_say_where_an_image_is_valid_are_named(raster):
     mask = np.full((40, 50), 255, np.uint8)
     path = raster("a.tif", make_pixels(40, 50), nodata=0, mask=mask)
@@ -96,8 +107,8 @@ def test_several_that_say_where_an_image_is_valid_are_named(raster):
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"\x89PNG\r\n\x1a\n", "a PNG"),
-        (b"\xff\xd8\xff\xe0", "a JPEG;"),
+        (b"\x89PNG\r\n\x1a\n", "a PNG that nothing places"),
+        (b"\xff\xd8\xff\xe0", "a JPEG that nothing places"),
         (b"<VRTDataset/>", "a virtual file"),
         (b"PK\3\4", "a ZIP"),
         (b"<html></html>", "an error saved"),
@@ -108,3 +119,23 @@ def test_what_is_no_geotiff_is_called_by_its_name(tmp_path, content, told):
     path.write_bytes(content)
     with pytest.raises(SceneReadError, match=f"not a GeoTIFF.*it is .*{told}|{told}"):
         open_tile(str(path), None, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "world"),
+    [
+        ("a.png", "a.pgw"),
+        ("a.png", "a.PGW"),
+        ("a.png", "a.pngw"),
+        ("a.jpg", "a.jgw"),
+        ("a.jpeg", "a.wld"),
+        ("a.png", "a.png.aux.xml"),
+    ],
+)
+def test_what_places_a_picture_is_named_with_the_command(tmp_path, name, world):
+    head = b"\x89PNG" if name.endswith("png") else b"\xff\xd8\xff"
+    (tmp_path / name).write_bytes(head)
+    (tmp_path / world).write_text("<PAMDataset><GeoTransform>0</GeoTransform></PAMDataset>")
+    command = f"gdal_translate -a_srs EPSG:nnnn -of COG {name} new.tif"
+    with pytest.raises(SceneReadError, match=f"placed by {world}; write it out with {command}"):
+        open_tile(str(tmp_path / name), None, 3)

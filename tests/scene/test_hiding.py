@@ -5,6 +5,7 @@ import json
 import geopandas as gpd
 import numpy as np
 import pytest
+import rasterio
 import shapely
 
 from geodamage import Scene, SceneOptions
@@ -54,6 +55,20 @@ def test_a_band_of_a_raster_is_unusable_also_without_the_detector(pair, raster):
     expected[100:120, 30:50] = OBSCURED_PRE
     assert np.array_equal(found, expected)
     assert not flags(pair, pre_unusable=mask, unusable_band=1).any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int32", "float32", "palette"])
+def test_a_raster_of_labels_may_have_any_type_and_a_palette(pair, raster, dtype):
+    labels = np.zeros((1, 256, 256), "uint8" if dtype == "palette" else dtype)
+    labels[0, 100:120, 30:50] = 3
+    mask = raster("udm.tif", labels, **({"photometric": dtype} if dtype == "palette" else {}))
+    if dtype == "palette":
+        with rasterio.open(mask, "r+") as dataset:
+            dataset.write_colormap(1, {value: (value, 0, 0, 255) for value in range(256)})
+    found = flags(pair, pre_unusable=mask, obscured="off")
+    assert (found[100:120, 30:50] == OBSCURED_PRE).all()
+    assert np.count_nonzero(found) == 400
 
 
 @pytest.mark.slow

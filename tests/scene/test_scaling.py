@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 
@@ -38,3 +40,9 @@ def test_8_bits_are_scaled_where_that_is_asked_for():
 def test_undone_is_what_was():
     scaling = Scaling((100.0, -4.0), (355.0, 251.0))
     assert scaling.undo(np.array([[0, 255], [4, 5]])).tolist() == [[100, 355], [0, 1]]
+
+
+def test_what_is_beyond_all_numbers_is_black_or_white():
+    pixels = np.array([[[-3e38, 3e38, 50]]], np.float32)
+    with warnings.catch_warnings(action="error"):
+        assert Scaling((0.0,), (100.0,)).apply(pixels).tolist() == [[[0, 255, 128]]]

@@ -115,6 +115,31 @@ def test_infinity_and_nan_are_not_valid(raster):
     assert np.isfinite(found).all()
 
 
+@pytest.mark.parametrize(
+    ("fill", "tag"),
+    [
+        (-3.4028234663852886e38, -3.402823e38),  # a tag of fewer digits
+        (-3.4028234663852886e38, None),
+        (1e38, None),
+        (-9999.0, -9999.0),
+        (-32767.002, -32767.0),
+    ],
+)
+def test_fill_of_floats_is_not_valid(raster, fill, tag):
+    pixels = make_pixels(8, 8).astype(np.float32)
+    pixels[:, 2, 3] = fill
+    found, valid = open_and_read(raster("a.tif", pixels, nodata=tag))
+    assert np.argwhere(~valid).tolist() == [[2, 3]]
+    assert found[:, 2, 3].tolist() == [0, 0, 0]
+
+
+def test_a_float_near_the_nodata_value_is_valid(raster):
+    pixels = make_pixels(8, 8).astype(np.float32)
+    pixels[:, 2, 3], pixels[:, 4, 5] = -9998.9, 1e-6
+    for tag in (-9999.0, 0.0):
+        assert open_and_read(raster("a.tif", pixels, nodata=tag))[1].all()
+
+
 def collared(size=64):
     pixels = make_pixels(size, size)
     pixels[:, :12] = 0

@@ -67,6 +67,22 @@ def test_a_mosaic_of_files_below_is_read(halves, write):
     assert tile.grid.crs.to_epsg() == 32616
 
 
+def test_a_vrt_of_vrts_is_read_as_what_they_name(halves, write, tmp_path, monkeypatch):
+    (tmp_path / "below").mkdir(exist_ok=True)
+    write(mosaic("right.tif"), "below/b.vrt")
+    path = write(mosaic("left.tif", "below/b.vrt"))
+    tile = open_tile(str(path), None, 3)
+    assert np.array_equal(tile.read(tile.window)[0], halves)
+    assert [Path(name).name for name in tile.facts["sources"]] == ["left.tif", "right.tif"]
+    write(mosaic("../left.tif"), "below/b.vrt")
+    with pytest.raises(SceneReadError, match=r"b\.vrt: names \.\./left\.tif, which is not in its"):
+        open_tile(str(path), None, 3)
+    write(mosaic("right.tif"), "below/b.vrt")
+    monkeypatch.setattr("geodamage.scene.virtual.LARGEST", path.stat().st_size)
+    with pytest.raises(SceneReadError, match=r"a\.vrt: too long for a VRT"):
+        open_tile(str(path), None, 3)
+
+
 def test_nodata_of_a_vrt_counts(halves, write):
     path = write(mosaic("left.tif", inside="<NoDataValue>7</NoDataValue>", kind="ComplexSource"))
     tile = open_tile(str(path), None, 3)
@@ -93,7 +109,7 @@ def test_nodata_of_a_vrt_counts(halves, write):
         (mosaic("../other.tif"), "names ../other.tif, which is not in its folder or below"),
         (mosaic("link.tif"), "names link.tif, which is not in its folder"),
         (mosaic("text.tif"), r"text\.tif: not a GeoTIFF"),
-        (mosaic("a.vrt"), r"a\.vrt: not a GeoTIFF"),
+        (mosaic("a.vrt"), r"a\.vrt: VRTs name each other"),
         (mosaic("/vsimem/a.tif"), "not a path"),
         (mosaic("vrt://left.tif"), "no such file"),
         (mosaic("left.tif", relative=0), "no such file"),

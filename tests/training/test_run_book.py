@@ -177,7 +177,7 @@ def test_every_split_is_in_the_table():
 
 
 def test_every_term_of_a_loss_is_named():
-    terms = section("Keys").partition("\nTerms: ")[2]
+    terms = section("Keys").partition("\nThe terms ")[2]
     assert set(ticked(terms)) == set(TERMS)
 
 
@@ -283,4 +283,4 @@ def test_a_set_is_drawn_by_the_command(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", words[1:])
     importlib.import_module("sample_data.make").main()
-    assert len(list((tmp_path / "drawn" / "images").iterdir())) == 8
+    assert len(list((tmp_path / "synthetic" / "images").iterdir())) == 8

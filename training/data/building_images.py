@@ -1,7 +1,8 @@
 """Images with building masks: the prepared folder that `training.prepare_buildings` writes.
 
-A prepared folder has `images/` (8-bit, red, green, blue), `masks/` (grey: 0 not a building, 255 a
-building, what lies between how sure a teacher is) and `index.csv`, one row for each image.
+A prepared folder has `images/` (8-bit, red, green, blue), `masks/` (grey) and `index.csv`, one row
+for each image. In a mask, 0 is no building and 255 a building. Values between them are the
+certainty of a teacher.
 """
 
 import csv

@@ -132,8 +132,8 @@ def spacenet_tiles(folder: Path) -> Iterator[Tile]:
     """Yield the labelled images of a SpaceNet folder: Rio, off-nadir Atlanta and their like.
 
     A label file belongs to every image that ends in its name without the first word
-    (`Geo_AOI_1_RIO_img1.geojson`, `spacenet-buildings_732701_3724589.geojson`), so that all looks
-    at one ground are of one place.
+    (`Geo_AOI_1_RIO_img1.geojson`, `spacenet-buildings_732701_3724589.geojson`). So all images of
+    one ground belong to one place.
     """
     images = _files(folder, (".tif", ".tiff"))
     labels = _files(folder, (".geojson",))

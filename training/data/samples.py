@@ -1,7 +1,7 @@
 """Samples: what a network is shown, each decided by the seed and its own number alone.
 
-Sample `i` of a training is the same whatever the batch, the workers and the processes: a run that
-was killed goes on with the sample it would have seen.
+Sample `i` of a training does not depend on the batch, the workers and the processes. A run that was
+killed continues with the sample that it would have seen.
 """
 
 from collections import OrderedDict

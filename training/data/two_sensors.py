@@ -1,7 +1,7 @@
-"""Pairs of two sensors: an optical image before, and one of a radar after.
+"""Pairs of two sensors: an optical pre image, and one of a radar after.
 
 Two layouts are read: that of xBD with one more image of each pair, `images/NAME_post_sar.png`, as
-`sample_data/make.py --xbd DIR --sar` draws it, and that of BRIGHT. The optical image after, where
+`sample_data/make.py --xbd DIR --sar` draws it, and that of BRIGHT. The optical post image, where
 there is one, is what a teacher is shown; the student never sees it.
 """
 
@@ -79,7 +79,7 @@ class RadarPair(SensorPair):
     """A pair in the layout of xBD, with `images/NAME_post_sar.*` beside the optical ones."""
 
     def labelled(self) -> LabelledPair:
-        """Read the pair; `shown` is the optical image after, for a teacher."""
+        """Read the pair; `shown` is the optical post image, for a teacher."""
         optical = load_pair(Pair(self.name, self.folder))
         radar = read_radar(self._radar())
         _check_shape(self.name, optical.pre, radar)

@@ -1,9 +1,9 @@
 """Distillation: what a student network learns from a teacher, beside what it learns from labels.
 
-Every loss takes logits of one choice, float (n, c, h, w); the one channel of a localisation
-network becomes two by `two_classes`. The building teacher helps the damage student through
-`building_logit`. With two teachers the published total is (1 - m) L + m L', with m = .2 and in L'
-the terms of the second teacher.
+Every loss takes logits of one choice, float (n, c, h, w); the one channel of a localisation network
+becomes two by `two_classes`. The building teacher helps the damage student through
+`building_logit`. With two teachers the published total is (1 - m) L + m L', with m = .2. L' has the
+terms of the second teacher.
 """
 
 import torch

@@ -1,7 +1,7 @@
-r"""Terms of a loss: what a network is punished for.
+r"""Terms of a loss: what a training minimises.
 
-Two kinds of term. One looks at each channel apart, as a yes-or-no question, and gives a value for
-each channel; the other looks at all channels as one choice, and gives one value:
+Two kinds of term. One treats each channel separately, as a yes-or-no question, and gives a value
+for each channel. The other treats all channels as one choice, and gives one value:
 
     per channel   dice  softmax_dice  log_cosh_dice  focal  alpha_focal  bce  lovasz_hinge
     one choice    cross_entropy  softmax_focal  lovasz_softmax  ordinal_emd

@@ -1,4 +1,4 @@
-"""Notification: a word by e-mail, chat or webhook when a run has ended.
+"""Notification: a message by e-mail, chat or webhook when a run has ended.
 
 Where to is said by the environment alone, since the addresses hold passwords:
 

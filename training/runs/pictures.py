@@ -132,7 +132,7 @@ def _write(strip: np.ndarray, text: str, left: int) -> int:
 def write_png(path: Path, image: np.ndarray) -> None:
     """Write a picture in place of the one that is there, complete or not at all.
 
-    Unlike other results these belong to a run that goes on, and are made anew.
+    Unlike other results these belong to a run that goes on, and are made again.
     """
     written = cv2.imencode(".png", np.ascontiguousarray(image[..., ::-1]))[1]
     partial = path.with_name(path.name + ".partial")

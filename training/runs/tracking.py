@@ -89,7 +89,7 @@ class Tracker:
         self._display.add_step(step, loss, lr)
 
     def add_validation(self, step: int, row: Mapping[str, float], *, better: bool) -> None:
-        """Record a validation, and draw the curves anew."""
+        """Record a validation, and draw the curves again."""
         self._log.add(step, row, better=better)
         for name, value in row.items():
             if name != "lr":

@@ -184,7 +184,7 @@ def layers_of_published() -> list[Any]:
 def read_pickled(path: Path, *, trusted: bool = False) -> dict[str, Tensor]:
     """Return the weights of a network that was pickled whole.
 
-    Only the layers of torchvision's ResNet are let through; nothing else of the file is looked
+    Only the layers of torchvision's ResNet are allowed; nothing else of the file is looked
     up or run.
 
     Parameters

@@ -6,10 +6,10 @@
 
 CMKD is Cross-Modality Knowledge Distillation (Yang and Xu, CVPRW 2021, pp. 382-387).
 
-Where the published scripts do not do what they were written for, this does what was meant: mixup
-mixes the images that the networks see (there only the labels, after the forward pass), and in
-method 2 a phase reads its teacher from the file that the phase before it wrote (there a stale
-global variable taught all along).
+Some published scripts do not do what they were written for. This module does what was meant. Mixup
+mixes the images that the networks see; there it mixed only the labels, after the forward pass. In
+method 2 a phase reads its teacher from the file that the phase before it wrote; there an outdated
+global variable taught all along.
 """
 
 from collections.abc import Iterator, Mapping

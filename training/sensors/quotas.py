@@ -31,9 +31,9 @@ class Assignment:
 def assign_by_quota(probabilities: Floats, quotas: Mapping[int, int]) -> Assignment:
     """Give every sample its likeliest class that has room.
 
-    Classes with a quota take their turn in rising order: each keeps as many of its surest samples
-    as its quota says, and every other one goes to its next class, surest first. A class whose turn
-    is over takes samples only up to its quota.
+    Classes with a quota are handled in rising order. Each keeps as many of its surest samples as
+    its quota says. Every other sample goes to its next class, surest first. A class whose turn is
+    over takes samples only up to its quota.
 
     Parameters
     ----------

@@ -3,9 +3,9 @@
 `training.pseudo_labels` writes what the teachers say as grey masks. Every n-th step has as many of
 those images as labelled ones; of them only the divergence from the grey masks is asked.
 
-Source: Open Cities' third place, train.py:177-194, 272-300, 345-349 (noisy student), with a guard
-that it lacks: a student whose buildings grow or vanish against its teacher's has begun to learn
-from its own mistakes, and no validation on few labelled images shows it in time.
+Source: Open Cities' third place, train.py:177-194, 272-300, 345-349 (noisy student). A guard is
+added. A student whose buildings grow or vanish against its teacher's has begun to learn from its
+own mistakes. Validation on few labelled images does not show that in time.
 """
 
 from collections import deque
@@ -182,7 +182,7 @@ def divergence(
 class Guard:
     """Stops a student that finds far more or far fewer buildings than its teachers.
 
-    What it has seen of shares is not kept over a stop: a run that goes on looks anew.
+    What it has seen of shares is not kept over a stop: a run that goes on looks again.
     """
 
     def __init__(self, options: SoftOptions) -> None:

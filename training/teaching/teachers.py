@@ -114,7 +114,7 @@ def find_teacher(source: str, runs: Path) -> Teacher:
     ----------
     source
         A run below `runs`, the path of a run or a checkpoint, a `.onnx` or `.toml`, or the name of
-        a bundled model; looked for in this order.
+        a bundled model. They are looked for in this order.
 
     Raises
     ------

@@ -39,7 +39,7 @@
     const told = given.has(at) ? at : last;
     const whose = told === at ? "Here" : "At the last one";
     find("form-said").textContent = told === null ? ""
-      : `${whose} you said ${given.get(told).damage}; the computer said ${said[told]}.`;
+      : `${whose} you said ${given.get(told).damage}; the model said ${said[told]}.`;
     find("form-export").disabled = given.size === 0;
   };
   const go = (number) => {

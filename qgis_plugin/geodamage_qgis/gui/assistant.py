@@ -94,7 +94,7 @@ class Assistant(QDialog):
         self._work(job, cancellation)
 
     def repair(self) -> None:
-        """Make the environment anew of what it was made of."""
+        """Make the environment again of what it was made of."""
         if self.maker is None:
             return
         cancellation = Cancellation()
@@ -350,7 +350,7 @@ class Assistant(QDialog):
 
     def _browse_file(self) -> None:
         path, _ = QFileDialog.getOpenFileName(
-            self, tr("The wheel of geodamage"), self.form.source.text(), "Wheels (*.whl)"
+            self, tr("The wheel of geodamage"), self.form.source.text(), tr("Wheels (*.whl)")
         )
         if path:
             self.choose(path)

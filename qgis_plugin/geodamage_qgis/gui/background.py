@@ -12,6 +12,7 @@ from typing import Any
 from qgis.PyQt.QtCore import QCoreApplication, QEventLoop, QThread, pyqtSignal
 
 from geodamage_qgis.errors import PluginError
+from geodamage_qgis.translation import tr
 
 #: Seconds that QGIS waits for work that was cancelled when the plugin is unloaded: longer than a
 #: program has for ending by itself.
@@ -69,7 +70,11 @@ class Worker(QThread):
             self.failed.emit(error)
         except Exception as error:
             # The outermost boundary of a thread: what is left is our mistake, and would end QGIS.
-            text = f"internal error, {type(error).__name__}: {error}; please report it"
+            text = tr(
+                "internal error, {name}: {why}; please report it",
+                name=type(error).__name__,
+                why=error,
+            )
             self.failed.emit(PluginError(text, traceback.format_exc()))
         else:
             self.succeeded.emit(result)

@@ -26,7 +26,7 @@ from geodamage_qgis.translation import tr
 
 REGISTRATION_TITLES = {
     "measure": "measure it, and say how large it is",
-    "apply": "measure it, and move the images after by it",
+    "apply": "measure it, and move the post images by it",
     "off": "do not look",
 }
 UNUSABLE = "Rasters and polygons (*.tif *.tiff *.gpkg *.geojson *.shp *.fgb);;All files (*)"
@@ -82,7 +82,7 @@ class UnusablePicker(QWidget):
 
     def choose_file(self) -> None:
         """Ask for a file."""
-        path, _ = QFileDialog.getOpenFileName(self, tr("Unusable ground"), "", UNUSABLE)
+        path, _ = QFileDialog.getOpenFileName(self, tr("Unusable ground"), "", tr(UNUSABLE))
         if path:
             self.set_file(path)
 

@@ -31,11 +31,11 @@ from geodamage_qgis.version import plugin_version
 def desktop_facts() -> list[tuple[str, str]]:
     """Return what QGIS knows of itself."""
     return [
-        ("plugin", plugin_version()),
+        (tr("plugin"), plugin_version()),
         ("QGIS", f"{Qgis.QGIS_VERSION}, {QgsApplication.platform()}"),
         ("Qt", f"{QT_VERSION_STR}, PyQt {PYQT_VERSION_STR}"),
-        ("Python of QGIS", sys.version.split()[0]),
-        ("profile", QgsApplication.qgisSettingsDirPath()),
+        (tr("Python of QGIS"), sys.version.split()[0]),
+        (tr("profile"), QgsApplication.qgisSettingsDirPath()),
     ]
 
 
@@ -59,7 +59,7 @@ class DiagnosticsPage(QDialog):
         self.look()
 
     def look(self) -> None:
-        """Look at everything anew, beside the window."""
+        """Look at everything again, beside the window."""
         if not self._workers.idle:
             return
         self.report = None

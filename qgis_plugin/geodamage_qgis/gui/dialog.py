@@ -46,7 +46,9 @@ from geodamage_qgis.gui.form import BESIDE, AssessForm
 from geodamage_qgis.gui.task import AlgorithmTask, TaskFeedback
 from geodamage_qgis.processing import parameters
 from geodamage_qgis.processing.tool import ICON
+from geodamage_qgis.program.exchange import ExportParameters, export_command
 from geodamage_qgis.program.executable import ask
+from geodamage_qgis.program.runner import Run
 from geodamage_qgis.results import layers
 from geodamage_qgis.translation import tr
 
@@ -91,6 +93,7 @@ class AssessDialog(QDialog):
         self._lookers = Workers()
         self._setup: QgsMessageBarItem | None = None
         self._output = ""
+        self._shapefile: str | None = None
         self._name: str | None = None
         # Messages that may have to go before somebody closes them, and where they are.
         self._told: list[tuple[QgsMessageBar, QgsMessageBarItem]] = []
@@ -152,7 +155,7 @@ class AssessDialog(QDialog):
         """Start the assessment."""
         self._forget()
         try:
-            values = self.form.values()
+            values, self._shapefile = self.form.values(), self.form.shapefile()
             self._task = self._make_task(values)
         except PluginError as error:
             self._tell(error)
@@ -284,6 +287,31 @@ class AssessDialog(QDialog):
         self._iface.setActiveLayer(layer)
         self._zoom_to(layer)
         self._tell_success(counts)
+        if self._shapefile is not None:
+            self._hand_on(self._shapefile)
+
+    def _hand_on(self, shapefile: str) -> None:
+        """Write the Shapefile that was asked for, of the result, beside QGIS."""
+        self._say("stage", tr("Writing {file}", file=shapefile))
+        overwrite = self.form.overwrite.isChecked()
+        self._lookers.begin(
+            partial(_export, self._output, shapefile, overwrite),
+            succeeded=partial(self._handed_on, shapefile),
+            failed=self._tell,
+        )
+
+    def _handed_on(self, shapefile: str, _: None) -> None:
+        """Say where the Shapefile is, and why the layer on the map is another file."""
+        text = tr(
+            "{shapefile} is written; the map shows {result}, which has all fields and can be "
+            "reviewed",
+            shapefile=Path(shapefile).name,
+            result=Path(self._output).name,
+        )
+        self._say("stage", text)
+        # It would cover what the run came to, and the way to the review.
+        if not self.isVisible():
+            self._push(text, Qgis.MessageLevel.Info)
 
     def _written(self, results: dict[str, Any]) -> dict[str, str]:
         """Return what was written beside the result and can be opened, by title."""
@@ -389,6 +417,12 @@ def _list_models() -> list[dict[str, Any]]:
     except ValueError as error:
         why = tr("{program} does not name its models; update it", program=program)
         raise PluginError(why, answer) from error
+
+
+def _export(result: str, output: str, overwrite: bool) -> None:
+    """Write a result in another format."""
+    asked = ExportParameters(result, output, overwrite=overwrite)
+    Run(export_command(str(settings.find().path), asked)).result().check()
 
 
 def _capital(text: str) -> str:

@@ -40,10 +40,10 @@ from geodamage_qgis.errors import PluginError
 from geodamage_qgis.gui.checks import Checks
 from geodamage_qgis.gui.pickers import AreaPicker, ImagePicker, ModelPicker, layer_box
 from geodamage_qgis.processing import parameters, sources
-from geodamage_qgis.program.commands import VECTOR_EXTENSIONS, VOTE_CHOICES
+from geodamage_qgis.program.commands import SHAPEFILE, VECTOR_EXTENSIONS, VOTE_CHOICES
 from geodamage_qgis.translation import tr
 
-RESULTS = "GeoPackage (*.gpkg);;GeoJSON (*.geojson);;FlatGeobuf (*.fgb)"
+RESULTS = "GeoPackage (*.gpkg);;GeoJSON (*.geojson);;FlatGeobuf (*.fgb);;Shapefile (*.shp)"
 
 VOTE_TITLES = {"probabilities": "summed probabilities", "pixels": "majority of pixels"}
 
@@ -126,6 +126,8 @@ class AssessForm(QScrollArea):
     def output_path(self) -> str:
         """Return the file of the result; a temporary one where none is named.
 
+        It is a GeoPackage where a Shapefile is asked for, which is made of it; see `shapefile`.
+
         Raises
         ------
         PluginError
@@ -140,12 +142,10 @@ class AssessForm(QScrollArea):
         elif suffix.lower() not in VECTOR_EXTENSIONS:
             raise PluginError(
                 tr(
-                    "{path}: a result is one of {formats}; name it {name}, and export the layer as "
-                    "{suffix} then",
+                    "{path}: a result is one of {formats}; name it {name}",
                     path=path,
                     formats=", ".join(VECTOR_EXTENSIONS),
                     name=Path(path).stem + VECTOR_EXTENSIONS[0],
-                    suffix=suffix,
                 )
             )
         if not Path(path).is_absolute():
@@ -154,6 +154,32 @@ class AssessForm(QScrollArea):
             folder = Path(path).parent
             raise PluginError(
                 tr("{folder}: no such folder; make it, or choose another", folder=folder)
+            )
+        if suffix.lower() == SHAPEFILE:
+            return str(Path(path).with_suffix(VECTOR_EXTENSIONS[0]))
+        return path
+
+    def shapefile(self) -> str | None:
+        """Return the Shapefile that is asked for, or None.
+
+        Its fields have names of ten letters, by which nothing can be styled or reviewed. So the
+        result is a GeoPackage beside it.
+
+        Raises
+        ------
+        PluginError
+            If it is there already and may not be replaced.
+        """
+        path = self.output.filePath().strip()
+        if Path(path).suffix.lower() != SHAPEFILE:
+            return None
+        if Path(path).exists() and not self.overwrite.isChecked():
+            raise PluginError(
+                tr(
+                    "{path}: is there already; choose another name, or switch on 'Overwrite "
+                    "existing files'",
+                    path=path,
+                )
             )
         return path
 

@@ -121,7 +121,7 @@ class ImagePicker(QWidget):
 
     def choose_files(self) -> None:
         """Ask for files."""
-        paths, _ = QFileDialog.getOpenFileNames(self, tr("Images"), "", IMAGES)
+        paths, _ = QFileDialog.getOpenFileNames(self, tr("Images"), "", tr(IMAGES))
         if paths:
             self.set_files(paths)
 
@@ -333,7 +333,7 @@ class ModelPicker(QWidget):
 
     def choose_file(self) -> None:
         """Ask for the file of a model."""
-        path, _ = QFileDialog.getOpenFileName(self, tr("Model"), "", MODELS)
+        path, _ = QFileDialog.getOpenFileName(self, tr("Model"), "", tr(MODELS))
         if path:
             self.set_value(path)
 

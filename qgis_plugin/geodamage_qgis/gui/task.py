@@ -68,7 +68,7 @@ class TaskFeedback(QgsProcessingFeedback):
 
 
 class AlgorithmTask(QgsTask):
-    """Runs an algorithm in a thread of its own.
+    """Runs an algorithm in its own thread.
 
     Parameters
     ----------
@@ -161,5 +161,5 @@ class AlgorithmTask(QgsTask):
         if result:
             self._algorithm.postProcess(self._context, self._feedback)
         elif not self.error and not self._feedback.isCanceled():
-            self.error = self._feedback.last_error or "an internal error; see QGIS's Python log"
+            self.error = self._feedback.last_error or tr("an internal error; see QGIS's Python log")
         self.ended.emit(result)

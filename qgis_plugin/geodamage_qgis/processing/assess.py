@@ -21,6 +21,7 @@ from geodamage_qgis.processing.scene import GradingAlgorithm, result_outputs
 from geodamage_qgis.processing.tool import Dresser, Values, scratch_folder
 from geodamage_qgis.program.commands import AssessParameters, assess_command
 from geodamage_qgis.program.facts import read_facts
+from geodamage_qgis.translation import tr
 
 
 class Assess(GradingAlgorithm):
@@ -77,7 +78,10 @@ class Assess(GradingAlgorithm):
         given.check_file(former)
         if former and self._is_given(values, parameters.FOOTPRINTS):
             raise PluginError(
-                "an earlier result and footprints, which have ids of their own: give one of the two"
+                tr(
+                    "an earlier result and footprints, which have ids of their own: give one of "
+                    "the two"
+                )
             )
 
     def _check_dates(self, values: Values, context: QgsProcessingContext) -> None:
@@ -88,8 +92,11 @@ class Assess(GradingAlgorithm):
                 source = sources.raster_source(layer)
                 if places.setdefault(source.place, name) != name:
                     raise PluginError(
-                        f"{source.name}: given as the image before and as the image after; choose "
-                        "another for one of them"
+                        tr(
+                            "{source}: given as the image before and as the image after; choose "
+                            "another for one of them",
+                            source=source.name,
+                        )
                     )
 
     def work(
@@ -155,7 +162,7 @@ def _page() -> QgsProcessingParameterDefinition:
 
 def _features() -> QgsProcessingParameterDefinition:
     file = QgsProcessingParameterFileDestination(
-        parameters.FEATURES, "Features", "Features (*.npz)", None, True, False
+        parameters.FEATURES, "Features", tr("Features (*.npz)"), None, True, False
     )
     return parameters.explained(
         file, "What the model can learn this event from; 'Learn from answers' needs them."

@@ -27,6 +27,7 @@ from geodamage_qgis.program.commands import (
 )
 from geodamage_qgis.program.facts import read_facts, summary_html
 from geodamage_qgis.program.runner import Outcome
+from geodamage_qgis.translation import tr
 
 
 class Batch(GradingAlgorithm):
@@ -91,14 +92,19 @@ class Batch(GradingAlgorithm):
         super().check(values, context)
         given = [name for name in ("FOLDER", "MANIFEST") if self._is_given(values, name)]
         if len(given) != 1:
-            why = "no scenes" if not given else "a folder and a list of scenes"
-            raise PluginError(f"{why}: give a folder with pre/ and post/, or a list")
+            raise PluginError(
+                tr("a folder and a list of scenes: give one of the two")
+                if given
+                else tr("no scenes: give a folder with pre/ and post/, or a list")
+            )
         name = self.parameterAsFile(values, given[0], context)
         place = Path(name)
         if "://" not in name and not place.exists():
-            raise PluginError(f"{place}: no such file or folder; check the path")
+            raise PluginError(tr("{place}: no such file or folder; check the path", place=place))
         if given[0] == "FOLDER" and not all((place / name).is_dir() for name in ("pre", "post")):
-            raise PluginError(f"{place}: has no folders pre and post; give the folder that has")
+            raise PluginError(
+                tr("{place}: has no folders pre and post; give the folder that has", place=place)
+            )
 
     def work(
         self, values: Values, context: QgsProcessingContext, feedback: QgsProcessingFeedback

@@ -47,6 +47,7 @@ from geodamage_qgis.program.exchange import (
 )
 from geodamage_qgis.program.facts import read_facts, summary_html
 from geodamage_qgis.program.learning import read_figures
+from geodamage_qgis.translation import tr
 
 PAGE = "PAGE"
 OFFICIAL = "OFFICIAL"
@@ -104,7 +105,9 @@ class Export(ResultAlgorithm):
             return
         if Path(path).suffix.lower() not in EXPORT_EXTENSIONS:
             ends = ", ".join(EXPORT_EXTENSIONS)
-            raise PluginError(f"{path}: an export is one of {ends}; rename it")
+            raise PluginError(
+                tr("{path}: an export is one of {ends}; rename it", path=path, ends=ends)
+            )
 
     def work(
         self, values: Values, context: QgsProcessingContext, feedback: QgsProcessingFeedback
@@ -177,8 +180,11 @@ class Compare(ResultAlgorithm):
         layers = [self.parameterAsLayer(values, name, context) for name in (RESULT, OFFICIAL)]
         if None not in layers and len({Path(file_of(layer)).resolve() for layer in layers}) == 1:
             raise PluginError(
-                f"{layers[0].name()}: given as the result and as the official layer; choose "
-                "another for one of them"
+                tr(
+                    "{layer}: given as the result and as the official layer; choose another for "
+                    "one of them",
+                    layer=layers[0].name(),
+                )
             )
 
     def work(
@@ -215,7 +221,7 @@ class Event(ResultAlgorithm):
     """Merge the results of many scenes into one layer."""
 
     command = "event"
-    title = "Merge results to an event"
+    title = "Merge results into an event"
     about = (
         "Merges the results of many scenes into one layer of the event. Each building comes out "
         "once, with its best look. All looks, the scenes, the assessed area and counts by cell and "
@@ -246,9 +252,9 @@ class Event(ResultAlgorithm):
         super().check(values, context)
         folder = self.string(values, FOLDER, context)
         if not folder and not values.get(RESULTS):
-            raise PluginError("no results: give layers of results, or the folder of a batch")
+            raise PluginError(tr("no results: give layers of results, or the folder of a batch"))
         if folder and not Path(folder).is_dir():
-            raise PluginError(f"{folder}: no such folder; check the path")
+            raise PluginError(tr("{folder}: no such folder; check the path", folder=folder))
 
     def work(
         self, values: Values, context: QgsProcessingContext, feedback: QgsProcessingFeedback
@@ -294,11 +300,11 @@ def _compare_options() -> list[Parameter]:
     return [
         parameters.number(
             "TOLERANCE", "Tolerance, metres",
-            "Distance from a building up to which a point still means it; 5 unless given.",
+            "Largest distance between a point and its building; 5 unless given.",
         ),
         parameters.choice(
             "UNLISTED", "Buildings that the official layer lacks",
-            "undamaged or unknown; auto: undamaged where the layer has damaged ones only.",
+            "undamaged or unknown; auto: undamaged if the layer lists damaged ones only.",
             UNLISTED_CHOICES,
         ),
         parameters.number(

@@ -10,6 +10,7 @@ from osgeo import gdal
 from qgis.core import QgsMapLayer, QgsProperty
 
 from geodamage_qgis.errors import PluginError
+from geodamage_qgis.translation import tr
 
 
 def check_image(given: Any) -> None:
@@ -27,11 +28,15 @@ def check_image(given: Any) -> None:
     """
     if isinstance(given, QgsMapLayer):
         if not given.isValid():
-            raise PluginError(f"{given.name()}: the layer is broken; repair its data source")
+            raise PluginError(
+                tr("{given}: the layer is broken; repair its data source", given=given.name())
+            )
     elif _is_file_name(given):
         if Path(given).is_dir():
-            raise PluginError(f"{given}: a folder; give its images, one by one or as a .vrt")
-        _check_readable(given, gdal.OF_RASTER, "an image")
+            raise PluginError(
+                tr("{given}: a folder; give its images, one by one or as a .vrt", given=given)
+            )
+        _check_readable(given, gdal.OF_RASTER, tr("an image"))
 
 
 def check_vector(given: Any) -> None:
@@ -39,13 +44,13 @@ def check_vector(given: Any) -> None:
     given = getattr(given, "source", given)
     given = given.staticValue() if isinstance(given, QgsProperty) else given
     if _is_file_name(given):
-        _check_readable(given, gdal.OF_VECTOR, "a file of polygons")
+        _check_readable(given, gdal.OF_VECTOR, tr("a file of polygons"))
 
 
 def check_file(given: str | None) -> None:
     """Refuse a file that is not there."""
     if given and not Path(given).is_file():
-        raise PluginError(f"{given}: no such file; check the path")
+        raise PluginError(tr("{given}: no such file; check the path", given=given))
 
 
 def _is_file_name(given: Any) -> bool:
@@ -59,7 +64,7 @@ def _is_file_name(given: Any) -> bool:
 
 def _check_readable(path: str, kind: int, what: str) -> None:
     if not Path(path).exists():
-        raise PluginError(f"{path}: no such file; check the path")
+        raise PluginError(tr("{path}: no such file; check the path", path=path))
     gdal.ErrorReset()
     gdal.PushErrorHandler("CPLQuietErrorHandler")
     try:
@@ -70,4 +75,11 @@ def _check_readable(path: str, kind: int, what: str) -> None:
     finally:
         gdal.PopErrorHandler()
     if found is None:
-        raise PluginError(f"{path}: cannot be read as {what}: {why or 'no reason given'}")
+        raise PluginError(
+            tr(
+                "{path}: cannot be read as {what}: {why}",
+                path=path,
+                what=what,
+                why=why or tr("no reason given"),
+            )
+        )

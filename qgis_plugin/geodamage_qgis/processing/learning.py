@@ -44,6 +44,7 @@ from geodamage_qgis.program.learning import (
     regrade_command,
     sample_command,
 )
+from geodamage_qgis.translation import tr
 
 SAMPLE = "SAMPLE"
 WORDS = ("damage", "sample", "review", "estimate", "adapt", "learn", "accuracy", "interval")
@@ -225,7 +226,7 @@ class Adapt(ResultAlgorithm):
             parameters.switch("FORCE", "Write it even where it is not shown to help", ""),
             parameters.overwrite(),
             QgsProcessingParameterFileDestination(
-                parameters.OUTPUT, "Event model", "Event models (*.toml)"
+                parameters.OUTPUT, "Event model", tr("Event models (*.toml)")
             ),
         ]
         outputs = [
@@ -271,7 +272,9 @@ class Regrade(ResultAlgorithm):
         """Declare the parameters and outputs."""
         declared = [
             QgsProcessingParameterVectorLayer(RESULT, "Result", [POLYGONS]),
-            QgsProcessingParameterFile("MODEL", "Event model", fileFilter="Event models (*.toml)"),
+            QgsProcessingParameterFile(
+                "MODEL", "Event model", fileFilter=tr("Event models (*.toml)")
+            ),
             parameters.overwrite(),
             parameters.result(),
         ]
@@ -283,7 +286,7 @@ class Regrade(ResultAlgorithm):
     def work(
         self, values: Values, context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> Values:
-        """Grade the result anew."""
+        """Grade the result again."""
         asked = RegradeParameters(
             result=str(self.file(RESULT)),
             model=self.parameterAsFile(values, "MODEL", context),

@@ -33,6 +33,7 @@ from geodamage_qgis.program.commands import (
     TTA_CHOICES,
     VOTE_CHOICES,
 )
+from geodamage_qgis.translation import tr
 
 PRE = "PRE"
 POST = "POST"
@@ -139,7 +140,7 @@ def images() -> list[Parameter]:
         _image(
             POST,
             "Images after the disaster",
-            "As for the images before. The two may differ in CRS, pixel size, extent and type.",
+            "As for the pre images. The two may differ in CRS, pixel size, extent and type.",
         ),
     ]
 
@@ -173,7 +174,7 @@ def models() -> list[Parameter]:
         advanced(
             explained(
                 QgsProcessingParameterFile(
-                    MODEL_FILE, "Model file", optional=True, fileFilter="Models (*.onnx *.toml)"
+                    MODEL_FILE, "Model file", optional=True, fileFilter=tr("Models (*.onnx *.toml)")
                 ),
                 "Another model (.onnx) or ensemble (.toml) instead.",
             )
@@ -231,7 +232,7 @@ def scene_options() -> list[Parameter]:
             "have by the rules of the model.", VOTE_CHOICES,
         ),
         choice(
-            POST_SENSOR, "Sensor of the images after",
+            POST_SENSOR, "Sensor of the post images",
             "optical or sar: a radar image needs a model that takes one; bands and value range are "
             "then of the images before alone.", SENSOR_CHOICES,
         ),
@@ -246,8 +247,8 @@ def scene_options() -> list[Parameter]:
         ),
         *_examination(),
         number(
-            POST_NODATA, "Fill value of the images after",
-            "Value of their pixels without data, where it is another.", least=None,
+            POST_NODATA, "Fill value of the post images",
+            "Value of their pixels without data, if it differs.", least=None,
         ),
         *_image_options("As 3,2,1: red, green and blue of both images, counted from 1."),
     ]  # fmt: skip
@@ -259,8 +260,8 @@ def _examination() -> list[Parameter]:
     return [
         choice(
             REGISTRATION, "Registration",
-            "measure: say how far the images after lie off; apply: move them by that, too; off: "
-            "look at nothing.", REGISTRATION_CHOICES,
+            "measure: measure the shift of the post images; apply: also correct it; off: measure "
+            "nothing.", REGISTRATION_CHOICES,
         ),
         choice(
             OBSCURED, "Cloud, smoke and fill",
@@ -324,7 +325,7 @@ def _work() -> list[Parameter]:
         ),
         choice(
             ENGINE, "Engine",
-            "What computes on the processor; auto takes openvino where it was found right and "
+            "What computes on the processor; auto takes openvino where it was found correct and "
             "faster on this machine.", ENGINE_CHOICES,
         ),
     ]  # fmt: skip
@@ -383,8 +384,8 @@ def result(help_text: str | None = None) -> Parameter:
     return explained(
         QgsProcessingParameterVectorDestination(OUTPUT, "Buildings", kind),
         help_text
-        or "A file: .gpkg, .geojson, .geojsonl, .fgb or .parquet. Its facts come beside it, in "
-        "OUTPUT.json.",
+        or "A file: .gpkg, .geojson, .geojsonl, .fgb, .parquet or .shp. Its facts come beside it, "
+        "in OUTPUT.json.",
     )
 
 
@@ -418,7 +419,9 @@ def read_scale(given: str) -> tuple[float, float] | None:
     """
     numbers = _read_numbers(given, "Value range", "0,3000", float)
     if numbers is not None and (len(numbers) != 2 or not numbers[0] < numbers[1]):
-        raise PluginError(f"Value range {given}: write two numbers, the lower first, as 0,3000")
+        raise PluginError(
+            tr("Value range {given}: write two numbers, the lower first, as 0,3000", given=given)
+        )
     return numbers
 
 
@@ -429,5 +432,10 @@ def _read_numbers(given: str, title: str, example: str, kind: type) -> Any:
         return tuple(kind(part) for part in given.split(","))
     except ValueError as error:
         raise PluginError(
-            f"{title} {given}: write numbers separated by commas, as {example}"
+            tr(
+                "{title} {given}: write numbers separated by commas, as {example}",
+                title=title,
+                given=given,
+                example=example,
+            )
         ) from error

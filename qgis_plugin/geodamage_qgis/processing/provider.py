@@ -9,6 +9,7 @@ from qgis.PyQt.QtGui import QIcon
 from geodamage_qgis.processing.algorithms import ALGORITHMS
 from geodamage_qgis.processing.tool import ICON
 from geodamage_qgis.program.commands import VECTOR_EXTENSIONS
+from geodamage_qgis.translation import tr
 
 
 class GeodamageProvider(QgsProcessingProvider):
@@ -24,7 +25,7 @@ class GeodamageProvider(QgsProcessingProvider):
 
     def longName(self) -> str:
         """Return what the toolbox says of the provider."""
-        return "GeoDamage: building damage from images before and after a disaster"
+        return tr("GeoDamage: building damage from images before and after a disaster")
 
     def icon(self) -> QIcon:
         """Return the plugin's icon."""

@@ -23,6 +23,7 @@ from geodamage_qgis.errors import PluginError
 from geodamage_qgis.processing import given, parameters, sources
 from geodamage_qgis.processing.tool import ToolAlgorithm, Values
 from geodamage_qgis.results.results import output_path
+from geodamage_qgis.translation import tr
 
 RESULT = "RESULT"
 RESULTS = "RESULTS"
@@ -105,7 +106,9 @@ def file_of(layer: Any) -> str:
     else:
         path = str(sources.raster_path(layer)) if isinstance(layer, QgsMapLayer) else ""
     if not path or not Path(path).is_file():
-        raise PluginError(f"{layer.name()}: is no file; give one that was saved to a file")
+        raise PluginError(
+            tr("{layer}: is no file; give one that was saved to a file", layer=layer.name())
+        )
     return path
 
 

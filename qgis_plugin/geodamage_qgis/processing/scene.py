@@ -19,7 +19,7 @@ from qgis.core import (
 
 from geodamage_qgis import settings
 from geodamage_qgis.errors import PluginError
-from geodamage_qgis.processing import given, parameters, sources
+from geodamage_qgis.processing import given, parameters, polygons, sources
 from geodamage_qgis.processing.tool import ToolAlgorithm, Values, write_page
 from geodamage_qgis.program.commands import (
     ENGINE_CHOICES,
@@ -31,6 +31,7 @@ from geodamage_qgis.program.commands import (
     BuildingsParameters,
 )
 from geodamage_qgis.program.facts import Facts, summary_html
+from geodamage_qgis.translation import tr
 
 
 class SceneAlgorithm(ToolAlgorithm):
@@ -108,13 +109,17 @@ class SceneAlgorithm(ToolAlgorithm):
     def check(self, values: Values, context: QgsProcessingContext) -> None:
         """Refuse images that are not there, and options that contradict or cannot be read."""
         if all(self._is_given(values, name) for name in (parameters.AOI, parameters.AOI_EXTENT)):
-            raise PluginError("an area of interest as polygons and as an extent: give one of them")
+            raise PluginError(
+                tr("an area of interest as polygons and as an extent: give one of them")
+            )
         if all(self._is_given(values, name) for name in (parameters.MODEL, parameters.MODEL_FILE)):
-            raise PluginError("a model by its name and a model file: give one of them")
+            raise PluginError(tr("a model by its name and a model file: give one of them"))
         if self.switch(values, parameters.REGULARISE, context) and self.decimal(
             values, parameters.SIMPLIFY, context
         ):
-            raise PluginError("right-angled outlines and simplified polygons: give one of the two")
+            raise PluginError(
+                tr("right-angled outlines and simplified polygons: give one of the two")
+            )
         parameters.read_bands(self.string(values, parameters.BANDS, context) or "")
         parameters.read_scale(self.string(values, parameters.SCALE, context) or "")
         for name in self.images:
@@ -182,11 +187,17 @@ class SceneAlgorithm(ToolAlgorithm):
             return self._vectors[name]
         found = self.parameterAsSource(values, name, context)
         if found is None:
-            raise PluginError(f"{name}: the layer cannot be read; repair its data source")
+            raise PluginError(
+                tr("{name}: the layer cannot be read; repair its data source", name=name)
+            )
         feedback.pushInfo(
-            f"{found.sourceName()}: exported first, {found.featureCount():,} polygons"
+            tr(
+                "{layer}: exported first, {count:,} polygons",
+                layer=found.sourceName(),
+                count=found.featureCount(),
+            )
         )
-        return sources.export_features(
+        return polygons.export_features(
             found,
             folder / f"{name.lower()}.gpkg",
             transforms=context.transformContext(),
@@ -194,7 +205,7 @@ class SceneAlgorithm(ToolAlgorithm):
         )
 
     def _extent(self, values: Values, context: QgsProcessingContext, folder: Path) -> str:
-        return sources.export_extent(
+        return polygons.export_extent(
             self.parameterAsExtent(values, parameters.AOI_EXTENT, context),
             self.parameterAsExtentCrs(values, parameters.AOI_EXTENT, context),
             folder / "aoi_extent.gpkg",
@@ -243,7 +254,7 @@ class GradingAlgorithm(SceneAlgorithm):
         super().check(values, context)
         named = self._is_given(values, parameters.ID_FIELD)
         if named and not self._is_given(values, parameters.FOOTPRINTS):
-            raise PluginError("a building ID field, but no footprints: give both")
+            raise PluginError(tr("a building ID field, but no footprints: give both"))
         for name in (parameters.PRE_UNUSABLE, parameters.POST_UNUSABLE):
             given.check_file(self.string(values, name, context))
 
@@ -298,11 +309,22 @@ def _check_output(path: str | None, *, overwrite: bool) -> None:
     if not path or path == QgsProcessing.TEMPORARY_OUTPUT:
         return
     if path.startswith(("ogr:", "postgis:", "memory:")) or path.endswith(":"):
-        raise PluginError(f"{path}: a result is a file of its own; name one, as buildings.gpkg")
+        raise PluginError(
+            tr("{path}: a result is a file of its own; name one, as buildings.gpkg", path=path)
+        )
     if Path(path).suffix.lower() not in VECTOR_EXTENSIONS:
-        raise PluginError(f"{path}: the result is one of {', '.join(VECTOR_EXTENSIONS)}; rename it")
+        raise PluginError(
+            tr(
+                "{path}: the result is one of {listed}; rename it",
+                path=path,
+                listed=", ".join(VECTOR_EXTENSIONS),
+            )
+        )
     if Path(path).exists() and not overwrite:
         raise PluginError(
-            f"{path}: is there already; choose another name, or switch on 'Overwrite existing "
-            "files' (OVERWRITE)"
+            tr(
+                "{path}: is there already; choose another name, or switch on 'Overwrite existing "
+                "files' (OVERWRITE)",
+                path=path,
+            )
         )

@@ -30,6 +30,7 @@ from geodamage_qgis.program.commands import (
     masks_command,
     score_command,
 )
+from geodamage_qgis.translation import tr
 
 #: Figures of `geodamage score`, as the official scorer names them.
 _SCORES = {
@@ -143,7 +144,7 @@ class Masks(ToolAlgorithm):
     def check(self, values: Values, context: QgsProcessingContext) -> None:
         """Refuse a call without labels."""
         if not values.get("LABELS") and not values.get("FOLDER"):
-            raise PluginError("no labels: give label files or a folder of them")
+            raise PluginError(tr("no labels: give label files or a folder of them"))
 
     def work(
         self, values: Values, context: QgsProcessingContext, feedback: QgsProcessingFeedback
@@ -167,7 +168,7 @@ def _read_json(text: str) -> Values:
     try:
         figures = json.loads(text)
     except ValueError as error:
-        raise PluginError("the scores cannot be read; update geodamage", text) from error
+        raise PluginError(tr("the scores cannot be read; update geodamage"), text) from error
     return dict(figures)
 
 
@@ -175,7 +176,9 @@ def _write_json(path: str, figures: Values) -> str:
     try:
         Path(path).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
-        raise PluginError(f"{path}: cannot be written ({error.strerror})") from error
+        raise PluginError(
+            tr("{path}: cannot be written ({why})", path=path, why=error.strerror)
+        ) from error
     return path
 
 

@@ -3,7 +3,7 @@
 
 A layer with a GeoTIFF behind it is that file, a plain virtual mosaic is its tiles, and everything
 else is exported first. Layers are looked at in the main thread (`raster_source`, `vector_source`),
-files are made in the thread of the work (`image_files`, `export_features`).
+files are made in the thread of the work (`image_files`, and `polygons`).
 """
 
 from __future__ import annotations
@@ -19,26 +19,21 @@ from osgeo import gdal
 from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsCoordinateTransformContext,
-    QgsFeature,
-    QgsFeatureSource,
     QgsFeedback,
     QgsFields,
-    QgsGeometry,
     QgsProviderRegistry,
     QgsRasterBlockFeedback,
     QgsRasterDataProvider,
     QgsRasterFileWriter,
     QgsRasterLayer,
     QgsRasterPipe,
-    QgsRectangle,
-    QgsVectorFileWriter,
     QgsVectorLayer,
-    QgsWkbTypes,
 )
 
 from geodamage_qgis.errors import CancelledError, PluginError
 from geodamage_qgis.program.commands import write_list
 from geodamage_qgis.program.mosaics import Mosaic, is_tiff, is_virtual, read_mosaic
+from geodamage_qgis.translation import tr
 
 #: What is said while files are made.
 Say = Callable[[str], None]
@@ -103,17 +98,19 @@ def raster_source(layer: QgsRasterLayer) -> RasterSource:
     """
     provider = layer.dataProvider()
     if not layer.isValid() or provider is None:
-        raise PluginError(f"{layer.name()}: the layer is broken; repair its data source")
+        raise PluginError(
+            tr("{layer}: the layer is broken; repair its data source", layer=layer.name())
+        )
     if layer.providerType() != "gdal":
         return _foreign_source(layer, provider)
     decoded = QgsProviderRegistry.instance().decodeUri("gdal", layer.source())
     path = remote_name(str(decoded.get("path") or layer.source()))
     special = None
     if decoded.get("layerName") or decoded.get("openOptions"):
-        special = "it is a part of a file"
+        special = tr("it is a part of a file")
     crs = None
     if layer.crs().isValid() and layer.crs() != provider.crs():
-        crs, special = layer.crs().toWkt(), "its CRS was set in the project, not in the file"
+        crs, special = layer.crs().toWkt(), tr("its CRS was set in the project, not in the file")
     part = str(decoded.get("layerName") or "")
     return RasterSource(layer.name(), path, crs, None, special, part)
 
@@ -129,11 +126,14 @@ def raster_path(layer: QgsRasterLayer) -> str:
 def _foreign_source(layer: QgsRasterLayer, provider: QgsRasterDataProvider) -> RasterSource:
     if provider.xSize() < 1 or layer.providerType() == "wms":
         raise PluginError(
-            f"{layer.name()}: a web map, without pixels of its own; save it as a GeoTIFF first "
-            "(Layer > Save As), if its terms allow that"
+            tr(
+                "{layer}: a web map, without pixels of its own; save it as a GeoTIFF first "
+                "(Layer > Save As), if its terms allow that",
+                layer=layer.name(),
+            )
         )
     crs = layer.crs().toWkt()
-    return RasterSource(layer.name(), layer.source(), crs, provider.clone(), "it is no file")
+    return RasterSource(layer.name(), layer.source(), crs, provider.clone(), tr("it is no file"))
 
 
 def remote_name(path: str) -> str:
@@ -148,8 +148,8 @@ def remote_name(path: str) -> str:
 def vector_path(layer: QgsVectorLayer, *, id_field: str | None = None) -> str | None:
     """Return the file behind a vector layer, or None where it has to be exported.
 
-    It has to where the layer is not what the file is: filtered, edited, joined, one of several in
-    the file, in another format, or with a CRS that was set in the project only.
+    It has to be exported if the layer differs from the file: filtered, edited, joined, one of
+    several in the file, in another format, or with a CRS that was set in the project only.
 
     Parameters
     ----------
@@ -236,12 +236,15 @@ def image_argument(
     for number, source in enumerate(sources, 1):
         if source.is_remote and not allow_remote:
             raise PluginError(
-                f"{source.name}: an image on the network; allow remote images, or download it first"
+                tr(
+                    "{source}: an image on the network; allow remote images, or download it first",
+                    source=source.name,
+                )
             )
         export = folder / f"{name}_{number}.tif"
         files += image_files(source, export, feedback=feedback, say=say)
     if not files:
-        raise PluginError(f"no {name} image; choose one")
+        raise PluginError(tr("no {name} image; choose one", name=name))
     return files[0] if len(files) == 1 else write_list(files, folder / f"{name}.txt")
 
 
@@ -264,17 +267,35 @@ def image_files(
         As for `image_argument`.
     """
     if source.provider is not None:
-        say(f"{source.name}: exported first, because {source.special}")
+        say(
+            tr(
+                "{source}: exported first, because {special}",
+                source=source.name,
+                special=source.special,
+            )
+        )
         return [_export_provider(source, source.provider, export, feedback)]
     why = source.special
     if why is None and is_virtual(source.path):
         tiles, why = _tiles(source.path)
         if tiles:
-            say(f"{source.name}: a virtual mosaic, read as its {len(tiles):,} tiles")
+            say(
+                tr(
+                    "{source}: a virtual mosaic, read as its {count:,} tiles",
+                    source=source.name,
+                    count=len(tiles),
+                )
+            )
             return tiles
     if why is None and (source.is_remote or _is_readable(source.path)):
         return [source.path]
-    say(f"{source.name}: exported first, because {why or 'it is no GeoTIFF'}")
+    say(
+        tr(
+            "{source}: exported first, because {why}",
+            source=source.name,
+            why=why or tr("it is no GeoTIFF"),
+        )
+    )
     return [_export_file(source, export, feedback)]
 
 
@@ -290,21 +311,28 @@ def _tiles(path: str) -> tuple[list[str], str | None]:
         for tile in mosaic.tiles:
             _check_tile(tile, mosaic, path)
     except PluginError as error:
-        return [], f"it is not a plain mosaic: {error}"
+        return [], tr("it is not a plain mosaic: {why}", why=error)
     return list(mosaic.tiles), None
 
 
 def _check_tile(tile: str, mosaic: Mosaic, path: str) -> None:
     if not is_tiff(tile):
-        raise PluginError(f"{Path(tile).name} is no GeoTIFF on this machine")
+        raise PluginError(tr("{file} is no GeoTIFF on this machine", file=Path(tile).name))
     found = _open(tile)
     bands = found.RasterCount
     if bands != mosaic.bands:
-        raise PluginError(f"{Path(tile).name} has {bands} channels, and it shows {mosaic.bands}")
+        raise PluginError(
+            tr(
+                "{file} has {bands} channels, and it shows {shown}",
+                file=Path(tile).name,
+                bands=bands,
+                shown=mosaic.bands,
+            )
+        )
     if not _same_value(found.GetRasterBand(1).GetNoDataValue(), mosaic.nodata):
-        raise PluginError(f"its no-data value is not that of {Path(tile).name}")
+        raise PluginError(tr("its no-data value is not that of {file}", file=Path(tile).name))
     if not _open(path).GetSpatialRef().IsSame(found.GetSpatialRef()):
-        raise PluginError(f"its CRS is not that of {Path(tile).name}")
+        raise PluginError(tr("its CRS is not that of {file}", file=Path(tile).name))
 
 
 def _same_value(one: float | None, other: float | None) -> bool:
@@ -318,9 +346,9 @@ def _open(path: str) -> Any:
     try:
         dataset = gdal.OpenEx(path, gdal.OF_RASTER)
     except RuntimeError as error:
-        raise PluginError(f"{path}: cannot be opened ({error})") from error
+        raise PluginError(tr("{path}: cannot be opened ({why})", path=path, why=error)) from error
     if dataset is None or dataset.GetSpatialRef() is None:
-        raise PluginError(f"{Path(path).name}: cannot be opened, or has no CRS")
+        raise PluginError(tr("{file}: cannot be opened, or has no CRS", file=Path(path).name))
     return dataset
 
 
@@ -382,91 +410,9 @@ def _check_export(
         raise CancelledError
     if not written:
         raise PluginError(
-            f"{source.name}: cannot be exported as a GeoTIFF ({why or 'no reason given'}); save it "
-            "as one by hand"
+            tr(
+                "{source}: cannot be exported as a GeoTIFF ({why}); save it as one by hand",
+                source=source.name,
+                why=why or tr("no reason given"),
+            )
         )
-
-
-def export_features(
-    features: QgsFeatureSource,
-    path: Path,
-    *,
-    transforms: QgsCoordinateTransformContext,
-    feedback: QgsFeedback | None = None,
-) -> str:
-    """Write features to a GeoPackage with all their fields, and return its path.
-
-    Parameters
-    ----------
-    features
-        A layer, or what Processing makes of one and its selection.
-    path
-        The file, which is not there yet.
-    transforms
-        Of the project.
-    feedback
-        Cancels.
-
-    Raises
-    ------
-    CancelledError
-        If the feedback was cancelled.
-    PluginError
-        If it cannot be written.
-    """
-    writer = _writer(path, features.fields(), features.wkbType(), features.sourceCrs(), transforms)
-    for feature in features.getFeatures():
-        if feedback is not None and feedback.isCanceled():
-            raise CancelledError
-        # The number that the feature has in its layer may be taken twice, as in a virtual one.
-        copy = QgsFeature(features.fields())
-        copy.setGeometry(feature.geometry())
-        copy.setAttributes(feature.attributes())
-        _write(writer, copy)
-    return str(path)
-
-
-def export_extent(
-    extent: QgsRectangle,
-    crs: QgsCoordinateReferenceSystem,
-    path: Path,
-    *,
-    transforms: QgsCoordinateTransformContext,
-) -> str:
-    """Write a rectangle as the one polygon of a GeoPackage, and return its path.
-
-    Raises
-    ------
-    PluginError
-        If it has no CRS or no area, or cannot be written.
-    """
-    if extent.isEmpty() or not crs.isValid():
-        raise PluginError("the extent of the area of interest has no area or no CRS; draw another")
-    writer = _writer(path, QgsFields(), QgsWkbTypes.Type.Polygon, crs, transforms)
-    feature = QgsFeature()
-    feature.setGeometry(QgsGeometry.fromRect(extent))
-    _write(writer, feature)
-    return str(path)
-
-
-def _writer(
-    path: Path,
-    fields: QgsFields,
-    kind: Any,
-    crs: QgsCoordinateReferenceSystem,
-    transforms: QgsCoordinateTransformContext,
-) -> QgsVectorFileWriter:
-    options = QgsVectorFileWriter.SaveVectorOptions()
-    options.driverName = "GPKG"
-    options.layerName = path.stem
-    # A field `fid` of the layer stays a field: it may be the identity of the buildings.
-    options.layerOptions = ["FID=geodamage_key"]
-    writer = QgsVectorFileWriter.create(os.fspath(path), fields, kind, crs, transforms, options)
-    if writer.hasError() != QgsVectorFileWriter.WriterError.NoError:
-        raise PluginError(f"{path}: cannot be written ({writer.errorMessage()}); free some space")
-    return writer
-
-
-def _write(writer: QgsVectorFileWriter, feature: QgsFeature) -> None:
-    if not writer.addFeature(feature):
-        raise PluginError(f"the polygons cannot be exported: {writer.errorMessage()}")

@@ -24,6 +24,7 @@ from qgis.PyQt.QtGui import QIcon
 from geodamage_qgis import settings
 from geodamage_qgis.errors import CancelledError, PluginError
 from geodamage_qgis.processing.following import follow
+from geodamage_qgis.program.commands import SHAPEFILE
 from geodamage_qgis.program.executable import on_path
 from geodamage_qgis.program.runner import Outcome, Run
 from geodamage_qgis.results import layers
@@ -39,8 +40,8 @@ class Dresser(QgsProcessingLayerPostProcessorInterface):
 
     @classmethod
     def attach(cls, context: QgsProcessingContext, output: str) -> None:
-        """Dress a layer as soon as it is loaded, if it is going to be."""
-        if context.willLoadLayerOnCompletion(output):
+        """Dress a layer as soon as it is loaded, if it is going to be; a Shapefile lacks names."""
+        if not output.lower().endswith(SHAPEFILE) and context.willLoadLayerOnCompletion(output):
             dresser = cls()
             _dressers.append(dresser)
             context.layerToLoadOnCompletionDetails(output).setPostProcessor(dresser)

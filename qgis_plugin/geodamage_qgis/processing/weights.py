@@ -19,6 +19,7 @@ from geodamage_qgis.errors import PluginError
 from geodamage_qgis.processing import given, parameters
 from geodamage_qgis.processing.tool import ToolAlgorithm, Values
 from geodamage_qgis.program.exchange import ImportParameters, import_command
+from geodamage_qgis.translation import tr
 
 FILES = "FILES"
 NAME = "NAME"
@@ -64,10 +65,15 @@ class ImportModel(ToolAlgorithm):
         name = self.string(values, NAME, context) or ""
         if not re.fullmatch(r"\w[\w-]*", name):
             raise PluginError(
-                f"{name}: no name of a model; take letters, digits, hyphens and underscores"
+                tr(
+                    "{name}: no name of a model; take letters, digits, hyphens and underscores",
+                    name=name,
+                )
             )
         if name in settings.KNOWN_MODELS:
-            raise PluginError(f"{name}: a model of the program has this name; take another")
+            raise PluginError(
+                tr("{name}: a model of the program has this name; take another", name=name)
+            )
 
     def work(
         self, values: Values, context: QgsProcessingContext, feedback: QgsProcessingFeedback

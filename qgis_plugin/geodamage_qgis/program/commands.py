@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from geodamage_qgis.errors import PluginError
+from geodamage_qgis.translation import tr
 
 #: Extensions of results, as `geodamage assess --output` takes them.
-VECTOR_EXTENSIONS = (".gpkg", ".geojson", ".geojsonl", ".fgb", ".parquet")
+VECTOR_EXTENSIONS = (".gpkg", ".geojson", ".geojsonl", ".fgb", ".parquet", ".shp")
+#: The one whose names are cut to ten letters: QGIS can show it, but not review it.
+SHAPEFILE = ".shp"
 #: Choices of the tool, the default first.
 TTA_CHOICES = ("none", "flips")
 BUILDINGS_TTA_CHOICES = ("none", "flips", "full")
@@ -37,8 +40,8 @@ class AssessParameters:
     model
         Name, or path of a model or ensemble.
     footprints, id_field, keep, skip_broken
-        Polygons to grade instead of finding buildings, the field with their identity, which of
-        their attributes come with the result, and whether broken ones are left out.
+        Polygons to grade instead of finding buildings. Also the field with their identity, the
+        attributes that come with the result, and whether broken ones are left out.
     aoi
         Polygons; only what lies in them is reported.
     device
@@ -380,7 +383,7 @@ def masks_command(executable: str | Path, parameters: MasksParameters) -> list[s
         If there are no labels.
     """
     if not parameters.labels:
-        raise PluginError("no labels: choose a label file or a folder of them")
+        raise PluginError(tr("no labels: choose a label file or a folder of them"))
     options = option_words(parameters, ("output", "unclassified", "overwrite"))
     return [str(executable), "masks", *options, "--", *parameters.labels]
 
@@ -409,12 +412,18 @@ def write_list(paths: Sequence[str], file: str | Path) -> str:
     )
     if odd is not None:
         raise PluginError(
-            f"{odd!r}: a path with a line break, or a blank at its end, cannot be listed; rename it"
+            tr(
+                "{odd!r}: a path with a line break, or a blank at its end, cannot be listed; "
+                "rename it",
+                odd=odd,
+            )
         )
     try:
         Path(file).write_text("".join(f"{_absolute(path)}\n" for path in paths), encoding="utf-8")
     except OSError as error:
-        raise PluginError(f"{file} cannot be written: {error.strerror}; free some space") from error
+        raise PluginError(
+            tr("{file} cannot be written: {why}; free some space", file=file, why=error.strerror)
+        ) from error
     return f"@{file}"
 
 
@@ -426,9 +435,12 @@ def _absolute(path: str) -> str:
 def _image(name: str, image: str | Sequence[str]) -> str:
     paths = [image] if isinstance(image, str) else list(image)
     if len(paths) != 1 or not paths[0]:
-        number = "no file" if not any(paths) else f"{len(paths)} files"
         raise PluginError(
-            f"the {name} image has {number}; give one file, or a list of them as @list.txt"
+            tr(
+                "the {name} image has {count} files; give one file, or a list of them as @list.txt",
+                name=name,
+                count=len([path for path in paths if path]),
+            )
         )
     return paths[0]
 

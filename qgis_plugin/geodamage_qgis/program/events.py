@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from geodamage_qgis.translation import tr
+
 #: Share of the bar that is full when every window of the images is graded; the rest is writing.
 PREDICTED = 0.97
 
@@ -115,16 +117,19 @@ def _fraction(values: Mapping[str, Any]) -> float:
 
 
 def _describe_progress(values: Mapping[str, Any]) -> str:
-    text = _STAGES.get(str(values["stage"]), str(values["stage"]))
+    stage = tr(_STAGES.get(str(values["stage"]), str(values["stage"])))
     if values.get("buildings"):
-        return f"{text}: {values['buildings']:,} buildings"
+        return tr("{stage}: {count:,} buildings", stage=stage, count=values["buildings"])
     if "share" in values and values.get("total"):
-        failed = f", {values['failed']:,} failed" if values.get("failed") else ""
-        return f"{text}: {values['done']:,} of {values['total']:,} scenes{failed}"
-    return text
+        done, total, failed = (values.get(name) or 0 for name in ("done", "total", "failed"))
+        text = tr("{stage}: {done:,} of {total:,} scenes", stage=stage, done=done, total=total)
+        return text if not failed else tr("{text}, {count:,} failed", text=text, count=failed)
+    return stage
 
 
 def _describe_result(values: Mapping[str, Any]) -> str:
     buildings = values.get("buildings")
-    count = "" if not isinstance(buildings, int) else f"{buildings:,} buildings in "
-    return f"{count}{values.get('output', 'the result')}"
+    output = values.get("output") or tr("the result")
+    if not isinstance(buildings, int):
+        return str(output)
+    return tr("{count:,} buildings in {output}", count=buildings, output=output)

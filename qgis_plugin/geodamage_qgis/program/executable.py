@@ -133,8 +133,10 @@ def find_executable(setting: str | None, environment: Path) -> Executable:
     for path in on_path():
         return question(path, origin="path")
     raise MissingError(
-        "the geodamage program was not found; open GeoDamage > Set up, and name it or let the "
-        "plugin make an environment for it"
+        tr(
+            "the geodamage program was not found; open GeoDamage > Set up, and name it or "
+            "let the plugin make an environment for it"
+        )
     )
 
 
@@ -144,23 +146,33 @@ def _named(setting: str) -> Path:
         inside = [script_in(path), path / program_name()]
         path = next((candidate for candidate in inside if candidate.is_file()), path)
     if path.is_dir():
-        raise PluginError(f"{path}: there is no geodamage in this folder; name the program itself")
+        raise PluginError(
+            tr("{path}: there is no geodamage in this folder; name the program itself", path=path)
+        )
     if not path.exists():
-        raise PluginError(f"{path}: no such file; name the geodamage program in GeoDamage > Set up")
+        raise PluginError(
+            tr("{path}: no such file; name the geodamage program in GeoDamage > Set up", path=path)
+        )
     return path
 
 
 def _own(environment: Path) -> Executable:
     path = script_in(environment)
-    remedy = "repair or remove it in GeoDamage > Set up"
+    remedy = tr("repair or remove it in GeoDamage > Set up")
     if not path.is_file():
-        raise PluginError(f"the plugin's environment is damaged: {path} is missing; {remedy}")
+        raise PluginError(
+            tr(
+                "the plugin's environment is damaged: {path} is missing; {remedy}",
+                path=path,
+                remedy=remedy,
+            )
+        )
     try:
         return question(path, origin="environment")
     except PluginError as error:
         # Another program is no remedy here.
         what = str(error).rpartition("; ")[0] or str(error)
-        text = f"the plugin's environment is damaged: {what}; {remedy}"
+        text = tr("the plugin's environment is damaged: {what}; {remedy}", what=what, remedy=remedy)
         raise PluginError(text, error.details) from error
 
 
@@ -184,7 +196,12 @@ def question(path: Path, *, origin: str = "setting") -> Executable:
     if match is None:
         said = next(iter(answer.splitlines()), "nothing")[:80]
         raise PluginError(
-            f"{path} is not geodamage: asked for its version it said {said!r}; name another", answer
+            tr(
+                "{path} is not geodamage: asked for its version it said {said!r}; name another",
+                path=path,
+                said=said,
+            ),
+            answer,
         )
     check_version(match["version"], path)
     return Executable(path, match["version"], origin)
@@ -202,7 +219,12 @@ def check_version(version: str, path: Path) -> None:
     if numbers < OLDEST:
         oldest = ".".join(map(str, OLDEST))
         raise PluginError(
-            f"{path} is geodamage {version}, and the plugin needs {oldest} or newer; update it"
+            tr(
+                "{path} is geodamage {version}, and the plugin needs {oldest} or newer; update it",
+                path=path,
+                version=version,
+                oldest=oldest,
+            )
         )
 
 
@@ -234,14 +256,25 @@ def ask(argv: Sequence[str], *, seconds: float = PATIENCE) -> str:
             **process_group().options,
         )
     except subprocess.TimeoutExpired as error:
-        raise PluginError(f"{argv[0]} does not answer for {seconds:.0f} s; try again") from error
+        raise PluginError(
+            tr(
+                "{program} does not answer for {seconds:.0f} s; try again",
+                program=argv[0],
+                seconds=seconds,
+            )
+        ) from error
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
-        raise PluginError(f"{argv[0]} cannot be started: {why}; name another program") from error
+        raise PluginError(
+            tr("{program} cannot be started: {why}; name another program", program=argv[0], why=why)
+        ) from error
     if ended.returncode != 0:
         lines = [line.strip() for line in ended.stderr.splitlines() if line.strip()]
-        said = lines[-1] if lines else f"it ended with code {ended.returncode}"
-        raise PluginError(f"{argv[0]} does not work: {said[:200]}; name another", ended.stderr)
+        said = lines[-1] if lines else tr("it ended with code {code}", code=ended.returncode)
+        raise PluginError(
+            tr("{program} does not work: {said}; name another", program=argv[0], said=said[:200]),
+            ended.stderr,
+        )
     return str(ended.stdout)
 
 
@@ -257,12 +290,16 @@ def inspect(executable: Path) -> Installation:
     """
     python = interpreter_of(executable)
     if python is None:
-        raise PluginError(f"{executable}: which Python it runs on could not be told")
+        raise PluginError(
+            tr("{executable}: which Python it runs on could not be told", executable=executable)
+        )
     answer = ask([str(python), "-I", "-c", _ASK_PROVIDER], seconds=_PATIENCE_LOADING)
     try:
         facts = json.loads(answer.strip().splitlines()[-1])
     except (ValueError, IndexError) as error:
-        raise PluginError(f"{python} answered nothing that can be read", answer) from error
+        raise PluginError(
+            tr("{python} answered nothing that can be read", python=python), answer
+        ) from error
     return Installation(
         python=facts["python"],
         interpreter=facts["interpreter"],

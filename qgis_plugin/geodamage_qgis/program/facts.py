@@ -19,7 +19,7 @@ STATUSES = ("assessed", "partial", "not_assessed")
 
 NOT_ASSESSED = "not assessed"
 
-NO_SIDECAR = "is not a sidecar of geodamage; run the assessment again"
+NO_SIDECAR = "{path} is not a sidecar of geodamage; run the assessment again"
 
 #: Files of one date that a page names before it says how many more there are.
 FILES_NAMED = 3
@@ -105,14 +105,20 @@ def read_facts(output: str | os.PathLike[str]) -> Facts:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise PluginError(
-            f"{output} has no sidecar {path.name}: it is not a finished result; run it again"
+            tr(
+                "{output} has no sidecar {name}: it is not a finished result; run it again",
+                output=output,
+                name=path.name,
+            )
         ) from error
     except OSError as error:
-        raise PluginError(f"cannot read {path}: {error.strerror or error}") from error
+        raise PluginError(
+            tr("cannot read {path}: {why}", path=path, why=error.strerror or error)
+        ) from error
     except ValueError as error:  # not JSON, or not UTF-8
-        raise PluginError(f"{path} {NO_SIDECAR}") from error
+        raise PluginError(tr(NO_SIDECAR, path=path)) from error
     if not isinstance(content, dict):
-        raise PluginError(f"{path} {NO_SIDECAR}")
+        raise PluginError(tr(NO_SIDECAR, path=path))
     return Facts(Path(output), content)
 
 

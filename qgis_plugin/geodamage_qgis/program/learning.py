@@ -191,7 +191,7 @@ def adapt_command(executable: str | Path, parameters: AdaptParameters) -> list[s
 
 
 def regrade_command(executable: str | Path, parameters: RegradeParameters) -> list[str]:
-    """Return the command line that grades a result anew."""
+    """Return the command line that grades a result again."""
     words = option_words(parameters, ("output", "model", "overwrite"))
     return [str(executable), "regrade", *words, "--", parameters.result]
 
@@ -214,16 +214,17 @@ def read_figures(output: str) -> dict[str, Any]:
     try:
         found = json.loads(output)
     except ValueError as error:
-        raise PluginError("the figures cannot be read; update geodamage", output) from error
+        raise PluginError(tr("the figures cannot be read; update geodamage"), output) from error
     if not isinstance(found, dict):
-        raise PluginError("the figures cannot be read; update geodamage", output)
+        raise PluginError(tr("the figures cannot be read; update geodamage"), output)
     return found
 
 
 def estimate_html(figures: Mapping[str, Any]) -> str:
     """Return the totals of an estimate as a table with what it does not count."""
     head = "".join(
-        f"<th align='right'>{text}</th>" for text in (tr("result"), tr("truth"), tr("95 %"))
+        f"<th align='right'>&nbsp;{_unbroken(text)}</th>"
+        for text in (tr("model"), tr("estimate"), tr("95 % interval"))
     )
     rows = [f"<tr><th></th>{head}</tr>"]
     for name, title in _TARGETS.items():
@@ -239,8 +240,8 @@ def adapt_html(figures: Mapping[str, Any]) -> str:
     """Return what learning gained as a table: before, after, and the interval of the gain."""
     parts = [figures.get(name) for name in ("before", "after", "gain")]
     before, after, gain = (part if isinstance(part, Mapping) else {} for part in parts)
-    titles = (tr("before"), tr("after"), tr("gain"))
-    head = "".join(f"<th align='right'>{text}</th>" for text in titles)
+    titles = (tr("now"), tr("learnt"), tr("gain"))
+    head = "".join(f"<th align='right'>&nbsp;{_unbroken(text)}</th>" for text in titles)
     rows = [f"<tr><th></th>{head}</tr>"]
     for name, title in _FIGURES.items():
         cells = (_first(before.get(name)), f"<b>{_first(after.get(name))}</b>", _span(gain, name))
@@ -250,8 +251,8 @@ def adapt_html(figures: Mapping[str, Any]) -> str:
 
 
 def grades_html(before: Sequence[Mapping[str, int]], after: Sequence[Mapping[str, int]]) -> str:
-    """Return the counts of each grade before and after grading anew as a table."""
-    head = "".join(f"<th align='right'>{text}</th>" for text in (tr("before"), tr("after")))
+    """Return the counts of each grade before and after grading again as a table."""
+    head = "".join(f"<th align='right'>&nbsp;{text}</th>" for text in (tr("now"), tr("learnt")))
     rows = [f"<tr><th></th>{head}</tr>"]
     for grade, title in TITLES.items():
         counts = [sum(counted.get(grade, 0) for counted in part) for part in (before, after)]

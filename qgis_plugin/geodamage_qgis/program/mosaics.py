@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geodamage_qgis.errors import PluginError
+from geodamage_qgis.translation import tr
 
 #: Elements of a source that leave the pixels as they are.
 _HARMLESS = frozenset(
@@ -81,10 +82,10 @@ def read_mosaic(path: str | os.PathLike[str]) -> Mosaic:
     root = _parse(path)
     bands = root.findall("VRTRasterBand")
     if "subClass" in root.attrib or root.find("MaskBand") is not None or not bands:
-        raise PluginError("it warps, pansharpens or masks")
+        raise PluginError(tr("it warps, pansharpens or masks"))
     layouts = [_read_band(band, number, Path(path)) for number, band in enumerate(bands, 1)]
     if any(layout != layouts[0] for layout in layouts):
-        raise PluginError("its channels come from several files")
+        raise PluginError(tr("its channels come from several files"))
     tiles, nodata = layouts[0]
     # The last that is drawn hides the others; a file that is drawn twice is one tile.
     return Mosaic(tuple(dict.fromkeys(reversed(tiles))), len(bands), nodata)
@@ -96,12 +97,12 @@ def _parse(path: str | os.PathLike[str]) -> ElementTree.Element:
         # Entities that grow without end are declared there, and GDAL declares nothing. Text of two
         # bytes a letter would hide it.
         if b"<!DOCTYPE" in content or b"\0" in content:
-            raise PluginError("it declares a document type")
+            raise PluginError(tr("it declares a document type"))
         root = ElementTree.fromstring(content)  # nosec B314
     except (OSError, ElementTree.ParseError) as error:
-        raise PluginError(f"it cannot be read ({error})") from error
+        raise PluginError(tr("it cannot be read ({why})", why=error)) from error
     if root.tag != "VRTDataset":
-        raise PluginError("it is no virtual raster")
+        raise PluginError(tr("it is no virtual raster"))
     return root
 
 
@@ -109,27 +110,27 @@ def _read_band(
     band: ElementTree.Element, number: int, path: Path
 ) -> tuple[tuple[str, ...], float | None]:
     if "subClass" in band.attrib or any(child.tag not in _OF_BANDS for child in band):
-        raise PluginError("it computes its pixels")
+        raise PluginError(tr("it computes its pixels"))
     sources = [child for child in band if child.tag in ("SimpleSource", "ComplexSource")]
     if not sources:
-        raise PluginError("it names no files")
+        raise PluginError(tr("it names no files"))
     tiles = tuple(_read_source(source, number, path) for source in sources)
     values = [*band.findall("NoDataValue"), *(v for s in sources for v in s.findall("NODATA"))]
     found = {_number(value.text) for value in values}
     if len(found) > 1:
-        raise PluginError("its tiles have several no-data values")
+        raise PluginError(tr("its tiles have several no-data values"))
     return tiles, found.pop() if found else None
 
 
 def _read_source(source: ElementTree.Element, number: int, path: Path) -> str:
     if any(child.tag not in _HARMLESS for child in source):
-        raise PluginError("it changes the values of its tiles")
+        raise PluginError(tr("it changes the values of its tiles"))
     if (source.findtext("SourceBand") or "1") != str(number):
-        raise PluginError("it chooses among the channels of its tiles")
+        raise PluginError(tr("it chooses among the channels of its tiles"))
     _check_rectangles(source)
     name = source.find("SourceFilename")
     if name is None or not name.text:
-        raise PluginError("it names no file")
+        raise PluginError(tr("it names no file"))
     if name.get("relativeToVRT") == "1":
         return os.path.normpath(path.absolute().parent / name.text)
     return name.text
@@ -140,13 +141,13 @@ def _check_rectangles(source: ElementTree.Element) -> None:
     inside, outside = source.find("SrcRect"), source.find("DstRect")
     size = source.find("SourceProperties")
     if inside is None or outside is None or size is None:
-        raise PluginError("it does not say how its tiles lie")
+        raise PluginError(tr("it does not say how its tiles lie"))
     columns, rows = float(size.get("RasterXSize", "0")), float(size.get("RasterYSize", "0"))
     if _numbers(inside, "xOff", "yOff", "xSize", "ySize") != (0.0, 0.0, columns, rows):
-        raise PluginError("it cuts its tiles")
+        raise PluginError(tr("it cuts its tiles"))
     shown = _numbers(outside, "xSize", "ySize")
     if abs(shown[0] - columns) > _TOLERANCE or abs(shown[1] - rows) > _TOLERANCE:
-        raise PluginError("it resamples its tiles")
+        raise PluginError(tr("it resamples its tiles"))
 
 
 def _number(text: str | None) -> float:

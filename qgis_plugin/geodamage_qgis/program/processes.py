@@ -65,8 +65,8 @@ class PosixGroup:
 class WindowsGroup:
     """How a program and all that it starts are ended on Windows.
 
-    It has a console of its own that nobody sees, on which Ctrl-C is pressed: Windows has no other
-    signal that a Python program can tidy up after.
+    It has a hidden console of its own, on which Ctrl-C is pressed. Windows has no other signal
+    after which a Python program can tidy up.
     """
 
     #: CREATE_NO_WINDOW. Not CREATE_NEW_PROCESS_GROUP: such a group does not hear Ctrl-C.

@@ -22,6 +22,7 @@ from typing import IO, Any
 from geodamage_qgis.errors import CancelledError, PluginError
 from geodamage_qgis.program.events import Event, Parser
 from geodamage_qgis.program.processes import environment_for, process_group
+from geodamage_qgis.translation import tr
 
 #: Seconds that a cancelled program has for tidying up before it is killed.
 GRACE = 20.0
@@ -77,7 +78,9 @@ class Outcome:
         if self.cancelled:
             raise CancelledError(details=self.log)
         if not self.succeeded:
-            raise PluginError(self.error or f"the program ended with code {self.code}", self.log)
+            raise PluginError(
+                self.error or tr("the program ended with code {code}", code=self.code), self.log
+            )
         return self
 
 
@@ -200,10 +203,14 @@ class Run:
                 **self._group.options,
             )
         except FileNotFoundError as error:
-            raise PluginError(f"{program}: no such program; set its path in the options") from error
+            raise PluginError(
+                tr("{program}: no such program; set its path in the options", program=program)
+            ) from error
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or error
-            raise PluginError(f"{program} cannot be started: {why}; set another path") from error
+            raise PluginError(
+                tr("{program} cannot be started: {why}; set another path", program=program, why=why)
+            ) from error
 
     def _follow(self) -> Iterator[Event]:
         for name, line in self._said():
@@ -294,13 +301,25 @@ def _read(name: str, pipe: IO[str], lines: queue.Queue[tuple[str, str | None]]) 
 
 def _describe_end(program: str, code: int, log: Sequence[str]) -> str:
     name = Path(program).stem
-    said = next((line.strip() for line in reversed(log) if line.strip()), "it said nothing")
+    said = next((line.strip() for line in reversed(log) if line.strip()), tr("it said nothing"))
     if code < 0:
-        how = f"by signal {-code}"
-        if -code == getattr(signal, "SIGKILL", 9):
-            how += ", perhaps for want of memory: lower the memory in the options"
-        return f"{name} was ended {how}; the last it said: {said}"
-    return f"{name} ended with code {code}: {said}"
+        return (
+            tr(
+                "{name} was ended by signal {number}, perhaps for want of memory: lower the memory "
+                "in the options; the last it said: {said}",
+                name=name,
+                number=-code,
+                said=said,
+            )
+            if -code == getattr(signal, "SIGKILL", 9)
+            else tr(
+                "{name} was ended by signal {number}; the last it said: {said}",
+                name=name,
+                number=-code,
+                said=said,
+            )
+        )
+    return tr("{name} ended with code {code}: {said}", name=name, code=code, said=said)
 
 
 def partials_of(output: str | os.PathLike[str], pid: int | None = None) -> list[Path]:

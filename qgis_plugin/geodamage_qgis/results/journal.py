@@ -2,9 +2,9 @@
 """The journal of a review, `<output>.reviews.jsonl`: corrections that outlive the result.
 
 Every correction is one line, appended as it is made, so a crash costs nothing that was said before
-it. The last line about a building is what holds. The name is not among those that the tool
-replaces: a run with `--overwrite` leaves the journal where it is, and its corrections come back to
-the buildings that have the same `building_id`.
+it. The last line about a building is what holds. The tool does not replace files of this name. A
+run with `--overwrite` leaves the journal in place, and its corrections come back to the buildings
+with the same `building_id`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 from geodamage_qgis.errors import PluginError
 from geodamage_qgis.scale import CLASSES
+from geodamage_qgis.translation import tr
 
 #: Answers that are no grade, as `geodamage estimate` and `adapt` read them.
 NO_BUILDING = "no building"
@@ -70,8 +71,11 @@ def append_reviews(output: str | os.PathLike[str], reviews: Iterable[Review]) ->
             file.write(lines.encode())
     except OSError as error:
         raise PluginError(
-            f"cannot write {path}: {error.strerror or error}; the correction would not survive"
-            " another run"
+            tr(
+                "cannot write {path}: {why}; the correction would not survive another run",
+                path=path,
+                why=error.strerror or error,
+            )
         ) from error
 
 
@@ -91,7 +95,9 @@ def read_journal(output: str | os.PathLike[str]) -> dict[str, Review]:
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:
-        raise PluginError(f"cannot read {path}: {error}; corrections are not shown") from error
+        raise PluginError(
+            tr("cannot read {path}: {why}; corrections are not shown", path=path, why=error)
+        ) from error
     lines = text.splitlines()
     holding: dict[str, Review] = {}
     for number, line in enumerate(lines, start=1):
@@ -99,7 +105,13 @@ def read_journal(output: str | os.PathLike[str]) -> dict[str, Review]:
         if review is not None:
             holding[review.building_id] = review
         elif line.strip() and not _is_cut(line):
-            raise PluginError(f"{path}, line {number}, is not a review; fix or remove that line")
+            raise PluginError(
+                tr(
+                    "{path}, line {number}, is not a review; fix or remove that line",
+                    path=path,
+                    number=number,
+                )
+            )
     return {name: review for name, review in holding.items() if review.reviewed_damage}
 
 

@@ -12,11 +12,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from qgis.core import (
-    Qgis,
     QgsCoordinateReferenceSystem,
     QgsLayerMetadata,
     QgsLayerTreeGroup,
-    QgsMessageLog,
     QgsProject,
     QgsProviderRegistry,
     QgsRasterLayer,
@@ -29,6 +27,7 @@ from geodamage_qgis.program.facts import Facts, fact_rows, read_facts, sidecar_p
 from geodamage_qgis.program.facts import summary_html as page_html
 from geodamage_qgis.results.results import check_result, is_result, output_path
 from geodamage_qgis.results.reviews import restore
+from geodamage_qgis.translation import tr, translated_file
 
 __all__ = ["dress", "is_result", "load_result", "output_path", "summary_html"]
 
@@ -71,7 +70,6 @@ def load_result(
     layer = find_layer(path)
     if layer is not None:
         refresh(layer)
-        _store_styles(layer)
         describe(layer, facts)
         restore(layer)
         return layer
@@ -93,8 +91,11 @@ def open_result(path: str | os.PathLike[str], *, name: str) -> QgsVectorLayer:
     option = "|option:DATE_AS_STRING=YES" if Path(path).suffix.lower() == ".geojson" else ""
     layer = QgsVectorLayer(f"{os.fspath(path)}{option}", name, "ogr")
     if not layer.isValid():
-        hint = "; write .gpkg or .geojson instead" if Path(path).suffix == ".parquet" else ""
-        raise PluginError(f"QGIS cannot open {path} as a vector layer{hint}")
+        raise PluginError(
+            tr("QGIS cannot open {path}; write .gpkg or .geojson instead", path=path)
+            if Path(path).suffix == ".parquet"
+            else tr("QGIS cannot open {path} as a vector layer", path=path)
+        )
     check_result(layer)
     return layer
 
@@ -136,12 +137,17 @@ def refresh(layer: QgsVectorLayer) -> None:
     """
     if layer.isEditable():
         raise PluginError(
-            f"layer {layer.name()} is being edited; save or cancel the edits, then load it again"
+            tr(
+                "layer {layer} is being edited; save or cancel the edits, then load it again",
+                layer=layer.name(),
+            )
         )
     options = layer.dataProvider().ProviderOptions()
     layer.setDataSource(layer.source(), layer.name(), layer.providerType(), options)
     if not layer.isValid():
-        raise PluginError(f"QGIS cannot open {layer.source()} again; load it anew")
+        raise PluginError(
+            tr("QGIS cannot open {source} again; load it anew", source=layer.source())
+        )
     layer.triggerRepaint()
 
 
@@ -154,16 +160,17 @@ def apply_styles(layer: QgsVectorLayer) -> None:
         If a style cannot be read.
     """
     manager = layer.styleManager()
-    first = next(iter(STYLE_FILES))
-    for name, file in STYLE_FILES.items():
-        if name not in manager.styles():
-            manager.addStyleFromLayer(name)
-        manager.setCurrentStyle(name)
-        _read_style(layer, STYLES / file)
-        _store_style(layer, name, default=name == first)
+    titles = {tr(name): name for name in STYLE_FILES}
+    first = next(iter(titles))
+    for title, name in titles.items():
+        if title not in manager.styles():
+            manager.addStyleFromLayer(title)
+        manager.setCurrentStyle(title)
+        _read_style(layer, translated_file(STYLES, STYLE_FILES[name]))
     manager.setCurrentStyle(first)
-    for name in set(manager.styles()) - set(STYLE_FILES):
-        if name in ("default", ""):
+    for name in set(manager.styles()) - set(titles):
+        # Later versions bring every style of the file along, by its English name.
+        if name in ("default", "", *STYLE_FILES):
             manager.removeStyle(name)
     layer.triggerRepaint()
 
@@ -174,49 +181,28 @@ def _read_style(layer: QgsVectorLayer, path: Path) -> None:
     try:
         found = document.setContent(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise PluginError(f"{path} cannot be read: {error}; install the plugin again") from error
+        raise PluginError(
+            tr("{path} cannot be read: {why}; install the plugin again", path=path, why=error)
+        ) from error
     # Qt says what it found in one way up to 6.4, and in another after it.
     if not (found[0] if isinstance(found, tuple) else found):
-        raise PluginError(f"{path} is no style; install the plugin again")
+        raise PluginError(tr("{path} is no style; install the plugin again", path=path))
     loaded, message = layer.importNamedStyle(document)
     if not loaded:
-        raise PluginError(f"{path} is no style: {message}; install the plugin again")
-
-
-def _store_styles(layer: QgsVectorLayer) -> None:
-    """Put the plugin's styles, as the layer has them, into a file that a run has replaced."""
-    manager = layer.styleManager()
-    shown = manager.currentStyle()
-    for name in STYLE_FILES:
-        if name in manager.styles():
-            manager.setCurrentStyle(name)
-            _store_style(layer, name, default=name == next(iter(STYLE_FILES)))
-    manager.setCurrentStyle(shown)
-
-
-def _store_style(layer: QgsVectorLayer, name: str, *, default: bool) -> None:
-    """Put the current style into a GeoPackage, so that it is drawn so without the plugin, too.
-
-    A file that cannot be written is shown all the same, and the log says why.
-    """
-    path = output_path(layer)
-    if path is None or path.suffix.lower() != ".gpkg" or not os.access(path, os.W_OK):
-        return
-    _, _, names, _, _ = layer.listStylesInDatabase()
-    if name in names or layer.isEditable():
-        return
-    about = "Building damage, by the GeoDamage plugin"
-    why = layer.saveStyleToDatabase(name, about, default, "")
-    if why:
-        text = f"{path}: style {name} is not stored in it: {why}"
-        QgsMessageLog.logMessage(text, "GeoDamage", Qgis.MessageLevel.Info, False)
+        raise PluginError(
+            tr(
+                "{path} is no style: {message}; install the plugin again",
+                path=path,
+                message=message,
+            )
+        )
 
 
 def describe(layer: QgsVectorLayer, facts: Facts) -> None:
     """Write the sidecar's facts into the metadata of a layer."""
     metadata = QgsLayerMetadata(layer.metadata())
     metadata.setIdentifier(str(facts.output))
-    metadata.setTitle(f"Building damage: {layer.name()}")
+    metadata.setTitle(tr("Building damage: {layer}", layer=layer.name()))
     metadata.setType("dataset")
     metadata.setLanguage("en")
     metadata.setAbstract(page_html(facts))
@@ -225,9 +211,9 @@ def describe(layer: QgsVectorLayer, facts: Facts) -> None:
     metadata.setHistory([f"{title}: {text}" for title, text in fact_rows(facts)])
     rows = dict(fact_rows(facts))
     if "Model licence" in rows:
-        metadata.setLicenses([f"of the model: {rows['Model licence']}"])
+        metadata.setLicenses([tr("of the model: {licence}", licence=rows["Model licence"])])
     if facts.statement:
-        constraint = QgsLayerMetadata.Constraint(facts.statement, "Limitations of use")
+        constraint = QgsLayerMetadata.Constraint(facts.statement, tr("Limitations of use"))
         metadata.setConstraints([constraint])
     layer.setMetadata(metadata)
 

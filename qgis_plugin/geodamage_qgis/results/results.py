@@ -9,6 +9,7 @@ from typing import Any
 from qgis.core import QgsProviderRegistry, QgsVectorLayer
 
 from geodamage_qgis.errors import PluginError
+from geodamage_qgis.translation import tr
 
 #: Fields that a layer must have to be styled and reviewed.
 NEEDED = ("building_id", "damage", "confidence", "status", "p_none", "p_destroyed")
@@ -30,7 +31,11 @@ def check_result(layer: QgsVectorLayer) -> None:
     missing = _missing(layer)
     if missing:
         raise PluginError(
-            f"layer {layer.name()} is not a result of geodamage: it lacks {', '.join(missing)}"
+            tr(
+                "layer {layer} is not a result of geodamage: it lacks {listed}",
+                layer=layer.name(),
+                listed=", ".join(missing),
+            )
         )
 
 

@@ -22,6 +22,7 @@ from qgis.PyQt.QtCore import QDateTime, QMetaType, Qt, QVariant
 from geodamage_qgis.errors import PluginError
 from geodamage_qgis.results.journal import Review, append_reviews, journal_path, read_journal
 from geodamage_qgis.results.results import output_path
+from geodamage_qgis.translation import tr
 
 FIELDS = ("reviewed_damage", "reviewer", "reviewed_at")
 
@@ -34,8 +35,8 @@ def now() -> str:
 def restore(layer: QgsVectorLayer) -> dict[str, Review]:
     """Bring a layer and its journal together; return all corrections, by `building_id`.
 
-    Corrections of the journal are written to the buildings that have their ids, and corrections
-    that only the layer has are added to the journal, so that they survive the next run.
+    Corrections of the journal are written to the buildings that have their ids. Corrections that
+    only the layer has are added to the journal, so they survive the next run.
 
     Raises
     ------
@@ -104,8 +105,16 @@ def why_read_only(layer: QgsVectorLayer) -> str | None:
     path = output_path(layer)
     name = path.name if path else layer.name()
     if layer.readOnly() or not all(_can(layer)):
-        kept = f"corrections are kept in {journal_path(path).name} only" if path else "nothing kept"
-        return f"QGIS cannot change {name}: {kept}; save it as GeoPackage to have them in the layer"
+        kept = (
+            tr("corrections are kept in {file} only", file=journal_path(path).name)
+            if path
+            else tr("nothing kept")
+        )
+        return tr(
+            "QGIS cannot change {name}: {kept}; save it as GeoPackage to have them in the layer",
+            name=name,
+            kept=kept,
+        )
     return None
 
 
@@ -121,7 +130,7 @@ def write_reviews(layer: QgsVectorLayer, reviews: Mapping[int, Review]) -> None:
     """Write reviews to the fields of features, which are added where they are missing.
 
     A layer that the user edits gets them as one edit of that session, to be saved or undone with
-    the rest; another is opened, changed and saved.
+    the rest. Any other layer is opened, changed and saved.
 
     Parameters
     ----------
@@ -144,8 +153,12 @@ def write_reviews(layer: QgsVectorLayer, reviews: Mapping[int, Review]) -> None:
             for index, value in zip(fields, _values(layer, review)):
                 if not layer.changeAttributeValue(feature_id, index, value):
                     raise PluginError(
-                        f"building {review.building_id} of {layer.name()} cannot be changed;"
-                        " the correction is in the journal"
+                        tr(
+                            "building {building} of {layer} cannot be changed; the correction "
+                            "is in the journal",
+                            building=review.building_id,
+                            layer=layer.name(),
+                        )
                     )
 
 
@@ -155,9 +168,12 @@ def _session(layer: QgsVectorLayer) -> Iterator[None]:
     users = layer.isEditable()
     if not users and not layer.startEditing():
         raise PluginError(
-            f"layer {layer.name()} cannot be edited; the correction is in the journal"
+            tr(
+                "layer {layer} cannot be edited; the correction is in the journal",
+                layer=layer.name(),
+            )
         )
-    layer.beginEditCommand("Review of building damage")
+    layer.beginEditCommand(tr("Review of building damage"))
     try:
         yield
     except PluginError:
@@ -169,13 +185,17 @@ def _session(layer: QgsVectorLayer) -> Iterator[None]:
     if not users and not layer.commitChanges():
         reason = "; ".join(layer.commitErrors()).replace("\n", " ")
         layer.rollBack()
-        raise PluginError(f"cannot write to {layer.name()}: {reason}")
+        raise PluginError(
+            tr("cannot write to {layer}: {reason}", layer=layer.name(), reason=reason)
+        )
 
 
 def _add_fields(layer: QgsVectorLayer) -> None:
     for name in _missing(layer):
         if not layer.addAttribute(QgsField(name, _text_type())):
-            raise PluginError(f"field {name} cannot be added to {layer.name()}")
+            raise PluginError(
+                tr("field {name} cannot be added to {layer}", name=name, layer=layer.name())
+            )
     layer.updateFields()
 
 

@@ -36,7 +36,13 @@ from geodamage_qgis.results.reviews import (
 from geodamage_qgis.review.buildings import is_sample, read_buildings
 from geodamage_qgis.review.event import EventPanel
 from geodamage_qgis.review.panel import ReviewPanel
-from geodamage_qgis.review.samples import facts_of, images_of, results_of
+from geodamage_qgis.review.samples import (
+    facts_of,
+    hide_results,
+    images_of,
+    results_of,
+    show_layers,
+)
 from geodamage_qgis.review.view import DateView, around, transformed
 from geodamage_qgis.review.walk import Building, Walk
 from geodamage_qgis.translation import tr
@@ -113,8 +119,8 @@ class ReviewDock(QDockWidget):
         self.before = DateView(tr("Before"), self._images("pre"))
         self.after = DateView(tr("After"), self._images("post"))
         self.panel = ReviewPanel()
-        # The map shows the grades.
-        self.panel.follow.setChecked(not self.walk.blind)
+        # The map would show what the model says, and lead.
+        self._hidden = hide_results(results_of(layer)) if self.walk.blind else []
         self.steps = EventPanel(results_of(layer), output_path(layer), in_sample=self.walk.blind)
         self._build()
         self._connect()
@@ -365,6 +371,7 @@ class ReviewDock(QDockWidget):
             self._open = False
             self.steps.finish()
             self._disconnect()
+            show_layers(self._hidden)
             for view in (self.before, self.after):
                 view.outline(None)
                 view.close_canvas()

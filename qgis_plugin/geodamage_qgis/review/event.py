@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The steps of a new event in the review: look at some buildings, estimate, learn, grade anew."""
+"""The steps of a new event in the review: look at some buildings, estimate, learn, grade again."""
 
 from __future__ import annotations
 
@@ -151,7 +151,8 @@ class EventPanel(QWidget):
     def _show_learnt(self, outcome: Outcome, path: Path) -> None:
         page = adapt_html(read_figures(outcome.output)) if outcome.output.strip() else ""
         if outcome.error is not None:
-            why = html.escape(outcome.error)
+            # What to say on a command line is of no use to who has a window.
+            why = html.escape(outcome.error.removesuffix(", or give --force"))
             page += "<p>" + tr("<b>Not taken:</b> {why}", why=why) + "</p>"
         else:
             page += "<p>" + tr("It helps; written to {file}.", file=html.escape(path.name)) + "</p>"
@@ -234,10 +235,10 @@ class EventPanel(QWidget):
         self.estimate_button.setToolTip(
             tr("Totals of each grade with intervals of 95 %, by the answers") + why
             if self._in_sample
-            else tr("Totals come of a sample: look at some buildings first")
+            else tr("Totals come from a sample: review some buildings first")
         )
         self.learn_button.setToolTip(
-            tr("Teach the model this event; nothing is taken that is not shown to help") + why
+            tr("Teach the model this event; nothing is used that does not help") + why
         )
 
     # Construction ----------------------------------------------------------------------------
@@ -254,10 +255,10 @@ class EventPanel(QWidget):
         self.bar = QProgressBar()
         self.bar.setVisible(self._in_sample)
         self.estimate_button = _button(tr("Estimate the totals"), "")
-        self.learn_button = _button(tr("Learn from them"), "")
+        self.learn_button = _button(tr("Learn from answers"), "")
         self.regrade_button = _button(
             tr("Grade all anew"),
-            tr("Give every building the grade by what was learnt, in a new layer"),
+            tr("Grade every building with what was learnt, in a new layer"),
         )
         self.told = QTextBrowser()
         self.told.setFocusPolicy(Qt.FocusPolicy.NoFocus)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from qgis.core import (
@@ -67,6 +68,30 @@ def images_of(layer: QgsVectorLayer, date: str) -> list[QgsRasterLayer]:
     """Return the images of a date that are behind a layer, each once."""
     images = [image for facts in all_facts(layer) for image in open_images(facts, date)]
     return list({image.source(): image for image in images}.values())
+
+
+def hide_results(paths: Iterable[Path]) -> list[str]:
+    """Take results off the map, while their sample is looked at.
+
+    Returns
+    -------
+    The ids of the layers that were shown.
+    """
+    root = QgsProject.instance().layerTreeRoot()
+    hidden = []
+    for layer in filter(None, map(find_layer, paths)):
+        node = root.findLayer(layer.id())
+        if node is not None and node.itemVisibilityChecked():
+            node.setItemVisibilityChecked(False)
+            hidden.append(layer.id())
+    return hidden
+
+
+def show_layers(names: Iterable[str]) -> None:
+    """Show layers on the map again; those that have gone are left out."""
+    root = QgsProject.instance().layerTreeRoot()
+    for node in filter(None, map(root.findLayer, names)):
+        node.setItemVisibilityChecked(True)
 
 
 def load_sample(path: str | os.PathLike[str]) -> QgsVectorLayer:

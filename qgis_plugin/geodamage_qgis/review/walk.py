@@ -50,8 +50,8 @@ class Building:
 def least_certain_first(buildings: Iterable[Building]) -> list[Building]:
     """Return buildings by confidence, the least first; equal ones by what is at stake.
 
-    Of two buildings that the model is as unsure of, the larger is looked at first; the id settles
-    the rest, so that the order is the same every time.
+    If the model is equally unsure of two buildings, the larger comes first. The id settles the
+    rest, so the order is the same every time.
     """
     return sorted(buildings, key=lambda b: (b.confidence, -b.area, b.building_id))
 

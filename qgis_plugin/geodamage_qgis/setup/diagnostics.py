@@ -18,6 +18,7 @@ from geodamage_qgis.program.executable import ORIGINS, Executable, find_executab
 from geodamage_qgis.program.proxy import without_logins
 from geodamage_qgis.setup.environment import describe, read_record
 from geodamage_qgis.setup.makers import find_gpu, find_maker
+from geodamage_qgis.translation import tr
 
 #: What the state of the plugin's own environment means.
 _STATES: Mapping[str, str] = {
@@ -97,20 +98,20 @@ def collect(
     """
     program, verdict, ready = _program(setting, environment)
     sections = (
-        Section("The program", program),
-        Section("The plugin's own environment", _environment(environment, maker)),
+        Section(tr("The program"), program),
+        Section(tr("The plugin's own environment"), _environment(environment, maker)),
         Section("QGIS", tuple(Fact(*pair) for pair in desktop)),
-        Section("The machine", _machine(environment)),
-        Section("The network", _network(variables or {})),
+        Section(tr("The machine"), _machine(environment)),
+        Section(tr("The network"), _network(variables or {})),
     )
     shown = tuple(_private(section) for section in sections if section.facts)
     return Report(_discreet(verdict), ready, shown)
 
 
 def _program(setting: str | None, environment: Path) -> tuple[tuple[Fact, ...], str, bool]:
-    named = Fact("named in the settings", setting or "no")
+    named = Fact(tr("named in the settings"), setting or tr("no"))
     paths = [str(path) for path in on_path()]
-    others = Fact("on the search path", ", ".join(paths) or "no")
+    others = Fact(tr("on the search path"), ", ".join(paths) or tr("no"))
     try:
         executable = find_executable(setting, environment)
     except PluginError as error:
@@ -123,56 +124,66 @@ def _installation(executable: Executable) -> tuple[list[Fact], str, bool]:
     """Return facts of a program that answers, a verdict, and whether it can assess."""
     facts = [
         Fact("geodamage", executable.version, True),
-        Fact("path", str(executable.path)),
-        Fact("found", ORIGINS[executable.origin]),
+        Fact(tr("path"), str(executable.path)),
+        Fact(tr("found"), tr(ORIGINS[executable.origin])),
     ]
     try:
         found = inspect(executable.path)
     except PluginError as error:
-        facts.append(Fact("inference", f"not known: {error}"))
-        return facts, f"geodamage {executable.version} is ready; {error}", True
+        facts.append(Fact(tr("inference"), tr("not known: {why}", why=error)))
+        verdict = tr("geodamage {version} is ready; {why}", version=executable.version, why=error)
+        return facts, verdict, True
     runs = found.provider is not None
-    text = found.provider or f"does not start: {found.error}"
+    text = found.provider or tr("does not start: {why}", why=found.error)
     packages = ", ".join(f"{name} {version}" for name, version in found.packages.items())
     facts += [
-        Fact("inference runs on", text, runs),
-        Fact("its Python", f"{found.python}, {found.interpreter}"),
-        Fact("its packages", packages),
+        Fact(tr("inference runs on"), text, runs),
+        Fact(tr("its Python"), f"{found.python}, {found.interpreter}"),
+        Fact(tr("its packages"), packages),
     ]
-    remedy = "; repair it in GeoDamage > Set up" if not runs else ""
-    ready = "is ready" if runs else "is there, but inference"
-    return facts, f"geodamage {executable.version} {ready}: {text}{remedy}", runs
+    verdict = (
+        tr("geodamage {version} is ready: {engine}", version=executable.version, engine=text)
+        if runs
+        else tr(
+            "geodamage {version} is there, but inference {fault}; repair it in GeoDamage > Set up",
+            version=executable.version,
+            fault=text,
+        )
+    )
+    return facts, verdict, runs
 
 
 def _environment(folder: Path, maker: str | None) -> tuple[Fact, ...]:
     state = describe(folder)
     record = read_record(folder) or {}
     facts = [
-        Fact("state", _STATES[state], None if state == "none" else state == "ready"),
-        Fact("folder", str(folder)),
+        Fact(tr("state"), tr(_STATES[state]), None if state == "none" else state == "ready"),
+        Fact(tr("folder"), str(folder)),
     ]
     if record:
-        source = record.get("path") or "a registry, by name"
+        source = record.get("path") or tr("a registry, by name")
         facts += [
-            Fact("made of", f"geodamage {record.get('version')}, {source}"),
-            Fact("sha256", str(record.get("sha256") or "none")),
-            Fact("extra", str(record.get("extra"))),
+            Fact(tr("made of"), f"geodamage {record.get('version')}, {source}"),
+            Fact("sha256", str(record.get("sha256") or tr("none"))),
+            Fact(tr("extra"), str(record.get("extra"))),
         ]
     try:
-        facts.append(Fact("can be made by", str(find_maker(maker)), True))
+        facts.append(Fact(tr("can be made by"), str(find_maker(maker)), True))
     except PluginError as error:
-        facts.append(Fact("can be made by", str(error)))
+        facts.append(Fact(tr("can be made by"), str(error)))
     return tuple(facts)
 
 
 def _machine(environment: Path) -> tuple[Fact, ...]:
     facts = [
-        Fact("system", f"{platform.platform()}, {platform.machine()}"),
-        Fact("processors", str(os.cpu_count() or "not known")),
-        Fact("memory", _memory()),
-        Fact("NVIDIA GPU", find_gpu() or "none found (nvidia-smi)"),
-        Fact("free space", _free(environment)),
-        Fact("encoding", f"{sys.getfilesystemencoding()}, {locale.getpreferredencoding(False)}"),
+        Fact(tr("system"), f"{platform.platform()}, {platform.machine()}"),
+        Fact(tr("processors"), str(os.cpu_count() or tr("not known"))),
+        Fact(tr("memory"), _memory()),
+        Fact(tr("NVIDIA GPU"), find_gpu() or tr("none found (nvidia-smi)")),
+        Fact(tr("free space"), _free(environment)),
+        Fact(
+            tr("encoding"), f"{sys.getfilesystemencoding()}, {locale.getpreferredencoding(False)}"
+        ),
     ]
     return tuple(facts)
 
@@ -181,25 +192,26 @@ def _memory() -> str:
     try:
         size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # Windows has no sysconf
-        return "not known"
+        return tr("not known")
     return f"{size / 1e9:.1f} GB"
 
 
 def _free(folder: Path) -> str:
     there = next((place for place in (folder, *folder.parents) if place.exists()), None)
     if there is None:
-        return "not known"
+        return tr("not known")
     try:
-        return f"{shutil.disk_usage(there).free / 1e9:.1f} GB in {there}"
+        free = shutil.disk_usage(there).free / 1e9
+        return tr("{size} GB in {folder}", size=f"{free:.1f}", folder=there)
     except OSError as error:
-        return f"not known: {error.strerror}"
+        return tr("not known: {why}", why=error.strerror)
 
 
 def _network(variables: Mapping[str, str]) -> tuple[Fact, ...]:
     proxy = variables.get("HTTPS_PROXY")
-    facts = [Fact("proxy of QGIS", proxy or "none, or the system's")]
+    facts = [Fact(tr("proxy of QGIS"), proxy or tr("none, or the system's"))]
     if "NO_PROXY" in variables:
-        facts.append(Fact("not through it", variables["NO_PROXY"]))
+        facts.append(Fact(tr("not through it"), variables["NO_PROXY"]))
     return tuple(facts)
 
 

@@ -22,6 +22,7 @@ from geodamage_qgis.program.runner import Run
 from geodamage_qgis.setup.makers import OLDEST_PYTHON, Maker
 from geodamage_qgis.setup.reasons import reason
 from geodamage_qgis.setup.wheels import Package, read_package
+from geodamage_qgis.translation import tr
 
 #: What an environment takes, bytes, by what inference runs on, with room to unpack it.
 #: Measured on Linux, 2026-11-21: 0.98 GB with cpu and report. That of gpu is an estimate.
@@ -85,7 +86,7 @@ class Cancellation:
             If it was.
         """
         if self._cancelled:
-            raise CancelledError("cancelled; no environment was made")
+            raise CancelledError(tr("cancelled; no environment was made"))
 
     def follow(self, run: Run) -> Iterator[Event]:
         """Yield what a program says, and raise if it fails or is cancelled.
@@ -110,7 +111,7 @@ class Cancellation:
         outcome = run.result()
         if not outcome.succeeded:
             why = reason(outcome.log) or outcome.error or f"code {outcome.code}"
-            raise PluginError(f"the environment could not be made: {why}", outcome.log)
+            raise PluginError(tr("the environment could not be made: {why}", why=why), outcome.log)
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
@@ -137,7 +138,7 @@ def step_of(line: str) -> str | None:
     """Return what pip or uv is at, as its line says, or None."""
     found = re.match(r"(Collecting|Downloading|Building wheel for|Preparing)\b:? (\S+)", line)
     if found is None:
-        return "Unpacking the packages" if line.startswith("Installing collected") else None
+        return tr("Unpacking the packages") if line.startswith("Installing collected") else None
     return f"{found[1]} {found[2]}"
 
 
@@ -173,19 +174,21 @@ def create(
     """
     cancellation = cancellation or Cancellation()
     if folder.exists():
-        raise PluginError(f"{folder} is there already; repair or remove the environment in it")
+        raise PluginError(
+            tr("{folder} is there already; repair or remove the environment in it", folder=folder)
+        )
     check_space(folder, plan.extra)
     with _locked(folder):
         made = False
         try:
-            yield Event("progress", f"Making an environment with {plan.maker}", 0.0)
+            yield Event("progress", tr("Making an environment with {maker}", maker=plan.maker), 0.0)
             _write_record(folder, plan, complete=False)
             package = _keep(folder, plan.package, plan.offline)
             kept = replace(plan, package=package)
             yield from cancellation.follow(_run(_venv_command(folder, plan.maker), folder, plan))
-            yield Event("progress", "Installing geodamage and what it needs", 0.1)
+            yield Event("progress", tr("Installing geodamage and what it needs"), 0.1)
             yield from cancellation.follow(_run(_install_command(folder, kept), folder, plan))
-            yield Event("progress", "Asking the program for its version", 0.95)
+            yield Event("progress", tr("Asking the program for its version"), 0.95)
             executable = question(script_in(folder), origin="environment")
             cancellation.check()
             _write_record(folder, kept, complete=True)
@@ -207,7 +210,7 @@ def repair(
     variables: Mapping[str, str] | None = None,
     cancellation: Cancellation | None = None,
 ) -> Generator[Event, None, Executable]:
-    """Make the environment anew of what it was made of.
+    """Make the environment again of what it was made of.
 
     Parameters
     ----------
@@ -227,10 +230,13 @@ def repair(
     record = read_record(folder)
     if record is None:
         raise PluginError(
-            f"{folder}: no record of what this was made of; remove it and make it anew"
+            tr(
+                "{folder}: no record of what this was made of; remove it and make it anew",
+                folder=folder,
+            )
         )
     plan = _planned(record, maker, variables or {})
-    yield Event("message", f"Removing the damaged environment {folder}")
+    yield Event("message", tr("Removing the damaged environment {folder}", folder=folder))
     remove(folder, keep_wheel=True)
     return (yield from create(folder, plan, cancellation=cancellation))
 
@@ -242,8 +248,13 @@ def _planned(record: Mapping[str, Any], maker: Maker, variables: Mapping[str, st
         package = read_package(path)
         if package.sha256 != record.get("sha256"):
             raise PluginError(
-                f"{path} is not what the environment was made of (sha256 {package.sha256[:12]}, "
-                f"was {str(record.get('sha256'))[:12]}); remove the environment and make it anew"
+                tr(
+                    "{path} is not what the environment was made of (sha256 {sha256}, was "
+                    "{former}); remove the environment and make it anew",
+                    path=path,
+                    sha256=package.sha256[:12],
+                    former=str(record.get("sha256"))[:12],
+                )
             )
     return Plan(
         package,
@@ -273,14 +284,20 @@ def remove(folder: Path, *, keep_wheel: bool = False) -> None:
     if not folder.exists():
         return
     if folder.is_symlink() or read_record(folder) is None:
-        raise PluginError(f"{folder} was not made by the plugin and is left as it is")
+        raise PluginError(
+            tr("{folder} was not made by the plugin and is left as it is", folder=folder)
+        )
     # Of an environment in use, Windows would leave half; what can be renamed is in use by nobody.
     doomed = folder.with_name(f"{folder.name}.removed-{os.getpid()}")
     try:
         folder.rename(doomed)
     except OSError as error:
         raise PluginError(
-            f"{folder} cannot be removed: {error.strerror}; wait for running assessments to end"
+            tr(
+                "{folder} cannot be removed: {why}; wait for running assessments to end",
+                folder=folder,
+                why=error.strerror,
+            )
         ) from error
     _discard(doomed)
     if not keep_wheel:
@@ -299,11 +316,18 @@ def check_space(folder: Path, extra: str) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder.parent).free
     except OSError as error:
-        raise PluginError(f"{folder.parent} cannot be used: {error.strerror}") from error
+        raise PluginError(
+            tr("{folder} cannot be used: {why}", folder=folder.parent, why=error.strerror)
+        ) from error
     if free < SPACE[extra]:
         raise PluginError(
-            f"{folder.parent} has {free / 1e9:.1f} GB free, and the environment needs "
-            f"{SPACE[extra] / 1e9:.1f} GB; free some space"
+            tr(
+                "{folder} has {free:.1f} GB free, and the environment needs {needed:.1f} GB; free "
+                "some space",
+                folder=folder.parent,
+                free=free / 1e9,
+                needed=SPACE[extra] / 1e9,
+            )
         )
 
 
@@ -323,7 +347,9 @@ def _write_record(folder: Path, plan: Plan, *, complete: bool) -> None:
         (folder / "tmp").mkdir(exist_ok=True)
         (folder / RECORD).write_text(json.dumps(record, indent=2), encoding="utf-8")
     except OSError as error:
-        raise PluginError(f"{folder} cannot be written to: {error.strerror}") from error
+        raise PluginError(
+            tr("{folder} cannot be written to: {why}", folder=folder, why=error.strerror)
+        ) from error
 
 
 def _keep(folder: Path, package: Package, offline: bool) -> Package:
@@ -336,7 +362,9 @@ def _keep(folder: Path, package: Package, offline: bool) -> Package:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(package.path, target)
         except OSError as error:
-            raise PluginError(f"{target} cannot be written: {error.strerror}") from error
+            raise PluginError(
+                tr("{target} cannot be written: {why}", target=target, why=error.strerror)
+            ) from error
     return replace(package, path=target)
 
 
@@ -365,7 +393,7 @@ def _install_command(folder: Path, plan: Plan) -> list[str]:
         ]  # fmt: skip
     if plan.offline:
         if plan.package.path is None:
-            raise PluginError("without a network, choose the folder of the wheels")
+            raise PluginError(tr("without a network, choose the folder of the wheels"))
         command += ["--no-index", "--find-links", str(plan.package.path.parent)]
     return [*command, requirement(plan)]
 
@@ -399,10 +427,15 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
     except FileExistsError as error:
         raise PluginError(
-            f"another QGIS is making this environment; wait for it, or delete {lock} if none is"
+            tr(
+                "another QGIS is making this environment; wait for it, or delete {lock} if none is",
+                lock=lock,
+            )
         ) from error
     except OSError as error:
-        raise PluginError(f"{lock} cannot be written: {error.strerror}") from error
+        raise PluginError(
+            tr("{lock} cannot be written: {why}", lock=lock, why=error.strerror)
+        ) from error
     try:
         yield
     finally:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from geodamage_qgis.errors import PluginError
 from geodamage_qgis.program.executable import ask, usual_folders
+from geodamage_qgis.translation import tr
 
 #: Oldest Python that geodamage runs on.
 OLDEST_PYTHON = (3, 11)
@@ -30,6 +31,10 @@ _ASK_PYTHON = (
     "try:\n    import venv, ensurepip\nexcept ImportError:\n    found.append('no venv')\n"
     "print(json.dumps(found))"
 )
+
+
+class LacksVenvError(PluginError):
+    """A Python is new enough, and lacks what makes environments."""
 
 
 @dataclass(frozen=True)
@@ -72,14 +77,24 @@ def find_maker(setting: str | None = None) -> Maker:
     """
     if setting:
         return _maker(Path(setting).expanduser())
-    refused = []
+    refused: list[PluginError] = []
     for path in [*pythons(), *uvs()]:
         try:
             return _maker(path)
+        except LacksVenvError as error:
+            refused.insert(0, error)
         except PluginError as error:
-            refused.append(str(error))
+            refused.append(error)
+    details = "\n".join(map(str, refused))
+    if refused and isinstance(refused[0], LacksVenvError):
+        # One package away, as on a fresh Debian: that is easier than another Python.
+        raise PluginError(str(refused[0]), details)
     raise PluginError(
-        f"no Python 3.11 or newer was found, and no uv; {WHERE_TO_GET_PYTHON}", "\n".join(refused)
+        tr(
+            "no Python 3.11 or newer was found, and no uv; {remedy}",
+            remedy=tr(WHERE_TO_GET_PYTHON),
+        ),
+        details,
     )
 
 
@@ -88,7 +103,7 @@ def _maker(path: Path) -> Maker:
         answer = ask([str(path), "--version"])
         found = re.match(r"uv (\S+)", answer)
         if found is None:
-            raise PluginError(f"{path} is not uv; name another program", answer)
+            raise PluginError(tr("{path} is not uv; name another program", path=path), answer)
         return Maker("uv", path, found[1])
     return _python(path)
 
@@ -101,16 +116,26 @@ def _python(path: Path) -> Maker:
             int(number) for number in (numbers if last == "no venv" else [*numbers, last])
         )
     except (ValueError, TypeError) as error:
-        raise PluginError(f"{path} is not Python; name another program", answer) from error
+        raise PluginError(
+            tr("{path} is not Python; name another program", path=path), answer
+        ) from error
     text = ".".join(map(str, version))
     if version < OLDEST_PYTHON:
         raise PluginError(
-            f"{path} is Python {text}, and geodamage needs 3.11; {WHERE_TO_GET_PYTHON}"
+            tr(
+                "{path} is Python {version}, and geodamage needs 3.11; {remedy}",
+                path=path,
+                version=text,
+                remedy=tr(WHERE_TO_GET_PYTHON),
+            )
         )
     if last == "no venv":
-        raise PluginError(
-            f"{path} cannot make environments; install python3-venv by the system's package "
-            "manager, or name another Python"
+        raise LacksVenvError(
+            tr(
+                "{path} cannot make environments; install python3-venv by the system's package "
+                "manager, or name another Python",
+                path=path,
+            )
         )
     return Maker("python", path, text)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import re
 
+from geodamage_qgis.translation import tr
+
 _NOT_FOUND = (
     "{name} was not found where packages are looked for; add its wheel, or choose another source"
 )
@@ -44,7 +46,7 @@ def reason(log: str) -> str | None:
     for pattern, text in _REASONS:
         found = re.search(pattern, log, re.IGNORECASE)
         if found:
-            return text.format(**found.groupdict())
+            return tr(text, **found.groupdict())
     errors = [line.strip() for line in log.splitlines() if _is_error(line)]
     return errors[-1].partition(":")[2].strip() if errors else None
 

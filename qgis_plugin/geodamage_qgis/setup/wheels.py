@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geodamage_qgis.errors import PluginError
+from geodamage_qgis.translation import tr
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,9 @@ def read_package(path: str | Path) -> Package:
     """
     path = Path(path).expanduser()
     if not path.exists():
-        raise PluginError(f"{path}: no such file or folder; choose the wheel of geodamage")
+        raise PluginError(
+            tr("{path}: no such file or folder; choose the wheel of geodamage", path=path)
+        )
     if path.is_file():
         return _read_wheel(path)
     wheels = sorted(path.glob("geodamage-*.whl"), key=lambda wheel: _numbers(wheel.name))
@@ -60,8 +63,11 @@ def read_package(path: str | Path) -> Package:
     if (path / "pyproject.toml").is_file() and (path / "geodamage" / "_version.py").is_file():
         return _read_sources(path)
     raise PluginError(
-        f"{path}: neither a wheel of geodamage in it (geodamage-*.whl) nor its sources "
-        "(pyproject.toml); choose another folder"
+        tr(
+            "{path}: neither a wheel of geodamage in it (geodamage-*.whl) nor its sources "
+            "(pyproject.toml); choose another folder",
+            path=path,
+        )
     )
 
 
@@ -76,10 +82,14 @@ def _read_wheel(path: Path) -> Package:
             name = next(name for name in names if re.fullmatch(r"[^/]+\.dist-info/METADATA", name))
             text = archive.read(name).decode("utf-8")
     except (OSError, zipfile.BadZipFile, StopIteration, UnicodeDecodeError) as error:
-        raise PluginError(f"{path} is not a wheel; choose a file geodamage-*.whl") from error
+        raise PluginError(
+            tr("{path} is not a wheel; choose a file geodamage-*.whl", path=path)
+        ) from error
     headers = email.parser.HeaderParser().parsestr(text)
     if headers.get("Name", "").lower() != "geodamage":
-        raise PluginError(f"{path} is a wheel of {headers.get('Name')}, not of geodamage")
+        raise PluginError(
+            tr("{path} is a wheel of {name}, not of geodamage", path=path, name=headers.get("Name"))
+        )
     requires = headers.get_all("Requires-Dist") or []
     needed = [entry for entry in requires if "extra ==" not in entry]
     return Package(
@@ -104,7 +114,9 @@ def _sha256_of_file(path: Path) -> str:
             for block in iter(lambda: file.read(1 << 20), b""):
                 digest.update(block)
     except OSError as error:
-        raise PluginError(f"{path} cannot be read: {error.strerror}") from error
+        raise PluginError(
+            tr("{path} cannot be read: {why}", path=path, why=error.strerror)
+        ) from error
     return digest.hexdigest()
 
 
@@ -135,7 +147,9 @@ def package_by_name(*, allowed: bool) -> Package:
     """
     if not allowed:
         raise PluginError(
-            "installing by name is switched off, as geodamage is not published yet; choose the "
-            "wheel of geodamage"
+            tr(
+                "installing by name is switched off, as geodamage is not published yet; choose "
+                "the wheel of geodamage"
+            )
         )
     return Package(None, "", "")

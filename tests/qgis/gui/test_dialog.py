@@ -69,9 +69,14 @@ def test_without_a_program_it_offers_to_set_one_up(plugin, images, wait):
 
 
 def test_what_is_missing_is_said_in_the_message_bar(dialog, tmp_path):
-    dialog.form.output.setFilePath(str(tmp_path / "b.shp"))
+    dialog.form.output.setFilePath(str(tmp_path / "b.kml"))
     click(dialog.run_button)
-    assert "name it b.gpkg, and export the layer as .shp then" in messages(dialog.bar)[0]
+    assert messages(dialog.bar)[0].endswith("name it b.gpkg")
+    (tmp_path / "there.shp").touch()
+    dialog.form.output.setFilePath(str(tmp_path / "there.shp"))
+    click(dialog.run_button)
+    assert "there.shp: is there already" in messages(dialog.bar)[0]
+    (tmp_path / "there.shp").unlink()
     dialog.form.output.setFilePath(str(tmp_path / "no folder" / "b.gpkg"))
     click(dialog.run_button)
     assert "no such folder" in messages(dialog.bar)[0]
@@ -131,6 +136,22 @@ def test_a_run_loads_its_result_and_never_blocks(
     dialog.open_link(QUrl.fromLocalFile(str(tmp_path / "buildings_grades.tif")))
     assert project.mapLayersByName("buildings_grades")[0].isValid()
     assert "geodamage assess --progress json" in dialog.log.toPlainText().replace("-- ", " ")
+
+
+def test_a_shapefile_is_written_of_the_result_that_is_shown(dialog, iface, wait, tmp_path):
+    from qgis.core import QgsVectorLayer
+
+    dialog.form.output.setFilePath(str(tmp_path / "b.shp"))
+    click(dialog.run_button)
+    finish(dialog, wait)
+    wait(lambda: (tmp_path / "b.shp.json").exists() and dialog._lookers.idle)
+    assert output_path(iface.activeLayer()) == tmp_path / "b.gpkg"
+    shapes = QgsVectorLayer(str(tmp_path / "b.shp"), "shapes", "ogr")
+    assert shapes.featureCount() == len(read_features(tmp_path / "b.gpkg"))
+    assert "bldg_id" in shapes.fields().names()
+    assert dialog.status.text().startswith("b.shp is written; the map shows b.gpkg")
+    (said,) = messages(dialog.bar)
+    assert "damaged" in said
 
 
 def test_one_image_as_both_dates_is_refused(dialog, images, project, small_pair, tmp_path):

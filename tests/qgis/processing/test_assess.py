@@ -29,6 +29,13 @@ def test_every_output_is_written_and_named(assess, tmp_path):
     assert "preliminary, automatic" in Path(found["SUMMARY"]).read_text(encoding="utf-8")
 
 
+def test_a_shapefile_is_written_where_one_is_asked_for(assess, run, tmp_path):
+    found = assess(OUTPUT=str(tmp_path / "b.shp"))
+    assert found["OUTPUT"] == str(tmp_path / "b.shp")
+    assert facts_of(found["OUTPUT"])["buildings"] == found["BUILDINGS"]
+    assert (tmp_path / "b.dbf").stat().st_size
+
+
 def test_a_temporary_output_is_a_geopackage_with_its_facts(assess):
     found = assess(OUTPUT="TEMPORARY_OUTPUT")
     assert found["OUTPUT"].endswith(".gpkg")
@@ -156,7 +163,7 @@ def test_a_result_that_is_there_is_kept_unless_asked(assess, tmp_path):
         ({"SCALE": "9,3"}, "write two numbers, the lower first"),
         ({"ID_FIELD": "id"}, "but no footprints"),
         ({"AOI": "nowhere.gpkg", "AOI_EXTENT": "0,1,0,1"}, "give one of them"),
-        ({"OUTPUT": "/somewhere/b.shp"}, "the result is one of .gpkg, .geojson"),
+        ({"OUTPUT": "/somewhere/b.kml"}, "the result is one of .gpkg, .geojson"),
         ({"OUTPUT": "ogr:dbname='/a/b.gpkg' table=\"c\" (geom)"}, "a file of its own"),
         ({"PRE": "/nowhere/pre.tif"}, "no such file; check the path"),
         ({"PRE": "/tmp"}, "a folder; give its images"),

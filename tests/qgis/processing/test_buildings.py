@@ -99,7 +99,7 @@ def test_found_buildings_are_footprints_of_an_assessment(find, assess, tmp_path)
         ({"IMAGE": None}, "IMAGE"),
         ({"BANDS": "red"}, "write numbers separated by commas, as 3,2,1"),
         ({"AOI": "nowhere.gpkg", "AOI_EXTENT": "0,1,0,1"}, "give one of them"),
-        ({"OUTPUT": "/somewhere/b.shp"}, "the result is one of .gpkg, .geojson"),
+        ({"OUTPUT": "/somewhere/b.kml"}, "the result is one of .gpkg, .geojson"),
         ({"REGULARISE": True, "SIMPLIFY": 0.5}, "give one of the two"),
         ({"THRESHOLD": 1.5}, "THRESHOLD"),
         ({"TTA": "rotations"}, "TTA"),

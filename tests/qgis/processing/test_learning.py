@@ -62,7 +62,7 @@ def test_totals_are_outputs_and_a_page(run, result, drawn, tmp_path):
     told = json.loads(output.read_text())
     assert outputs["DAMAGED"] == told["damaged"]["total"]
     assert outputs["DAMAGED_LOW"] == told["damaged"]["low"] < told["damaged"]["high"]
-    assert "buildings were looked at" in Path(outputs["SUMMARY"]).read_text()
+    assert "buildings were reviewed" in Path(outputs["SUMMARY"]).read_text()
 
 
 def test_answers_may_stand_in_files_of_their_own(run, result, drawn, tmp_path):

@@ -232,7 +232,7 @@ def test_one_of_several_layers_of_a_file_is_exported(footprints, tmp_path):
 
 
 def test_an_export_keeps_fields_and_crs(footprints, tmp_path):
-    from geodamage_qgis.processing.sources import export_features
+    from geodamage_qgis.processing.polygons import export_features
     from qgis.core import QgsCoordinateTransformContext, QgsVectorLayer
 
     path = tmp_path / "export.gpkg"
@@ -245,7 +245,7 @@ def test_an_export_keeps_fields_and_crs(footprints, tmp_path):
 
 def test_an_extent_without_area_is_refused(qgis_app, tmp_path):
     from geodamage_qgis.errors import PluginError
-    from geodamage_qgis.processing.sources import export_extent
+    from geodamage_qgis.processing.polygons import export_extent
     from qgis.core import (
         QgsCoordinateReferenceSystem,
         QgsCoordinateTransformContext,

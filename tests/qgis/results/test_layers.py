@@ -17,6 +17,7 @@ from geodamage_qgis.results.layers import (
 )
 from graded import make_sample, reopen, reviewed
 from qgis.core import QgsRasterLayer, QgsVectorLayer
+from qgis.PyQt.QtCore import Qt
 
 
 @pytest.fixture(scope="module")
@@ -98,32 +99,55 @@ def test_both_styles_are_there_and_switch(project, result):
 
 
 def test_a_geopackage_is_drawn_so_without_the_plugin(project, result):
-    load_result(result)
-    project.clear()
+    from qgis.core import QgsWkbTypes
+
+    before = result.read_bytes()
     plain = QgsVectorLayer(str(result), "plain", "ogr")
     titles = [rule.label() for rule in plain.renderer().rootRule().children()]
     assert titles[:4] == ["no damage", "minor damage", "major damage", "destroyed"]
-    assert set(plain.listStylesInDatabase()[2]) == set(STYLE_FILES)
-    # Once is enough, and what is stored is no layer of the file. QGIS has the stored style first.
+    assert plain.labelsEnabled()
+    assert "p_major" in plain.mapTipTemplate()
+    assert plain.wkbType() in (QgsWkbTypes.Type.Polygon, QgsWkbTypes.Type.MultiPolygon)
+    assert set(plain.listStylesInDatabase()[2]) >= set(STYLE_FILES)
+    # The plugin has the same and writes nothing. QGIS has the stored style first.
     layer = load_result(result)
     assert layer.styleManager().setCurrentStyle("colour-blind safe")
     symbol = layer.renderer().rootRule().children()[3].symbol()
     assert symbol.symbolLayers()[-1].color().name() == "#225ea8"
-    assert len(plain.listStylesInDatabase()[2]) == len(STYLE_FILES)
+    assert result.read_bytes() == before
+    # What is stored is no layer of the file.
     assert vector_path(plain) == str(result)
     # The program would read the buildings of that file.
     area = QgsVectorLayer(f"{result}|layername=assessed_area", "area", "ogr")
     assert area.isValid()
     assert vector_path(area) is None
+    assert area.renderer().symbol().symbolLayer(0).brushStyle() == Qt.BrushStyle.NoBrush
 
 
-def test_a_result_that_replaces_another_has_the_styles_too(project, sample):
-    path = sample.assess("replaced.gpkg")
-    load_result(path)
-    sample.assess("replaced.gpkg", "--overwrite")
-    load_result(path)
-    project.clear()
-    assert len(QgsVectorLayer(str(path), "plain", "ogr").listStylesInDatabase()[2]) == 2
+def test_an_event_is_drawn_so_without_the_plugin(project, sample, command_line, tmp_path):
+    result = sample.copy_result("buildings.gpkg", tmp_path)
+    event = tmp_path / "event.gpkg"
+    command_line("event", result, "-o", event, "-q")
+    plain = QgsVectorLayer(f"{event}|layername=buildings", "plain", "ogr")
+    titles = [rule.label() for rule in plain.renderer().rootRule().children()]
+    assert titles[:4] == ["no damage", "minor damage", "major damage", "destroyed"]
+
+
+def test_a_legend_is_in_the_language_of_qgis(project, result):
+    from geodamage_qgis.translation import use
+
+    use("de")
+    try:
+        layer = load_result(result)
+    finally:
+        use("en")
+    titles = [rule.label() for rule in layer.renderer().rootRule().children()]
+    assert titles[:5] == [
+        "kein Schaden", "leichter Schaden", "schwerer Schaden", "zerstört", "nicht bewertet",
+    ]  # fmt: skip
+    assert layer.styleManager().styles() == ["Schaden", "für Farbenblinde"]
+    assert layer.styleManager().currentStyle() == "Schaden"
+    assert layer.editFormConfig().tabs()[0].name() == "Grad"
 
 
 def test_metadata_holds_the_facts_of_the_sidecar(project, result):

@@ -77,7 +77,6 @@ def test_a_sample_is_drawn_and_its_grades_are_hidden_until_answered(look, result
     assert not any(share.text() for share in dock.panel.shares.values())
     assert not any(bar.value() for _, bar in dock.panel.rows.values())
     assert not dock.panel.accept_button.isVisible()
-    assert not dock.panel.follow.isChecked()
     press(dock, Qt.Key.Key_Return)  # nobody has seen what would be accepted
     assert current(dock) == building.building_id
     press(dock, Qt.Key.Key_3)
@@ -87,6 +86,26 @@ def test_a_sample_is_drawn_and_its_grades_are_hidden_until_answered(look, result
     dock.panel.skip.setChecked(False)
     press(dock, Qt.Key.Key_Left)
     assert "Reviewed by Ada: <b>major damage</b>" in dock.panel.said.text()
+
+
+def test_the_map_shows_no_grades_while_a_sample_is_looked_at(look, project, result):
+    dock = look(12)
+    node = project.layerTreeRoot().findLayer(find_layer(result).id())
+    assert not node.itemVisibilityChecked()
+    assert project.layerTreeRoot().findLayer(dock.layer.id()).itemVisibilityChecked()
+    assert dock.panel.follow.isChecked()
+    dock.close()
+    assert node.itemVisibilityChecked()
+
+
+def test_a_result_that_was_off_stays_off_after_its_sample(look, plugin, project, result):
+    dock = look(12)
+    dock.close()
+    node = project.layerTreeRoot().findLayer(find_layer(result).id())
+    node.setItemVisibilityChecked(False)
+    plugin.open_review(dock.layer)
+    plugin.review.close()
+    assert not node.itemVisibilityChecked()
 
 
 def test_no_building_and_unclear_are_answers(look, result):
@@ -124,7 +143,7 @@ def test_totals_are_estimated_once_ten_are_answered(look, wait):
     click(dock.steps.estimate_button)
     wait(lambda: "Estimating" not in dock.steps.told.toPlainText())
     told = dock.steps.told.toPlainText()
-    assert "12 of 78 buildings were looked at" in told
+    assert "12 of 78 buildings were reviewed" in told
     assert "destroyed" in told
     assert "–" in told
     assert not dock.layer.isEditable()
@@ -143,7 +162,7 @@ def test_what_was_learnt_grades_the_result_anew(look, plugin, result, project, w
     click(dock.steps.regrade_button)
     made = beside(result, REGRADED_END)
     wait(lambda: find_layer(made) is not None)
-    assert "after" in dock.steps.told.toPlainText()
+    assert "learnt" in dock.steps.told.toPlainText()
     layer = find_layer(made)
     sources = {feature["source"] for feature in layer.getFeatures()}
     assert any("reviewed" in source for source in sources)

@@ -49,6 +49,13 @@ def test_where_there_is_nothing_the_message_says_where_to_get_it(machine):
     assert "Python 3.9.18" in caught.value.details
 
 
+def test_a_python_that_lacks_one_package_is_told_rather_than_none(machine):
+    make_program(machine / "python3", "print('[3, 14, 0, \"no venv\"]')")
+    make_program(machine / "python", "print('[3, 9, 18]')")
+    with pytest.raises(PluginError, match="cannot make environments; install python3-venv"):
+        find_maker()
+
+
 @pytest.mark.parametrize(
     ("code", "message"),
     [

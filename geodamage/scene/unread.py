@@ -1,0 +1,169 @@
+"""What stands beside an image and is not read: named, with the command that brings it in.
+
+PAM files (.aux.xml) can name other files of any driver, so no XML reader opens them. What they say
+of nodata, colours and place is searched for in their text, and so is a CRS in other files.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from rasterio.enums import ColorInterp
+
+from geodamage.scene.beside import TIFF, siblings, start_of
+from geodamage.sources import is_remote
+
+#: Bytes that are read of a file beside an image.
+_MOST = 2**20
+_NODATA = re.compile(rb"<NoDataValue[^<>]*>\s*([^<\s]{1,40})\s*</NoDataValue>")
+_BAND = re.compile(rb'<PAMRasterBand[^<>]*\bband="(\d{1,4})"[^<>]*>')
+#: What channels are taken for, by their numbers.
+_TAKEN_FOR = {1: "red", 2: "green", 3: "blue"}
+_COLOUR = re.compile(rb"<ColorInterp[^<>]*>\s*(\w{1,20})\s*</ColorInterp>")
+#: How files of a CRS begin, or what they hold: WKT of both ages, PROJ, a code, and those of Esri.
+_WKT = re.compile(
+    rb"\b(PROJCS|GEOGCS|COMPD_CS|PROJCRS|GEOGCRS|GEODCRS|COMPOUNDCRS|BOUNDCRS)\s*\["
+    rb"|^\s*\+proj=|^\s*EPSG:\d|^\s*Projection\s|\bpeXml\b",
+    re.IGNORECASE,
+)
+#: Endings of files that may hold the CRS of an image, beside its name with and without its own.
+_OF_CRS = (".prj", ".qpj", ".tif.xml", ".xml", ".tab")
+
+
+def notes_beside(
+    name: str,
+    nodata: Sequence[float] | None,
+    tags: Sequence[ColorInterp],
+    *,
+    masked: bool,
+    chosen: bool,
+) -> tuple[str, ...]:
+    """Return what files beside an image say of its pixels, where they are not read.
+
+    Parameters
+    ----------
+    name
+        The image.
+    nodata
+        What the file itself calls no data, or None.
+    tags
+        What it says of each of its channels.
+    masked
+        Whether a mask is read with it.
+    chosen
+        Whether the user named the channels.
+    """
+    if is_remote(name):
+        return ()
+    text = _pam(name)
+    return (
+        *nodata_note(name, nodata),
+        *_colour_note(name, text, tags, chosen),
+        *_mask_note(name, masked),
+    )
+
+
+def nodata_note(name: str, nodata: Sequence[float] | None) -> tuple[str, ...]:
+    """Return a line where a PAM file calls another value no data than the image does."""
+    found = _NODATA.search(_pam(name))
+    value = None if found is None else _number(found[1])
+    if value is None or (nodata is not None and value in nodata):
+        return ()
+    own = "" if nodata is None else f", and the file itself says {nodata[0]:g}"
+    return (
+        f"{name}: {Path(name).name}.aux.xml says that {value:g} is no data, and is not read{own}; "
+        f"bring it into the file with {_bring(name, f'-a_nodata {value:g}')}",
+    )
+
+
+def _number(text: bytes) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _colour_note(
+    name: str, text: bytes, tags: Sequence[ColorInterp], chosen: bool
+) -> tuple[str, ...]:
+    """Return a line where a PAM file calls a channel another colour than it is taken for."""
+    starts = [*_BAND.finditer(text)]
+    ends = [*(start.start() for start in starts[1:]), len(text)]
+    odd = []
+    for start, end in zip(starts, ends, strict=False):  # without a channel there is one end more
+        found, index = _COLOUR.search(text, start.end(), end), int(start[1])
+        if found is None or not 1 <= index <= len(tags):
+            continue
+        colour = found[1].decode("latin1").lower()
+        is_news = colour not in (tags[index - 1].name, _TAKEN_FOR.get(index))
+        if is_news and colour in (("alpha",) if chosen else ("alpha", *_TAKEN_FOR.values())):
+            odd.append(f"channel {index} is {colour}")
+    if not odd:
+        return ()
+    return (
+        f"{name}: {Path(name).name}.aux.xml says that {' and '.join(odd)}, and is not read; bring "
+        f"it into the file with {_bring(name)}",
+    )
+
+
+def _mask_note(name: str, masked: bool) -> tuple[str, ...]:
+    """Return a line where a mask lies beside an image, and none is read with it."""
+    own = Path(name).name
+    masks = [other.name for other in siblings(Path(name)) if other.suffix.lower() == ".msk"]
+    if masked or not masks:
+        return ()
+    is_virtual = own.lower().endswith(".vrt")
+    remedy = (
+        "write the VRT out with gdal_translate -of COG"
+        if is_virtual
+        else f"if it is a mask, call it {own}.msk, and say so in it with gdal_edit.py -mo "
+        f"INTERNAL_MASK_FLAGS_1=2 {own}.msk"
+    )
+    return (f"{name}: {masks[0]} beside it is not read as its mask; {remedy}",)
+
+
+def _bring(name: str, options: str = "") -> str:
+    """Return the command that brings what stands beside an image into it."""
+    words = f"{options} " if options else ""
+    if options and start_of(Path(name), 4) in TIFF:
+        return f"gdal_edit.py {options}"
+    return f"gdal_translate {words}{Path(name).name} new.tif"
+
+
+def _pam(name: str) -> bytes:
+    return start_of(Path(f"{name}.aux.xml"), _MOST)
+
+
+def where_crs(name: str) -> str | None:
+    """Say where beside an image without a CRS one stands, and how it comes into the file."""
+    path = Path(name)
+    if is_remote(name):
+        return None
+    bring = f"bring it into the file with gdal_translate -a_srs CRS {path.name} new.tif"
+    text = _pam(name)
+    if b"<SRS" in text or _WKT.search(text):
+        return f"{path.name}.aux.xml has one, and is not read; {bring}"
+    if b"<GCPList" in text:
+        return f"{path.name}.aux.xml has control points, and is not read; warp it with gdalwarp"
+    for other in _of_crs(path):
+        if _WKT.search(start_of(other, _MOST).removeprefix(b"\xef\xbb\xbf")):
+            return f"{other.name} has one, and is not read; {bring}"
+    return None
+
+
+def _of_crs(path: Path) -> list[Path]:
+    """Return the files beside an image that may hold its CRS."""
+    try:
+        names = sorted(other.name for other in path.parent.iterdir())
+    except OSError:
+        return []
+    wanted = {f"{base}{ending}".lower() for base in (path.name, path.stem) for ending in _OF_CRS}
+    return [path.with_name(name) for name in names if name.lower() in wanted]
+
+
+def where_transform(name: str) -> str | None:
+    """Say where beside an image without a transform one stands, and how it comes into the file."""
+    if is_remote(name) or b"<GeoTransform" not in _pam(name):
+        return None
+    own = Path(name).name
+    return f"{own}.aux.xml has one, and is not read; bring it into the file with {_bring(name)}"

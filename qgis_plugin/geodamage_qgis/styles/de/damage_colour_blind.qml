@@ -1,0 +1,473 @@
+<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
+<qgis version="3.22.0-Białowieża" styleCategories="Symbology|Labeling|MapTips|Fields|Forms|AttributeTable" labelsEnabled="1">
+  <!-- SPDX-License-Identifier: GPL-2.0-or-later; by make_styles.py -->
+  <renderer-v2 type="RuleRenderer" symbollevels="0" enableorderby="0">
+    <rules key="geodamage">
+      <rule key="geodamage-0" label="kein Schaden" filter="coalesce(nullif(nullif(attribute($currentfeature, 'reviewed_damage'), ''), 'unclear'), &quot;damage&quot;) = 'no-damage'" symbol="0" />
+      <rule key="geodamage-1" label="leichter Schaden" filter="coalesce(nullif(nullif(attribute($currentfeature, 'reviewed_damage'), ''), 'unclear'), &quot;damage&quot;) = 'minor-damage'" symbol="1" />
+      <rule key="geodamage-2" label="schwerer Schaden" filter="coalesce(nullif(nullif(attribute($currentfeature, 'reviewed_damage'), ''), 'unclear'), &quot;damage&quot;) = 'major-damage'" symbol="2" />
+      <rule key="geodamage-3" label="zerstört" filter="coalesce(nullif(nullif(attribute($currentfeature, 'reviewed_damage'), ''), 'unclear'), &quot;damage&quot;) = 'destroyed'" symbol="3" />
+      <rule key="geodamage-4" label="nicht bewertet" filter="coalesce(nullif(nullif(attribute($currentfeature, 'reviewed_damage'), ''), 'unclear'), &quot;damage&quot;) IS NULL" symbol="4" />
+      <rule key="geodamage-5" label="teils gesehen" filter="&quot;status&quot; = 'partial'" symbol="5" />
+      <rule key="geodamage-6" label="geprüft" filter="nullif(attribute($currentfeature, 'reviewed_damage'), '') IS NOT NULL" symbol="6" />
+    </rules>
+    <symbols>
+      <symbol type="fill" name="0" alpha="1" clip_to_extent="1">
+        <layer class="SimpleFill" enabled="1" locked="0" pass="0">
+          <Option type="Map">
+            <Option name="color" value="255,255,204,191" type="QString" />
+            <Option name="outline_style" value="no" type="QString" />
+          </Option>
+        </layer>
+        <layer class="SimpleLine" enabled="1" locked="0" pass="0">
+          <Option type="Map">
+            <Option name="line_color" value="26,26,26,191" type="QString" />
+            <Option name="line_width" value="1.0" type="QString" />
+            <Option name="line_width_unit" value="MM" type="QString" />
+            <Option name="joinstyle" value="miter" type="QString" />
+            <Option name="capstyle" value="flat" type="QString" />
+            <Option name="use_custom_dash" value="0" type="QString" />
+            <Option name="customdash" value="5;2" type="QString" />
+            <Option name="customdash_unit" value="MM" type="QString" />
+          </Option>
+        </layer>
+        <layer class="SimpleLine" enabled="1" locked="0" pass="0">
+          <Option type="Map">
+            <Option name="line_color" value="255,255,204,255" type="QString" />
+            <Option name="line_width" value="0.55" type="QString" />
+            <Option name="line_width_unit" value="MM" type="QString" />
+            <Option name="joinstyle" value="miter" type="QString" />
+            <Option name="capstyle" value="flat" type="QString" />
+            <Option name="use_custom_dash" value="0" type="QString" />
+            <Option name="customdash" value="5;2" type="QString" />
+            <Option name="customdash_unit" value="MM" type="QString" />
+          </Option>
+        </layer>
+      </symbol>
+      <symbol type="fill" name="1" alpha="1" clip_to_extent="1">
+        <layer class="SimpleFill" enabled="1" locked="0" pass="0">
+          <Option type="Map">
+            <Option name="color" value="161,218,180,191" type="QString" />
+            <Option name="outline_style" value="no" type="QString" />
+          </Option>
+        </layer>
+        <layer class="SimpleLine" enabled="1" locked="0" pass="0">
+          <Option type="Map">
+            <Option name="line_color" value="26,26,26,191" type="QString" />
+            <Option name="line_width" value="1.0" type="QString" />
+            <Option name="line_width_unit" value="MM" type="QString" />
+            <Option name="joinstyle" value="miter" type="QString" />
+            <Option name="capstyle" value="flat" type="QString" />
+            <Option name="use_custom_dash" value="0" type="QString" />
+            <Option name="customdash" value="5;2" type="QString" />
+            <Option name="customdash_unit" value="MM" type="QString" />
+          </Option>
+        </layer>
+        <layer class="SimpleLine" enabled="1" locked="0" pass="0">
+          <Option type="Map">
+            <Option name="line_color" value="161,218,180,255" type="QString" />
+            <Option name="line_width" value="0.55" type="QString" />
+            <Option name="line_width_unit" value="MM" type="QString" />
+            <Option name="joinstyle" value="miter" type="QString" />
+            <Option name="capstyle" value="flat" type="QString" />
+            <Option name="use_custom_dash" value="0" type="QString" />
+            <Option name="customdash" value="5;2" type="QString" />
+            <Option name="customdash_unit" value="MM" type="QString" />
+          </Option>
+        </layer>
+      </symbol>
+      <symbol type="fill" name="2" alpha="1" clip_to_extent="1">
+        <layer class="SimpleFill" enabled="1" locked="0" pass="0">
+          <Option type="Map">
+            <Option name="color" value="65,182,196,191" type="QString" />
+            <Option name="outline_style" value="no" type="QString" />
+          </Option>
+        </layer>
+        <layer class="SimpleLine" enabled="1" locked="0" pass="0">
+          <Option type="Map">
+            <Option name="line_color" value="26,26,26,191" type="QString" />
+            <Option name="line_width" value="1.0" type="QString" />
+            <Option name="line_width_unit" value="MM" type="QString" />
+            <Option name="joinstyle" value="miter" type="QString" />
+            <Option name="capstyle" value="flat" type="QString" />
+            <Option name="use_custom_dash" value="0" type="QString" />
+            <Option name="customdash" value="5;2" type="QString" />
+            <Option name="customdash_unit" value="MM" type="QString" />
+          </Option>
+        </layer>
+        <layer class="SimpleLine" enabled="1" locked="0" pass="0">
+          <Option type="Map">
+            <Option name="line_color" value="65,182,196,255" type="QString" />
+            <Option name="line_width" value="0.55" type="QString" />
+            <Option name="line_width_unit" value="MM" type="QString" />
+            <Option name="joinstyle" value="miter" type="QString" />
+            <Option name="capstyle" value="flat" type="QString" />
+            <Option name="use_custom_dash" value="0" type="QString" />
+            <Option name="customdash" value="5;2" type="QString" />
+            <Option name="customdash_unit" value="MM" type="QString" />
+          </Option>
+        </layer>
+      </symbol>
+      <symbol type="fill" name="3" alpha="1" clip_to_extent="1">
+        <layer class="SimpleFill" enabled="1" locked="0" pass="0">
+          <Option type="Map">
+            <Option name="color" value="34,94,168,191" type="QString" />
+            <Option name="outline_style" value="no" type="QString" />
+          </Option>
+        </layer>
+        <layer class="SimpleLine" enabled="1" locked="0" pass="0">
+          <Option type="Map">
+            <Option name="line_color" value="26,26,26,191" type="QString" />
+            <Option name="line_width" value="1.0" type="QString" />
+            <Option name="line_width_unit" value="MM" type="QString" />
+            <Option name="joinstyle" value="miter" type="QString" />
+            <Option name="capstyle" value="flat" type="QString" />
+            <Option name="use_custom_dash" value="0" type="QString" />
+            <Option name="customdash" value="5;2" type="QString" />
+            <Option name="customdash_unit" value="MM" type="QString" />
+          </Option>
+        </layer>
+        <layer class="SimpleLine" enabled="1" locked="0" pass="0">
+          <Option type="Map">
+            <Option name="line_color" value="34,94,168,255" type="QString" />
+            <Option name="line_width" value="0.55" type="QString" />
+            <Option name="line_width_unit" value="MM" type="QString" />
+            <Option name="joinstyle" value="miter" type="QString" />
+            <Option name="capstyle" value="flat" type="QString" />
+            <Option name="use_custom_dash" value="0" type="QString" />
+            <Option name="customdash" value="5;2" type="QString" />
+            <Option name="customdash_unit" value="MM" type="QString" />
+          </Option>
+        </layer>
+      </symbol>
+      <symbol type="fill" name="4" alpha="1" clip_to_extent="1">
+        <layer class="SimpleFill" enabled="1" locked="0" pass="0">
+          <Option type="Map">
+            <Option name="color" value="255,255,255,64" type="QString" />
+            <Option name="outline_style" value="no" type="QString" />
+          </Option>
+        </layer>
+        <layer class="LinePatternFill" enabled="1" locked="0" pass="0">
+          <Option type="Map">
+            <Option name="angle" value="45" type="QString" />
+            <Option name="distance" value="1.6" type="QString" />
+            <Option name="distance_unit" value="MM" type="QString" />
+          </Option>
+          <symbol type="line" name="@4@1" alpha="1">
+            <layer class="SimpleLine" enabled="1" locked="0" pass="0">
+              <Option type="Map">
+                <Option name="line_color" value="158,158,158,255" type="QString" />
+                <Option name="line_width" value="0.5" type="QString" />
+                <Option name="line_width_unit" value="MM" type="QString" />
+                <Option name="joinstyle" value="miter" type="QString" />
+                <Option name="capstyle" value="flat" type="QString" />
+                <Option name="use_custom_dash" value="0" type="QString" />
+                <Option name="customdash" value="5;2" type="QString" />
+                <Option name="customdash_unit" value="MM" type="QString" />
+              </Option>
+            </layer>
+          </symbol>
+        </layer>
+        <layer class="SimpleLine" enabled="1" locked="0" pass="0">
+          <Option type="Map">
+            <Option name="line_color" value="26,26,26,191" type="QString" />
+            <Option name="line_width" value="1.0" type="QString" />
+            <Option name="line_width_unit" value="MM" type="QString" />
+            <Option name="joinstyle" value="miter" type="QString" />
+            <Option name="capstyle" value="flat" type="QString" />
+            <Option name="use_custom_dash" value="0" type="QString" />
+            <Option name="customdash" value="5;2" type="QString" />
+            <Option name="customdash_unit" value="MM" type="QString" />
+          </Option>
+        </layer>
+        <layer class="SimpleLine" enabled="1" locked="0" pass="0">
+          <Option type="Map">
+            <Option name="line_color" value="158,158,158,255" type="QString" />
+            <Option name="line_width" value="0.55" type="QString" />
+            <Option name="line_width_unit" value="MM" type="QString" />
+            <Option name="joinstyle" value="miter" type="QString" />
+            <Option name="capstyle" value="flat" type="QString" />
+            <Option name="use_custom_dash" value="0" type="QString" />
+            <Option name="customdash" value="5;2" type="QString" />
+            <Option name="customdash_unit" value="MM" type="QString" />
+          </Option>
+        </layer>
+      </symbol>
+      <symbol type="fill" name="5" alpha="1" clip_to_extent="1">
+        <layer class="SimpleLine" enabled="1" locked="0" pass="0">
+          <Option type="Map">
+            <Option name="line_color" value="26,26,26,255" type="QString" />
+            <Option name="line_width" value="0.2" type="QString" />
+            <Option name="line_width_unit" value="MM" type="QString" />
+            <Option name="joinstyle" value="miter" type="QString" />
+            <Option name="capstyle" value="flat" type="QString" />
+            <Option name="use_custom_dash" value="0" type="QString" />
+            <Option name="customdash" value="5;2" type="QString" />
+            <Option name="customdash_unit" value="MM" type="QString" />
+          </Option>
+        </layer>
+        <layer class="SimpleLine" enabled="1" locked="0" pass="0">
+          <Option type="Map">
+            <Option name="line_color" value="255,255,255,255" type="QString" />
+            <Option name="line_width" value="0.55" type="QString" />
+            <Option name="line_width_unit" value="MM" type="QString" />
+            <Option name="joinstyle" value="miter" type="QString" />
+            <Option name="capstyle" value="flat" type="QString" />
+            <Option name="use_custom_dash" value="1" type="QString" />
+            <Option name="customdash" value="1.8;1.8" type="QString" />
+            <Option name="customdash_unit" value="MM" type="QString" />
+          </Option>
+        </layer>
+      </symbol>
+      <symbol type="fill" name="6" alpha="1" clip_to_extent="1">
+        <layer class="CentroidFill" enabled="1" locked="0" pass="0">
+          <Option type="Map">
+            <Option name="point_on_surface" value="1" type="QString" />
+            <Option name="point_on_all_parts" value="0" type="QString" />
+          </Option>
+          <symbol type="marker" name="@6@0" alpha="1">
+            <layer class="SimpleMarker" enabled="1" locked="0" pass="0">
+              <Option type="Map">
+                <Option name="name" value="circle" type="QString" />
+                <Option name="color" value="255,255,255,255" type="QString" />
+                <Option name="outline_color" value="26,26,26,255" type="QString" />
+                <Option name="outline_width" value="0.4" type="QString" />
+                <Option name="outline_width_unit" value="MM" type="QString" />
+                <Option name="size" value="2.2" type="QString" />
+                <Option name="size_unit" value="MM" type="QString" />
+              </Option>
+            </layer>
+          </symbol>
+        </layer>
+      </symbol>
+    </symbols>
+  </renderer-v2>
+  <labeling type="simple">
+    <settings calloutType="simple">
+      <text-style fieldName="CASE WHEN nullif(attribute($currentfeature, 'reviewed_damage'), '') IS NOT NULL THEN '' WHEN &quot;confidence&quot; IS NULL THEN '' ELSE 'sicher ' || to_string(round(100 * &quot;confidence&quot;)) || ' %' END" isExpression="1" fontSize="8" fontSizeUnit="Point" fontWeight="75" namedStyle="Bold" textColor="26,26,26,255" textOpacity="1" multilineHeight="1">
+        <text-buffer bufferDraw="1" bufferColor="255,255,255,255" bufferOpacity="0.9" bufferSize="0.8" bufferSizeUnits="MM" bufferNoFill="0" bufferJoinStyle="128" />
+      </text-style>
+      <placement placement="8" dist="0.5" distUnits="MM" priority="5" />
+      <rendering drawLabels="1" scaleVisibility="1" scaleMin="0" scaleMax="2000" obstacle="1" obstacleFactor="2" obstacleType="1" maxNumLabels="2000" />
+    </settings>
+  </labeling>
+  <fieldConfiguration>
+    <field name="building_id">
+      <editWidget type="">
+        <config />
+      </editWidget>
+    </field>
+    <field name="damage">
+      <editWidget type="ValueMap">
+        <config>
+          <Option type="Map">
+            <Option type="List" name="map">
+              <Option type="Map">
+                <Option name="kein Schaden" value="no-damage" type="QString" />
+              </Option>
+              <Option type="Map">
+                <Option name="leichter Schaden" value="minor-damage" type="QString" />
+              </Option>
+              <Option type="Map">
+                <Option name="schwerer Schaden" value="major-damage" type="QString" />
+              </Option>
+              <Option type="Map">
+                <Option name="zerstört" value="destroyed" type="QString" />
+              </Option>
+            </Option>
+          </Option>
+        </config>
+      </editWidget>
+    </field>
+    <field name="damage_class">
+      <editWidget type="">
+        <config />
+      </editWidget>
+    </field>
+    <field name="p_none">
+      <editWidget type="">
+        <config />
+      </editWidget>
+    </field>
+    <field name="p_minor">
+      <editWidget type="">
+        <config />
+      </editWidget>
+    </field>
+    <field name="p_major">
+      <editWidget type="">
+        <config />
+      </editWidget>
+    </field>
+    <field name="p_destroyed">
+      <editWidget type="">
+        <config />
+      </editWidget>
+    </field>
+    <field name="confidence">
+      <editWidget type="">
+        <config />
+      </editWidget>
+    </field>
+    <field name="damage_score">
+      <editWidget type="">
+        <config />
+      </editWidget>
+    </field>
+    <field name="damaged">
+      <editWidget type="">
+        <config />
+      </editWidget>
+    </field>
+    <field name="status">
+      <editWidget type="">
+        <config />
+      </editWidget>
+    </field>
+    <field name="status_reason">
+      <editWidget type="">
+        <config />
+      </editWidget>
+    </field>
+    <field name="valid_fraction">
+      <editWidget type="">
+        <config />
+      </editWidget>
+    </field>
+    <field name="area_m2">
+      <editWidget type="">
+        <config />
+      </editWidget>
+    </field>
+    <field name="lon">
+      <editWidget type="">
+        <config />
+      </editWidget>
+    </field>
+    <field name="lat">
+      <editWidget type="">
+        <config />
+      </editWidget>
+    </field>
+    <field name="source">
+      <editWidget type="">
+        <config />
+      </editWidget>
+    </field>
+    <field name="reviewed_damage">
+      <editWidget type="ValueMap">
+        <config>
+          <Option type="Map">
+            <Option type="List" name="map">
+              <Option type="Map">
+                <Option name="kein Schaden" value="no-damage" type="QString" />
+              </Option>
+              <Option type="Map">
+                <Option name="leichter Schaden" value="minor-damage" type="QString" />
+              </Option>
+              <Option type="Map">
+                <Option name="schwerer Schaden" value="major-damage" type="QString" />
+              </Option>
+              <Option type="Map">
+                <Option name="zerstört" value="destroyed" type="QString" />
+              </Option>
+              <Option type="Map">
+                <Option name="kein Gebäude" value="no building" type="QString" />
+              </Option>
+              <Option type="Map">
+                <Option name="unklar" value="unclear" type="QString" />
+              </Option>
+            </Option>
+          </Option>
+        </config>
+      </editWidget>
+    </field>
+    <field name="reviewer">
+      <editWidget type="">
+        <config />
+      </editWidget>
+    </field>
+    <field name="reviewed_at">
+      <editWidget type="">
+        <config />
+      </editWidget>
+    </field>
+  </fieldConfiguration>
+  <aliases>
+    <alias field="building_id" name="Gebäude" />
+    <alias field="damage" name="Schaden" />
+    <alias field="damage_class" name="Schadensklasse" />
+    <alias field="p_none" name="p(kein Schaden)" />
+    <alias field="p_minor" name="p(leichter Schaden)" />
+    <alias field="p_major" name="p(schwerer Schaden)" />
+    <alias field="p_destroyed" name="p(zerstört)" />
+    <alias field="confidence" name="Sicherheit" />
+    <alias field="damage_score" name="Schadenswert" />
+    <alias field="damaged" name="beschädigt" />
+    <alias field="status" name="Status" />
+    <alias field="status_reason" name="Grund des Status" />
+    <alias field="valid_fraction" name="gesehener Anteil" />
+    <alias field="area_m2" name="Fläche, m²" />
+    <alias field="lon" name="Länge" />
+    <alias field="lat" name="Breite" />
+    <alias field="source" name="Quelle" />
+    <alias field="reviewed_damage" name="geprüfter Grad" />
+    <alias field="reviewer" name="geprüft von" />
+    <alias field="reviewed_at" name="geprüft am" />
+  </aliases>
+  <editable>
+    <field name="building_id" editable="0" />
+    <field name="damage" editable="0" />
+    <field name="damage_class" editable="0" />
+    <field name="p_none" editable="0" />
+    <field name="p_minor" editable="0" />
+    <field name="p_major" editable="0" />
+    <field name="p_destroyed" editable="0" />
+    <field name="confidence" editable="0" />
+    <field name="damage_score" editable="0" />
+    <field name="damaged" editable="0" />
+    <field name="status" editable="0" />
+    <field name="status_reason" editable="0" />
+    <field name="valid_fraction" editable="0" />
+    <field name="area_m2" editable="0" />
+    <field name="lon" editable="0" />
+    <field name="lat" editable="0" />
+    <field name="source" editable="0" />
+    <field name="reviewed_damage" editable="0" />
+    <field name="reviewer" editable="0" />
+    <field name="reviewed_at" editable="0" />
+  </editable>
+  <editorlayout>tablayout</editorlayout>
+  <attributeEditorForm>
+    <attributeEditorContainer name="Grad" groupBox="1" columnCount="1" showLabel="1" visibilityExpressionEnabled="0" visibilityExpression="">
+      <attributeEditorField name="damage" index="-1" showLabel="1" />
+      <attributeEditorField name="confidence" index="-1" showLabel="1" />
+      <attributeEditorField name="damaged" index="-1" showLabel="1" />
+      <attributeEditorField name="damage_score" index="-1" showLabel="1" />
+      <attributeEditorField name="status" index="-1" showLabel="1" />
+      <attributeEditorField name="status_reason" index="-1" showLabel="1" />
+    </attributeEditorContainer>
+    <attributeEditorContainer name="Wahrscheinlichkeiten" groupBox="1" columnCount="2" showLabel="1" visibilityExpressionEnabled="0" visibilityExpression="">
+      <attributeEditorField name="p_none" index="-1" showLabel="1" />
+      <attributeEditorField name="p_minor" index="-1" showLabel="1" />
+      <attributeEditorField name="p_major" index="-1" showLabel="1" />
+      <attributeEditorField name="p_destroyed" index="-1" showLabel="1" />
+    </attributeEditorContainer>
+    <attributeEditorContainer name="Prüfen" groupBox="1" columnCount="1" showLabel="1" visibilityExpressionEnabled="0" visibilityExpression="">
+      <attributeEditorField name="reviewed_damage" index="-1" showLabel="1" />
+      <attributeEditorField name="reviewer" index="-1" showLabel="1" />
+      <attributeEditorField name="reviewed_at" index="-1" showLabel="1" />
+    </attributeEditorContainer>
+    <attributeEditorContainer name="Gebäude" groupBox="1" columnCount="1" showLabel="1" visibilityExpressionEnabled="0" visibilityExpression="">
+      <attributeEditorField name="building_id" index="-1" showLabel="1" />
+      <attributeEditorField name="area_m2" index="-1" showLabel="1" />
+      <attributeEditorField name="valid_fraction" index="-1" showLabel="1" />
+      <attributeEditorField name="lon" index="-1" showLabel="1" />
+      <attributeEditorField name="lat" index="-1" showLabel="1" />
+      <attributeEditorField name="source" index="-1" showLabel="1" />
+    </attributeEditorContainer>
+  </attributeEditorForm>
+  <previewExpression>"building_id"</previewExpression>
+  <mapTip>&lt;div style="background:#ffffff; color:#1a1a1a"&gt;&lt;b&gt;[% coalesce(coalesce(map_get(map('no-damage', 'kein Schaden', 'minor-damage', 'leichter Schaden', 'major-damage', 'schwerer Schaden', 'destroyed', 'zerstört', 'no building', 'kein Gebäude', 'unclear', 'unklar'), coalesce(nullif(nullif(attribute($currentfeature, 'reviewed_damage'), ''), 'unclear'), "damage")), coalesce(nullif(nullif(attribute($currentfeature, 'reviewed_damage'), ''), 'unclear'), "damage")), 'nicht bewertet') %]&lt;/b&gt;[% CASE WHEN nullif(attribute($currentfeature, 'reviewed_damage'), '') IS NOT NULL THEN ', geprüft von ' || coalesce(attribute($currentfeature, 'reviewer'), '?') || '; das Modell sagte ' || coalesce(coalesce(map_get(map('no-damage', 'kein Schaden', 'minor-damage', 'leichter Schaden', 'major-damage', 'schwerer Schaden', 'destroyed', 'zerstört', 'no building', 'kein Gebäude', 'unclear', 'unklar'), "damage"), "damage"), 'nicht bewertet') ELSE '' END %]&lt;br&gt;[% CASE WHEN "p_none" IS NULL THEN '' ELSE '&lt;span style="font-size:6px; color:#ffffcc"&gt;' || lpad('', round(16 * "p_none"), '█') || '&lt;/span&gt;&lt;span style="font-size:6px; color:#dddddd"&gt;' || lpad('', 16 - round(16 * "p_none"), '█') || '&lt;/span&gt;&amp;nbsp;' || to_string(round(100 * "p_none")) || '&amp;nbsp;%&amp;nbsp;kein&amp;nbsp;Schaden&lt;br&gt;' END %][% CASE WHEN "p_minor" IS NULL THEN '' ELSE '&lt;span style="font-size:6px; color:#a1dab4"&gt;' || lpad('', round(16 * "p_minor"), '█') || '&lt;/span&gt;&lt;span style="font-size:6px; color:#dddddd"&gt;' || lpad('', 16 - round(16 * "p_minor"), '█') || '&lt;/span&gt;&amp;nbsp;' || to_string(round(100 * "p_minor")) || '&amp;nbsp;%&amp;nbsp;leichter&amp;nbsp;Schaden&lt;br&gt;' END %][% CASE WHEN "p_major" IS NULL THEN '' ELSE '&lt;span style="font-size:6px; color:#41b6c4"&gt;' || lpad('', round(16 * "p_major"), '█') || '&lt;/span&gt;&lt;span style="font-size:6px; color:#dddddd"&gt;' || lpad('', 16 - round(16 * "p_major"), '█') || '&lt;/span&gt;&amp;nbsp;' || to_string(round(100 * "p_major")) || '&amp;nbsp;%&amp;nbsp;schwerer&amp;nbsp;Schaden&lt;br&gt;' END %][% CASE WHEN "p_destroyed" IS NULL THEN '' ELSE '&lt;span style="font-size:6px; color:#225ea8"&gt;' || lpad('', round(16 * "p_destroyed"), '█') || '&lt;/span&gt;&lt;span style="font-size:6px; color:#dddddd"&gt;' || lpad('', 16 - round(16 * "p_destroyed"), '█') || '&lt;/span&gt;&amp;nbsp;' || to_string(round(100 * "p_destroyed")) || '&amp;nbsp;%&amp;nbsp;zerstört&lt;br&gt;' END %][% CASE WHEN "status" = 'assessed' THEN '' ELSE coalesce(map_get(map('assessed', 'bewertet', 'partial', 'teils gesehen', 'not_assessed', 'nicht bewertet', 'cut_by_edge_or_nodata', 'vom Rand oder von fehlenden Daten abgeschnitten', 'nodata_pre', 'keine Daten im Bild vorher', 'nodata_post', 'keine Daten im Bild nachher', 'outside_pre', 'außerhalb des Bildes vorher', 'outside_post', 'außerhalb des Bildes nachher', 'outside_aoi', 'außerhalb des Gebiets', 'obscured_pre', 'verdeckt im Bild vorher', 'obscured_post', 'verdeckt im Bild nachher', 'no_geometry', 'kein Umriss', 'too_small', 'zu klein', 'reviewed_no_building', 'kein Gebäude, laut Prüfung'), "status"), "status") || coalesce(': ' || coalesce(map_get(map('assessed', 'bewertet', 'partial', 'teils gesehen', 'not_assessed', 'nicht bewertet', 'cut_by_edge_or_nodata', 'vom Rand oder von fehlenden Daten abgeschnitten', 'nodata_pre', 'keine Daten im Bild vorher', 'nodata_post', 'keine Daten im Bild nachher', 'outside_pre', 'außerhalb des Bildes vorher', 'outside_post', 'außerhalb des Bildes nachher', 'outside_aoi', 'außerhalb des Gebiets', 'obscured_pre', 'verdeckt im Bild vorher', 'obscured_post', 'verdeckt im Bild nachher', 'no_geometry', 'kein Umriss', 'too_small', 'zu klein', 'reviewed_no_building', 'kein Gebäude, laut Prüfung'), "status_reason"), "status_reason"), '') || '&lt;br&gt;' END %][% format_number("area_m2", 0) %]&amp;nbsp;m², Gebäude&amp;nbsp;[% "building_id" %]&lt;/div&gt;</mapTip>
+  <layerGeometryType>2</layerGeometryType>
+</qgis>
