@@ -134,8 +134,8 @@ MODELS: tuple[Option, ...] = (
     ),
     Option(
         name="engine", kind=Choice(("auto", "onnxruntime", "openvino")), default="auto",
-        help="Engine on the processor: onnxruntime, openvino, or auto: openvino where it is correct "
-        "and faster on this machine, which is measured once for each model.",
+        help="Engine on the processor: onnxruntime, openvino, or auto: openvino where it is "
+        "correct and faster on this machine, which is measured once for each model.",
         takers=("Job", "LocalisationJob", "EvaluationJob"),
         commands=("assess", "buildings", "batch", "evaluate"),
     ),
