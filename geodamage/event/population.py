@@ -25,8 +25,8 @@ from rasterio.windows import transform as window_transform
 
 from geodamage.errors import SceneError, SceneReadError, one_line
 from geodamage.event.looks import LONLAT
-from geodamage.scene.beside import notes_beside
 from geodamage.scene.opening import environment, open_plain
+from geodamage.scene.unread import nodata_note
 from geodamage.sources import check_file
 from geodamage.vector.placing import densified
 
@@ -69,7 +69,8 @@ class PopulationRaster:
 
     def __init__(self, path: Path, dataset: Any, crs: CRS) -> None:
         self.path, self.crs = path, crs
-        self.notes = notes_beside(str(path), dataset.nodata is not None)
+        known = None if dataset.nodata is None else (dataset.nodata,)
+        self.notes = nodata_note(str(path), known)
         self._cells = _Cells(path, dataset, crs)
 
     @property

@@ -43,8 +43,8 @@ PRECISIONS = ("auto", "stored", "float32", "bfloat16", "int8")
 SINGLE = ("fp32", "fp16")
 #: Largest difference of a probability at which two runtimes say the same: in single precision that
 #: of a halo; in bfloat16 it is to show a graph that is computed wrong, no more. The card has the
-#: parity. On the known window `fast` 0.4.0 is 0.099 off, `accurate` 0.5.0 ACC; on real pairs, where
-#: it passed, `fast` is 0.25 off in a pixel.
+#: parity. `fast` 0.4.0 is 0.099 off on the known window, and 0.25 in a pixel of the real pairs on
+#: which it passed.
 #: A graph in two parts that ONNX Runtime computes says the same to the last digits.
 LARGEST_DIFFERENCE = {"float32": 1e-3, "bfloat16": 0.5, "parts": 1e-5}
 #: Times as fast as ONNX Runtime that OpenVINO must be to answer unasked.
