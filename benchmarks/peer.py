@@ -2,10 +2,11 @@
 
     python -m benchmarks.peer PRE POST OUTPUT --model fast --threads 2
 
-As `predict_geotiff` of geoai does it: windows of 1,024 pixels that overlap by 128, one after the
-other, answers that are added up in one array of float64 for the whole scene, `rasterio.features`
-to make polygons of it, and GeoPandas to write them. Both images must have one grid. Nothing is
-looked at before, no building is split, and no probability, identity or status is written.
+It works as `predict_geotiff` of geoai does. Windows of 1,024 pixels overlap by 128 and are computed
+one after the other. Answers are added up in one array of float64 for the whole scene.
+`rasterio.features` makes polygons of it, and GeoPandas writes them. Both images must have one grid.
+Nothing is looked at before, no building is split, and no probability, identity or status is
+written.
 """
 
 import argparse
