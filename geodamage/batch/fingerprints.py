@@ -167,11 +167,17 @@ def file_hash(path: Path) -> str:
 
 
 def _package_hash(path: Path) -> str:
-    """Hash names, columns and rows of all layers; a viewer that only looks changes other pages."""
+    """Hash names, columns and rows of all layers.
+
+    A viewer that only looks changes other pages. Styles say how a viewer draws, and when they were
+    written.
+    """
     digest = hashlib.sha256()
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as package:
-            layers = package.execute("SELECT table_name FROM gpkg_contents ORDER BY 1").fetchall()
+            layers = package.execute(
+                "SELECT table_name FROM gpkg_contents WHERE table_name <> 'layer_styles' ORDER BY 1"
+            ).fetchall()
             for (layer,) in layers:
                 quoted = '"' + str(layer).replace('"', '""') + '"'
                 rows = package.execute(f"SELECT * FROM {quoted} ORDER BY 1")

@@ -6,7 +6,9 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import geopandas as gpd
 import pytest
+from shapely import box
 
 from geodamage.assessment import Job
 from geodamage.batch.fingerprints import (
@@ -19,6 +21,7 @@ from geodamage.batch.fingerprints import (
 )
 from geodamage.buildings.finding import BuildingOptions
 from geodamage.errors import ModelError
+from geodamage.output.styles import set_styles
 from geodamage.scene.options import SceneOptions
 from tests.conftest import make_model, make_scene, run_command
 
@@ -145,3 +148,15 @@ def test_a_result_that_was_only_looked_at_is_not_altered(tmp_path):
     assert why_altered(tmp_path, record) == "a.json was altered"
     path.unlink()
     assert why_altered(tmp_path, record) == "a.json is missing"
+
+
+def test_a_style_that_a_viewer_changes_leaves_the_result_what_it_is(tmp_path):
+    def written(damage, style):
+        path = tmp_path / f"{damage}_{len(style)}.gpkg"
+        shapes = gpd.GeoDataFrame({"damage": [damage]}, geometry=[box(0, 0, 1, 1)], crs=32631)
+        shapes.to_file(path, layer="buildings")
+        set_styles(path, "buildings", {"one": style})
+        return output_fingerprint(path)
+
+    assert written("destroyed", "<qgis/>") == written("destroyed", "<qgis></qgis>")
+    assert written("destroyed", "<qgis/>") != written("no-damage", "<qgis/>")

@@ -220,7 +220,7 @@ def test_an_event_counts_its_people(scene, admin, tmp_path, output):
     assert sum(facts[k] for k in ("beyond_the_ground", "in_no_building", "in_buildings")) == (
         pytest.approx(facts["in_cells"], abs=0.01)
     )
-    assert "who has left" in facts["says"]
+    assert "people who have left" in facts["says"]
 
 
 @pytest.mark.slow

@@ -307,7 +307,7 @@ def test_later_sources_fill_gaps(tmp_path, image):
     assert found["building_id"].tolist() == ["a", "b", "c"]
     assert found["source"].tolist() == ["a.geojson", "b.geojson", "b.geojson"]
     assert [source["left_out"] for source in facts["sources"]] == [0, 1]
-    assert "order given" in facts["overlaps"]
+    assert "earlier sources take precedence" in facts["overlaps"]
 
 
 @pytest.mark.parametrize(

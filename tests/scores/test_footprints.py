@@ -188,7 +188,7 @@ def test_people_see_a_table(tmp_path):
         (("text.geojson", "t.tif"), 4, "not a vector file"),
         (("t.tif", "t.tif", "--threshold", "2"), 2, "--threshold 2"),
         (("t.tif", "t.tif", "--gsd", "0"), 2, "--gsd 0"),
-        (("t.tif", "t.tif", "--strict"), 2, "of the official metric"),
+        (("t.tif", "t.tif", "--strict"), 2, "belong to the official metric"),
         (("wild.tif", "t.tif"), 4, "holds -1 to 3; a probability is 0-1"),
     ],
 )
