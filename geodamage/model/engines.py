@@ -261,8 +261,7 @@ def _look_at(
             verdict = Verdict(sys.float_info.max, precision=precision)
         else:
             verdict = _verdict(session, reference, card, precision)
-        keep(card, verdict)
-        found[precision] = verdict
+        found[precision] = keep_first(card, verdict)
     return found
 
 
@@ -437,6 +436,18 @@ def keep(card: Card, verdict: Verdict) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(msgspec.json.encode(verdict))
         partial.replace(place)
+
+
+def keep_first(card: Card, verdict: Verdict) -> Verdict:
+    """Keep what was found, unless another process has found it meanwhile; return what is kept.
+
+    So workers that begin at once choose the same engine.
+    """
+    known = kept_verdict(card, verdict.precision)
+    if known is not None and not known.is_untimed:
+        return known
+    keep(card, verdict)
+    return verdict
 
 
 def cache_folder() -> Path:

@@ -163,6 +163,17 @@ def test_auto_looks_once_which_engine_is_faster(path, timed, speed, runtime):
     assert kept_verdict(Model(path).card).speed == speed
 
 
+def test_workers_that_look_at_once_choose_what_the_first_one_found(path, timed, monkeypatch):
+    def times_as_fast(session, reference, card):
+        engines.keep(card, engines.Verdict(0.0, 0.9, "float32"))  # another worker was first
+        return 2.0
+
+    monkeypatch.setattr(engines, "_times_as_fast", times_as_fast)
+    for _ in range(2):
+        assert Model(path, device="cpu").provider.startswith("CPU, ONNX Runtime")
+    assert kept_verdict(Model(path).card).speed == 0.9
+
+
 @pytest.mark.parametrize(
     "how", [{"engine": "onnxruntime"}, {"engine": "openvino"}, {"device": "openvino"}]
 )
