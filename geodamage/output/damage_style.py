@@ -39,7 +39,7 @@ LABEL_SCALE = 2000
 
 #: Length of a bar of the map tip that stands for 100 %. With a name of a grade beside it, it fits
 #: into the box of builds without a browser, which breaks longer lines within a word.
-BAR_BLOCKS = 16
+BAR_BLOCKS = 12
 
 #: Words for what stands in `status` and `status_reason`.
 STATUS_WORDS: Mapping[str, str] = {

@@ -185,7 +185,7 @@ def test_bars_of_map_tips_are_as_long_as_their_share_and_no_tables(project):
     tip = QgsExpression.replaceExpressionText(layer.mapTipTemplate(), context)
     assert "<table" not in tip  # drawn 20 pixels wide by builds without a browser
     lengths = [len(blocks) for blocks in re.findall(r">(█*)</span>", tip)]
-    assert lengths == [2, 14, 2, 14, 11, 5, 2, 14]
+    assert lengths == [1, 11, 1, 11, 8, 4, 1, 11]
 
 
 def test_colours_survive_a_filled_layer_below(project):
