@@ -18,6 +18,7 @@ from geodamage.fields import FIELDS, NAMES, Field, conform, empty_frame
 from geodamage.output.geojson import to_rfc7946
 from geodamage.output.layers import read_facts, read_layer
 from geodamage.output.seen_ground import LONLAT, area_frame, read_assessed_area
+from geodamage.output.writer import common_type
 from geodamage.report.event_view import is_event
 from geodamage.report.findings import STATEMENT
 
@@ -141,10 +142,7 @@ class Product:
         """What all buildings are, for formats that declare it."""
         if self.shape == "point":
             return "Point"
-        kinds = set(self.frame.geometry.geom_type.dropna())
-        if kinds <= {"Polygon"}:
-            return "Polygon"
-        return "MultiPolygon" if kinds <= {"Polygon", "MultiPolygon"} else "Unknown"
+        return common_type(self.frame.geometry)
 
     @property
     def statement(self) -> str:
