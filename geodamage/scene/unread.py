@@ -57,7 +57,7 @@ def notes_beside(
         return ()
     text = _pam(name)
     return (
-        *nodata_note(name, nodata),
+        *_nodata_note(name, text, nodata),
         *_colour_note(name, text, tags, chosen),
         *_mask_note(name, masked),
     )
@@ -65,7 +65,11 @@ def notes_beside(
 
 def nodata_note(name: str, nodata: Sequence[float] | None) -> tuple[str, ...]:
     """Return a line where a PAM file calls another value no data than the image does."""
-    found = _NODATA.search(_pam(name))
+    return _nodata_note(name, _pam(name), nodata)
+
+
+def _nodata_note(name: str, text: bytes, nodata: Sequence[float] | None) -> tuple[str, ...]:
+    found = _NODATA.search(text)
     value = None if found is None else _number(found[1])
     if value is None or (nodata is not None and value in nodata):
         return ()
