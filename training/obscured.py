@@ -32,10 +32,11 @@ from geodamage.scene.obscured import (
 )
 from geodamage.sources import read_text
 from sample_data.clouds import KINDS, veil
+from training.data.clouds import OPAQUE
 
-#: Opacity from which a cell is obscured, and under which it is clear; between, nobody is asked.
-#: Haze that leaves half of the contrast can be graded through.
-OBSCURED, CLEAR = 0.7, 0.45
+#: Opacity from which a cell is obscured, as for the networks, and under which it is clear; between,
+#: nobody is asked. Haze that leaves half of the contrast can be graded through.
+OBSCURED, CLEAR = OPAQUE, 0.45
 #: Places with clouds or thick smoke of their own, looked at by eye (2026-11-30). As clear ground
 #: they would teach that clouds are none; so they are left out, of training and of the choice.
 CLOUDED = frozenset(
