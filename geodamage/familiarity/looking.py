@@ -62,12 +62,20 @@ class Familiarity:
         """Return what a sidecar says."""
         if self.distance is None:
             return {"verdict": self.verdict, "why": self.reason, "blocks": self.blocks}
-        return {
+        facts = {
             "verdict": self.verdict,
             "distance": round(self.distance, 3),
             "known_to": round(self.known, 3),
             "blocks": self.blocks,
         }
+        return facts if self.distance <= 1 else facts | {"expect": self._expected}
+
+    @property
+    def _expected(self) -> str:
+        """What a distance above 1 means for the grades."""
+        if self._is_strange:
+            return "unknown: no scene was measured that is so unlike the training imagery"
+        return f"worse grades: {MEANING}"
 
     def remarks(self) -> list[str]:
         """Return how the scene lies, in a line; or nothing where nobody knows."""
@@ -77,7 +85,7 @@ class Familiarity:
         if self.distance <= 1:
             return [f"the scene looks like the training imagery {said}"]
         return [
-            f"the scene looks unlike the training imagery {said}; expect worse grades: {MEANING}"
+            f"the scene looks unlike the training imagery {said}; expect {self._expected}"
         ]
 
     def doubts(self) -> list[str]:
