@@ -16,8 +16,8 @@ with its weight; `teach`, those that `geodamage sample --for adapt` chooses; `si
 
 Each event is played with two models. `at home` is the model of `features`, which has learnt from
 the event. `unseen` is the network that has not. Without `unseen`, a `stand-in` takes its place: a
-linear model of the same features, learnt from the other events. `gain` is that of every play; `if taken` counts what was refused as
-no gain. Intervals are of the mean, 95 %.
+linear model of the same features, learnt from the other events. `gain` is that of every play; `if
+taken` counts what was refused as no gain. Intervals are of the mean, 95 %.
 """
 
 import argparse
