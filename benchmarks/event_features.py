@@ -42,7 +42,7 @@ APART = 0.01
 _TARGET = "_post_disaster_target.png"
 
 
-class _ArrayScene:
+class ArrayScene:
     """Two images on the grid of their own pixels, mirrored beyond their sides."""
 
     def __init__(self, truth: Truth) -> None:
@@ -92,7 +92,7 @@ def write_table(options: argparse.Namespace) -> Iterator[str]:
         pair = truth.pair
         numbers, boxes = polygons(truth)
         if numbers:
-            reader = Extraction(_ArrayScene(truth), network, model.card)
+            reader = Extraction(ArrayScene(truth), network, model.card)
             columns["features"].append(reader.features(boxes))
             columns["said"].append(said_of(model, truth, numbers))
             columns["grades"].append([truth.grades[number] for number in numbers])

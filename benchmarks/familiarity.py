@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
-from benchmarks.adapt import _ArrayScene, polygons, stand_in
+from benchmarks.adapt import stand_in
+from benchmarks.event_features import ArrayScene, polygons
 from geodamage.adaptation.extraction import Extraction
 from geodamage.adaptation.network import FeatureNetwork
 from geodamage.familiarity.looking import features_of
@@ -78,7 +79,7 @@ def read(folder: Path, split: Path, most: int | None) -> tuple[dict[str, np.ndar
         found = features_of(blocks_of((truth.pre, truth.post)), network, [[0, 1, 2]] * 2)
         blocks.append(found)
         scenes += [len(names)] * len(found)
-        columns["features"].append(Extraction(_ArrayScene(truth), network, card).features(boxes))
+        columns["features"].append(Extraction(ArrayScene(truth), network, card).features(boxes))
         columns["grades"].append([truth.grades[number] for number in numbers])
         columns["scene"].append([len(names)] * len(numbers))
         names.append(pair.name)
