@@ -115,22 +115,39 @@ def add_unseen(options: argparse.Namespace) -> Iterator[str]:
     """
     with np.load(options.table, allow_pickle=False) as arrays:
         table = {name: arrays[name] for name in arrays.files}
-    folds = {event: fold for fold, events in FOLDS.items() for event in events}
-    models: dict[str, Predictor] = {}
-    said, grades = [], list[int]()
+    networks, said, grades = Unseeing(options.runs), [], list[int]()
     for truth in truths_of(options):
         numbers, _ = polygons(truth)
         if not numbers:
             continue
-        fold = folds[truth.pair.event]
-        if fold not in models:
-            models[fold] = load_predictor([read_trained(options.runs / fold)], device="cpu")
-        said.append(said_of(models[fold], truth, numbers))
+        said.append(networks.said_of(truth, numbers))
         grades += [truth.grades[number] for number in numbers]
     if not np.array_equal(grades, table["grades"]):
         raise LabelError(f"{options.table}: it is of other pairs; give the folder that it is of")
     np.savez(options.output, allow_pickle=False, **{**table, "unseen": np.concatenate(said)})
     yield f"{options.output}: {len(grades)} buildings"
+
+
+class Unseeing:
+    """The networks of `benchmarks.events`, each for the events that it has not seen.
+
+    Parameters
+    ----------
+    runs
+        Folder of the folds.
+    """
+
+    def __init__(self, runs: Path) -> None:
+        self._runs = runs
+        self._models: dict[str, Predictor] = {}
+        self._folds = {event: fold for fold, events in FOLDS.items() for event in events}
+
+    def said_of(self, truth: Truth, numbers: Sequence[int]) -> Floats:
+        """Return what the network without the event says of polygons, float64 (n, 4)."""
+        fold = self._folds[truth.pair.event]
+        if fold not in self._models:
+            self._models[fold] = load_predictor([read_trained(self._runs / fold)], device="cpu")
+        return said_of(self._models[fold], truth, numbers)
 
 
 def truths_of(options: argparse.Namespace) -> Iterator[Truth]:
