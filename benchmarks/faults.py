@@ -169,7 +169,9 @@ def _outline(tile: npt.NDArray[np.uint8], index: Index, colour: tuple[int, int, 
 
 def run(options: argparse.Namespace) -> Iterator[str]:
     """Yield the lines of the table, and write the pictures."""
-    models: dict[str, Predictor] = {name: load_model(name, threads=1) for name in options.models}
+    models: dict[str, Predictor] = {
+        name: load_model(name, threads=1, tta=options.tta) for name in options.models
+    }
     drawings = [Drawing.of(model.card) for model in models.values()]
     counted: dict[str, list[Counts]] = defaultdict(list)
     shown: dict[str, list[tuple[float, npt.NDArray[np.uint8]]]] = defaultdict(list)
@@ -210,6 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of labelled pairs")
     parser.add_argument("--split", type=Path, help="list of pairs, .csv")
     parser.add_argument("--part", default="test")
+    parser.add_argument("--tta", default="none", help="as of `geodamage assess`")
     parser.add_argument("--pictures", type=Path, help="folder for pictures; not for publication")
     parser.add_argument("--most", type=int, default=_SHOWN, help="pictures of each fault")
     options = parser.parse_args(arguments)
