@@ -46,6 +46,7 @@ LIMITS = """\
 - They have few examples of major damage, and they often miss minor damage.
 - They hardly recognise damage by flooding, ash or an earthquake.
 - They miss most buildings below 50 m².
+  [`--tta enlarged`](buildings.md#small-buildings) finds two to three times as many.
 - They draw a third of the roofs above 800 m² in pieces.
 - They take some sports courts, car parks and bright sand for buildings.
 
