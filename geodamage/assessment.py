@@ -373,7 +373,10 @@ class _Assessment(Run[Job, Summary]):
         """Return an empty summary."""
         summary = Summary(pixels=pixels, pixel_area=area)
         if self._footprints is None:
-            summary.are_candidates, summary.real_share = True, self.model.card.precision_iou50
+            summary.are_candidates = True
+            # The card tells of one look; a second one finds more that is no building.
+            if self.job.tta != "enlarged":
+                summary.real_share = self.model.card.precision_iou50
         return summary
 
     def predicted(self, plan: Plan) -> Iterator[Strip]:
