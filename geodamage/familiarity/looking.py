@@ -84,9 +84,7 @@ class Familiarity:
         said = f"(distance {self.distance:.2f}; 9 of 10 unseen places of known events are below 1)"
         if self.distance <= 1:
             return [f"the scene looks like the training imagery {said}"]
-        return [
-            f"the scene looks unlike the training imagery {said}; expect {self._expected}"
-        ]
+        return [f"the scene looks unlike the training imagery {said}; expect {self._expected}"]
 
     def doubts(self) -> list[str]:
         """Return what a user should know, a line each."""

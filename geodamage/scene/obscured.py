@@ -298,7 +298,7 @@ def certain(probability: npt.NDArray[np.float32], threshold: float) -> Bytes:
     Parameters
     ----------
     probability
-        Of each cell, float32 (rows, columns).
+        How likely each cell is obscured, float32 (rows, columns).
     threshold
         Probability from which a cell is obscured.
     """
