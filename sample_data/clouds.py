@@ -72,7 +72,7 @@ def veil(rng: np.random.Generator, image: Bytes, kind: str, *, sharp: bool = Fal
     size = len(image)
     depth = _depth(rng, size, kind)
     if sharp:
-        depth = SHARPNESS * np.sqrt(depth)
+        depth = np.asarray(SHARPNESS * np.sqrt(depth), np.float32)
     opacity = 1 - np.exp(-depth)
     ground = image.astype(np.float32)
     if kind in ("cloud", "thin"):
