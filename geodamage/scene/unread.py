@@ -5,17 +5,24 @@ of nodata, colours and place is searched for in their text, and so is a CRS in o
 """
 
 import re
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from rasterio.enums import ColorInterp
 
 from geodamage.scene.beside import TIFF, siblings, start_of
+from geodamage.scene.served import served_beside
 from geodamage.sources import is_remote
 
 #: Bytes that are read of a file beside an image.
 _MOST = 2**20
-_NODATA = re.compile(rb"<NoDataValue[^<>]*>\s*([^<\s]{1,40})\s*</NoDataValue>")
+_NODATA = re.compile(
+    rb"<NoDataValue[^<>]*>\s*([^<\s]{1,40})\s*</NoDataValue>"
+    rb'|<MDI key="NODATA_VALUES">\s*([^<\s]{1,40})[^<]*</MDI>'
+)
+_SCALE = re.compile(rb"<Scale>\s*([^<\s]{1,40})\s*</Scale>")
+_OFFSET = re.compile(rb"<Offset>\s*([^<\s]{1,40})\s*</Offset>")
 _BAND = re.compile(rb'<PAMRasterBand[^<>]*\bband="(\d{1,4})"[^<>]*>')
 #: What channels are taken for, by their numbers.
 _TAKEN_FOR = {1: "red", 2: "green", 3: "blue"}
@@ -33,7 +40,7 @@ _OF_CRS = (".prj", ".qpj", ".tif.xml", ".xml", ".tab")
 def notes_beside(
     name: str,
     nodata: Sequence[float] | None,
-    tags: Sequence[ColorInterp],
+    dataset: Any,
     *,
     masked: bool,
     chosen: bool,
@@ -45,21 +52,20 @@ def notes_beside(
     name
         The image.
     nodata
-        What the file itself calls no data, or None.
-    tags
-        What it says of each of its channels.
+        What the user or the file itself calls no data, or None.
+    dataset
+        The image, as rasterio opened it.
     masked
         Whether a mask is read with it.
     chosen
         Whether the user named the channels.
     """
-    if is_remote(name):
-        return ()
     text = _pam(name)
     return (
         *_nodata_note(name, text, nodata),
-        *_colour_note(name, text, tags, chosen),
-        *_mask_note(name, masked),
+        *_colour_note(name, text, dataset.colorinterp, chosen),
+        *_scale_note(name, text, dataset),
+        *(() if is_remote(name) else _mask_note(name, masked)),
     )
 
 
@@ -68,16 +74,38 @@ def nodata_note(name: str, nodata: Sequence[float] | None) -> tuple[str, ...]:
     return _nodata_note(name, _pam(name), nodata)
 
 
+def _said(name: str, what: str) -> str:
+    return f"{name}: {_file(name)}.aux.xml says that {what}, and is not read"
+
+
+def _file(name: str) -> str:
+    """Return the name of a file without its folder or server, nor a key."""
+    return PurePosixPath(name.partition("?")[0]).name if is_remote(name) else Path(name).name
+
+
 def _nodata_note(name: str, text: bytes, nodata: Sequence[float] | None) -> tuple[str, ...]:
-    found = _NODATA.search(text)
-    value = None if found is None else _number(found[1])
+    value = _first(_NODATA, text)
     if value is None or (nodata is not None and value in nodata):
         return ()
     own = "" if nodata is None else f", and the file itself says {nodata[0]:g}"
-    return (
-        f"{name}: {Path(name).name}.aux.xml says that {value:g} is no data, and is not read{own}; "
-        f"bring it into the file with {_bring(name, f'-a_nodata {value:g}')}",
-    )
+    said = _said(name, f"{value:g} is no data")
+    return (f"{said}{own}; bring it into the file with {_bring(name, f'-a_nodata {value:g}')}",)
+
+
+def _scale_note(name: str, text: bytes, dataset: Any) -> tuple[str, ...]:
+    """Return a line where a PAM file tells what the values of an image measure."""
+    scale, offset = _first(_SCALE, text), _first(_OFFSET, text)
+    told = (1.0 if scale is None else scale, 0.0 if offset is None else offset)
+    # Of 8 bits nobody asks: they are shown as they are.
+    if told in ((1, 0), (dataset.scales[0], dataset.offsets[0])) or dataset.dtypes[0] == "uint8":
+        return ()
+    said = _said(name, f"values are times {told[0]:g} plus {told[1]:g}")
+    return (f"{said}; bring it into the file with {_bring(name)}",)
+
+
+def _first(pattern: re.Pattern[bytes], text: bytes) -> float | None:
+    found = pattern.search(text)
+    return None if found is None else _number(found[found.lastindex or 0])
 
 
 def _number(text: bytes) -> float | None:
@@ -104,10 +132,8 @@ def _colour_note(
             odd.append(f"channel {index} is {colour}")
     if not odd:
         return ()
-    return (
-        f"{name}: {Path(name).name}.aux.xml says that {' and '.join(odd)}, and is not read; bring "
-        f"it into the file with {_bring(name)}",
-    )
+    said = _said(name, " and ".join(odd))
+    return (f"{said}; bring it into the file with {_bring(name)}",)
 
 
 def _mask_note(name: str, masked: bool) -> tuple[str, ...]:
@@ -129,45 +155,58 @@ def _mask_note(name: str, masked: bool) -> tuple[str, ...]:
 def _bring(name: str, options: str = "") -> str:
     """Return the command that brings what stands beside an image into it."""
     words = f"{options} " if options else ""
+    if is_remote(name):
+        return f"gdal_translate {words}{_file(name)} new.tif, once both are downloaded"
     if options and start_of(Path(name), 4) in TIFF:
-        return f"gdal_edit.py {options}"
-    return f"gdal_translate {words}{Path(name).name} new.tif"
+        return f"gdal_edit.py {options} {_file(name)}"
+    return f"gdal_translate {words}{_file(name)} new.tif"
 
 
 def _pam(name: str) -> bytes:
+    if is_remote(name):
+        return served_beside(name, ".aux.xml", _MOST)
     return start_of(Path(f"{name}.aux.xml"), _MOST)
 
 
 def where_crs(name: str) -> str | None:
     """Say where beside an image without a CRS one stands, and how it comes into the file."""
-    path = Path(name)
-    if is_remote(name):
-        return None
-    bring = f"bring it into the file with gdal_translate -a_srs CRS {path.name} new.tif"
+    own = _file(name)
+    bring = f"bring it into the file with gdal_translate -a_srs CRS {own} new.tif"
     text = _pam(name)
     if b"<SRS" in text or _WKT.search(text):
-        return f"{path.name}.aux.xml has one, and is not read; {bring}"
+        return f"{own}.aux.xml has one, and is not read; {bring}"
     if b"<GCPList" in text:
-        return f"{path.name}.aux.xml has control points, and is not read; warp it with gdalwarp"
-    for other in _of_crs(path):
-        if _WKT.search(start_of(other, _MOST).removeprefix(b"\xef\xbb\xbf")):
-            return f"{other.name} has one, and is not read; {bring}"
+        return f"{own}.aux.xml has control points, and is not read; warp it with gdalwarp"
+    for other, text in _of_crs(name):
+        if _WKT.search(text.removeprefix(b"\xef\xbb\xbf")):
+            return f"{other} has one, and is not read; {bring}"
     return None
 
 
-def _of_crs(path: Path) -> list[Path]:
-    """Return the files beside an image that may hold its CRS."""
+def _of_crs(name: str) -> Iterator[tuple[str, bytes]]:
+    """Yield the files beside an image that may hold its CRS, by name, and how they begin."""
+    own = _file(name)
+    wanted = [f"{base}{ending}" for base in (own, Path(own).stem) for ending in _OF_CRS]
+    if is_remote(name):
+        address, mark, key = name.partition("?")
+        folder = address.removesuffix(own)
+        for other in wanted:
+            yield other, served_beside(f"{folder}{mark}{key}", other, _MOST)
+        return
+    path = Path(name)
     try:
         names = sorted(other.name for other in path.parent.iterdir())
     except OSError:
-        return []
-    wanted = {f"{base}{ending}".lower() for base in (path.name, path.stem) for ending in _OF_CRS}
-    return [path.with_name(name) for name in names if name.lower() in wanted]
+        return
+    lowered = {other.lower() for other in wanted}
+    for other in names:
+        if other.lower() in lowered:
+            yield other, start_of(path.with_name(other), _MOST)
 
 
 def where_transform(name: str) -> str | None:
     """Say where beside an image without a transform one stands, and how it comes into the file."""
-    if is_remote(name) or b"<GeoTransform" not in _pam(name):
+    if b"<GeoTransform" not in _pam(name):
         return None
-    own = Path(name).name
-    return f"{own}.aux.xml has one, and is not read; bring it into the file with {_bring(name)}"
+    bring = f"bring it into the file with {_bring(name)}"
+    return f"{_file(name)}.aux.xml has one, and is not read; {bring}"

@@ -6,6 +6,7 @@ import rasterio
 from affine import Affine
 
 from geodamage.errors import SceneError
+from geodamage.scene.image import open_image
 from geodamage.scene.tiles import open_tile
 from tests.conftest import UTM, make_pixels
 
@@ -37,12 +38,13 @@ def pam(*inside):
     [
         "<NoDataValue>255</NoDataValue>",
         '<NoDataValue le_hex_endian="0000000000E06F40">2.55000000000000E+02</NoDataValue>',
+        '<Metadata><MDI key="NODATA_VALUES">255 255 255</MDI></Metadata>',
     ],
 )
 def test_nodata_that_a_pam_file_tells_is_named(beside, text):
     (note,) = beside("a.tif.aux.xml", pam(text))
     assert "a.tif.aux.xml says that 255 is no data, and is not read; bring" in note
-    assert note.endswith("gdal_edit.py -a_nodata 255")
+    assert note.endswith("gdal_edit.py -a_nodata 255 a.tif")
 
 
 def test_nodata_is_named_where_the_file_itself_says_another_and_not_where_it_says_the_same(beside):
@@ -50,6 +52,37 @@ def test_nodata_is_named_where_the_file_itself_says_another_and_not_where_it_say
     (note,) = beside("a.tif.aux.xml", text, nodata=7)
     assert "and the file itself says 7" in note
     assert beside("a.tif.aux.xml", text, nodata=255) == ()
+
+
+def test_nodata_that_the_user_gives_is_not_told_to_him(raster, tmp_path):
+    path = raster("a.tif", make_pixels(40, 50))
+    (tmp_path / "a.tif.aux.xml").write_text(pam("<NoDataValue>255</NoDataValue>"))
+    for given, count in ((255, 0), (7, 1)):
+        image = open_image(
+            "pre", path, bands=None, channels=3, scale=None, allow_remote=False, nodata=given
+        )
+        image.close()
+        assert sum("says that 255" in note for note in image.notes) == count
+
+
+MEASURED = "<Offset>-0.1</Offset><Scale>0.0001</Scale>"
+
+
+def test_what_values_measure_by_a_pam_file_is_named(raster, tmp_path):
+    path = raster("a.tif", make_pixels(40, 50).astype(np.uint16) * 40)
+    (tmp_path / "a.tif.aux.xml").write_text(pam(*[MEASURED] * 3))
+    (note,) = open_tile(str(path), None, 3).notes
+    assert "says that values are times 0.0001 plus -0.1, and is not read" in note
+    assert note.endswith("gdal_translate a.tif new.tif")
+    (tmp_path / "a.tif.aux.xml").unlink()
+    with rasterio.open(path, "r+") as dataset:
+        dataset.scales, dataset.offsets = (0.0001,) * 3, (-0.1,) * 3
+    (tmp_path / "a.tif.aux.xml").write_text(pam(*[MEASURED] * 3))
+    assert open_tile(str(path), None, 3).notes == ()
+
+
+def test_what_8_bits_measure_does_not_matter(beside):
+    assert beside("a.tif.aux.xml", pam(*[MEASURED] * 3)) == ()
 
 
 @pytest.mark.parametrize("text", ["<NoDataValue>none</NoDataValue>", "<NoDataValue/>", "", "<"])
