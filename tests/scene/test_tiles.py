@@ -45,7 +45,6 @@ def test_choose_channels(tags, asked, wanted, expected):
         ((C.undefined,) * 8, r"8 channels"),
         ((C.blue, C.green, C.red), "blue, green, red; give --bands 3,2,1"),
         ((C.alpha, C.blue, C.red, C.green), "give --bands 3,4,2"),
-        ((C.palette,), "palette.*-expand rgb"),
     ],
 )
 def test_choose_channels_asks_rather_than_guesses(tags, message):
