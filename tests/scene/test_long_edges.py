@@ -1,4 +1,4 @@
-"""Long edges are straight in the CRS of their file, wherever shapes are read: by each pixel's place.
+"""Long edges are straight in the CRS of their file, wherever shapes are read: pixel by pixel.
 
 The northern edge of a box of one degree runs through the scene, along a parallel. Between its two
 corners, a straight line of UTM lies a hundred metres off.
@@ -17,7 +17,7 @@ from geodamage.buildings.footprint_files import read_footprints
 from geodamage.event.rollups import read_admin, roll_up_by_admin
 from geodamage.grid import GsdRange
 from geodamage.scene.options import SceneOptions
-from geodamage.scene.pixels import OUTSIDE_AOI, OBSCURED_PRE
+from geodamage.scene.pixels import OBSCURED_PRE, OUTSIDE_AOI
 from geodamage.scene.scene import Scene
 from tests.conftest import CORNER, UTM, make_pixels, make_raster, run_command
 
