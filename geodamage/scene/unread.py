@@ -154,12 +154,14 @@ def _mask_note(name: str, masked: bool) -> tuple[str, ...]:
 
 def _bring(name: str, options: str = "") -> str:
     """Return the command that brings what stands beside an image into it."""
-    words = f"{options} " if options else ""
-    if is_remote(name):
-        return f"gdal_translate {words}{_file(name)} new.tif, once both are downloaded"
-    if options and start_of(Path(name), 4) in TIFF:
+    if options and not is_remote(name) and start_of(Path(name), 4) in TIFF:
         return f"gdal_edit.py {options} {_file(name)}"
-    return f"gdal_translate {words}{_file(name)} new.tif"
+    return _translate(name, options)
+
+
+def _translate(name: str, options: str) -> str:
+    first = ", once both are downloaded" if is_remote(name) else ""
+    return f"gdal_translate {options}{' ' * bool(options)}{_file(name)} new.tif{first}"
 
 
 def _pam(name: str) -> bytes:
@@ -170,17 +172,26 @@ def _pam(name: str) -> bytes:
 
 def where_crs(name: str) -> str | None:
     """Say where beside an image without a CRS one stands, and how it comes into the file."""
-    own = _file(name)
-    bring = f"bring it into the file with gdal_translate -a_srs CRS {own} new.tif"
-    text = _pam(name)
-    if b"<SRS" in text or _WKT.search(text):
-        return f"{own}.aux.xml has one, and is not read; {bring}"
+    text, pam = _pam(name), f"{_file(name)}.aux.xml"
+    if b"<SRS" in text:
+        return _has_crs(name, pam, "")
+    if _WKT.search(text):
+        return _has_crs(name, pam, "-a_srs CRS")
     if b"<GCPList" in text:
-        return f"{own}.aux.xml has control points, and is not read; warp it with gdalwarp"
+        return f"{pam} has control points, and is not read; warp it with gdalwarp"
     for other, text in _of_crs(name):
-        if _WKT.search(text.removeprefix(b"\xef\xbb\xbf")):
-            return f"{other} has one, and is not read; {bring}"
+        found = _WKT.search(text.removeprefix(b"\xef\xbb\xbf"))
+        if found is not None:
+            # GDAL takes a file of WKT for a CRS, and no other.
+            is_wkt = other.lower().endswith((".prj", ".qpj")) and found[0].endswith(b"[")
+            return _has_crs(name, other, f"-a_srs {other if is_wkt else 'CRS'}")
     return None
+
+
+def _has_crs(name: str, other: str, options: str) -> str:
+    return (
+        f"{other} has one, and is not read; bring it into the file with {_translate(name, options)}"
+    )
 
 
 def _of_crs(name: str) -> Iterator[tuple[str, bytes]]:

@@ -1,9 +1,13 @@
 """What stands beside an image and is not read: it is named, with the command that brings it in."""
 
+import subprocess
+from xml.sax.saxutils import escape
+
 import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from pyproj import CRS
 
 from geodamage.errors import SceneError
 from geodamage.scene.image import open_image
@@ -107,25 +111,43 @@ def test_an_alpha_channel_that_a_pam_file_tells_is_named_whoever_chose(beside):
 
 
 @pytest.mark.parametrize(
-    ("name", "text"),
+    ("name", "text", "options"),
     [
-        ("a.tif.aux.xml", "<PAMDataset><SRS>EPSG:32616</SRS></PAMDataset>"),
-        ("a.tif.aux.xml", "<PAMDataset><GeodataXform><WKT>PROJCS[&quot;x</WKT></GeodataXform>"),
-        ("a.prj", 'PROJCS["WGS 84 / UTM zone 16N"]'),
-        ("a.PRJ", 'GEOGCS["GCS_WGS_1984"]'),
-        ("a.prj", 'PROJCRS["WGS 84 / UTM zone 16N"]'),
-        ("a.prj", "+proj=utm +zone=16"),
-        ("a.prj", "EPSG:32616"),
-        ("a.prj", "\ufeffGEOGCRS[x]"),
-        ("a.prj", "Projection    UTM\nZone 16\n"),
-        ("a.qpj", 'PROJCS["x"]'),
-        ("a.tif.xml", '<metadata><wkt>PROJCS["x"]</wkt></metadata>'),
-        ("a.xml", "<metadata><peXml Sync='TRUE'>x</peXml></metadata>"),
+        ("a.tif.aux.xml", "<PAMDataset><SRS>EPSG:32616</SRS></PAMDataset>", ""),
+        ("a.tif.aux.xml", "<GeodataXform><WKT>PROJCS[&quot;x</WKT>", "-a_srs CRS "),
+        ("a.prj", 'PROJCS["WGS 84 / UTM zone 16N"]', "-a_srs a.prj "),
+        ("a.PRJ", 'GEOGCS["GCS_WGS_1984"]', "-a_srs a.PRJ "),
+        ("a.prj", 'PROJCRS["WGS 84 / UTM zone 16N"]', "-a_srs a.prj "),
+        ("a.prj", "+proj=utm +zone=16", "-a_srs CRS "),
+        ("a.prj", "EPSG:32616", "-a_srs CRS "),
+        ("a.prj", "\ufeffGEOGCRS[x]", "-a_srs a.prj "),
+        ("a.prj", "Projection    UTM\nZone 16\n", "-a_srs CRS "),
+        ("a.qpj", 'PROJCS["x"]', "-a_srs a.qpj "),
+        ("a.tif.xml", '<metadata><wkt>PROJCS["x"]</wkt></metadata>', "-a_srs CRS "),
+        ("a.xml", "<metadata><peXml Sync='TRUE'>x</peXml></metadata>", "-a_srs CRS "),
     ],
 )
-def test_a_crs_that_stands_elsewhere_only_is_named(beside, name, text):
-    with pytest.raises(SceneError, match=f"{name} has one, and is not read; .*-a_srs"):
+def test_a_crs_that_stands_elsewhere_only_is_named(beside, name, text, options):
+    told = f"{name} has one, and is not read; .*gdal_translate {options}a.tif new.tif$"
+    with pytest.raises(SceneError, match=told):
         beside(name, text, crs=None)
+
+
+@pytest.mark.parametrize("ending", [".aux.xml", ".prj"])
+def test_the_command_for_a_crs_makes_an_image_that_has_it(raster, tmp_path, ending):
+    path = raster("a.tif", make_pixels(40, 50), crs=None)
+    wkt = CRS.from_user_input(UTM).to_wkt()
+    text = f"<PAMDataset><SRS>{escape(wkt)}</SRS></PAMDataset>" if ending == ".aux.xml" else wkt
+    beside = tmp_path / ("a.tif.aux.xml" if ending == ".aux.xml" else "a.prj")
+    beside.write_text(text)
+    with pytest.raises(SceneError, match="has no CRS") as refused:
+        open_tile(str(path), None, 3)
+    command = str(refused.value).partition("into the file with ")[2].split()
+    try:
+        subprocess.run(command, cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+    except FileNotFoundError:
+        pytest.skip("gdal_translate is not installed")
+    assert open_tile(str(tmp_path / "new.tif"), None, 3).grid.crs == CRS.from_user_input(UTM)
 
 
 @pytest.mark.parametrize(("name", "text"), [("a.prj", "nothing"), ("b.prj", 'PROJCS["x"]')])
