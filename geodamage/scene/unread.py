@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
 from rasterio.enums import ColorInterp
 
 from geodamage.scene.beside import TIFF, siblings, start_of
@@ -23,6 +24,7 @@ _NODATA = re.compile(
 )
 _SCALE = re.compile(rb"<Scale>\s*([^<\s]{1,40})\s*</Scale>")
 _OFFSET = re.compile(rb"<Offset>\s*([^<\s]{1,40})\s*</Offset>")
+_PLACE = re.compile(rb"<GeoTransform>([^<]{1,400})</GeoTransform>")
 _BAND = re.compile(rb'<PAMRasterBand[^<>]*\bband="(\d{1,4})"[^<>]*>')
 #: What channels are taken for, by their numbers.
 _TAKEN_FOR = {1: "red", 2: "green", 3: "blue"}
@@ -65,6 +67,7 @@ def notes_beside(
         *_nodata_note(name, text, nodata),
         *_colour_note(name, text, dataset.colorinterp, chosen),
         *_scale_note(name, text, dataset),
+        *_place_note(name, text, dataset),
         *(() if is_remote(name) else _mask_note(name, masked)),
     )
 
@@ -101,6 +104,24 @@ def _scale_note(name: str, text: bytes, dataset: Any) -> tuple[str, ...]:
         return ()
     said = _said(name, f"values are times {told[0]:g} plus {told[1]:g}")
     return (f"{said}; bring it into the file with {_bring(name)}",)
+
+
+def _place_note(name: str, text: bytes, dataset: Any) -> tuple[str, ...]:
+    """Return a line where a PAM file moves an image, as a GIS writes when somebody shifts it."""
+    found = _PLACE.search(text)
+    numbers = [] if found is None else [_number(word) for word in found[1].split(b",")]
+    own = dataset.transform.to_gdal()
+    if len(numbers) != len(own) or None in numbers or dataset.transform.is_identity:
+        return ()
+    told = np.array(numbers, np.float64)
+    pixel = np.array(own)[[1, 2, 4, 5]]
+    # Of the corner a hundredth of a pixel, of the pixel what adds up to one over the image.
+    near = np.abs(pixel).max() * np.array([1, 1 / max(dataset.shape), 1 / max(dataset.shape)])
+    if (np.abs(told - own) <= 0.01 * near[[0, 1, 2, 0, 1, 2]]).all():
+        return ()
+    said = _said(name, f"its corner lies at {told[0]:.10g}, {told[3]:.10g}")
+    moved = f", and the file itself says {own[0]:.10g}, {own[3]:.10g}"
+    return (f"{said}{moved}; bring it into the file with {_bring(name)}",)
 
 
 def _first(pattern: re.Pattern[bytes], text: bytes) -> float | None:

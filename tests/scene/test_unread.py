@@ -12,7 +12,7 @@ from pyproj import CRS
 from geodamage.errors import SceneError
 from geodamage.scene.image import open_image
 from geodamage.scene.tiles import open_tile
-from tests.conftest import UTM, make_pixels
+from tests.conftest import CORNER, UTM, make_pixels
 
 BAND = '<PAMRasterBand band="{}">{}</PAMRasterBand>'
 COLOUR = "<ColorInterp>{}</ColorInterp>"
@@ -162,6 +162,30 @@ def test_control_points_and_a_transform_that_stand_elsewhere_only_are_named(besi
     text = "<PAMDataset><GeoTransform>4e5, .5, 0, 3e6, 0, -.5</GeoTransform></PAMDataset>"
     with pytest.raises(SceneError, match=r"has one, and is not read; .*gdal_translate a\.tif"):
         beside("a.tif.aux.xml", text, transform=Affine.identity())
+
+
+PLACE = f"{CORNER[0]}, 0.5, 0, {CORNER[1]}, 0, -0.5"
+
+
+@pytest.mark.parametrize(
+    ("place", "is_moved"),
+    [
+        (PLACE, False),
+        (PLACE.replace("0.5, 0,", "5.00000001e-01, 0,"), False),
+        (PLACE.replace("629600", "629603"), True),
+        (PLACE.replace("0.5, 0,", "0.51, 0,"), True),
+        ("1, 2", False),
+        ("a, b, c, d, e, f", False),
+        ("nan, nan, nan, nan, nan, nan", True),
+    ],
+)
+def test_a_pam_file_that_moves_an_image_is_named(beside, place, is_moved):
+    text = f"<PAMDataset><GeoTransform>{place}</GeoTransform></PAMDataset>"
+    notes = beside("a.tif.aux.xml", text)
+    assert bool(notes) == is_moved
+    for note in notes:
+        assert "a.tif.aux.xml says that its corner lies at" in note
+        assert f"and the file itself says {CORNER[0]:.10g}, {CORNER[1]:.10g}; bring" in note
 
 
 @pytest.mark.parametrize("name", ["a.tif.msk", "a.msk"])
