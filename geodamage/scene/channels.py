@@ -83,26 +83,26 @@ def choose_channels(
         return Channels(
             _asked_channels(name, count, asked, wanted, option), None if alpha in asked else alpha
         )
-    rest = [index for index in range(1, count + 1) if index != alpha]
+    every = range(1, count + 1)
+    rest = [index for index in every if index != alpha] or [*every]
     colours = _named_colours(names) or tags
+    best = _by_colour(colours, rest, wanted)
+    order, found = ",".join(map(str, best)), [colours[index - 1] for index in best]
+    if wanted == len(_RGB) and not _may_be_rgb(found):
+        said = ", ".join(colours[index - 1].name for index in rest)
+        raise SceneError(
+            f"{name}: channels are {said}, and the model takes red, green, blue; use an image in "
+            f"natural colours, or choose with {option}"
+        )
     if len(rest) != wanted:
-        example = ",".join(map(str, _by_colour(colours, wanted)))
         raise SceneError(
             f"{name}: {counted(count, 'channel')}{' with alpha' if alpha else ''}, and the model "
-            f"takes "
-            f"{wanted}; choose with {option}, for example {option} {example}"
+            f"takes {wanted}; choose with {option}, for example {option} {order}"
             f"{_RADAR if may_be_radar and len(rest) <= MOST_OF_RADAR else ''}"
         )
-    found = [colours[index - 1] for index in rest]
-    if wanted == len(_RGB) and not _may_be_rgb(found):
-        said = f"{name}: channels are {', '.join(colour.name for colour in found)}"
-        if set(_RGB) <= set(found):
-            order = ",".join(map(str, _by_colour(colours, wanted)))
-            raise SceneError(f"{said}; give {option} {order}")
-        raise SceneError(
-            f"{said}, and the model takes red, green, blue; use an image in natural colours, or "
-            f"choose with {option}"
-        )
+    if best != rest:
+        said = ", ".join(colours[index - 1].name for index in rest)
+        raise SceneError(f"{name}: channels are {said}; give {option} {order}")
     return Channels(tuple(rest), alpha)
 
 
@@ -138,11 +138,11 @@ def _named_colours(names: Sequence[str | None]) -> tuple[ColorInterp, ...]:
     return tuple(colours.get(word, ColorInterp.undefined) for word in words)
 
 
-def _by_colour(tags: Sequence[ColorInterp], wanted: int) -> list[int]:
+def _by_colour(tags: Sequence[ColorInterp], rest: Sequence[int], wanted: int) -> list[int]:
     """Return channels that a user may mean: by colour where that is told, else the first."""
     if wanted == len(_RGB) and all(tags.count(colour) == 1 for colour in _RGB):
         return [tags.index(colour) + 1 for colour in _RGB]
-    return [min(index, len(tags)) for index in range(1, wanted + 1)]
+    return [rest[min(number, len(rest) - 1)] for number in range(wanted)]
 
 
 def without_false_alpha(

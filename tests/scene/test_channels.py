@@ -28,6 +28,26 @@ def test_tags_of_colour_are_the_advice_for_any_number_of_channels():
 @pytest.mark.parametrize(
     ("tags", "told"),
     [
+        ((C.gray, C.alpha), r"2 channels with alpha, .* for example --bands 1,1,1$"),
+        ((C.alpha, C.gray, C.undefined), r"for example --bands 2,3,3$"),
+        ((C.cyan, C.magenta, C.yellow, C.black), "are cyan, magenta, yellow, black, and the model"),
+        ((C.red, C.red, C.red, C.undefined), "use an image in natural colours"),
+        ((C.alpha, C.undefined), r"for example --bands 2,2,2$"),
+    ],
+)
+def test_advice_names_no_channel_that_is_no_brightness(tags, told):
+    with pytest.raises(SceneError, match=told):
+        choose_channels("x.tif", tags, None, 3)
+
+
+def test_an_alpha_channel_alone_is_no_image():
+    with pytest.raises(SceneError, match="alpha"):
+        choose_channels("x.tif", (C.alpha,), None, 3)
+
+
+@pytest.mark.parametrize(
+    ("tags", "told"),
+    [
         ((C.undefined, C.red, C.green), "undefined, red, green, and the model takes red, green"),
         ((getattr(C, "nir", C.undefined), C.red, C.green), ", red, green, and the model takes"),
         ((C.red, C.red, C.red), "natural colours"),
