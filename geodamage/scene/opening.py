@@ -6,7 +6,6 @@ name. So is everything that would make GDAL open another file.
 
 import os
 import warnings
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -104,12 +103,17 @@ def _opened(name: str, driver: str) -> Any:
 
 
 def _require_plain_tags(name: str) -> None:
-    """Check that the TIFFs beside a local file do not name further files."""
+    """Check that the TIFFs beside a local file are whole, and name no further files."""
     for other in [] if is_remote(name) else siblings(Path(name)):
-        if start_of(other, 4) in TIFF:
-            # What is damaged here is not opened by GDAL either.
-            with suppress(RasterioError, RasterioCRSError):
-                _opened(str(other), "GTiff").close()
+        if start_of(other, 4) not in TIFF:
+            continue
+        try:
+            _opened(str(other), "GTiff").close()
+        except (RasterioError, RasterioCRSError) as error:  # GDAL would pass it over in silence
+            raise SceneReadError(
+                f"{name}: {other.name} beside it is damaged ({reason_of(error)}); make it again, "
+                "or move it away"
+            ) from error
 
 
 def reason_of(error: BaseException) -> str:

@@ -342,7 +342,7 @@ def open_tile(
             if not labels:
                 known = tile.nodata if fill is None else (fill,)
                 odd += notes_beside(
-                    name, known, dataset, masked=tile.masked, chosen=asked is not None
+                    name, known, tags, dataset, masked=tile.masked, chosen=asked is not None
                 )
             tile = replace(tile, notes=(*odd, *tile.notes))
             if virtual is not None:

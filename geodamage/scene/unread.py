@@ -42,6 +42,7 @@ _OF_CRS = (".prj", ".qpj", ".tif.xml", ".xml", ".tab")
 def notes_beside(
     name: str,
     nodata: Sequence[float] | None,
+    tags: Sequence[ColorInterp],
     dataset: Any,
     *,
     masked: bool,
@@ -55,6 +56,8 @@ def notes_beside(
         The image.
     nodata
         What the user or the file itself calls no data, or None.
+    tags
+        What it says of each of its channels.
     dataset
         The image, as rasterio opened it.
     masked
@@ -65,7 +68,7 @@ def notes_beside(
     text = _pam(name)
     return (
         *_nodata_note(name, text, nodata),
-        *_colour_note(name, text, dataset.colorinterp, chosen),
+        *_colour_note(name, text, tags, chosen),
         *_scale_note(name, text, dataset),
         *_place_note(name, text, dataset),
         *(() if is_remote(name) else _mask_note(name, masked)),

@@ -56,6 +56,14 @@ def test_a_tiff_beside_an_image_names_no_further_file(raster, tmp_path, name):
         assert str(named) not in dataset.files
 
 
+@pytest.mark.parametrize("name", ["a.tif.ovr", "a.tif.msk"])
+def test_a_tiff_beside_an_image_that_is_damaged_is_refused(raster, tmp_path, name):
+    path = raster("a.tif", make_pixels(40, 50))
+    (tmp_path / name).write_bytes(path.read_bytes()[:100])
+    with pytest.raises(SceneReadError, match=rf"a\.tif: {name} beside it is damaged .*; make it"):
+        open_tile(str(path), None, 3)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["assess", "buildings", "batch", "batch --dry-run"])
 def test_every_command_looks_at_what_lies_beside_an_image(pair, model, tmp_path, command):
