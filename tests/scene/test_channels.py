@@ -106,6 +106,7 @@ def test_an_image_in_which_0_is_white_is_refused_with_the_way_round(raster, dtyp
     assert str(refused.value).endswith("gdal_translate a.tif new.tif")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("flags", "turned"), [("-scale 0 255 255 0", True), ("", False)])
 def test_what_the_refusal_of_a_negative_says_makes_an_image(raster, tmp_path, flags, turned):
     pixels = make_pixels(40, 50, channels=1)

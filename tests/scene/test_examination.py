@@ -202,6 +202,7 @@ def test_a_stretch_that_was_found_is_passed_on(raster):
         assert np.array_equal(scene.read(scene.extent).pre, pre)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("value", "given"), [(0, None), (255, None), (9, 9)])
 def test_ground_that_has_the_colour_of_nodata_is_said(raster, value, given):
     pre, post = make_pixels(300, 300, low=20, high=200), make_pixels(300, 300, low=20, seed=1)

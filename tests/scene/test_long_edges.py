@@ -52,6 +52,7 @@ def latitudes(transform, shape):
     return lat, np.abs(lat - LAT) * 111_000 > 0.8
 
 
+@pytest.mark.slow
 def test_an_area_of_interest(images, box):
     with Scene.open(*images, gsd=GSD, options=SceneOptions(aoi=box)) as scene:
         lat, sure = latitudes(scene.grid.transform, scene.extent.shape)
@@ -60,6 +61,7 @@ def test_an_area_of_interest(images, box):
     assert np.array_equal(outside[sure], (lat > LAT)[sure])
 
 
+@pytest.mark.slow
 def test_unusable_polygons(images, box):
     options = SceneOptions(pre_unusable=box, obscured="off")
     with Scene.open(*images, gsd=GSD, options=options) as scene:
@@ -69,6 +71,7 @@ def test_unusable_polygons(images, box):
     assert np.array_equal(marked[sure], (lat <= LAT)[sure])
 
 
+@pytest.mark.slow
 def test_an_area_that_a_score_counts_in(tmp_path, box):
     truth = np.zeros((1, SIDE, SIDE), np.uint8)
     truth[0, 20:-20, 20:-20] = 1
@@ -80,6 +83,7 @@ def test_an_area_that_a_score_counts_in(tmp_path, box):
     assert json.loads(result.stdout)["pixels"]["tp"] == pytest.approx(expected, abs=2 * SIDE)
 
 
+@pytest.mark.slow
 def test_footprints(images, box):
     with Scene.open(*images, gsd=GSD) as scene:
         (shape,) = read_footprints(box, scene.grid).frame.geometry

@@ -133,6 +133,7 @@ def test_a_crs_that_stands_elsewhere_only_is_named(beside, name, text, options):
         beside(name, text, crs=None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", [".aux.xml", ".prj"])
 def test_the_command_for_a_crs_makes_an_image_that_has_it(raster, tmp_path, ending):
     path = raster("a.tif", make_pixels(40, 50), crs=None)
