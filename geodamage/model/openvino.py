@@ -205,12 +205,14 @@ def _sizes(port: Any) -> tuple[int | None, ...]:
 
 
 def _runtime() -> Any:
-    """Import OpenVINO without its telemetry.
+    """Import OpenVINO without its telemetry and its converter.
 
     OpenVINO 2026.4 tells a server of every import and writes a number into the home folder, unless
-    its package for that cannot be imported.
+    its package for that cannot be imported. What converts models of other frameworks takes a third
+    of the import; OpenVINO does without it where it is not installed. So `openvino.convert_model`
+    is not there afterwards; `openvino.tools.ovc.convert_model` is the same.
     """
-    with _hidden("openvino_telemetry"):
+    with _hidden("openvino_telemetry"), _hidden("openvino.tools.ovc"):
         try:
             import openvino
         except ImportError as error:
