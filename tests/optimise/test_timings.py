@@ -82,10 +82,13 @@ def test_openvino_takes_its_turns_and_its_speed_is_kept(family, no_process, monk
     monkeypatch.setattr(timings, "openvino_version", engines.openvino_version)
     _, (plain, ours) = run(family[0], devices=("cpu",))
     assert [plain.engine, ours.engine] == ["onnxruntime", "openvino"]
-    ratios = [a / b for a, b in zip(plain.seconds, ours.seconds, strict=True)]
     verdict = engines.kept_verdict(plain.file.card)
     assert verdict.is_right
-    assert verdict.speed == ours.ratio == pytest.approx(sum(ratios) / 2)
+    # By processor time, as `--engine auto` measures it.
+    expected = min(plain.processor) / min(ours.processor)
+    assert verdict.speed == ours.speed == pytest.approx(expected)
+    assert ours.as_dict()["speed_for_auto"] == round(ours.speed, 3)
+    assert plain.speed is None
 
 
 @pytest.mark.slow
@@ -98,7 +101,8 @@ def test_bfloat16_takes_its_turns_where_the_card_allows_it(tmp_path, no_process,
     assert [timing.asked for timing in found] == ["stored", "stored", "bfloat16"]
     verdict = engines.kept_verdict(found[0].file.card, "bfloat16")
     assert verdict.is_right
-    assert verdict.speed == pytest.approx(found[2].ratio)
+    assert verdict.speed == found[2].speed
+    assert found[2].speed == pytest.approx(min(found[0].processor) / min(found[2].processor))
     assert found[2].as_dict()["precision"] == "bfloat16"
 
 
