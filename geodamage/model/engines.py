@@ -21,6 +21,7 @@ import numpy as np
 
 from geodamage.errors import DeviceError, ModelError, OptionError
 from geodamage.model.card import Card
+from geodamage.model.ground import more_ground
 from geodamage.model.kept import (
     cache_folder,
     make_folder,
@@ -66,7 +67,7 @@ MORE_MEMORY, LIBRARY_BYTES = 1.3, 50_000_000
 #: The same of a graph in two parts in OpenVINO, which keeps what either needed.
 MORE_IN_PARTS = 1.4
 #: How a graph is handed to the runtimes; a verdict on another way is none on this one.
-_WAY = "parts"
+_WAY = "parts, of the same ground in the same memory"
 
 #: A session of OpenVINO.
 Started = OpenVinoSession | PartedSession
@@ -277,10 +278,8 @@ def _verdict(session: Any, reference: Any, card: Card, precision: str) -> Verdic
     verdict = Verdict(difference(session, reference, card), precision=precision)
     if not verdict.is_right:
         return verdict
-    computed = as_computed(card, session)
-    # Of the same ground: what computes in bfloat16 may need a wider halo.
-    ground = (card.tile - 2 * computed.margin) / (card.tile - 2 * card.margin)
-    speed = _times_as_fast(session, reference, card) * ground**2
+    ground = more_ground(as_computed(card, session), card)
+    speed = _times_as_fast(session, reference, card) * ground
     return Verdict(verdict.difference, speed, precision)
 
 

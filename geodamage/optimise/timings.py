@@ -21,6 +21,7 @@ from geodamage.model.engines import (
     times_as_fast,
 )
 from geodamage.model.ensemble import Ensemble
+from geodamage.model.ground import more_ground
 from geodamage.model.loading import bundled_models, load_model
 from geodamage.model.onnx import Model
 from geodamage.model.openvino import has_bfloat16, openvino_version
@@ -273,8 +274,7 @@ def _keep_speeds(timings: Sequence[Timing]) -> None:
             continue
         for other in timings:
             if (other.file, other.tile, other.engine) == (timing.file, timing.tile, "onnxruntime"):
-                # Of the same ground: what computes in bfloat16 may need a wider halo.
-                ground = timing.core_pixels / other.core_pixels
+                ground = more_ground(timing.card, other.card)
                 timing.speed = times_as_fast(other.processor, timing.processor) * ground
                 keep(card, Verdict(verdict.difference, timing.speed, precision))
 

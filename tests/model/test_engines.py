@@ -3,7 +3,9 @@ import pytest
 
 from geodamage.errors import DeviceError, ModelError, OptionError
 from geodamage.model import engines, openvino
+from geodamage.model.card import read_card
 from geodamage.model.engines import Verdict, keep, kept_verdict
+from geodamage.model.ground import more_ground
 from geodamage.model.kept import cache_folder
 from geodamage.model.loading import load_model
 from geodamage.model.onnx import Model
@@ -161,7 +163,8 @@ def test_auto_looks_once_which_engine_is_faster(path, timed, speed, runtime):
     for _ in range(2):
         assert Model(path, device="cpu").provider.startswith(f"CPU, {runtime}")
     assert len(timed.asked) == 1
-    assert kept_verdict(Model(path).card).speed == speed
+    # OpenVINO needs more memory, so its windows are smaller, though hardly without a halo.
+    assert kept_verdict(Model(path).card).speed == pytest.approx(speed, rel=0.01)
 
 
 def test_workers_that_look_at_once_choose_what_the_first_one_found(path, timed, monkeypatch):
@@ -283,8 +286,7 @@ def test_auto_times_bfloat16_where_the_card_allows_it(allowed, timed):
     half = Model(allowed, device="cpu", precision="auto")
     assert half.provider.endswith("bfloat16")
     # With a wider halo a window gives less ground.
-    theirs, own = (single.card.tile - 2 * model.card.margin for model in (single, half))
-    ground = (own / theirs) ** 2
+    ground = more_ground(half.card, read_card(allowed.read_bytes(), "b.onnx"))
     assert ground < 1
     assert kept_verdict(single.card, "bfloat16").speed == pytest.approx(12.0 * ground)
 

@@ -4,6 +4,7 @@ import pytest
 
 from geodamage.errors import DeviceError, ModelNotFoundError, OptionError
 from geodamage.model import engines
+from geodamage.model.ground import more_ground
 from geodamage.model.openvino import has_bfloat16
 from geodamage.optimise import timings
 from geodamage.optimise.timings import Memory, TimingJob, best, measure_memory, time_models
@@ -86,6 +87,7 @@ def test_openvino_takes_its_turns_and_its_speed_is_kept(family, no_process, monk
     assert verdict.is_right
     # By processor time, as `--engine auto` measures it.
     expected = min(plain.processor) / min(ours.processor)
+    expected *= more_ground(ours.card, plain.card)
     assert verdict.speed == ours.speed == pytest.approx(expected)
     assert ours.as_dict()["speed_for_auto"] == round(ours.speed, 3)
     assert plain.speed is None
@@ -102,7 +104,9 @@ def test_bfloat16_takes_its_turns_where_the_card_allows_it(tmp_path, no_process,
     verdict = engines.kept_verdict(found[0].file.card, "bfloat16")
     assert verdict.is_right
     assert verdict.speed == found[2].speed
-    assert found[2].speed == pytest.approx(min(found[0].processor) / min(found[2].processor))
+    expected = min(found[0].processor) / min(found[2].processor)
+    expected *= more_ground(found[2].card, found[0].card)
+    assert found[2].speed == pytest.approx(expected)
     assert found[2].as_dict()["precision"] == "bfloat16"
 
 
