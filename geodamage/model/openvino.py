@@ -61,7 +61,7 @@ class OpenVinoSession:
     Attributes
     ----------
     precision, threads
-        As given.
+        What it computes in, and with how many threads.
 
     Raises
     ------
