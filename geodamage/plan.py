@@ -222,9 +222,9 @@ def _least_work(region: Window, card: Card, halo: int, memory: float, maps: int)
 
 
 def _sides(span: int, largest: int, smallest: int, stride: int) -> npt.NDArray[np.int64]:
-    """Return the sides of cores between two limits that divide a span evenly, in strides."""
+    """Return the sides of cores between two limits that divide a span evenly; largest first."""
     counts = np.arange(-(-span // largest), -(-span // smallest) + 1)
-    return np.unique([round_up(-(-span // int(count)), stride) for count in counts])
+    return np.unique([round_up(-(-span // int(count)), stride) for count in counts])[::-1]
 
 
 def _checked(card: Card, tile: int | None, halo: int) -> int:
