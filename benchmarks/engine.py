@@ -9,7 +9,9 @@
 `speed` runs the whole `assess` command. In the same minute it runs the same windows through a bare
 ONNX Runtime session with the same options. The figure is the ratio of core pixels per second. With
 `--against` the command of another commit, checked out beside this one, takes turns with that of
-this checkout. Both run on the whole pair, and with footprints on a twentieth of it. The figures are
+this checkout. `--cases` names what both run on: the sample pair (`start`), the pair (`whole`), the
+pair with footprints on a twentieth of it (`footprints`), one of which a fifth is town (`fifth`),
+and that with 60,000 footprints in the town (`crowd`). The figures are
 ratios of processor time and of the time on the clock, and the number of buildings that both wrote
 alike. With `--precision` this checkout computes in it, and the other one as it does by itself.
 `peer` lets a general tool, `benchmarks.peer`, and `assess` take turns with the same model.
@@ -22,6 +24,7 @@ whether memory grows.
 
 import argparse
 import json
+import math
 import os
 import re
 import statistics
@@ -29,7 +32,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +41,7 @@ import geopandas as gpd
 import numpy as np
 import onnx
 import rasterio
+import shapely
 from affine import Affine
 
 from geodamage.model.card import METADATA_KEY, with_metadata
@@ -246,12 +250,19 @@ def _processor_seconds(command: list[str], **how: Any) -> float:
     return spent - before.children_user - before.children_system
 
 
-def against(commit: str, size: int, repeats: int, model: str, own: list[str]) -> None:
+#: What two commits can be compared on.
+CASES = ("start", "whole", "footprints", "fifth", "crowd")
+#: Footprints of the case `crowd`.
+CROWD = 60_000
+
+
+def against(
+    commit: str, size: int, repeats: int, model: str, own: list[str], cases: Sequence[str]
+) -> None:
     """Print how many times as fast this checkout, with options of its own, is as another commit."""
     root = Path(__file__).parents[1]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        pair = make_pair(folder, size)
         other = folder / "other"
         subprocess.run(
             ["git", "-C", root, "worktree", "add", "-q", "-d", other, commit], check=True
@@ -260,12 +271,42 @@ def against(commit: str, size: int, repeats: int, model: str, own: list[str]) ->
             more = ["-q", "--threads", str(default_threads())]
             more += ["--model", str(_readable_by(other, find_model(model), folder / "m.onnx"))]
             own += ["--model", model]
-            _turns((other, root), pair, folder / "whole", repeats, more, own)
-            given = _some_of(folder / "whole.0.geojson", folder / "given.geojson")
-            more += ["--footprints", str(given)]
-            _turns((other, root), pair, folder / "footprints", repeats, more, own)
+            for case in cases:
+                pair, given = _case(case, folder, size)
+                _turns((other, root), pair, folder / case, repeats, [*more, *given], own)
         finally:
             subprocess.run(["git", "-C", root, "worktree", "remove", "-f", other], check=True)
+
+
+def _case(case: str, folder: Path, size: int) -> tuple[tuple[Path, Path], list[str]]:
+    """Return the pair of a case, and the options that belong to it."""
+    if case == "start":
+        return (SAMPLE / "pre.tif", SAMPLE / "post.tif"), []
+    town = 0.2 if case in ("fifth", "crowd") else 1.0
+    pair = make_pair(folder, size, town)
+    target = folder / f"{case}.given.geojson"
+    if case == "crowd":
+        return pair, ["--footprints", str(crowd(pair[0], CROWD, town, target))]
+    if case != "footprints":
+        return pair, []
+    found = folder / "found.geojson"
+    subprocess.run(assess_command(pair, found, "-q"), check=True)
+    return pair, ["--footprints", str(_some_of(found, target))]
+
+
+def crowd(image: Path, count: int, town: float, target: Path) -> Path:
+    """Write so many square footprints, side by side on the town in the corner of an image."""
+    with rasterio.open(image) as dataset:
+        crs, left, top = dataset.crs, dataset.transform.c, dataset.transform.f
+        metres = dataset.res[0] * dataset.width * town**0.5
+    across = math.ceil(count**0.5)
+    row, column = np.divmod(np.arange(count), across)
+    step = metres / across
+    west, north = left + column * step, top - row * step
+    boxes = shapely.box(west, north - 0.8 * step, west + 0.8 * step, north)
+    names = [f"{number}" for number in range(count)]
+    gpd.GeoDataFrame({"building_id": names}, geometry=boxes, crs=crs).to_file(target)
+    return target
 
 
 def _readable_by(checkout: Path, model: Path, target: Path) -> Path:
@@ -393,6 +434,9 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=4096, help="of the speed pair")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--against", metavar="COMMIT", help="compare the speed with a commit")
+    parser.add_argument(
+        "--cases", nargs="+", choices=CASES, default=["whole", "footprints"], help="with --against"
+    )
     parser.add_argument("--model", default="fast", help="for all but memory")
     parser.add_argument("--precision", help="of this checkout")
     parser.add_argument("--seconds", type=float, default=240, help="longest memory run")
@@ -401,7 +445,8 @@ def main() -> None:
     print(f"{os.cpu_count()} processors, {default_threads()} usable")
     if options.what == "speed" and options.against:
         own = ["--precision", options.precision] if options.precision else []
-        against(options.against, options.size, options.repeats, options.model, own)
+        cases = options.cases
+        against(options.against, options.size, options.repeats, options.model, own, cases)
     elif options.what == "peer":
         peer(options.size, options.repeats, options.model, options.precision or "auto")
     elif options.what == "share":

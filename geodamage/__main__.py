@@ -1,6 +1,6 @@
 """`python -m geodamage`."""
 
-from geodamage.cli import main
+from geodamage.cli import run
 
 if __name__ == "__main__":
-    main()
+    run()

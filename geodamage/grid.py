@@ -16,6 +16,16 @@ from geodamage.windows import Window
 WGS84 = Geod(ellps="WGS84")
 
 
+@lru_cache(maxsize=64)
+def transformer(source: CRS | str, target: CRS | str) -> Transformer:
+    """Return the way from one CRS to another, x before y.
+
+    Finding it takes a millisecond, and windows ask for the same few. pyproj gives each thread a
+    state of its own.
+    """
+    return Transformer.from_crs(source, target, always_xy=True)
+
+
 class GsdRange(NamedTuple):
     """The ground sample distances a model was made for, metres per pixel."""
 
@@ -87,7 +97,7 @@ class Grid:
         rows, columns = self.shape
         centre = np.array([columns / 2, columns / 2 + 1, columns / 2])
         middle = np.array([rows / 2, rows / 2, rows / 2 + 1])
-        to_lonlat = Transformer.from_crs(self.crs, "EPSG:4326", always_xy=True)
+        to_lonlat = transformer(self.crs, "EPSG:4326")
         lon, lat = to_lonlat.transform(*self.xy(centre, middle))
         _, _, metres = WGS84.inv([lon[0]] * 2, [lat[0]] * 2, lon[1:], lat[1:])
         return float(metres[0]), float(metres[1])
@@ -118,7 +128,7 @@ def geodesic_area(shape: BaseGeometry) -> float:
 
 def ground_area(shape: BaseGeometry, crs: CRS) -> float:
     """Return the geodesic area of the polygons of a shape in a CRS, m²."""
-    to_lonlat = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
+    to_lonlat = transformer(crs, "EPSG:4326")
 
     def place(points: np.ndarray) -> np.ndarray:
         return np.column_stack(to_lonlat.transform(points[:, 0], points[:, 1]))
@@ -158,7 +168,7 @@ def world_width(crs: CRS) -> float | None:
     middle = float(next((p.value for p in names), 0.0))
     # Along a parallel, x of a cylinder grows evenly, and it is the same on all parallels.
     turns = np.array([-90.0, -45.0, 0.0, 45.0, 90.0])
-    to_crs = Transformer.from_crs(base, crs, always_xy=True)
+    to_crs = transformer(base, crs)
     units = _full_turn(base) / 360
     lon, lat = np.meshgrid((middle + turns) * units, np.array([-50.0, 0.0, 35.0]) * units)
     x = np.asarray(to_crs.transform(lon.ravel(), lat.ravel())[0]).reshape(lon.shape)

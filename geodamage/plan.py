@@ -1,6 +1,5 @@
 """How a region is cut into windows, within a limit of memory."""
 
-import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -195,27 +194,37 @@ def make_plan(
 
 
 def _least_work(region: Window, card: Card, halo: int, memory: float, maps: int) -> Plan | None:
-    """Return the plan in windows of the card's size or more that asks for the fewest pixels.
+    """Return the plan that asks for the fewest pixels, with cores no narrower than their halo.
 
     Of two that ask for as many, that of the smaller windows. None where none fits the memory.
     """
     stride = card.stride
     origin = round_down(region.row, stride), round_down(region.column, stride)
     largest = min(_WIDEST * card.tile, LARGEST_TILE)
-    choices = []
-    for span in (region.bottom - origin[0], region.right - origin[1]):
-        fewest, most = (-(-span // (side - 2 * halo)) for side in (largest, card.tile))
-        sides = {round_up(-(-span // count), stride): count for count in range(fewest, most + 1)}
-        choices.append([(side, -(-span // side)) for side in sides])
-    plans = []
-    for (rows, down), (columns, across) in itertools.product(*choices):
-        plan = Plan(region, origin, (rows, columns), halo, 1, 1)
-        area = plan.window[0] * plan.window[1]
-        spare, each = memory - card.bytes_per_pixel * area, _column_bytes(plan, maps)
-        if spare >= each:
-            count = int(min(spare // each, region.width + 1))
-            plans.append((down * across * area, area, replace(plan, columns=count)))
-    return min(plans, key=lambda known: known[:2], default=(0, 0, None))[2]
+    smallest = min(card.tile, round_up(3 * halo, stride)) if halo else card.tile
+    rows, columns = (
+        _sides(span, largest - 2 * halo, smallest - 2 * halo, stride)
+        for span in (region.bottom - origin[0], region.right - origin[1])
+    )
+    down = -(-(region.bottom - origin[0]) // rows)
+    across = -(-(region.right - origin[1]) // columns)
+    area = np.multiply.outer(rows + 2 * halo, columns + 2 * halo).astype(np.float64)
+    each = area * (READ_BYTES + MAP_BYTES * maps) + np.multiply.outer(rows, columns) * STRIP_BYTES
+    spare = memory - card.bytes_per_pixel * area
+    fits = np.flatnonzero(spare >= each)
+    if not fits.size:
+        return None
+    work = (area * np.multiply.outer(down, across)).ravel()[fits]
+    best = fits[np.lexsort((area.ravel()[fits], work))[0]]
+    row, column = np.unravel_index(best, area.shape)
+    count = int(min(spare[row, column] // each[row, column], region.width + 1))
+    return Plan(region, origin, (int(rows[row]), int(columns[column])), halo, count, 1)
+
+
+def _sides(span: int, largest: int, smallest: int, stride: int) -> npt.NDArray[np.int64]:
+    """Return the sides of cores between two limits that divide a span evenly; largest first."""
+    counts = np.arange(-(-span // largest), -(-span // smallest) + 1)
+    return np.unique([round_up(-(-span // int(count)), stride) for count in counts])[::-1]
 
 
 def _checked(card: Card, tile: int | None, halo: int) -> int:

@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import shapely
@@ -7,7 +9,15 @@ from hypothesis import strategies as st
 from pyproj import CRS, Transformer
 from pyproj.database import query_utm_crs_info
 
-from geodamage.grid import WGS84, Grid, geodesic_area, ground_area, utm_zone, world_width
+from geodamage.grid import (
+    WGS84,
+    Grid,
+    geodesic_area,
+    ground_area,
+    transformer,
+    utm_zone,
+    world_width,
+)
 from geodamage.windows import Window
 from tests.fakes import SMALL, TRANSFORM, UTM
 
@@ -159,3 +169,15 @@ def test_the_world_goes_around_in_any_cylindrical_crs(crs, width):
 )
 def test_the_world_goes_around_in_no_other_crs(crs):
     assert world_width(CRS.from_user_input(crs)) is None
+
+
+def test_the_way_between_two_systems_is_found_once_for_all_threads():
+    # Equal systems, made twice.
+    to_lonlat = transformer(CRS.from_epsg(32616), "EPSG:4326")
+    assert transformer(CRS.from_user_input("EPSG:32616"), "EPSG:4326") is to_lonlat
+    assert transformer(CRS.from_epsg(32617), "EPSG:4326") is not to_lonlat
+    x, y = np.full(1000, 629_600.0), np.linspace(3_000_000.0, 3_600_000.0, 1000)
+    expected = Transformer.from_crs(32616, 4326, always_xy=True).transform(x, y)
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: to_lonlat.transform(x, y), range(16)):
+            np.testing.assert_array_equal(found, expected)

@@ -198,3 +198,14 @@ def test_cells_matter_where_a_place_meets_them():
     found = replace(plan, only=np.array(places)).matters(core, 64)
     assert found.shape == (3, 4)
     assert np.argwhere(found).tolist() == [[0, 0], [1, 1], [1, 2], [1, 3]]
+
+
+def test_where_the_window_of_the_card_does_not_fit_the_next_best_is_taken():
+    # As `fast` in single precision with OpenVINO.
+    card = make_card(stride=16, tile=1024, halo=176, bytes_per_pixel=855.0)
+    for size in (4096, 8192, 40_960):
+        plan = make_plan(Window(0, 0, size, size), card)
+        count = sum(1 for strip in plan.strips() for _ in plan.cores(strip))
+        # In halved windows it would be 4.4 pixels for each that is kept.
+        assert count * plan.window[0] * plan.window[1] / size**2 < 2.7
+        assert plan.core[0] >= card.halo

@@ -25,6 +25,7 @@ from geodamage.assessment import Job, assess
 from geodamage.batch.owner import is_alive
 from geodamage.errors import GeodamageError, GeodamageWarning, OptionError, ResourceError, one_line
 from geodamage.job import Progress, Result
+from geodamage.model.loading import share_models
 from geodamage.model.session import default_threads
 from geodamage.output.locks import clear_locks
 from geodamage.output.publication import PARTIAL_NAME
@@ -433,6 +434,7 @@ def _serve(channel: Connection) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    share_models()  # of the scenes that it is given one after the other
     with contextlib.suppress(EOFError, OSError):
         while (task := channel.recv()) is not None:
             if not _run(task, channel):

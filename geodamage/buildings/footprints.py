@@ -74,13 +74,14 @@ class _Grader:
         first = np.searchsorted(self.tops, strip.window.row - self.tallest)
         last = np.searchsorted(self.tops, strip.window.bottom)
         done = []
-        for i in self.order[first:last]:
-            window = self.box(i) & strip.window
-            if window.size:
-                self._sum(i, window, strip)
-                self.remaining[i] -= window.size
-                if self.remaining[i] == 0:
-                    done.append(i)
+        with rasterio.Env():  # one for all: rasterio would make and leave two for each footprint
+            for i in self.order[first:last]:
+                window = self.box(i) & strip.window
+                if window.size:
+                    self._sum(i, window, strip)
+                    self.remaining[i] -= window.size
+                    if self.remaining[i] == 0:
+                        done.append(i)
         return self.graded(np.array(sorted(done), np.int64))
 
     def _sum(self, i: int, window: Window, strip: Strip) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from geodamage.cli.arguments import takes
+from geodamage.cli.importing import importing
 from geodamage.cli.progress import Reporter
 
 
@@ -38,8 +39,9 @@ def command(**options: Any) -> None:
     reporter = Reporter(options["progress"], quiet=options["quiet"], verbose=options["verbose"])
 
     # After the options are known to be good: these imports take a second.
-    from geodamage.assessment import Job, assess
-    from geodamage.job import job_fields
+    with importing():
+        from geodamage.assessment import Job, assess
+        from geodamage.job import job_fields
 
     pre, post = options["pre"], options["post"]
     if options["post_only"] and post is None:

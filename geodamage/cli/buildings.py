@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geodamage.cli.arguments import takes
+from geodamage.cli.importing import importing
 from geodamage.cli.progress import Reporter
 
 if TYPE_CHECKING:
@@ -30,8 +31,9 @@ def command(**options: Any) -> None:
     reporter = Reporter(options["progress"], quiet=options["quiet"], verbose=options["verbose"])
 
     # After the options are known to be good: these imports take a second.
-    from geodamage.job import job_fields
-    from geodamage.localisation import LocalisationJob, localise
+    with importing():
+        from geodamage.job import job_fields
+        from geodamage.localisation import LocalisationJob, localise
 
     fields = job_fields("buildings", "LocalisationJob", options)
     job = LocalisationJob(image=options["image"], **fields)

@@ -83,6 +83,7 @@ def print_timings(timings: "Sequence[Timing]") -> None:
         "window",
         "MP/s",
         "x fp32",
+        "x auto",
         "model MB",
         "window MB",
         "",
@@ -100,6 +101,7 @@ def print_timings(timings: "Sequence[Timing]") -> None:
             f"{timing.tile}",
             f"{timing.rate:.2f}",
             "n/a" if timing.ratio is None else f"{timing.ratio:.2f}",
+            "n/a" if timing.speed is None else f"{timing.speed:.2f}",
             *memory,
             "" if timing.is_trusted else "fails parity",
         ))  # fmt: skip

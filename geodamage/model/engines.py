@@ -9,11 +9,9 @@ for a model whose card says that its buildings then get the same grades.
 import dataclasses
 import hashlib
 import json
-import os
-import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,16 @@ import numpy as np
 
 from geodamage.errors import DeviceError, ModelError, OptionError
 from geodamage.model.card import Card
+from geodamage.model.ground import more_ground
+from geodamage.model.kept import (
+    cache_folder,
+    make_folder,
+    processor,
+    read_sealed,
+    write,
+    write_sealed,
+)
+from geodamage.model.known import STRIDES, difference, known_windows
 from geodamage.model.openvino import OpenVinoSession, has_bfloat16, openvino_version
 from geodamage.model.parts import PartedSession, Parts, split_graph
 from geodamage.model.session import (
@@ -59,9 +67,10 @@ MORE_MEMORY, LIBRARY_BYTES = 1.3, 50_000_000
 #: The same of a graph in two parts in OpenVINO, which keeps what either needed.
 MORE_IN_PARTS = 1.4
 #: How a graph is handed to the runtimes; a verdict on another way is none on this one.
-_WAY = "parts"
-#: Rows and columns of the window on which both are compared, in strides.
-_STRIDES = 16
+_WAY = "parts, of the same ground in the same memory"
+
+#: A session of OpenVINO.
+Started = OpenVinoSession | PartedSession
 
 
 class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -141,7 +150,7 @@ def _onnxruntime(blob: bytes, card: Card, path: Path, device: str, options: Any)
         whole, provider = start(blob, card, path, device, options)
     if verdict is None:
         session, _ = _in_parts(parts, card, path, device, options)
-        verdict = Verdict(_difference(session, whole, card), precision="parts")
+        verdict = Verdict(difference(session, whole, card), precision="parts")
         keep(card, verdict)
     elif verdict.is_right:
         return _in_parts(parts, card, path, device, options)
@@ -266,13 +275,11 @@ def _look_at(
 
 
 def _verdict(session: Any, reference: Any, card: Card, precision: str) -> Verdict:
-    verdict = Verdict(_difference(session, reference, card), precision=precision)
+    verdict = Verdict(difference(session, reference, card), precision=precision)
     if not verdict.is_right:
         return verdict
-    computed = as_computed(card, session)
-    # Of the same ground: what computes in bfloat16 may need a wider halo.
-    ground = (card.tile - 2 * computed.margin) / (card.tile - 2 * card.margin)
-    speed = _times_as_fast(session, reference, card) * ground**2
+    ground = more_ground(as_computed(card, session), card)
+    speed = _times_as_fast(session, reference, card) * ground
     return Verdict(verdict.difference, speed, precision)
 
 
@@ -294,8 +301,19 @@ def _times_as_fast(
         between = clock()
         session.run(names, images)
         seconds.append((between - begun, clock() - between))
-    theirs, own = np.min(seconds[1:], axis=0)
-    return float(theirs / max(own, 1e-9))
+    theirs, own = np.transpose(seconds[1:])
+    return times_as_fast(theirs, own)
+
+
+def times_as_fast(theirs: Sequence[float], own: Sequence[float]) -> float:
+    """Return how many times as fast an engine is as another, by the best round of each.
+
+    Parameters
+    ----------
+    theirs, own
+        Seconds of processor time of each round.
+    """
+    return float(min(theirs) / max(min(own), 1e-9))
 
 
 def _often(image: np.ndarray) -> tuple[int, int]:
@@ -312,7 +330,7 @@ def _is_free(session: Any) -> bool:
 
 def _openvino(
     blob: bytes, card: Card, path: Path, precision: str, options: Any
-) -> tuple[OpenVinoSession | PartedSession, str]:
+) -> tuple[Started, str]:
     computed = "bfloat16" if precision == "bfloat16" else "float32"
     threads = options.intra_op_num_threads or default_threads()
     try:
@@ -325,7 +343,7 @@ def _openvino(
     verdict = kept_verdict(card, computed)
     if verdict is None:
         reference, _ = start(blob, card, path, "cpu", options)
-        verdict = Verdict(_difference(session, reference, card), precision=computed)
+        verdict = Verdict(difference(session, reference, card), precision=computed)
         keep(card, verdict)
     if not verdict.is_right:
         raise ModelError(
@@ -348,73 +366,77 @@ def _is_parted(card: Card, precision: str) -> bool:
 
 def _openvino_session(
     blob: bytes, card: Card, source: str, threads: int, precision: str
-) -> OpenVinoSession | PartedSession:
-    """Start OpenVINO, with the graph in two parts where it falls into two and may."""
+) -> Started:
+    """Start OpenVINO, with the graph in two parts where it falls into two and may.
+
+    Compiling takes longer than all else of starting, so the compiled parts are kept. The name of
+    their file is that of the bytes, so another model never answers in the place of this one.
+    """
     parts = split_graph(blob, source) if _is_parted(card, precision) else None
+    place = _compiled_place(blob, parts, precision)
+    kept = _compiled(place) if len(blob) >= TIMED_BYTES else []
+    if kept:
+        try:
+            return _started(blob, parts, threads, precision, kept)
+        except RuntimeError:
+            kept = None  # OpenVINO refuses what it has written: it compiles anew
+    session = _started(blob, parts, threads, precision)
+    if kept is None:
+        _keep_compiled(place, session, blob, parts, card)
+    return session
+
+
+def _started(
+    blob: bytes, parts: Parts | None, threads: int, precision: str, compiled: Sequence[bytes] = ()
+) -> Started:
+    """Start OpenVINO with a graph or its parts, as they are or compiled before."""
+    ready = compiled or (None, None)
     if parts is None:
-        return OpenVinoSession(blob, threads, precision)
-    first = OpenVinoSession(parts.first, threads, precision)
+        return OpenVinoSession(blob, threads, precision, compiled=ready[0])
+    first = OpenVinoSession(parts.first, threads, precision, compiled=ready[0])
     shapes = {port.name: port.shape for port in first.get_outputs()}
     sizes = {taken: shapes[given] for given, taken in zip(parts.given, parts.taken, strict=True)}
-    second = OpenVinoSession(parts.second, threads, precision, parts.taken, sizes)
+    second = OpenVinoSession(
+        parts.second, threads, precision, parts.taken, sizes, compiled=ready[1]
+    )
     return PartedSession(first, second, parts)
+
+
+def _keep_compiled(
+    place: Path, session: Started, blob: bytes, parts: Parts | None, card: Card
+) -> None:
+    """Keep a compiled model, if it answers to the last bit as it does before it is kept."""
+    if not make_folder(place.parent):
+        return  # nor is it compared each time
+    sessions = [session] if isinstance(session, OpenVinoSession) else session.both
+    first, compiled = sessions[0], [each.exported() for each in sessions]
+    try:
+        again = _started(blob, parts, first.threads, first.precision, compiled)
+        is_same = difference(again, session, card) == 0
+    except RuntimeError:
+        is_same = False
+    write_sealed(place, msgspec.msgpack.encode(compiled if is_same else []))
+
+
+def _compiled(place: Path) -> list[bytes] | None:
+    """Return the compiled parts; none where they are not to be used, None where nothing is kept."""
+    with suppress(msgspec.DecodeError):
+        sealed = read_sealed(place)
+        return None if sealed is None else msgspec.msgpack.decode(sealed, type=list[bytes])
+    return None
+
+
+def _compiled_place(blob: bytes, parts: Parts | None, precision: str) -> Path:
+    graphs = [blob] if parts is None else [parts.first, parts.second]
+    digests = [hashlib.sha256(graph).hexdigest() for graph in graphs]
+    name = _hashed([digests, precision, processor(), openvino_version()])
+    return cache_folder().with_name("compiled") / f"{name}.openvino"
 
 
 def is_openvino(session: Any) -> bool:
     """Say whether OpenVINO answers in a session."""
     inner = session.first if isinstance(session, PartedSession) else session
     return isinstance(inner, OpenVinoSession)
-
-
-def _difference(session: Any, reference: Any, card: Card) -> float:
-    """Return the largest difference between two sessions, with one window in a call and two."""
-    names = [node.name for node in reference.get_outputs()]
-    images = known_windows(card, reference)
-    alone = {name: image[:1] for name, image in images.items()}
-    try:
-        answers = [
-            pair
-            for feed in (images, alone)
-            for pair in zip(session.run(names, feed), reference.run(names, feed), strict=True)
-        ]
-        largest = float(np.max([np.abs(_shares(a) - _shares(b)).max() for a, b in answers]))
-    except Exception:  # either runtime's own: it does not run, so it is not right
-        return sys.float_info.max
-    return largest if np.isfinite(largest) else sys.float_info.max
-
-
-def _shares(head: np.ndarray) -> np.ndarray:
-    """Return the grades of a damage head as shares of their sum; a localisation as it is."""
-    if head.ndim != 4 or head.shape[1] == 1:
-        return head
-    shares: np.ndarray = head / np.maximum(head.sum(1, keepdims=True), 1e-12)
-    return shares
-
-
-def known_windows(card: Card, session: Any) -> dict[str, np.ndarray]:
-    """Return two windows of a drawn town by the inputs of a session, uint8 (2, c, rows, columns).
-
-    Houses with sharp edges on a speckled ground, some of them lighter after; so no layer is asked
-    for one value alone.
-    """
-    draw = np.random.default_rng(22)
-    known = {"pre": card.pre_channels, "post": card.post_channels}
-    shapes = {node.name: [*node.shape, None, None][2:4] for node in session.get_inputs()}
-    fixed = next(iter(shapes.values()))
-    rows, columns = (size if isinstance(size, int) else _STRIDES * card.stride for size in fixed)
-    ground = draw.integers(60, 120, (2, 1, rows, columns))
-    houses = np.zeros((2, 2, rows, columns), bool)
-    for _ in range(24):
-        top, left = draw.integers(0, rows), draw.integers(0, columns)
-        box = np.s_[:, top : top + draw.integers(6, 24), left : left + draw.integers(6, 24)]
-        houses[0][box] = True
-        houses[1][box] = draw.random() < 0.5
-    images = {}
-    for number, (name, channels) in enumerate(known.items()):
-        roof = np.where(houses[number][:, None], draw.integers(20, 130), 0)
-        noise = draw.integers(-8, 9, (2, len(channels), rows, columns))
-        images[name] = np.clip(ground + roof + noise, 0, 255).astype(np.uint8)
-    return {name: images[name] for name in shapes}
 
 
 def kept_verdict(card: Card, precision: str = "float32") -> Verdict | None:
@@ -430,12 +452,7 @@ def kept_verdict(card: Card, precision: str = "float32") -> Verdict | None:
 
 def keep(card: Card, verdict: Verdict) -> None:
     """Keep what is known; where the folder cannot be written, it is looked at again next time."""
-    place = _place(card, verdict.precision)
-    partial = place.with_suffix(f".{os.getpid()}")
-    with suppress(OSError):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(msgspec.json.encode(verdict))
-        partial.replace(place)
+    write(_place(card, verdict.precision), msgspec.json.encode(verdict))
 
 
 def keep_first(card: Card, verdict: Verdict) -> Verdict:
@@ -450,25 +467,11 @@ def keep_first(card: Card, verdict: Verdict) -> Verdict:
     return verdict
 
 
-def cache_folder() -> Path:
-    """Return the folder of the user's cache where verdicts are kept."""
-    home = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
-    base = Path(home) if home else Path.home() / ".cache"
-    return base / "geodamage" / "engines"
-
-
 def _place(card: Card, precision: str) -> Path:
     versions = runtime_version(), openvino_version(), _WAY
-    facts = [card.sha256, precision, _processor(), *versions, _STRIDES, _is_parted(card, precision)]
-    name = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-    return cache_folder() / f"{name[:32]}.json"
+    facts = [card.sha256, precision, processor(), *versions, STRIDES, _is_parted(card, precision)]
+    return cache_folder() / f"{_hashed(facts)}.json"
 
 
-def _processor() -> list[str]:
-    """Return what a processor is and can do, as far as the system says."""
-    known = [platform.machine(), platform.processor()]
-    with suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        for name in ("model name", "flags", "Features"):
-            known += [line for line in lines if line.startswith(name)][:1]
-    return known
+def _hashed(facts: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]

@@ -1,10 +1,12 @@
 """Loading a model or an ensemble, by the name of a bundled or an installed one, or by path."""
 
+import hashlib
 import os
 from difflib import get_close_matches
 from importlib import resources
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from geodamage.errors import ModelError, ModelNotFoundError
 from geodamage.model.card import read_card
@@ -14,6 +16,9 @@ from geodamage.model.ensemble_file import load_ensemble
 from geodamage.model.onnx import Model, read_model_bytes
 
 DEFAULT_MODEL = "fast"
+#: The model that was loaded last, by its bytes and all that `load_model` was told; None where every
+#: caller gets a model of its own.
+_shared: dict[tuple[Any, ...], Model] | None = None
 
 
 def load_model(
@@ -66,10 +71,32 @@ def load_model(
     else:
         if precision == "int8":
             path = int8_variant(path)
-        model = Model(path, device=device, threads=threads, engine=engine, precision=precision)
+        model = _model(path, device=device, threads=threads, engine=engine, precision=precision)
     if tta == "enlarged":
         return Enlarged(model if scales == (1.0,) else with_ways(model, "none", scales))
     return model if tta == "none" and scales == (1.0,) else with_ways(model, tta, scales)
+
+
+def share_models() -> None:
+    """Let this process keep the model that it loaded last, and hand it out again.
+
+    For a process that assesses one scene after the other. The sessions of a model answer one call
+    at a time, so scenes that are assessed at once do better with models of their own.
+    """
+    global _shared
+    _shared = {}
+
+
+def _model(path: Path, **how: Any) -> Model:
+    if _shared is None:
+        return Model(path, **how)
+    # By the bytes: a file may be another one by now.
+    digest = hashlib.sha256(read_model_bytes(path)).hexdigest()
+    key = (path, digest, *sorted(how.items()))
+    if key not in _shared:
+        _shared.clear()  # first, so that there is never memory for two
+        _shared[key] = Model(path, **how)
+    return _shared[key]
 
 
 def int8_variant(path: Path) -> Path:

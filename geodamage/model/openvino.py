@@ -55,6 +55,13 @@ class OpenVinoSession:
     sizes
         Sizes of inputs that the graph leaves open, by name, as `Port.shape` says them: with the
         number of channels known, OpenVINO chooses faster layouts.
+    compiled
+        What `exported` returned of a session of this graph, precision and version of OpenVINO.
+
+    Attributes
+    ----------
+    precision, threads
+        What it computes in, and with how many threads.
 
     Raises
     ------
@@ -71,6 +78,7 @@ class OpenVinoSession:
         precision: str = "float32",
         features: Collection[str] = (),
         sizes: Mapping[str, Sequence[int | None]] | None = None,
+        compiled: bytes | None = None,
     ) -> None:
         openvino = _runtime()
         with _STARTING:
@@ -78,21 +86,24 @@ class OpenVinoSession:
         if precision == "bfloat16" and not _has_bfloat16(core):
             raise RuntimeError("this processor does not compute in bfloat16")
         settings = _settings(threads, precision)
-        graph = core.read_model(blob)
-        if sizes:
-            graph.reshape(
-                {name: [-1 if n is None else n for n in shape] for name, shape in sizes.items()}
-            )
-        self._model = core.compile_model(graph, "CPU", settings)
+        if compiled is None:
+            self._model = core.compile_model(_graph(core, blob, sizes or {}), "CPU", settings)
+        else:
+            self._model = core.import_model(compiled, "CPU", settings)
         set_to = self._model.get_property("INFERENCE_PRECISION_HINT")
         if set_to != getattr(openvino.Type, _HINTS[precision]):
             raise RuntimeError(f"OpenVINO would compute in {set_to}")
-        self.precision = precision
+        self.precision, self.threads = precision, threads
         self._features = frozenset(features)
         self._inputs = {_name(port): port for port in self._model.inputs}
         self._outputs = {_name(port): port for port in self._model.outputs}
         self._request: Any = None
         self._lock = threading.Lock()
+
+    def exported(self) -> bytes:
+        """Return the compiled graph, for `compiled` of another session."""
+        content = self._model.export_model()
+        return bytes(content if isinstance(content, bytes) else content.getvalue())
 
     def get_inputs(self) -> list[Port]:
         """Return the inputs."""
@@ -160,6 +171,16 @@ def _has_bfloat16(core: Any) -> bool:
     return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
+def _graph(core: Any, blob: bytes, sizes: Mapping[str, Sequence[int | None]]) -> Any:
+    """Read an ONNX file, and fix the sizes that are known."""
+    graph = core.read_model(blob)
+    if sizes:
+        graph.reshape(
+            {name: [-1 if n is None else n for n in shape] for name, shape in sizes.items()}
+        )
+    return graph
+
+
 def _settings(threads: int, precision: str) -> dict[str, Any]:
     return {
         # Left alone, a processor that has bfloat16 computes in it: 257 becomes 256.
@@ -184,12 +205,14 @@ def _sizes(port: Any) -> tuple[int | None, ...]:
 
 
 def _runtime() -> Any:
-    """Import OpenVINO without its telemetry.
+    """Import OpenVINO without its telemetry and its converter.
 
     OpenVINO 2026.4 tells a server of every import and writes a number into the home folder, unless
-    its package for that cannot be imported.
+    its package for that cannot be imported. What converts models of other frameworks takes a third
+    of the import; OpenVINO does without it where it is not installed. So `openvino.convert_model`
+    is not there afterwards; `openvino.tools.ovc.convert_model` is the same.
     """
-    with _hidden("openvino_telemetry"):
+    with _hidden("openvino_telemetry"), _hidden("openvino.tools.ovc"):
         try:
             import openvino
         except ImportError as error:

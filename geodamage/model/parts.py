@@ -97,6 +97,11 @@ class PartedSession:
         """The session of the first part."""
         return self._first
 
+    @property
+    def both(self) -> tuple[Any, Any]:
+        """The sessions of both parts."""
+        return self._first, self._second
+
     def get_inputs(self) -> list[Any]:
         """Return the inputs of the whole graph."""
         ports = [*self._first.get_inputs(), *self._second.get_inputs()]

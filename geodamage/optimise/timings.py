@@ -13,8 +13,15 @@ import numpy as np
 from geodamage.errors import DeviceError, ModelError, OptionError
 from geodamage.model.card import Card
 from geodamage.model.catalogue import ModelFile, read_model
-from geodamage.model.engines import Verdict, allows_bfloat16, keep, kept_verdict
+from geodamage.model.engines import (
+    Verdict,
+    allows_bfloat16,
+    keep,
+    kept_verdict,
+    times_as_fast,
+)
 from geodamage.model.ensemble import Ensemble
+from geodamage.model.ground import more_ground
 from geodamage.model.loading import bundled_models, load_model
 from geodamage.model.onnx import Model
 from geodamage.model.openvino import has_bfloat16, openvino_version
@@ -143,8 +150,11 @@ class Timing:
         What was asked for, the precision as `load_model` knows it, and what answers.
     tile
         Rows and columns of the window, pixels.
-    seconds
-        Seconds of each round.
+    seconds, processor
+        Seconds of each round, by the clock and of the processor.
+    speed
+        Times as fast as ONNX Runtime for the same ground, in processor time: `--engine auto` goes
+        by it. None where it was not measured.
     ratio
         Rounds of the reference over those of this one, their median; None without reference.
     memory
@@ -159,6 +169,8 @@ class Timing:
     provider: str
     tile: int
     seconds: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
+    speed: float | None = None
     ratio: float | None = None
     memory: Memory | None = None
 
@@ -190,6 +202,8 @@ class Timing:
             "tile": self.tile,
             "halo": self.card.margin,
             "seconds": [round(value, 4) for value in self.seconds],
+            "processor_seconds": [round(value, 4) for value in self.processor],
+            "speed_for_auto": None if self.speed is None else round(self.speed, 3),
             "megapixels_per_second": round(self.rate, 3),
             "ratio_to_fp32": None if self.ratio is None else round(self.ratio, 3),
             "memory_bytes": memory,
@@ -260,10 +274,9 @@ def _keep_speeds(timings: Sequence[Timing]) -> None:
             continue
         for other in timings:
             if (other.file, other.tile, other.engine) == (timing.file, timing.tile, "onnxruntime"):
-                # Of the same ground: what computes in bfloat16 may need a wider halo.
-                ground = timing.core_pixels / other.core_pixels
-                speed = float(np.median(np.divide(other.seconds, timing.seconds))) * ground
-                keep(card, Verdict(verdict.difference, speed, precision))
+                ground = more_ground(timing.card, other.card)
+                timing.speed = times_as_fast(other.processor, timing.processor) * ground
+                keep(card, Verdict(verdict.difference, timing.speed, precision))
 
 
 def _load(job: TimingJob) -> Generator[TimingProgress, None, list[tuple[Timing, Model | Ensemble]]]:
@@ -320,9 +333,10 @@ def _take_turns(
     images = [_images(timing) for timing, _ in loaded]
     for turn in range(job.rounds + 1):
         for number, (timing, model) in enumerate(loaded):
-            start = time.perf_counter()
+            start, spent = time.perf_counter(), time.process_time()
             model(*images[number])
             if turn:
+                timing.processor.append(time.process_time() - spent)
                 timing.seconds.append(time.perf_counter() - start)
             yield TimingProgress(turn * len(loaded) + number + 1, total)
 

@@ -15,6 +15,8 @@ from geodamage.output.writer import VectorWriter
 
 #: About a centimetre. Source: RFC 7946, section 11.2.
 DECIMALS = 7
+#: Rows that become text at once.
+_ROWS = 1_000
 
 
 class GeoJsonWriter(VectorWriter):
@@ -31,9 +33,11 @@ class GeoJsonWriter(VectorWriter):
         self._file.write(self._opening)
 
     def _write(self, frame: gpd.GeoDataFrame) -> None:
-        features = self._between.join(_features(frame, self._to_wgs84))
-        self._file.write(features if self._is_first else self._between + features)
-        self._is_first = False
+        for start in range(0, len(frame), _ROWS):  # the text of all of them would be held twice
+            features = _features(frame.iloc[start : start + _ROWS], self._to_wgs84)
+            self._file.write("" if self._is_first else self._between)
+            self._file.write(self._between.join(features))
+            self._is_first = False
 
     def _finish(self) -> None:
         self._file.write(self._closing)

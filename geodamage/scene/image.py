@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import shapely
-from pyproj import CRS, Transformer
+from pyproj import CRS
 from shapely.geometry.base import BaseGeometry
 
 from geodamage.errors import OptionError, SceneError
-from geodamage.grid import world_width
+from geodamage.grid import transformer, world_width
 from geodamage.scene.beside import require_unchanged
 from geodamage.scene.lattice import Lattice
 from geodamage.scene.sampling import Sample, check_contrast, named, sample_of
@@ -159,7 +159,7 @@ class Image:
         grid = sheet.tiles[0][0].grid
         rows, columns = grid.shape
         x, y = grid.xy(np.array([columns / 2]), np.array([rows / 2]))
-        to_lattice = Transformer.from_crs(grid.crs, lattice.crs, always_xy=True)
+        to_lattice = transformer(grid.crs, lattice.crs)
         column, row = pixel_coordinates(lattice.transform, *to_lattice.transform(x, y))
         centre = Window(math.floor(row[0]), math.floor(column[0]), 1, 1)
         ground = math.prod(lattice.grid(centre).gsd) ** 0.5
@@ -212,7 +212,7 @@ def _path(
     """Return the way from columns and rows of the lattice to those of a sheet's blocks."""
     crs, transform = sheet.grid.crs, sheet.grid.transform
     same = crs == lattice.crs
-    transformer = None if same else Transformer.from_crs(lattice.crs, crs, always_xy=True)
+    way = None if same else transformer(lattice.crs, crs)
     width = world_width(crs)
     turn = None if width is None else _middle(sheet)
 
@@ -221,8 +221,8 @@ def _path(
         if shift is not None:
             east, north = shift(x, y)
             x, y = x + east, y + north
-        if transformer is not None:
-            x, y = transformer.transform(x, y)
+        if way is not None:
+            x, y = way.transform(x, y)
         if turn is not None and width is not None:  # an image may go on beyond 180 degrees
             x = turn + (x - turn + width / 2) % width - width / 2
         across, down = pixel_coordinates(transform, x, y)
@@ -240,11 +240,11 @@ def _outline(sheet: Sheet, crs: CRS) -> BaseGeometry:
     boxes = [shapely.box(w.column, w.row, w.right, w.bottom) for _, w in sheet.tiles]
     limits = sheet.limits
     outline = shapely.segmentize(shapely.union_all(boxes), max(limits.shape) / 32)
-    transformer = Transformer.from_crs(sheet.grid.crs, crs, always_xy=True)
+    to_crs = transformer(sheet.grid.crs, crs)
 
     def place(points: Floats) -> Floats:
         x, y = sheet.grid.xy(points[:, 0], points[:, 1])
-        return np.column_stack(transformer.transform(x, y))
+        return np.column_stack(to_crs.transform(x, y))
 
     return shapely.make_valid(shapely.transform(outline, place))
 

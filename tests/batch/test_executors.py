@@ -1,5 +1,6 @@
 """Executors: tasks run beside each other, and the death of one harms no other."""
 
+import multiprocessing
 import os
 import signal
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from geodamage.assessment import Job
+from geodamage.batch import executors
 from geodamage.batch.executors import (
     LocalExecutor,
     Outcome,
@@ -22,6 +24,8 @@ from geodamage.batch.executors import (
     run_task,
 )
 from geodamage.errors import OptionError, ResourceError
+from geodamage.model import loading
+from geodamage.model.onnx import Model
 from geodamage.work import long_work
 from tests.conftest import listing, make_scene
 
@@ -64,6 +68,34 @@ def test_a_task_tells_what_came_of_it(task):
     assert outcome.error is None
     assert outcome.facts["buildings"] == 5
     assert task.job.output.is_file()
+
+
+@pytest.mark.slow
+def test_a_worker_loads_a_model_once_for_its_scenes(task, monkeypatch):
+    loaded = []
+    begin = Model.__init__
+
+    def noted(model, *given, **how):
+        loaded.append(given)
+        begin(model, *given, **how)
+
+    monkeypatch.setattr(Model, "__init__", noted)
+    monkeypatch.setattr(loading, "_shared", None)
+    monkeypatch.setattr(signal, "signal", lambda *given: None)
+    other = replace(task, name="b", job=replace(task.job, overwrite=True))
+    copied = task.job.output.with_name("other.onnx")
+    copied.write_bytes(Path(task.job.model).read_bytes())
+    third = replace(other, name="c", job=replace(other.job, model=copied))
+    ours, theirs = multiprocessing.Pipe()
+    for order in (task, other, third, None):
+        ours.send(order)
+    # As in a process of its own, but for the orders that are there already.
+    monkeypatch.setattr(executors, "_run", lambda task, channel: channel.send(run_task(task)) or 1)
+    executors._serve(theirs)
+    first, again, last = (ours.recv() for _ in range(3))
+    assert [outcome.error for outcome in (first, again, last)] == [None, None, None]
+    assert len(loaded) == 2
+    assert first.facts["buildings"] == again.facts["buildings"]
 
 
 def test_an_error_is_a_line_with_its_code(task):

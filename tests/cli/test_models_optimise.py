@@ -118,6 +118,7 @@ def test_models_are_timed_and_the_best_is_named(parent):
     assert [row.split()[:5] for row in rows] == [
         ["own.onnx", "fp32", "cpu", engine, "96"] for engine in engines
     ]
+    assert " x auto " in heads
     assert re.fullmatch(
         rf"best here: --model {parent} --device cpu --engine \w+ --precision float32", chosen
     )

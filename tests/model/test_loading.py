@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from geodamage.errors import GeodamageWarning, ModelNotFoundError
+from geodamage.model import loading
 from geodamage.model.catalogue import list_models
 from geodamage.model.loading import (
     DEFAULT_MODEL,
@@ -11,6 +12,7 @@ from geodamage.model.loading import (
     installed_models,
     load_model,
     models_folder,
+    share_models,
 )
 from tests.conftest import make_model
 
@@ -27,6 +29,20 @@ def test_bundled_models_are_found_by_name_and_load():
     for name, path in bundled_models().items():
         assert find_model(name) == path
         load_model(name, device="cpu")
+
+
+def test_a_process_may_share_the_model_that_it_loaded_last(tmp_path, monkeypatch):
+    path = make_model(tmp_path / "m.onnx")
+    assert load_model(path, device="cpu") is not load_model(path, device="cpu")
+    monkeypatch.setattr(loading, "_shared", None)  # put back after the test
+    share_models()
+    first = load_model(path, device="cpu")
+    assert load_model(path, device="cpu") is first
+    assert load_model(path, device="cpu", threads=2) is not first
+    assert load_model(path, device="cpu") is not first, "more than one is kept"
+    last = load_model(path, device="cpu")
+    path.write_bytes(find_model("fast").read_bytes())
+    assert load_model(path, device="cpu").card.name != last.card.name
 
 
 @pytest.mark.parametrize("source", ["slow", "weights.pth", "m.zip", ""])

@@ -133,7 +133,7 @@ def test_in_bfloat16_the_card_says_whether_parts_may_be_taken(tmp_path, in_parts
 def test_what_is_known_to_be_right_is_not_compared_again(tmp_path, monkeypatch):
     path = write_siamese(tmp_path / "m.onnx")
     keep(Model(path, engine="onnxruntime").card, Verdict(0.0, precision="parts"))
-    monkeypatch.setattr(engines, "_difference", None)
+    monkeypatch.setattr(engines, "difference", None)
     assert Model(path, engine="onnxruntime").is_parted
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from geodamage.errors import DeviceError, ModelNotFoundError, OptionError
 from geodamage.model import engines
+from geodamage.model.ground import more_ground
 from geodamage.model.openvino import has_bfloat16
 from geodamage.optimise import timings
 from geodamage.optimise.timings import Memory, TimingJob, best, measure_memory, time_models
@@ -82,10 +83,14 @@ def test_openvino_takes_its_turns_and_its_speed_is_kept(family, no_process, monk
     monkeypatch.setattr(timings, "openvino_version", engines.openvino_version)
     _, (plain, ours) = run(family[0], devices=("cpu",))
     assert [plain.engine, ours.engine] == ["onnxruntime", "openvino"]
-    ratios = [a / b for a, b in zip(plain.seconds, ours.seconds, strict=True)]
     verdict = engines.kept_verdict(plain.file.card)
     assert verdict.is_right
-    assert verdict.speed == ours.ratio == pytest.approx(sum(ratios) / 2)
+    # By processor time, as `--engine auto` measures it.
+    expected = min(plain.processor) / min(ours.processor)
+    expected *= more_ground(ours.card, plain.card)
+    assert verdict.speed == ours.speed == pytest.approx(expected)
+    assert ours.as_dict()["speed_for_auto"] == round(ours.speed, 3)
+    assert plain.speed is None
 
 
 @pytest.mark.slow
@@ -98,7 +103,10 @@ def test_bfloat16_takes_its_turns_where_the_card_allows_it(tmp_path, no_process,
     assert [timing.asked for timing in found] == ["stored", "stored", "bfloat16"]
     verdict = engines.kept_verdict(found[0].file.card, "bfloat16")
     assert verdict.is_right
-    assert verdict.speed == pytest.approx(found[2].ratio)
+    assert verdict.speed == found[2].speed
+    expected = min(found[0].processor) / min(found[2].processor)
+    expected *= more_ground(found[2].card, found[0].card)
+    assert found[2].speed == pytest.approx(expected)
     assert found[2].as_dict()["precision"] == "bfloat16"
 
 

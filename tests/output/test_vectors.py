@@ -3,6 +3,7 @@ import re
 import signal
 import subprocess
 import sys
+import tracemalloc
 import warnings
 
 import geopandas as gpd
@@ -425,3 +426,19 @@ def test_frames_are_typed_together_as_they_are_alone(tmp_path, monkeypatch):
     assert [json.loads(line)["id"] for line in alone] == [
         f"b{s + n}" for s in (10, 20, 30) for n in range(5)
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("extension", [".geojson", ".geojsonl"])
+def test_the_text_of_many_buildings_is_never_in_memory_at_once(tmp_path, extension):
+    frame = make_buildings(geodamage.output.writer.ROWS_AT_ONCE)
+    frame["geometry"] = shapely.segmentize(frame.geometry.to_numpy(), 0.25)
+    path = tmp_path / f"a{extension}"
+    with vector_writer(path, UTM) as writer:
+        tracemalloc.start()
+        try:
+            writer.append(frame)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak < path.stat().st_size
