@@ -205,14 +205,13 @@ def _sizes(port: Any) -> tuple[int | None, ...]:
 
 
 def _runtime() -> Any:
-    """Import OpenVINO without its telemetry and its converter.
+    """Import OpenVINO without its telemetry.
 
     OpenVINO 2026.4 tells a server of every import and writes a number into the home folder, unless
-    its package for that cannot be imported. What converts models of other frameworks takes a third
-    of the import; OpenVINO does without it where it is not installed. So `openvino.convert_model`
-    is not there afterwards; `openvino.tools.ovc.convert_model` is the same.
+    its package for that cannot be imported. Its converter takes a third of the import. It stays,
+    since whoever imports geodamage may want `openvino.convert_model` of the same process.
     """
-    with _hidden("openvino_telemetry"), _hidden("openvino.tools.ovc"):
+    with _hidden("openvino_telemetry"):
         try:
             import openvino
         except ImportError as error:
