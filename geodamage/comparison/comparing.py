@@ -135,7 +135,7 @@ class _Comparing:
         options: CompareOptions,
     ) -> None:
         self.options, self.official = options, official
-        self.notes = list(official.notes)
+        self.notes = [*([] if ours.doubt is None else [ours.doubt]), *official.notes]
         frame = ours.frame[ours.frame.geometry.notna()].reset_index(drop=True)
         if frame.empty:
             raise InputError(f"{ours.path}: has no building with an outline; nothing to compare")

@@ -21,7 +21,7 @@ def told(tmp_path, frame, result, name="r.geojson"):
 
 
 def draw(result, path, **options):
-    return write_areas([result], path, **{"number": 8, "cell": 100, "seed": 0} | options)
+    return write_areas([result], path, **{"number": 8, "cell": 100, "seed": 0} | options).frame
 
 
 @pytest.mark.slow
