@@ -14,7 +14,7 @@ from pyproj import CRS, Transformer
 from geodamage.buildings.identities import Former
 from geodamage.datums import datum_doubt
 from geodamage.errors import FootprintError
-from geodamage.fields import NAMES, Field, Kind
+from geodamage.fields import NAMES, Field, attribute_fields
 from geodamage.grid import Grid
 from geodamage.output.writer import GeometryType, common_type
 from geodamage.scene.scene import Scene
@@ -162,7 +162,7 @@ def read_footprints(
         geometry=gpd.GeoSeries(shapes, crs=grid.crs),
         crs=grid.crs,
     )
-    kept = tuple(_field_of(name, values) for name, values in attributes.items())
+    kept = attribute_fields(own)
     doubt = datum_doubt(str(path), own_crs, grid.crs, grid.bounds)
     notes = (*notes, *([doubt] if doubt else []))
     return Footprints(own, source, duplicates, int(broken.sum()), kept, lost, notes)
@@ -221,12 +221,6 @@ def kept_attributes(layer: VectorLayer, keep: str, path: Path) -> dict[str, pd.S
         if name.lower() not in {*ours, *map(str.lower, found)}:
             found[name] = plain_column(layer.frame[name])
     return found
-
-
-def _field_of(name: str, values: pd.Series) -> Field:
-    kinds: dict[str, Kind] = {"boolean": "flag", "Int64": "long", "float64": "number"}
-    kind = kinds.get(str(values.dtype), "text")
-    return Field(name, kind, "attribute of the footprint", nullable=True)
 
 
 def read_former(path: str | PathLike[str], scene: Scene) -> Former:

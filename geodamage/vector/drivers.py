@@ -14,7 +14,7 @@ from pyproj.exceptions import CRSError
 from geodamage.errors import InputError, SceneError, SceneReadError, without_advice
 from geodamage.sources import VECTOR_ERRORS
 from geodamage.vector.formats import KNOWN, Format
-from geodamage.vector.layer import Content
+from geodamage.vector.layer import Content, require_few
 from geodamage.vector.surfaces import read_geometries
 
 #: Whole numbers up to this one survive in a column of floats.
@@ -79,9 +79,10 @@ def _chosen(path: Path, form: Format, layer: str | None) -> str:
     if layer is None and len(meant) > 1:
         raise SceneError(f"{path}: several layers ({listed}); choose one as {path.name}:LAYER")
     chosen = layer or meant[0]
-    found = pyogrio.read_info(form.path, layer=chosen, **dict(form.options))["driver"]
-    if found != form.name:
-        raise SceneError(f"{path}: opened as {found} instead of {form.name}; give {KNOWN}")
+    about = pyogrio.read_info(form.path, layer=chosen, **dict(form.options))
+    if about["driver"] != form.name:
+        raise SceneError(f"{path}: opened as {about['driver']} instead of {form.name}; give {KNOWN}")
+    require_few(path, len(about["fields"]))
     return chosen
 
 

@@ -1,5 +1,7 @@
 """CSV with well-known text, or with longitude and latitude."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ from pyproj import CRS
 
 from geodamage.errors import SceneError, SceneReadError, one_line
 from geodamage.vector.geojson import LONLAT
-from geodamage.vector.layer import Content
+from geodamage.vector.layer import Content, require_few
 from geodamage.vector.wkt import from_wkt
 
 _SHAPES = ("wkt", "geometry", "geom", "the_geom")
@@ -27,15 +29,15 @@ def read_csv(path: Path) -> Content:
     SceneError
         If it has no such columns, or its places are not degrees.
     """
-    try:
+    with _named(path):
         with path.open(encoding="utf-8-sig") as file:
             head = file.readline(2**16)
         delimiter = max(",;\t|", key=head.count)
+    require_few(path, head.count(delimiter))
+    with _named(path):
         table = pd.read_csv(
             path, dtype=str, sep=delimiter, keep_default_na=False, encoding="utf-8-sig"
         )
-    except (OSError, ValueError) as error:
-        raise SceneReadError(f"{path}: not readable as CSV ({one_line(error)})") from error
     known = {str(name).strip().lower(): name for name in reversed(table.columns)}
     text = next((known[name] for name in _SHAPES if name in known), None)
     east, north = (
@@ -57,6 +59,15 @@ def read_csv(path: Path) -> Content:
         )
     note = f"{path}: a CSV has no CRS; its places are taken for longitude and latitude"
     return Content(table, shapes, CRS.from_user_input(LONLAT), broken=broken, notes=(note,))
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Name the file in what reading a table raises."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise SceneReadError(f"{path}: not readable as CSV ({one_line(error)})") from error
 
 
 def _shapes(texts: pd.Series, broken: dict[int, str]) -> np.ndarray:

@@ -208,6 +208,20 @@ def test_the_sample_says_how_its_buildings_were_drawn(unknown):
     assert shifts["apart"] < shifts["alone"] - 0.3
 
 
+@pytest.mark.slow
+def test_attributes_of_footprints_are_kept_where_results_are_regraded(unknown):
+    assert adapt(unknown).exit_code == 0
+    frame = gpd.read_file(unknown / "buildings.gpkg", layer="buildings")
+    more = {"osm_id": range(2**53, 2**53 + COUNT), "height": 2.5, "name": "Hütte", "flat": True}
+    frame.assign(**more).to_file(unknown / "buildings.gpkg", layer="buildings")
+    ran = regrade(unknown, output="better.gpkg")
+    assert ran.exit_code == 0, ran.stderr
+    better = gpd.read_file(unknown / "better.gpkg", layer="buildings")
+    assert list(better.columns[-5:]) == [*more, "geometry"]
+    assert better["osm_id"].to_list() == frame.assign(**more)["osm_id"].to_list()
+    assert (better[["height", "name", "flat"]] == [2.5, "Hütte", True]).all(axis=None)
+
+
 @pytest.fixture
 def scenes(unknown):
     """Return a folder with the event in two scenes, as a batch has it, and an event model."""

@@ -12,6 +12,7 @@ from pyproj import CRS, Transformer
 
 from geodamage.errors import SceneError, SceneReadError
 from geodamage.grid import world_width
+from geodamage.vector import layer
 from geodamage.vector.layer import plain_column
 from geodamage.vector.placing import area_near
 from geodamage.vector.reading import read_vector
@@ -179,3 +180,20 @@ def test_how_far_around_the_earth_is():
     assert world_width(CRS(6933)) == pytest.approx(2 * 17367530.445, rel=1e-6)
     assert world_width(CRS(UTM)) is None
     assert world_width(CRS(3413)) is None
+
+
+@pytest.mark.parametrize("extension", ["geojson", "geojsonl", "gpkg", "fgb", "parquet", "csv"])
+def test_a_layer_of_too_many_attributes_is_refused(tmp_path, monkeypatch, extension):
+    frame = gpd.GeoDataFrame({f"a{n}": [n] for n in range(20)}, geometry=[SQUARE], crs=4326)
+    path = tmp_path / f"a.{extension}"
+    if extension == "parquet":
+        frame.to_parquet(path)
+    elif extension == "csv":
+        frame.drop(columns="geometry").assign(wkt=SQUARE.wkt).to_csv(path, index=False)
+    else:
+        frame.to_file(path, driver="GeoJSONSeq" if extension == "geojsonl" else None)
+    monkeypatch.setattr(layer, "MOST_ATTRIBUTES", 20)
+    assert len(read_vector(path).attributes) == 20
+    monkeypatch.setattr(layer, "MOST_ATTRIBUTES", 19)
+    with pytest.raises(SceneError, match=r"more than 19 attributes; .*\(ogr2ogr -select\)"):
+        read_vector(path)
