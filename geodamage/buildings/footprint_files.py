@@ -238,7 +238,6 @@ def read_former(path: str | PathLike[str], scene: Scene) -> Former:
 
 def _place_in_plane(shapes: np.ndarray, crs: CRS, grid: Grid, path: Path) -> None:
     """Move shapes to the CRS of a grid, in place and some at a time: each step makes new ones."""
-    bounds = gpd.GeoSeries(shapes).total_bounds
     unplaced = 0
     for start in range(0, len(shapes), SHAPES_AT_ONCE):
         part = slice(start, start + SHAPES_AT_ONCE)
@@ -248,7 +247,6 @@ def _place_in_plane(shapes: np.ndarray, crs: CRS, grid: Grid, path: Path) -> Non
         unplaced += int((~is_finite & ~shapely.is_missing(flat) & ~shapely.is_empty(flat)).sum())
         shapes[part] = flat
     if unplaced:
-        _refuse_exchanged(bounds, crs, path)
         raise FootprintError(
             f"{path}: {counted(unplaced, 'footprint has', 'footprints have')} no place in "
             f"{grid.crs.to_string()}; their CRS ({crs.to_string()}) is probably wrong"
@@ -311,13 +309,3 @@ def _is_met_exchanged(shapes: np.ndarray, grid: Grid, region: shapely.Polygon) -
     moved = shapely.transform(shapes, exchange)
     moved[~np.isfinite(shapely.bounds(moved)).all(axis=1)] = None
     return bool(shapely.intersects(moved, region).any())
-
-
-def _refuse_exchanged(bounds: np.ndarray, crs: CRS, path: Path) -> None:
-    """Refuse degrees of which the second go beyond 90 and the first do not."""
-    if crs.is_geographic:
-        left, bottom, right, top = np.abs(bounds)
-        if max(bottom, top) > 90 and max(left, right) <= 90 and max(bottom, top) <= 180:
-            raise FootprintError(
-                f"{path}: latitude and longitude are exchanged; write longitude first"
-            )

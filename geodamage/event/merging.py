@@ -158,7 +158,7 @@ def merge_event(
         record = add_scenes(known, scenes)
         yield EventProgress("write", len(looks), len(looks))
         layers, facts = make_layers(record, Rollups(cell, areas, estimate, population))
-        for message in (facts["people"] or {}).get("warnings", ()):
+        for message in _doubts(facts):
             yield EventProgress("write", len(looks), len(looks), message, warning=True)
         write_layers(layers, partial, GEOMETRY_TYPES)
         publication.sidecar(output, facts)
@@ -174,6 +174,15 @@ def merge_event(
         buildings=len(layers["buildings"]),
         facts=facts,
     )
+
+
+def _doubts(facts: dict[str, Any]) -> list[str]:
+    """Return what is odd of the areas and of the people of an event."""
+    doubts = list((facts["people"] or {}).get("warnings", ()))
+    areas = facts["admin"]
+    if areas is not None and areas["buildings_outside"] == facts["buildings"] > 0:
+        doubts.append(f"{areas['file']}: no building lies in any of its areas; is it of this place?")
+    return doubts
 
 
 def _read(looks: Sequence[Look], known: Record) -> Generator[EventProgress, None, list[SceneLooks]]:

@@ -364,6 +364,17 @@ def test_admin_areas_keep_their_name_and_count_by_point(tmp_path, output):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+def test_admin_areas_of_another_place_are_said(tmp_path, output):
+    areas = gpd.GeoSeries([shapely.box(10, 10, 11, 11)], crs=4326)
+    gpd.GeoDataFrame({"name": ["Far"]}, geometry=areas).to_file(tmp_path / "admin.geojson")
+    look = write_scene(tmp_path, "a", [HOUSE])
+    with merge_event([look], output, admin=tmp_path / "admin.geojson") as work:
+        said = [step.message for step in work if step.warning]
+    assert said == ["admin.geojson: no building lies in any of its areas; is it of this place?"]
+
+
+@pytest.mark.slow
 def test_an_admin_file_without_such_a_field_is_refused(tmp_path, output):
     frame_of([House(0, 0)]).to_file(tmp_path / "admin.geojson")
     look = write_scene(tmp_path, "a", [HOUSE])

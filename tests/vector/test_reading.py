@@ -197,3 +197,27 @@ def test_a_layer_of_too_many_attributes_is_refused(tmp_path, monkeypatch, extens
     monkeypatch.setattr(layer, "MOST_ATTRIBUTES", 19)
     with pytest.raises(SceneError, match=r"more than 19 attributes; .*\(ogr2ogr -select\)"):
         read_vector(path)
+
+
+@pytest.mark.parametrize("crs", [4326, 4807])  # degrees, and grads
+def test_places_that_are_no_degrees_are_refused(tmp_path, crs):
+    path = tmp_path / "a.gpkg"
+    good = shapely.box(2, 48, 2.1, 48.1)
+    gpd.GeoDataFrame(geometry=[SQUARE, shapely.box(5e5, 3e6, 6e5, 4e6)], crs=crs).to_file(path)
+    with pytest.raises(SceneError, match="1 of 2 features .*feature 2: its latitude is beyond 90"):
+        read_vector(path)
+    assert read_vector(path, skip_broken=True).frame.geometry.isna().to_list() == [False, True]
+    gpd.GeoDataFrame(geometry=[None, shapely.box(5e5, 3e6, 6e5, 4e6)], crs=crs).to_file(path)
+    with pytest.raises(SceneError, match=rf"no degrees, so its CRS \(EPSG:{crs}\) is probably"):
+        read_vector(path)
+    gpd.GeoDataFrame(geometry=[good], crs=crs).to_file(path)
+    assert len(read_vector(path).frame) == 1
+
+
+def test_the_pole_and_half_a_pixel_are_degrees(tmp_path):
+    path = tmp_path / "a.gpkg"
+    gpd.GeoDataFrame(geometry=[shapely.box(-180.2, 80, 180.2, 90.2)], crs=4326).to_file(path)
+    assert read_vector(path).frame.geometry.notna().all()
+    gpd.GeoDataFrame(geometry=[shapely.box(10, 100, 11, 101)], crs=4326).to_file(path)
+    with pytest.raises(SceneError, match="latitude and longitude are exchanged"):
+        read_vector(path)
