@@ -19,7 +19,7 @@ from geodamage.sources import check_file, read_text
 from geodamage.vector.formats import SEQUENCES
 from geodamage.vector.geojson import LONLAT
 from geodamage.vector.layer import plain_column
-from geodamage.vector.reading import read_vector
+from geodamage.vector.reading import read_vector, say_broken
 from geodamage.vector.tables import read_csv
 
 #: What a sidecar counts, and the field whose values it counts.
@@ -131,6 +131,9 @@ def read_handed_on(path: Path) -> gpd.GeoDataFrame:
     is_final = final_path(path) == path
     if final_path(path).suffix.lower() == ".csv":
         content = read_csv(path)
+        if content.broken or content.lost:
+            said = say_broken(content, content.broken)
+            raise InputError(f"{path}: {said}; give a result of assess")
         table = content.table
         frame = gpd.GeoDataFrame(table.mask(table == ""), geometry=content.shapes, crs=content.crs)
         return _typed(frame)

@@ -60,6 +60,8 @@ def read_driver(path: Path, form: Format, layer: str | None) -> Content:
     shapes, broken = read_geometries(wkb)
     numbers = None if fids is None else [int(fid) for fid in fids]
     crs = _crs(path, meta["crs"])
+    if form.name == "ESRI Shapefile" and not len(meta["fields"]):
+        notes.add("has no .dbf beside it, so it comes without attributes")
     told = tuple(f"{path}: {note}" for note in sorted(notes))
     return Content(values, shapes, crs, None, numbers, broken, notes=told)
 

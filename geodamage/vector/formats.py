@@ -66,6 +66,8 @@ def format_of(path: Path) -> Format:
         with path.open("rb") as file:
             head = file.read(_HEAD)
         return _by_content(path, name, head)
+    except SceneReadError:
+        raise
     except (OSError, sqlite3.Error, UnicodeError, zipfile.BadZipFile, struct.error) as error:
         raise SceneReadError(f"{path}: cannot be read ({error}); copy it again") from error
 

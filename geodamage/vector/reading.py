@@ -74,7 +74,7 @@ def read_vector(
         shapes[n] = None
     notes = list(content.notes)
     if broken or content.lost:
-        told = _told(broken, content)
+        told = say_broken(content, broken)
         if not skip_broken:
             raise refusal(f"{path}: {told}; {remedy}")
         notes.append(f"{path}: {told}; they are left out")
@@ -130,8 +130,8 @@ def _beyond_the_poles(
     return [int(n) for n in beyond.nonzero()[0]]
 
 
-def _told(broken: Mapping[int, str], content: Content) -> str:
-    """Return how many features are broken, and why some of them are."""
+def say_broken(content: Content, broken: Mapping[int, str]) -> str:
+    """Return how many features of a file are broken or lost, and why some of them are."""
     reasons = dict(content.lost)
     for n, why in sorted(broken.items()):
         identity = None if content.identities is None else content.identities[n]

@@ -42,12 +42,17 @@ def footprint_of(wkb: bytes) -> shapely.Geometry:
     if end != len(content):
         raise ValueError("its bytes are not those of a surface")
     try:
-        faces = shapely.get_parts(shapely.force_2d(shapely.from_wkb(bytes(content))))
+        return merged(shapely.from_wkb(bytes(content)))
     except shapely.errors.GEOSException as error:
         raise ValueError(str(error)) from error
+
+
+def merged(surface: shapely.Geometry) -> shapely.Geometry:
+    """Return the union of the parts of a geometry, seen from above; walls have no area."""
+    faces = shapely.get_parts(shapely.force_2d(surface))
     solid = shapely.make_valid(faces[shapely.area(faces) > 0], method="structure")
-    merged: shapely.Geometry = shapely.union_all(solid)
-    return merged
+    union: shapely.Geometry = shapely.union_all(solid)
+    return union
 
 
 def _rename(content: bytearray, start: int, levels: int) -> int:
@@ -96,18 +101,18 @@ def read_geometries(wkb: np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
         What is wrong with each that is broken.
     """
     content, broken = wkb.copy(), dict[int, str]()
-    merged: dict[int, shapely.Geometry] = {}
+    footprints: dict[int, shapely.Geometry] = {}
     for n in (n for n, one in enumerate(wkb) if is_surface(one)):
         content[n] = None
         try:
-            merged[n] = footprint_of(wkb[n])
+            footprints[n] = footprint_of(wkb[n])
         except ValueError as error:
             broken[n] = str(error)
     shapes = shapely.from_wkb(content, on_invalid="ignore")
     for n in np.flatnonzero(shapely.is_missing(shapes)).tolist():
         if content[n] is not None:
             broken[n] = why_broken(shapely.from_wkb, content[n])
-    for n, shape in merged.items():
+    for n, shape in footprints.items():
         shapes[n] = shape
     return shapes, broken
 

@@ -101,8 +101,17 @@ def test_a_virtual_table_is_refused(tmp_path):
 def test_a_shapefile_that_is_cut_is_refused(tmp_path):
     path = write(tmp_path / "a.shp")
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(SceneReadError, match="cut short"):
+    with pytest.raises(SceneReadError, match=r"a\.shp: cut short, .* copy it again$"):
         read_vector(path)
+
+
+def test_a_shapefile_without_its_table_says_so(tmp_path):
+    path = write(tmp_path / "a.shp")
+    assert read_vector(path).notes == ()
+    (tmp_path / "a.dbf").unlink()
+    layer = read_vector(path)
+    assert len(layer.frame) == len(SQUARES)
+    assert layer.notes == (f"{path}: has no .dbf beside it, so it comes without attributes",)
 
 
 def test_layers_are_chosen_by_name(tmp_path):

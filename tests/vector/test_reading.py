@@ -10,7 +10,7 @@ import pytest
 import shapely
 from pyproj import CRS, Transformer
 
-from geodamage.errors import SceneError, SceneReadError
+from geodamage.errors import InputError, SceneError, SceneReadError
 from geodamage.grid import world_width
 from geodamage.vector import layer
 from geodamage.vector.layer import plain_column
@@ -106,11 +106,15 @@ def test_a_csv_has_well_known_text_or_degrees(tmp_path, text, bounds):
         ("id,wkt\n7,POLYGON((1 2,3 2\n", "1 of 1 feature"),
         ("id,wkt\n7,\"POINT(500000 4000000)\"\n", "not longitude and latitude"),
         ("id,name\n7,a\n", "no column"),
+        ("id,wkt\n7,POINT(1 2)\n8\n", "1 of 2 features .*line 3: 1 cell for 2 columns"),
+        ("lon,lat\n7,1,2\n", "1 of 1 feature .*line 2: 3 cells for 2 columns"),
+        ('id,wkt\n7,"POINT(1 2', "unexpected end of data"),
+        ("id,wkt\n7,CIRCULARSTRING EMPTY\n", "1 of 1 feature .*Nonlinear"),
     ],
 )  # fmt: skip
 def test_a_csv_without_places_is_refused(tmp_path, text, words):
     (tmp_path / "a.csv").write_text(text)
-    with pytest.raises(SceneError, match=words):
+    with pytest.raises(InputError, match=words):
         read_vector(tmp_path / "a.csv")
 
 
@@ -221,3 +225,25 @@ def test_the_pole_and_half_a_pixel_are_degrees(tmp_path):
     gpd.GeoDataFrame(geometry=[shapely.box(10, 100, 11, 101)], crs=4326).to_file(path)
     with pytest.raises(SceneError, match="latitude and longitude are exchanged"):
         read_vector(path)
+
+
+def test_cells_and_names_of_a_csv_may_be_odd(tmp_path):
+    path = tmp_path / "a.csv"
+    ring = ", ".join(f"{n / 1e6:.6f} 0" for n in range(20_000))
+    path.write_text(f'id,id,,wkt\n1,2,3,POINT(1 2),\n4,"5\n6","a ""b""","LINESTRING({ring})"\n')
+    frame = read_vector(path).frame
+    assert frame.columns.tolist() == ["id", "id.1", "column 3", "geometry"]
+    assert frame.drop(columns="geometry").to_numpy().tolist() == [
+        ["1", "2", "3"],
+        ["4", "5\n6", 'a "b"'],
+    ]
+    assert len(frame.geometry[1].coords) == 20_000
+
+
+@pytest.mark.parametrize("kind", ["POLYHEDRALSURFACE Z", "tin z"])
+def test_a_city_model_in_well_known_text_becomes_its_footprint(kind):
+    wall, *roof = ([*face[:-1], face[0]] for face in (WALL, *ROOF))
+    faces = ", ".join(
+        "((" + ", ".join(f"{x} {y} {z}" for x, y, z in face) + "))" for face in (wall, *roof)
+    )
+    assert from_wkt(f"{kind} ({faces})").equals(SQUARE)
