@@ -213,6 +213,18 @@ def test_a_sidecar_of_nonsense_is_survived(layer, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("crs", ["EPSG:999999", "[" * 10_000, ""])
+def test_an_unknown_crs_in_a_sidecar_is_refused(layer, tmp_path, crs):
+    path = hostile(layer, tmp_path, "x")
+    facts = json.loads(sidecar_path(path).read_text())
+    facts["scene"]["crs"] = crs
+    sidecar_path(path).write_text(json.dumps(facts))
+    with pytest.raises(InputError, match="the sidecar has a region of no known CRS"):
+        write_report(path, tmp_path / "r.html")
+    assert listing(tmp_path) == ["hostile.gpkg", "hostile.gpkg.json"]
+
+
+@pytest.mark.slow
 def test_a_layer_that_was_changed_is_said_to_be(layer, tmp_path):
     path = hostile(layer, tmp_path, "x")
     facts = json.loads(sidecar_path(path).read_text()) | {"buildings": 77}
