@@ -46,7 +46,7 @@ def test_types_are_declared(found, pair, model, tmp_path):
     options = ("--model", model, "--footprints", footprints, "--overwrite")
     assert run_command("assess", *pair, "-o", output, *options).exit_code == 0
     assert pyogrio.read_info(output)["geometry_type"] == "MultiPolygon"
-    assert gpd.read_file(output).geometry.geom_type.tolist() == ["MultiPolygon"] * 2
+    assert gpd.read_file(output, layer=0).geometry.geom_type.tolist() == ["MultiPolygon"] * 2
 
 
 def test_the_sidecar_has_the_assessed_area_and_the_raster_a_clear_background(pair, model, tmp_path):

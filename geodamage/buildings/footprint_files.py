@@ -231,8 +231,9 @@ def read_former(path: str | PathLike[str], scene: Scene) -> Former:
     FootprintError
         If it is no such result, or of another place.
     """
-    found = read_footprints(path, scene.grid, id_field="building_id")
-    found.require_overlap(scene)
+    found = read_footprints(path, scene.grid, id_field="building_id", may_be_empty=True)
+    if len(found.frame):  # an earlier run may have found no building
+        found.require_overlap(scene)
     return Former(found.frame["building_id"].tolist(), found.frame.geometry.to_numpy())
 
 
@@ -276,7 +277,8 @@ def _identities(layer: VectorLayer, path: Path, id_field: str | None) -> tuple[l
 
 
 def _require_field(layer: VectorLayer, path: Path, id_field: str | None) -> None:
-    if id_field is not None and id_field not in layer.attributes:
+    # A GeoJSON without features has no fields either.
+    if id_field is not None and len(layer.frame) and id_field not in layer.attributes:
         names = ", ".join(layer.attributes)
         raise FootprintError(f"{path}: no field {id_field!r}; it has {names or 'none'}")
 
@@ -290,7 +292,7 @@ def _identity_columns(
     if id_field is None and layer.identities is not None and "building_id" not in layer.attributes:
         return layer.identities, numbers
     name = id_field or next((c for c in ID_COLUMNS if c in layer.attributes), None)
-    return numbers if name is None else layer.frame[name], numbers
+    return layer.frame[name] if name in layer.attributes else numbers, numbers
 
 
 def _text(value: object) -> str:

@@ -82,4 +82,6 @@ def _draw_areas(results: tuple[Path, ...], output: Path, options: dict[str, Any]
     if not options["quiet"]:
         for warning in areas.warnings:
             click.echo(f"geodamage: warning: {warning}", err=True)
-        click.echo(f"{counted(len(areas.frame), 'cell')} to look at in full; wrote {output}", err=True)
+        click.echo(
+            f"{counted(len(areas.frame), 'cell')} to look at in full; wrote {output}", err=True
+        )

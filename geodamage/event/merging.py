@@ -181,7 +181,9 @@ def _doubts(facts: dict[str, Any]) -> list[str]:
     doubts = list((facts["people"] or {}).get("warnings", ()))
     areas = facts["admin"]
     if areas is not None and areas["buildings_outside"] == facts["buildings"] > 0:
-        doubts.append(f"{areas['file']}: no building lies in any of its areas; is it of this place?")
+        doubts.append(
+            f"{areas['file']}: no building lies in any of its areas; is it of this place?"
+        )
     return doubts
 
 

@@ -49,9 +49,7 @@ def read_facts(buildings: Path) -> dict[str, Any]:
         raise InputError(str(error)) from error
 
 
-def pair_doubt(
-    buildings: Path, facts: Mapping[str, Any], frame: gpd.GeoDataFrame
-) -> str | None:
+def pair_doubt(buildings: Path, facts: Mapping[str, Any], frame: gpd.GeoDataFrame) -> str | None:
     """Return a doubt where a layer is not the one that its sidecar was written with.
 
     Whoever only looks at a GeoPackage changes its bytes. So of one, and of results of earlier

@@ -83,7 +83,9 @@ def _chosen(path: Path, form: Format, layer: str | None) -> str:
     chosen = layer or meant[0]
     about = pyogrio.read_info(form.path, layer=chosen, **dict(form.options))
     if about["driver"] != form.name:
-        raise SceneError(f"{path}: opened as {about['driver']} instead of {form.name}; give {KNOWN}")
+        raise SceneError(
+            f"{path}: opened as {about['driver']} instead of {form.name}; give {KNOWN}"
+        )
     require_few(path, len(about["fields"]))
     return chosen
 

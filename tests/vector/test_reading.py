@@ -208,7 +208,7 @@ def test_places_that_are_no_degrees_are_refused(tmp_path, crs):
     path = tmp_path / "a.gpkg"
     good = shapely.box(2, 48, 2.1, 48.1)
     gpd.GeoDataFrame(geometry=[SQUARE, shapely.box(5e5, 3e6, 6e5, 4e6)], crs=crs).to_file(path)
-    with pytest.raises(SceneError, match="1 of 2 features .*feature 2: its latitude is beyond 90"):
+    with pytest.raises(SceneError, match=r"1 of 2 features .*feature 2: its latitude is beyond 90"):
         read_vector(path)
     assert read_vector(path, skip_broken=True).frame.geometry.isna().to_list() == [False, True]
     gpd.GeoDataFrame(geometry=[None, shapely.box(5e5, 3e6, 6e5, 4e6)], crs=crs).to_file(path)
