@@ -1,6 +1,8 @@
 """Layers that GDAL reads: with the one driver that the content of the file calls for."""
 
+import sqlite3
 import warnings
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from pyproj.exceptions import CRSError
 
 from geodamage.errors import InputError, SceneError, SceneReadError, without_advice
 from geodamage.sources import VECTOR_ERRORS
-from geodamage.vector.formats import KNOWN, Format
+from geodamage.vector.formats import KNOWN, Format, open_database
 from geodamage.vector.layer import Content, require_few
 from geodamage.vector.surfaces import read_geometries
 
@@ -58,6 +60,8 @@ def read_driver(path: Path, form: Format, layer: str | None) -> Content:
     if wkb is None:
         raise SceneError(f"{path}: a table without geometry; give polygons")
     shapes, broken = read_geometries(wkb)
+    if form.name == "GPKG":
+        broken |= dict.fromkeys(_damaged(form, chosen, wkb, fids), "its geometry is damaged")
     numbers = None if fids is None else [int(fid) for fid in fids]
     crs = _crs(path, meta["crs"])
     if form.name == "ESRI Shapefile" and not len(meta["fields"]):
@@ -88,6 +92,22 @@ def _chosen(path: Path, form: Format, layer: str | None) -> str:
         )
     require_few(path, len(about["fields"]))
     return chosen
+
+
+def _damaged(form: Format, layer: str, wkb: np.ndarray, fids: Any) -> list[int]:
+    """Return the features of a GeoPackage that have a geometry, of which GDAL made none."""
+    lacking = {int(fid): n for n, fid in enumerate(fids) if wkb[n] is None}
+    if not lacking:
+        return []
+    try:
+        with closing(open_database(Path(form.path))) as base:
+            known = "SELECT column_name FROM gpkg_geometry_columns WHERE table_name = ?"
+            (column,) = base.execute(known, (layer,)).fetchone()
+            table, name = (text.replace('"', '""') for text in (layer, str(column)))
+            rows = base.execute(f'SELECT rowid FROM "{table}" WHERE length("{name}") > 0')
+            return sorted(lacking[row] for (row,) in rows if row in lacking)
+    except (sqlite3.Error, TypeError):  # a view has no such rows
+        return []
 
 
 def _crs(path: Path, told: str | None) -> CRS | None:

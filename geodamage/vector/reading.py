@@ -67,7 +67,7 @@ def read_vector(
         raise refusal(f"{path}: has no CRS, so its place is unknown; assign one (ogr2ogr -a_srs)")
     shapes, broken = content.shapes, dict(content.broken)
     for n in without_numbers(shapes).nonzero()[0].tolist():
-        broken.setdefault(n, "a coordinate is not a number")
+        broken.setdefault(n, "a coordinate is not a number, or of no place")
         shapes[n] = None
     for n in _beyond_the_poles(shapes, content.crs, path, refusal):
         broken.setdefault(n, "its latitude is beyond 90 degrees")

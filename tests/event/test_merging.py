@@ -462,7 +462,7 @@ def test_looks_are_refused_by_name(tmp_path, output):
 @pytest.mark.slow
 def test_a_file_of_another_kind_is_refused(tmp_path, output):
     look = write_scene(tmp_path, "a", [HOUSE])
-    frame = pyogrio.read_dataframe(look.buildings).drop(columns="damage")
+    frame = pyogrio.read_dataframe(look.buildings, layer=0).drop(columns="damage")
     look.buildings.unlink()
     frame.to_file(look.buildings)
     with pytest.raises(SceneError, match="lacks the field damage"):
@@ -492,7 +492,7 @@ def test_both_sides_of_the_antimeridian(tmp_path, output):
         crs = CRS.from_epsg(zone)
         shape = gpd.GeoSeries([shapely.box(179.9999, -17, 180.0001, -16.9999)], crs=4326)
         look = write_scene(tmp_path, scene, [HOUSE], date="2022-01-15")
-        frame = pyogrio.read_dataframe(look.buildings)
+        frame = pyogrio.read_dataframe(look.buildings, layer=0)
         frame = frame.set_geometry(shape.to_crs(crs).to_numpy(), crs=crs)
         frame[["lon", "lat"]] = 180.0, -16.99995
         look.buildings.unlink()

@@ -1,10 +1,14 @@
 """Attributes, surfaces, tables, and shapes in another CRS."""
 
+import sqlite3
 import struct
+from contextlib import closing
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pyogrio.raw
 import pytest
 import shapely
@@ -82,6 +86,66 @@ def test_a_parquet_file_without_geometry_or_damaged_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(SceneReadError, match="GeoParquet"):
         read_vector(path)
+
+
+def polygon(*points):
+    """Return well-known binary of a ring as it stands, closed or not."""
+    coordinates = b"".join(struct.pack("<dd", *point) for point in points)
+    return struct.pack("<BIII", 1, 3, 1, len(points)) + coordinates
+
+
+ODD = {
+    "open": (polygon((0, 0), (1, 0), (1, 1)), "closed"),
+    "two points": (polygon((0, 0), (0, 0)), "Ring"),
+    "NaN": (polygon((0, 0), (np.nan, 0), (1, 1), (0, 0)), "not a number"),
+    "infinity": (polygon((0, 0), (np.inf, 0), (1, 1), (0, 0)), "not a number"),
+    "huge": (polygon((0, 0), (1e308, 0), (1, 1), (0, 0)), "of no place"),
+    "cut": (polygon((0, 0), (1, 0), (1, 1), (0, 0))[:-5], "buffer|damaged"),
+    "curve": (struct.pack("<BII", 1, 10, 0), "curve"),
+}
+
+
+def with_geometry(path, wkb):
+    """Write two squares, and put another geometry in the place of the second."""
+    frame = gpd.GeoDataFrame({"uid": [1, 2]}, geometry=[SQUARE] * 2, crs=UTM)
+    good = shapely.to_wkb(SQUARE)
+    if path.suffix == ".parquet":
+        frame.to_parquet(path)
+        table = pq.read_table(path)
+        place = table.schema.get_field_index("geometry")
+        changed = pa.array([good, wkb], pa.binary())
+        pq.write_table(table.set_column(place, table.schema.field(place), changed), path)
+        return
+    frame.to_file(path)
+    with closing(sqlite3.connect(path)) as base, base:
+        for (name,) in base.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'"):
+            base.execute(f'DROP TRIGGER "{name}"')
+        (blob,) = base.execute("SELECT geom FROM a WHERE fid = 2").fetchone()
+        base.execute("UPDATE a SET geom = ? WHERE fid = 2", (blob.removesuffix(good) + wkb,))
+
+
+@pytest.mark.parametrize("extension", ["gpkg", "parquet"])
+@pytest.mark.parametrize("kind", ODD)
+def test_an_odd_geometry_is_named_and_costs_no_other(tmp_path, kind, extension):
+    wkb, words = ODD[kind]
+    if (kind, extension) == ("curve", "gpkg"):
+        pytest.skip("GDAL makes it straight")
+    path = tmp_path / f"a.{extension}"
+    with_geometry(path, wkb)
+    with pytest.raises(SceneError, match=rf"1 of 2 features .*feature 2: .*({words})"):
+        read_vector(path)
+    layer = read_vector(path, skip_broken=True)
+    assert layer.frame.geometry.isna().to_list() == [False, True]
+    assert layer.frame["uid"].to_list() == [1, 2]
+    assert layer.frame.crs.to_epsg() == 32616
+
+
+def test_boxes_beside_the_geometries_of_a_parquet_file_are_no_attribute(tmp_path):
+    frame = gpd.GeoDataFrame({"uid": [1]}, geometry=[SQUARE], crs=UTM)
+    frame.to_parquet(tmp_path / "a.parquet", write_covering_bbox=True)
+    assert read_vector(tmp_path / "a.parquet").attributes == ["uid"]
+    frame.to_parquet(tmp_path / "b.parquet", geometry_encoding="geoarrow")
+    assert read_vector(tmp_path / "b.parquet").frame.geometry[0].equals(SQUARE)
 
 
 @pytest.mark.parametrize(
