@@ -5,10 +5,10 @@ r"""Measure what each addition to a training is worth: the same network with it 
     python -m benchmarks.ablation table first --data ../shared/data/xbd
 
 The series `first` begins with random weights, `second` with a teacher and, by `--init`, with the
-bundled `fast` (`training.warm_start` makes a checkpoint of it). In each arm one thing differs from
-the first arm; seeds and steps are the same. `table` scores the trained networks on the places held
-out, unchanged and with the post image 16 pixels off. It keeps the counts beside the runs, and
-prints Markdown. Intervals are of 95 %, by resampling places.
+bundled `fast` (`training.warm_start` makes a checkpoint of it), `pretrained` with ImageNet. In each
+arm one thing differs from the first arm; seeds and steps are the same. `table` scores the trained
+networks on the places held out, unchanged and with the post image 16 pixels off. It keeps the
+counts beside the runs, and prints Markdown. Intervals are of 95 %, by resampling places.
 """
 
 import argparse
@@ -155,6 +155,31 @@ SERIES = {
                 (),
                 ("half", "aerial", "unlabelled"),
             ),
+        ),
+    ),
+    "pretrained": Series(
+        "pretrained",
+        RECIPES / "lite0.toml",
+        (
+            *BUDGET,
+            "chips_masked_share=0.0",
+            "frozen=[]",
+            "encoder_rate=0.7",
+            'amp="bf16"',
+        ),
+        (
+            Arm("imagenet", "from ImageNet, all learns"),
+            Arm("random", "from random weights", ("pretrained=false",)),
+            Arm("norm", "batch norm frozen", ("freeze_batch_norm=true",)),
+            Arm(
+                "frozen",
+                "stem to stride 4 frozen",
+                ('frozen=["encoder.stem","encoder.layers.0","encoder.layers.1"]',),
+            ),
+            Arm("slow", "rate of the encoder 0.2", ("encoder_rate=0.2",)),
+            Arm("full", "rate of the encoder 1", ("encoder_rate=1.0",)),
+            Arm("shallow", "8 of the 11 blocks", ('network_options=["blocks=8"]',)),
+            Arm("lite2", "encoder of Lite2", ('network="lite2"',)),
         ),
     ),
 }

@@ -2,24 +2,26 @@ r"""Measure what a few answers are worth: a head on the features of an event, sc
 
     python -m benchmarks.adapt features --data ../shared/data/xbd \
         --places training/recipes/release.csv -o runs/adapt.npz
-    python -m benchmarks.adapt table runs/adapt.npz --repeats 8
+    python -m benchmarks.adapt unseen runs/adapt.npz --data ../shared/data/xbd \
+        --runs runs/events -o runs/unseen.npz
+    python -m benchmarks.adapt table runs/unseen.npz --repeats 20
 
 `features` keeps, for the label polygons of every pair, what `geodamage assess --features` would
-keep, and what a model says of them. `table` plays events through: half of the places of an event
+keep, and what a model says of them. A folder with `targets/` alone is of pairs at half size.
+`unseen` adds the answers of networks that `benchmarks.events` taught without the event, with
+nothing tuned. `table` plays events through: half of the places of an event
 are answered from, by their labels, and the other half is scored. Tiles that overlap are one place.
 `--draw` says which buildings are answered: `strata`, those that `geodamage sample` draws, each
 with its weight; `teach`, those that `geodamage sample --for adapt` chooses; `simple`, any.
 
 Each event is played with two models. `at home` is the model of `features`, which has learnt from
-the event. `stand-in` stands for one that has never seen it: a linear model of the same features,
-learnt from the other events. `gain` is that of every play; `if taken` counts what was refused as no
-gain. Intervals are of the mean, 95 %.
+the event. `unseen` is the network that has not. Without `unseen`, a `stand-in` takes its place: a
+linear model of the same features, learnt from the other events. `gain` is that of every play; `if
+taken` counts what was refused as no gain. Intervals are of the mean, 95 %.
 """
 
 import argparse
-import csv
 import sys
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,36 +29,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from affine import Affine
-from pyproj import CRS
 from scipy.optimize import minimize
 
 from benchmarks.baselines import macro_f1
 from benchmarks.distillation import say
-from geodamage.adaptation.extraction import Extraction
+from benchmarks.event_features import add_unseen, write_table
 from geodamage.adaptation.head import Floats, softmax
 from geodamage.adaptation.learning import Learnt, learn
-from geodamage.adaptation.network import FeatureNetwork
 from geodamage.adaptation.validation import areas_under_curve
-from geodamage.arrays import predict_pair
-from geodamage.buildings.finding import Grading
 from geodamage.errors import GeodamageError
-from geodamage.grid import Grid
-from geodamage.model.heads import Predictor
-from geodamage.model.loading import load_model
 from geodamage.reviews.design import allocate, draw, expected_spread, make_strata
 from geodamage.reviews.teaching import choose_to_teach
-from geodamage.scene.pixels import Pixels
 from geodamage.scores.buildings import grading_score, quadratic_kappa
 from geodamage.scores.calibration import calibration
-from geodamage.scores.evaluation import EvaluationJob, choose_pairs, read_truth
-from geodamage.scores.tallies import Truth, grade_probabilities, sum_votes
-from geodamage.windows import Window, mirror
-from geodamage.xbd.folders import Pair
 
 ANSWERS = (20, 50, 60, 100, 200)
-#: Degrees between the corners of two tiles: far enough that no block holds parts of two by chance.
-APART = 0.01
 #: How much the weights of a stand-in are held back.
 _HELD = 0.3
 #: Fewest damaged and undamaged buildings on the scored tiles that give a figure.
@@ -66,94 +53,6 @@ COLUMNS = (
     "after", "kappa before", "after", "macro F1 before", "after", "ECE before", "after", "taken",
     "worst loss where taken",
 )  # fmt: skip
-
-
-class _ArrayScene:
-    """Two images on the grid of their own pixels, mirrored beyond their sides."""
-
-    def __init__(self, truth: Truth) -> None:
-        self._images = [image.transpose(2, 0, 1) for image in (truth.pre, truth.post)]
-        rows, columns = truth.index.shape
-        # Pixels are metres here; nobody asks where on earth they are.
-        self.grid = Grid(CRS.from_epsg(32616), Affine(1, 0, 0, 0, -1, 0), (rows, columns))
-
-    @property
-    def extent(self) -> Window:
-        """The whole of them."""
-        return self.grid.window
-
-    def read(self, window: Window) -> Pixels:
-        """Read a window; it may reach beyond the images."""
-        rows, columns = (
-            mirror(first, last, size)
-            for first, last, size in zip(
-                (window.row, window.column), (window.bottom, window.right), self.grid.shape,
-                strict=True,
-            )
-        )  # fmt: skip
-        pre, post = (image[:, rows[:, None], columns] for image in self._images)
-        return Pixels(pre, post, np.zeros(window.shape, np.uint8))
-
-
-def polygons(truth: Truth) -> tuple[list[int], Floats]:
-    """Return the numbers of the graded polygons, and left, bottom, right, top of each."""
-    rows, columns = np.nonzero(truth.index)
-    numbers = truth.index[rows, columns]
-    found, boxes = [], []
-    for number in sorted(truth.grades):
-        own = numbers == number
-        if own.any():
-            r, c = rows[own], columns[own]
-            found.append(number)
-            boxes.append((c.min(), -(r.max() + 1.0), c.max() + 1, -r.min()))
-    return found, np.array(boxes, float).reshape(-1, 4)
-
-
-def write_table(options: argparse.Namespace) -> Iterator[str]:
-    """Write features, labels and what the model says of every pair."""
-    network, model = FeatureNetwork(threads=1), load_model(options.model, threads=1)
-    columns: dict[str, list[Any]] = defaultdict(list)
-    places = read_places(options.places)
-    for tile, pair in enumerate(chosen(options)):
-        say(pair.name)
-        truth = read_truth(pair)
-        numbers, boxes = polygons(truth)
-        if numbers:
-            reader = Extraction(_ArrayScene(truth), network, model.card)
-            columns["features"].append(reader.features(boxes))
-            columns["said"].append(said_of(model, truth, numbers))
-            columns["grades"].append([truth.grades[number] for number in numbers])
-            columns["place"].append(APART * tile + boxes[:, :2] / 1e6)
-            columns["tile"].append([places.get(pair.name, pair.name)] * len(numbers))
-            columns["event"].append([pair.event] * len(numbers))
-    whole = {name: np.concatenate(parts) for name, parts in columns.items()}
-    whole["threshold"] = np.array(model.card.damaged_threshold)
-    np.savez(options.output, allow_pickle=False, **whole)
-    yield f"{options.output}: {len(whole['tile'])} buildings"
-
-
-def read_places(split: Path | None) -> dict[str, str]:
-    """Return the place of each pair by a list of pairs, as recipes have one."""
-    if split is None:
-        return {}
-    with split.open(newline="", encoding="utf-8") as file:
-        return {row["pair"]: f"{row['event']}/{row['place']}" for row in csv.DictReader(file)}
-
-
-def chosen(options: argparse.Namespace) -> list[Pair]:
-    """Return the pairs of each event, spread over those that there are."""
-    events: dict[str, list[Pair]] = defaultdict(list)
-    for pair in choose_pairs(EvaluationJob(folder=options.data)):
-        events[pair.event].append(pair)
-    most = options.pairs or sys.maxsize
-    return [pair for pairs in events.values() for pair in pairs[:: -(-len(pairs) // most)]]
-
-
-def said_of(model: Predictor, truth: Truth, numbers: Sequence[int]) -> Floats:
-    """Return what a model says of the grades of polygons, float64 (n, 4)."""
-    damage = predict_pair(model, truth.pre, truth.post).damage
-    votes = sum_votes(truth.index, damage / np.maximum(damage.sum(0), 1e-30))
-    return grade_probabilities(Grading.of(model.card), votes[[*numbers]])
 
 
 #: What is said, the threshold of damaged, and what is true.
@@ -290,12 +189,13 @@ def events_of(table: Mapping[str, npt.NDArray[Any]]) -> Iterator[tuple[str, str,
         damaged = table["grades"][own] > 1
         if min(damaged.sum(), (~damaged).sum()) < 2 * FEWEST:
             continue
-        features = table["features"][own]
-        for model, said, threshold in (
-            ("at home", table["said"][own], float(table["threshold"])),
-            ("stand-in", stand_in(table, name), 0.5),
-        ):
-            yield name, model, Event(features, said, grades, place, tile, threshold)
+        models = [("at home", table["said"][own], float(table["threshold"]))]
+        if "unseen" in table:
+            models.append(("unseen", table["unseen"][own], 0.5))
+        elif not own.all():
+            models.append(("stand-in", stand_in(table, name), 0.5))
+        for model, said, threshold in models:
+            yield name, model, Event(table["features"][own], said, grades, place, tile, threshold)
 
 
 def rows(options: argparse.Namespace) -> Iterator[str]:
@@ -340,7 +240,7 @@ def _spread(values: Floats) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write the features, or print the table in Markdown."""
+    """Write the features, add to them, or print the table in Markdown."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -352,6 +252,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     features.add_argument("--places", type=Path, help="list of pairs with their places, .csv")
     features.add_argument("--pairs", type=int, help="pairs of each event, at most")
     features.set_defaults(run=write_table)
+    unseen = commands.add_parser("unseen", help="add what networks say that never saw the event")
+    unseen.add_argument("table", type=Path, help=".npz of `features`")
+    unseen.add_argument("--data", type=Path, required=True, help="folder of its pairs")
+    unseen.add_argument("--runs", type=Path, required=True, help="folder of benchmarks.events")
+    unseen.add_argument("-o", "--output", type=Path, required=True, help=".npz")
+    unseen.add_argument("--pairs", type=int, help="pairs of each event, at most")
+    unseen.set_defaults(run=add_unseen)
     table = commands.add_parser("table", help="play the events through")
     table.add_argument("table", type=Path, help=".npz")
     table.add_argument("--repeats", type=int, default=20)

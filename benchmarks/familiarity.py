@@ -1,13 +1,14 @@
 r"""Measure whether a scene that is unlike the training imagery is graded worse.
 
+    python -m benchmarks.familiarity XBD training/recipes/compact.csv --runs runs/events
     python -m benchmarks.familiarity XBD training/recipes/compact.csv
 
-Networks that have not seen an event would answer this. Here a linear model on the bundled features
-of buildings stands in for them (as in `benchmarks.adapt`). Each pair is graded twice. One stand-in
-was trained on the other events, and one on the other places, including its own event. Each time its
-distance is taken to the training pairs of the stand-in. Together this gives a population of known
-and unknown events. A row has kappa by quartile of that distance, within an event, for quartiles of
-all events differ by what happened there.
+With `--runs`, the networks of `benchmarks.events` answer this, each for the events that it has not
+seen. Without it, a linear model on the bundled features of buildings stands in for them. Each pair
+is then graded twice. One stand-in was trained on the other events, and one on the other places,
+including its own event. Each time its distance is taken to the training pairs of the stand-in.
+Together this gives a population of known and unknown events. A row has kappa by quartile of that
+distance, within an event, for quartiles of all events differ by what happened there.
 
 A second table asks whether a building's own distance ranks its errors better than its confidence
 does. The distance is that to the training buildings of the stand-in. The figure is the area under
@@ -24,7 +25,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
-from benchmarks.adapt import _ArrayScene, polygons, stand_in
+from benchmarks.adapt import stand_in
+from benchmarks.event_features import ArrayScene, Unseeing, polygons
 from geodamage.adaptation.extraction import Extraction
 from geodamage.adaptation.network import FeatureNetwork
 from geodamage.familiarity.looking import features_of
@@ -53,14 +55,19 @@ def blocks_of(images: Sequence[np.ndarray]) -> list[Block]:
     return found
 
 
-def read(folder: Path, split: Path, most: int | None) -> tuple[dict[str, np.ndarray], Table]:
+def read(
+    folder: Path, split: Path, most: int | None, runs: Path | None = None
+) -> tuple[dict[str, np.ndarray], Table]:
     """Return the features of the buildings of all pairs, and of their blocks.
 
     Parameters
     ----------
     most
         Pairs of each event, in the order of their names; None for all.
+    runs
+        Folder of `benchmarks.events`, whose networks then say the grades, too.
     """
+    networks = Unseeing(runs) if runs else None
     network, card = FeatureNetwork(device="cpu", threads=1), load_model("fast").card
     rows = {row["pair"]: row for row in split_rows(split)}
     columns: dict[str, list[Any]] = defaultdict(list)
@@ -78,9 +85,11 @@ def read(folder: Path, split: Path, most: int | None) -> tuple[dict[str, np.ndar
         found = features_of(blocks_of((truth.pre, truth.post)), network, [[0, 1, 2]] * 2)
         blocks.append(found)
         scenes += [len(names)] * len(found)
-        columns["features"].append(Extraction(_ArrayScene(truth), network, card).features(boxes))
+        columns["features"].append(Extraction(ArrayScene(truth), network, card).features(boxes))
         columns["grades"].append([truth.grades[number] for number in numbers])
         columns["scene"].append([len(names)] * len(numbers))
+        if networks:
+            columns["unseen"].append(networks.said_of(truth, numbers))
         names.append(pair.name)
         print(pair.name, file=sys.stderr, flush=True)
     table = Table(
@@ -148,6 +157,18 @@ def kappas(truth: np.ndarray, grades: np.ndarray, distance: np.ndarray) -> list[
     ]
 
 
+def populations(
+    buildings: dict[str, np.ndarray], table: Table
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return what is said of the buildings, (n, 4), and how far their scenes lie, time by time."""
+    if "unseen" in buildings:
+        return [buildings["unseen"]], [table.unseen_events()]
+    order = sorted(set(table.places))
+    folds = [order.index(place) % FOLDS for place in table.places]
+    said = [said_without(buildings, groups) for groups in (table.events, folds)]
+    return said, [table.unseen_events(), table.unseen_places()]
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table in Markdown."""
     parser = argparse.ArgumentParser(
@@ -156,24 +177,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("data", type=Path, help="folder of labelled pairs")
     parser.add_argument("split", type=Path, help="names the places")
     parser.add_argument("--pairs", type=int, help="of each event, at most")
+    parser.add_argument("--runs", type=Path, help="folder of benchmarks.events")
     options = parser.parse_args(arguments)
-    buildings, table = read(options.data, options.split, options.pairs)
-    order = sorted(set(table.places))
-    folds = [order.index(place) % FOLDS for place in table.places]
-    scene, truth = buildings["scene"], np.tile(buildings["grades"], 2)
-    said = [said_without(buildings, groups) for groups in (table.events, folds)]
+    buildings, table = read(options.data, options.split, options.pairs, options.runs)
+    scene = buildings["scene"]
+    said, found = populations(buildings, table)
+    truth = np.tile(buildings["grades"], len(said))
     grades = np.concatenate(said).argmax(1) + 1
-    found = [table.unseen_events(), table.unseen_places()]
     distance = np.concatenate([one[scene] for one in found])
-    event = np.tile(np.array(table.events)[scene], 2)
+    event = np.tile(np.array(table.events)[scene], len(said))
     print("| event | buildings | nearest quarter | second | third | farthest |")
     print("|---|--:|--:|--:|--:|--:|")
     for name in (*sorted(set(table.events)), "all"):
         own = (event == name) | (name == "all")
         own &= np.isfinite(distance)
-        if (truth[own] > 1).sum() >= 2 * ENOUGH:
+        if (truth[own] > 1).sum() >= len(said) * ENOUGH:
             cells = [f"{value:.2f}" for value in kappas(truth[own], grades[own], distance[own])]
-            print(f"| {name} | {int(own.sum()) // 2} | {' | '.join(cells)} |")
+            print(f"| {name} | {int(own.sum()) // len(said)} | {' | '.join(cells)} |")
     print("\n| unseen event | buildings | wrong | found by confidence | by distance |")
     print("|---|--:|--:|--:|--:|")
     own_distance = distances_without(buildings, table.events)

@@ -82,7 +82,8 @@ class Job(RunOptions):
         `bfloat16` if the card allows it and it was found to be faster, otherwise the format of the
         file.
     tta
-        `none`, or `flips` to average over four mirror images.
+        `none`; `flips` to average over four mirror images; `enlarged` to look at the image enlarged
+        by half, too, and keep what either look finds.
     vote
         `probabilities`, or `pixels`. With `pixels`, the rules of the model grade each pixel first.
         Buildings are made of those pixels, and each takes the grade of most of its pixels.
@@ -140,6 +141,11 @@ class Job(RunOptions):
         if self.ids_from is not None and self.footprints is not None:
             raise OptionError(
                 "--ids-from and --footprints: give one of the two; footprints have their own ids"
+            )
+        if self.tta == "enlarged" and self.footprints is not None:
+            raise OptionError(
+                "--tta enlarged and --footprints: give one of the two; the second look finds "
+                "buildings, and footprints need no finding"
             )
         if self.post:  # the defaults of a batch have no images
             check_images(self)
@@ -367,7 +373,10 @@ class _Assessment(Run[Job, Summary]):
         """Return an empty summary."""
         summary = Summary(pixels=pixels, pixel_area=area)
         if self._footprints is None:
-            summary.are_candidates, summary.real_share = True, self.model.card.precision_iou50
+            summary.are_candidates = True
+            # The card tells of one look; a second one finds more that is no building.
+            if self.job.tta != "enlarged":
+                summary.real_share = self.model.card.precision_iou50
         return summary
 
     def predicted(self, plan: Plan) -> Iterator[Strip]:

@@ -62,7 +62,8 @@ class LocalisationJob(RunOptions):
         What it is computed in: `float32`, `bfloat16`, `int8` or `auto`.
     tta
         `none`; `flips` to average over four mirror images; `full` over these and the same
-        transposed.
+        transposed; `enlarged` to look at the image enlarged by half, too, and keep what either look
+        finds.
     scales
         Sizes at which the model is asked; 1 is the image's own.
     threshold

@@ -5,6 +5,7 @@ beforehand. A head that learnt from the other blocks grades each of them. What t
 same buildings stands beside it, and intervals come from drawing the answers again.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,8 @@ from geodamage.adaptation.head import Floats, Priors, fit
 #: Blocks of ground, and fewest answers of one.
 BLOCKS, LEAST_OF_BLOCK = 8, 3
 RESAMPLINGS = 2000
+#: Nobody is told to answer more than this many times as many.
+_TIMES_AS_MANY = 10
 #: Names of the figures: area under the curve and F1 of damaged or not, quadratic kappa of the
 #: grades, mean negative logarithm of the probability of the grade that was answered.
 FIGURES = ("auc", "damaged_f1", "kappa", "log_loss")
@@ -143,6 +146,31 @@ def compare(
     gains["log_loss"] = -gains["log_loss"]
     first, second, gain = ({n: _interval(v) for n, v in t.items()} for t in (*tables, gains))
     return Compared(first, second, gain)
+
+
+def answers_to_show(gain: tuple[float, float, float], answers: int) -> int | None:
+    """Return how many answers would show a gain, if it is as large as it seems.
+
+    An interval narrows with the square root of the number of answers.
+
+    Parameters
+    ----------
+    gain
+        Value, low and high, of so many answers.
+    answers
+        Their number.
+
+    Returns
+    -------
+    int or None
+        All answers together, in tens; None where nothing is gained, or ten times as many answers
+        would not show it.
+    """
+    value, low, _ = gain
+    if not value > 0:  # NaN is no gain, either
+        return None
+    needed = 10 * math.ceil(answers * ((value - low) / value) ** 2 / 10)
+    return needed if answers < needed <= _TIMES_AS_MANY * answers else None
 
 
 def _drawn(blocks: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.int64]:

@@ -61,11 +61,21 @@ def command(
     if not written:
         raise AdaptationError(
             f"{output}: not written, because the answers do not show that it helps: the interval "
-            f"of the"
-            " gain in log loss includes a loss; review more buildings, or give --force"
+            f"of the gain in log loss includes a loss; {_advice(adapted)}, or give --force"
         )
     if not quiet:
         click.echo(f"wrote {output}", err=True)
+
+
+def _advice(adapted: "Adapted") -> str:
+    from geodamage.adaptation.learning import DECIDES
+    from geodamage.adaptation.validation import answers_to_show
+
+    answers = sum(adapted.model.card["answers_per_grade"].values())
+    needed = answers_to_show(adapted.compared.gain[DECIDES], answers)
+    if needed is None:
+        return "review more buildings"
+    return f"review about {needed - answers} more, which show a gain if it is as large as it seems"
 
 
 def _say(adapted: "Adapted") -> None:

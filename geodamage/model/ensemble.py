@@ -207,7 +207,7 @@ def _ask(member: Member, pre: np.ndarray, post: np.ndarray) -> Heads:
     """Ask one member in all its ways; each answer is brought back in the reverse order."""
     answers: list[Heads] = []
     for scale in member.scales:
-        sized = [_resize(image, scale) for image in (pre, post)]
+        sized = [resize(image, scale) for image in (pre, post)]
         for turned in (False, True) if member.transpose else (False,):
             for flip in member.flips:
                 axes = FLIPS[flip]
@@ -230,12 +230,21 @@ def _undo(
         return None
     head = np.flip(head, axes)
     head = np.swapaxes(head, 2, 3) if turned else head
-    return head if head.shape[2:] == shape else _resize(head, shape=shape)
+    return head if head.shape[2:] == shape else resize(head, shape=shape)
 
 
-def _resize(
+def resize(
     images: np.ndarray, scale: float = 1.0, shape: tuple[int, ...] | None = None
 ) -> np.ndarray:
+    """Return images (n, c, rows, columns) at another size, linear between pixels.
+
+    Parameters
+    ----------
+    scale
+        How many times as long the sides become.
+    shape
+        Rows and columns; they count instead of the scale.
+    """
     if shape is None:
         shape = tuple(round(side * scale) for side in images.shape[2:])
     if shape == images.shape[2:]:
@@ -279,7 +288,7 @@ def with_ways(model: Predictor, tta: str, scales: tuple[float, ...] = (1.0,)) ->
     rules = model.rules if getattr(model, "has_pixel_rules", False) else None
     flips = ("none",) if tta == "none" else tuple(FLIPS)
     way = Member(model, flips=flips, transpose=TTA[tta], scales=scales)
-    card = _at_scales(model.card, [way])
+    card = at_scales(model.card, [way])
     check_sizes(Path(model.card.name), card, [way])
     if not isinstance(model, Ensemble) or not (model.maps or model.drops_outliers):
         return Ensemble(card, [way], rules=rules)
@@ -297,7 +306,7 @@ def _turned(member: Member, way: Member) -> Member:
     return dataclasses.replace(member, flips=flips, transpose=turned, scales=scales)
 
 
-def _at_scales(card: Card, members: Sequence[Member]) -> Card:
+def at_scales(card: Card, members: Sequence[Member]) -> Card:
     """Return a card whose windows fit the scales at which members are asked."""
     if all(scale == 1 for member in members for scale in member.scales):
         return card

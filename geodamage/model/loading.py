@@ -8,6 +8,7 @@ from pathlib import Path
 
 from geodamage.errors import ModelError, ModelNotFoundError
 from geodamage.model.card import read_card
+from geodamage.model.enlarged import Enlarged
 from geodamage.model.ensemble import Ensemble, with_ways
 from geodamage.model.ensemble_file import load_ensemble
 from geodamage.model.onnx import Model, read_model_bytes
@@ -44,8 +45,9 @@ def load_model(
         not say that buildings keep their grades. `auto` is `bfloat16` if the card allows it and it
         was found to be faster on this machine, otherwise `stored`.
     tta
-        `none`, `flips` to average over four mirror images, or `full` to average over these and
-        the same transposed.
+        `none`, `flips` to average over four mirror images, `full` to average over these and the
+        same transposed, or `enlarged` to look at the image enlarged by half, too, and keep what
+        either look finds.
     scales
         Sizes of the image at which the model runs, too; 1 is the image's own.
 
@@ -65,6 +67,8 @@ def load_model(
         if precision == "int8":
             path = int8_variant(path)
         model = Model(path, device=device, threads=threads, engine=engine, precision=precision)
+    if tta == "enlarged":
+        return Enlarged(model if scales == (1.0,) else with_ways(model, "none", scales))
     return model if tta == "none" and scales == (1.0,) else with_ways(model, tta, scales)
 
 

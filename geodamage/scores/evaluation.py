@@ -65,7 +65,7 @@ class EvaluationJob:
     precision
         What it is computed in: `stored`, that of the file, `float32`, `bfloat16` or `int8`.
     tta
-        `none` or `flips`.
+        `none`, `flips` or `enlarged`.
     min_area
         m²; smaller things are not drawn.
     memory

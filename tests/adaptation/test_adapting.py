@@ -119,7 +119,7 @@ def test_what_does_not_help_is_not_written_unless_forced(tmp_path):
     write_result(tmp_path, *KNOWN)
     write_answers(tmp_path / "answers.csv", TRUTH, ROWS[-60:])
     result = adapt(tmp_path)
-    refused(result, "not written", "--force")
+    refused(result, "not written", "review", "more", "--force")
     assert "AUC of damaged" in result.stderr
     assert not (tmp_path / "event-model.toml").exists()
     assert adapt(tmp_path, "--force").exit_code == 0

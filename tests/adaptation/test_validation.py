@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from geodamage.adaptation.head import Priors
 from geodamage.adaptation.validation import (
     RESAMPLINGS,
+    answers_to_show,
     areas_under_curve,
     blocks_of,
     compare,
@@ -118,3 +119,18 @@ def test_no_other_threshold_expects_a_better_f1(chances):
 def test_nothing_has_the_even_threshold():
     assert likeliest_threshold(np.zeros(0)) == 0.5
     assert RESAMPLINGS >= 1000
+
+
+@pytest.mark.parametrize(
+    ("gain", "needed"),
+    [
+        ((0.1, -0.1, 0.3), 240),  # an interval of half the width takes four times as many
+        ((0.1, -0.02, 0.22), 90),
+        ((0.1, 0.02, 0.18), None),  # shown already
+        ((0.01, -0.3, 0.3), None),  # too far away to ask for
+        ((-0.1, -0.3, 0.1), None),
+        ((np.nan, np.nan, np.nan), None),
+    ],
+)
+def test_more_answers_are_asked_for_where_they_would_show_a_gain(gain, needed):
+    assert answers_to_show(gain, 60) == needed

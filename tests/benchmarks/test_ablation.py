@@ -63,6 +63,21 @@ def test_the_second_series_starts_from_a_checkpoint_and_adds_to_it(tmp_path):
     assert recipe_of(bench, bench.series.arms[0])["init"] == "start"
 
 
+def test_the_series_of_imagenet_asks_what_its_start_is_worth(tmp_path):
+    bench = bench_of("pretrained", tmp_path)
+    told = {arm.name: changed(bench, arm) for arm in bench.series.arms}
+    assert told == {
+        "imagenet": set(),
+        "random": {"pretrained"},
+        "norm": {"freeze_batch_norm"},
+        "frozen": {"frozen"},
+        "slow": {"encoder_rate"},
+        "full": {"encoder_rate"},
+        "shallow": {"network_options"},
+        "lite2": {"network"},
+    }
+
+
 def test_a_share_of_chips_comes_with_its_folder(tmp_path):
     for series in SERIES:
         bench = bench_of(series, tmp_path)

@@ -1,9 +1,12 @@
 """What a few answers are worth, on events that are drawn."""
 
+import cv2
 import numpy as np
 import pytest
 
-from benchmarks.adapt import Event, main, read_places, stand_in
+from benchmarks.adapt import Event, main, stand_in
+from benchmarks.event_features import read_places, read_target_pair
+from geodamage.xbd.folders import Pair
 from tests.adaptation.made_results import make_features, make_said, make_truth
 
 COUNT = 400
@@ -61,8 +64,33 @@ def test_the_table_has_both_models_of_each_event(tmp_path, capsys):
     table["event"] = np.repeat([*events], COUNT)
     np.savez(tmp_path / "t.npz", threshold=np.array(0.5), **table)
     assert stand_in(table, "flood").shape == (COUNT, 4)
-    main(["table", str(tmp_path / "t.npz"), "--repeats", "2", "--answers", "40"])
-    rows = [line.split("|")[1:3] for line in capsys.readouterr().out.splitlines()][2:]
-    assert [[cell.strip() for cell in row] for row in rows] == [
+    assert models_of(tmp_path / "t.npz", capsys) == [
         [event, model] for event in events for model in ("at home", "stand-in")
     ]
+    np.savez(tmp_path / "t.npz", threshold=np.array(0.5), unseen=table["said"], **table)
+    assert models_of(tmp_path / "t.npz", capsys) == [
+        [event, model] for event in events for model in ("at home", "unseen")
+    ]
+
+
+def models_of(path, capsys):
+    """Return event and model of each row of a table."""
+    main(["table", str(path), "--repeats", "2", "--answers", "40"])
+    rows = [line.split("|")[1:3] for line in capsys.readouterr().out.splitlines()][2:]
+    return [[cell.strip() for cell in row] for row in rows]
+
+
+def test_areas_of_a_target_are_buildings_at_twice_the_size(tmp_path):
+    target = np.zeros((8, 10), np.uint8)
+    target[1:3, 1:4], target[1:3, 4:6], target[6:8, 8:10] = 1, 3, 1
+    for folder in ("images", "targets"):
+        (tmp_path / folder).mkdir()
+    cv2.imwrite(str(tmp_path / "targets" / "storm_1_post_disaster_target.png"), target)
+    for date in ("pre", "post"):
+        image = np.full((8, 10, 3), 90, np.uint8)
+        cv2.imwrite(str(tmp_path / "images" / f"storm_1_{date}_disaster.png"), image)
+    truth = read_target_pair(Pair("storm_1", tmp_path))
+    assert truth.pre.shape == (16, 20, 3)
+    assert truth.grades == {1: 1, 2: 1, 3: 3}
+    assert np.bincount(truth.index.ravel()).tolist() == [320 - 24 - 16 - 16, 24, 16, 16]
+    assert set(truth.index[2:6, 8:12].ravel()) == {3}

@@ -100,7 +100,7 @@ def test_the_words_are_those_of_the_library():
     assert words["vote"] == list(VOTES)
     assert words["post_sensor"] == list(SENSORS)
     (full,) = (option for option in options_of("buildings") if option.name == "tta")
-    assert full.kind.facts()["choices"] == list(TTA)
+    assert full.kind.facts()["choices"] == [*TTA, "enlarged"]
     (named,) = (row for row in options_of("models optimise") if row.name == "precision")
     assert named.kind.facts()["choices"] == list(VARIANTS)
     assert words["precision"] == [name for name in PRECISIONS if name != "stored"]
@@ -114,8 +114,8 @@ def test_the_words_are_those_of_the_library():
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("tta", "full", "--tta full: unknown; give none or flips"),
-        ("tta", None, "--tta None: unknown; give none or flips"),
+        ("tta", "full", "--tta full: unknown; give none, flips or enlarged"),
+        ("tta", None, "--tta None: unknown; give none, flips or enlarged"),
         ("min_area", -1, "--min-area -1: give a number that is not negative"),
         ("scale", (9, 5.5), "--scale 9,5.5: give MIN,MAX with MIN below MAX"),
         ("memory", "much", "--memory much: not a size; write 1.5GB or 800MB"),

@@ -223,8 +223,10 @@ def scene_options() -> list[Parameter]:
     plain = [
         *_work(),
         choice(
-            TTA, "Flipped images",
-            "none or flips: average over flipped images; takes four times as long.", TTA_CHOICES,
+            TTA, "Looks at the images",
+            "flips: average over flipped images; takes four times as long. enlarged: look at the "
+            "enlarged images, too, which finds more small buildings; takes two to three times as "
+            "long.", TTA_CHOICES,
         ),
         choice(
             VOTE, "Grade from",
@@ -304,9 +306,11 @@ def building_options() -> list[Parameter]:
     plain = [
         *_work(),
         choice(
-            TTA, "Flipped images",
-            "none, flips or full: average over flipped images, which takes four times as "
-            "long, or over these and the same transposed, eight times.", BUILDINGS_TTA_CHOICES,
+            TTA, "Looks at the image",
+            "flips or full: average over flipped images, which takes four times as long, or over "
+            "these and the same transposed, eight times. enlarged: look at the enlarged image, "
+            "too, which finds more small buildings; takes three times as long.",
+            BUILDINGS_TTA_CHOICES,
         ),
         number(
             THRESHOLD, "Threshold",

@@ -17,8 +17,8 @@ VECTOR_EXTENSIONS = (".gpkg", ".geojson", ".geojsonl", ".fgb", ".parquet", ".shp
 #: The one whose names are cut to ten letters: QGIS can show it, but not review it.
 SHAPEFILE = ".shp"
 #: Choices of the tool, the default first.
-TTA_CHOICES = ("none", "flips")
-BUILDINGS_TTA_CHOICES = ("none", "flips", "full")
+TTA_CHOICES = ("none", "flips", "enlarged")
+BUILDINGS_TTA_CHOICES = ("none", "flips", "full", "enlarged")
 VOTE_CHOICES = ("probabilities", "pixels")
 SENSOR_CHOICES = ("optical", "sar")
 REGISTRATION_CHOICES = ("measure", "apply", "off")

@@ -357,7 +357,7 @@ def test_every_option_is_handed_on(dialog, tmp_path):
     form = dialog.form
     form.output.setFilePath(str(tmp_path / "b"))
     form.overwrite.setChecked(True)
-    form.flips.setChecked(True)
+    form.looks.setCurrentIndex(form.looks.findData("enlarged"))
     form.vote.setCurrentIndex(form.vote.findData("pixels"))
     form.bands.setText("3,2,1")
     form.scale.setText("0,3000")
@@ -374,7 +374,7 @@ def test_every_option_is_handed_on(dialog, tmp_path):
         box.setChecked(True)
     values = form.values()
     expected = {
-        "OUTPUT": str(tmp_path / "b.gpkg"), "OVERWRITE": True, "TTA": "flips", "VOTE": "pixels",
+        "OUTPUT": str(tmp_path / "b.gpkg"), "OVERWRITE": True, "TTA": "enlarged", "VOTE": "pixels",
         "BANDS": "3,2,1", "SCALE": "0,3000", "MIN_AREA": 0.0, "TILE": 512, "MEMORY": "800MB",
         "REGISTRATION": "apply", "OBSCURED": "off", "POST_UNUSABLE": "/a/udm2.tif",
         "UNUSABLE_BAND": 8, "SEEN_SHARE": 0.8, "FEATURES": str(tmp_path / "b.npz"),
