@@ -12,7 +12,6 @@ from pyproj import CRS
 
 from geodamage.errors import (
     ManifestError,
-    OptionError,
     OutputError,
     OutputExistsError,
     SceneError,
@@ -344,46 +343,6 @@ def test_the_grid_counts_assessed_buildings_by_cell(tmp_path, output):
     assert grid["share_minor_damage"].tolist() == [0, 1]
     square = grid.to_crs(32616).geometry[0]
     assert square.bounds == pytest.approx((629_500, 3_330_500, 630_000, 3_331_000), abs=0.1)
-
-
-@pytest.mark.slow
-def test_admin_areas_keep_their_name_and_count_by_point(tmp_path, output):
-    areas = frame_of([House(0, 0, 150, 400), House(150, 0, 150, 400)])
-    admin = gpd.GeoDataFrame({"NAME_2": ["West", "East"]}, geometry=areas.geometry, crs=areas.crs)
-    admin.to_file(tmp_path / "admin.geojson")
-    across = replace(House(144, 200, 10, 10), grade=3)  # its middle lies in the west
-    look = write_scene(tmp_path, "a", [HOUSE, BARN, across, House(350, 20)])
-    summary = merge([look], output, admin=tmp_path / "admin.geojson", admin_name="NAME_2")
-    found = layer(output, "admin")
-    assert found.columns.tolist() == ["NAME_2", *TALLY_FIELDS, "geometry"]
-    assert found[["NAME_2", "buildings", "major_damage"]].values.tolist() == [
-        ["West", 2, 1],
-        ["East", 1, 0],
-    ]
-    assert summary.facts["admin"]["buildings_outside"] == 1
-
-
-@pytest.mark.slow
-@pytest.mark.slow
-def test_admin_areas_of_another_place_are_said(tmp_path, output):
-    areas = gpd.GeoSeries([shapely.box(10, 10, 11, 11)], crs=4326)
-    gpd.GeoDataFrame({"name": ["Far"]}, geometry=areas).to_file(tmp_path / "admin.geojson")
-    look = write_scene(tmp_path, "a", [HOUSE])
-    with merge_event([look], output, admin=tmp_path / "admin.geojson") as work:
-        said = [step.message for step in work if step.warning]
-    assert said == ["admin.geojson: no building lies in any of its areas; is it of this place?"]
-
-
-@pytest.mark.slow
-def test_an_admin_file_without_such_a_field_is_refused(tmp_path, output):
-    frame_of([House(0, 0)]).to_file(tmp_path / "admin.geojson")
-    look = write_scene(tmp_path, "a", [HOUSE])
-    with pytest.raises(OptionError, match="no field called name; choose by --admin-name"):
-        merge([look], output, admin=tmp_path / "admin.geojson")
-    with pytest.raises(OptionError, match="no such field"):
-        merge([look], output, admin=tmp_path / "admin.geojson", admin_name="state")
-    with pytest.raises(OptionError, match="--cell 0"):
-        merge([look], output, cell=0)
 
 
 @pytest.mark.slow
