@@ -158,7 +158,8 @@ class _Comparing:
             area = shapely.convex_hull(shapely.geometrycollections(self.shapes))
         else:
             area = gpd.GeoSeries([ours.area], crs=LONLAT).to_crs(self.crs).iloc[0]
-        return shapely.buffer(area, self.options.tolerance)
+        around: shapely.Geometry = shapely.buffer(area, self.options.tolerance)
+        return around
 
     def _covered(self, ground: gpd.GeoDataFrame | None) -> shapely.Geometry:
         """Return what the official layer speaks of, with the tolerance around."""

@@ -53,8 +53,10 @@ def read_driver(path: Path, form: Format, layer: str | None) -> Content:
             values = _columns(form, chosen, meta, fids, columns)
         except InputError:
             raise
-        except VECTOR_ERRORS as error:
-            why = without_advice(error)
+        # pyogrio 0.13 trips over its own variable where GDAL cannot write down a CRS.
+        except (*VECTOR_ERRORS, UnboundLocalError) as error:
+            is_crs = isinstance(error, UnboundLocalError)
+            why = "its CRS is damaged" if is_crs else without_advice(error)
             raise SceneReadError(f"{path}: not a readable vector file ({why})") from error
     notes = {str(w.message) for w in said if not any(n in str(w.message) for n in _NO_LOSS)}
     if wkb is None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import shapely
+from shapely.geometry.base import BaseGeometry
 
 #: ISO numbers of what GEOS does not know, and of what has the same bytes and is known.
 _KNOWN_AS = {15: 6, 16: 6, 17: 3}
@@ -57,11 +58,11 @@ def footprint_of(wkb: bytes) -> shapely.Geometry:
         raise ValueError(str(error)) from error
 
 
-def merged(surface: shapely.Geometry) -> shapely.Geometry:
+def merged(surface: shapely.Geometry) -> BaseGeometry:
     """Return the union of the parts of a geometry, seen from above; walls have no area."""
     faces = shapely.get_parts(shapely.force_2d(surface))
     solid = shapely.make_valid(faces[shapely.area(faces) > 0], method="structure")
-    union: shapely.Geometry = shapely.union_all(solid)
+    union: BaseGeometry = shapely.union_all(solid)
     return union
 
 

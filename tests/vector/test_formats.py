@@ -114,6 +114,16 @@ def test_a_shapefile_without_its_table_says_so(tmp_path):
     assert layer.notes == (f"{path}: has no .dbf beside it, so it comes without attributes",)
 
 
+def test_a_crs_over_which_the_reader_trips_is_refused(tmp_path, monkeypatch):
+    def trip(*words, **options):
+        raise UnboundLocalError("wkt")
+
+    path = write(tmp_path / "a.shp")
+    monkeypatch.setattr("geodamage.vector.drivers.pyogrio.read_info", trip)
+    with pytest.raises(SceneReadError, match=r"a\.shp: .*its CRS is damaged"):
+        read_vector(path)
+
+
 def test_layers_are_chosen_by_name(tmp_path):
     path = write(tmp_path / "a.gpkg", layer="first")
     two = gpd.GeoDataFrame(geometry=SQUARES[:1], crs=UTM)
