@@ -53,10 +53,10 @@ def read_driver(path: Path, form: Format, layer: str | None) -> Content:
             values = _columns(form, chosen, meta, fids, columns)
         except InputError:
             raise
-        # pyogrio 0.13 trips over its own variable where GDAL cannot write down a CRS.
+        # pyogrio 0.13 trips over its own variable where the name of a CRS is no UTF-8.
         except (*VECTOR_ERRORS, UnboundLocalError) as error:
             is_crs = isinstance(error, UnboundLocalError)
-            why = "its CRS is damaged" if is_crs else without_advice(error)
+            why = "its CRS is no text in UTF-8" if is_crs else without_advice(error)
             raise SceneReadError(f"{path}: not a readable vector file ({why})") from error
     notes = {str(w.message) for w in said if not any(n in str(w.message) for n in _NO_LOSS)}
     if wkb is None:

@@ -114,13 +114,11 @@ def test_a_shapefile_without_its_table_says_so(tmp_path):
     assert layer.notes == (f"{path}: has no .dbf beside it, so it comes without attributes",)
 
 
-def test_a_crs_over_which_the_reader_trips_is_refused(tmp_path, monkeypatch):
-    def trip(*words, **options):
-        raise UnboundLocalError("wkt")
-
+def test_a_crs_whose_name_is_no_utf_8_is_refused(tmp_path):
     path = write(tmp_path / "a.shp")
-    monkeypatch.setattr("geodamage.vector.drivers.pyogrio.read_info", trip)
-    with pytest.raises(SceneReadError, match=r"a\.shp: .*its CRS is damaged"):
+    prj = tmp_path / "a.prj"
+    prj.write_bytes(prj.read_bytes().replace(b"WGS_1984_UTM_Zone_16N", b"Z\xf4ne 16"))
+    with pytest.raises(SceneReadError, match=r"a\.shp: .*its CRS is no text in UTF-8"):
         read_vector(path)
 
 
