@@ -6,7 +6,6 @@ its scene fails when its turn comes.
 
 import glob
 import hashlib
-import math
 import os
 import re
 import unicodedata
@@ -20,24 +19,21 @@ from urllib.parse import urlsplit
 import shapely
 
 from geodamage.batch.entries import Entry, iso_time, read_csv, read_features, read_toml
-from geodamage.batch.pairing import Placed, pair_up
+from geodamage.batch.pairing import Placed, pair_up, shown_twice
 from geodamage.batch.stac import EventTime, is_stac, read_document, read_stac
 from geodamage.errors import (
     GeodamageError,
     InputError,
     ManifestError,
     OptionError,
-    SceneError,
     SceneReadError,
     without_secrets,
 )
 from geodamage.grid import GsdRange, ground_area
-from geodamage.scene.image import Image
+from geodamage.scene.image import Image, byte_scale, image_of, open_tiles
 from geodamage.scene.options import SceneOptions, with_choices
 from geodamage.scene.outlines import outline_of
 from geodamage.scene.scene import Scene
-from geodamage.scene.sheets import lay_out
-from geodamage.scene.tiles import Tile, open_tile
 from geodamage.sources import IMAGES, check_file, find, is_remote
 
 #: Bytes of a scene's name in UTF-8; file systems take 255, and files are named after it.
@@ -84,7 +80,7 @@ class Manifest(list[BatchScene]):
     Attributes
     ----------
     notes
-        What is in no scene, and why: a line for each image.
+        What is in no scene, and why, or hidden below another image: a line for each.
     images
         What a STAC catalogue says of each image that takes part.
     """
@@ -230,6 +226,7 @@ def _from_folder(folder: Path) -> Manifest:
     if not before:
         raise ManifestError(f"{folder / 'pre'}: no usable image ({bad_before[0][1]})")
     pairs, unpaired = _paired(before, after)
+    doubled = list(shown_twice(pairs))
     if not pairs:
         why = str(bad_after[0][1]) if bad_after else "no post image overlaps a pre image"
         raise ManifestError(f"{folder}: no pair of images ({why})")
@@ -238,7 +235,7 @@ def _from_folder(folder: Path) -> Manifest:
     pairs.sort(key=lambda pair: pair[0].path)
     notes = [f"{error}; it is in no scene" for _, error in bad_before]
     notes += [f"{image.path}: overlaps no pre image, so it is in no scene" for image in unpaired]
-    return Manifest(_scenes_of(pairs, folder), notes)
+    return Manifest(_scenes_of(pairs, folder), [*notes, *doubled])
 
 
 def _placed(folder: Path) -> tuple[list[Placed], list[tuple[str, InputError]]]:
@@ -277,7 +274,8 @@ def _from_stac(
     if not pairs:
         raise ManifestError(f"{source}: no image after the event overlaps one before it")
     lost = [f"{image.name}: overlaps no pre image, so it is in no scene" for image in unpaired]
-    return Manifest(_scenes_of(pairs, Path(source).parent), [*found.notes, *lost], _facts_of(pairs))
+    notes = [*found.notes, *lost, *shown_twice(pairs)]
+    return Manifest(_scenes_of(pairs, Path(source).parent), notes, _facts_of(pairs))
 
 
 def _facts_of(pairs: Iterable[_Pair]) -> list[dict[str, Any]]:
@@ -430,10 +428,9 @@ def _planned(
         check_file(str(footprints))
     with ExitStack() as opened:
         pre, post = (
-            _headers(role, names, bands, channels, options, opened) if names else None
-            for role, names, bands, channels in (
-                ("pre", scene.pre, options.pre_bands, options.pre_channels),
-                ("post", scene.post, options.post_bands, options.post_channels),
+            _headers(role, names, scale, options, opened) if names else None
+            for role, names, scale in zip(
+                ("pre", "post"), (scene.pre, scene.post), options.scales, strict=True
             )
         )
         placed = Scene(pre, post, gsd=gsd, options=options)
@@ -453,17 +450,13 @@ def _planned(
 def _headers(
     role: str,
     names: tuple[str, ...],
-    bands: tuple[int, ...] | None,
-    channels: int,
+    scale: tuple[float, float] | None,
     options: SceneOptions,
     opened: ExitStack,
 ) -> Image:
-    """Return an image of which no pixel was looked at."""
-    tiles: list[Tile] = []
-    for name in find(names, allow_remote=options.allow_remote):
-        tiles.append(open_tile(name, bands, channels))
-        opened.callback(tiles[-1].dataset.close)
-    gsd = math.prod(tiles[0].grid.gsd) ** 0.5
-    if not math.isfinite(gsd) or gsd <= 0:
-        raise SceneError(f"{tiles[0].name}: lies outside the Earth; its CRS or transform is wrong")
-    return Image(role, tuple(lay_out(tiles)), None, gsd, ())
+    """Return an image whose pixels are not looked at, but for those of an alpha channel."""
+    tiles = open_tiles(role, names, **options.tiles_of(role))
+    for tile in tiles:
+        opened.callback(tile.dataset.close)
+    byte_scale(role, tiles[0], scale)
+    return image_of(role, tiles)

@@ -1,7 +1,7 @@
 """Pairing: which images lie on which, found by where they lie on the Earth."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,10 @@ from shapely.geometry.base import BaseGeometry
 #: Share of the smaller of two images that lies in the other, from which they make a pair: images
 #: side by side share a sliver by rounding. One row of an image of 1,000.
 LEAST_OVERLAP = 1e-3
+
+#: Share of an image that lies in another from which both show the same ground: tiles of a mosaic
+#: overlap by their edges only.
+SAME_GROUND = 0.5
 
 Floats = npt.NDArray[np.float64]
 
@@ -85,6 +89,31 @@ def _lying_on(image: Placed, candidates: Sequence[Placed]) -> list[Placed]:
             chosen.append(candidate)
             open_part = shapely.difference(open_part, shape)
     return chosen
+
+
+def shown_twice(pairs: Iterable[tuple[Placed, Sequence[Placed]]]) -> Iterator[str]:
+    """Yield a line for each pre image whose ground one above it shows, where no date chose.
+
+    Parameters
+    ----------
+    pairs
+        What `pair_up` yields.
+    """
+    for image, found in pairs:
+        if len(found) < 2 or all(one.taken is not None for one in found):
+            continue
+        plane = _Plane(image.outline)
+        shapes = [plane.flat(one.outline) for one in found]
+        below, above = shapely.STRtree(shapes).query(shapes, predicate="intersects")
+        tops: dict[int, int] = {}
+        for low, top in sorted(zip(below.tolist(), above.tolist(), strict=True)):
+            if top < low and _share(shapes[low], shapes[top]) >= SAME_GROUND:
+                tops.setdefault(low, top)
+        for low, top in tops.items():
+            yield (
+                f"{found[top].path} and {found[low].path} show the same ground, and both pair with "
+                f"{image.path}; the first is on top: leave one out, or write a list of scenes"
+            )
 
 
 def _rank(image: Placed) -> tuple[tuple[int, ...], float]:

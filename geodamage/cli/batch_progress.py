@@ -12,6 +12,7 @@ import click
 
 from geodamage.cli.progress import LINE_EVERY, Reporter, tell
 from geodamage.damage import GRADES
+from geodamage.errors import without_secrets
 from geodamage.words import counted
 
 if TYPE_CHECKING:
@@ -155,15 +156,16 @@ def print_plan(plan: "BatchPlan", *, as_json: bool) -> None:
     """Write what a batch will take to stdout: a line a scene, then all of them."""
     for row in plan.scenes:
         scene = row.scene
+        pre, post = (list(map(without_secrets, names)) for names in (scene.pre, scene.post))
         if as_json:
-            values = asdict(row) | {"scene": scene.name, "pre": scene.pre, "post": scene.post}
+            values = asdict(row) | {"scene": scene.name, "pre": pre, "post": post}
             click.echo(json.dumps(values | {"date": scene.date}, ensure_ascii=False))
             continue
         if not row.is_usable:
             click.echo(f"{scene.name}: cannot be used: {'; '.join(row.notes)}")
             continue
         click.echo(
-            f"{scene.name}: {', '.join(scene.pre)} + {', '.join(scene.post)}: overlap "
+            f"{scene.name}: {', '.join(pre)} + {', '.join(post)}: overlap "
             f"{100 * (row.overlap or 0):.0f} %, {row.area_km2:.3f} km², {row.megapixels:.1f} MP, "
             f"{duration(row.seconds or 0)}" + "".join(f"; {note}" for note in row.notes)
         )

@@ -1,6 +1,7 @@
 """Channels: which of a file are used, and which says where its pixels are valid."""
 
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,9 @@ _OPAQUE = 0.95
 #: Share of half transparent pixels, among those that are not transparent, from which a channel
 #: tagged as alpha is none: soft edges are thin.
 MOST_BETWEEN = 0.1
+#: Channels of a radar image, at most: one of each polarisation.
+MOST_OF_RADAR = 2
+_RADAR = "; if a radar took it, give --post-sensor sar, and a --model made for that"
 #: Parts of it that are looked at, down and across, and pixels of each.
 _LOOKS, _SIDE = 5, 128
 
@@ -44,6 +48,7 @@ def choose_channels(
     *,
     option: str = "--bands",
     names: Sequence[str | None] = (),
+    may_be_radar: bool = False,
 ) -> Channels:
     """Choose the channels of a file.
 
@@ -62,6 +67,8 @@ def choose_channels(
     names
         What the file calls its channels; a file that names red, green and blue says more than its
         tags, which GDAL makes up where a writer gives none.
+    may_be_radar
+        Whether a file of one channel may be of a radar, and nobody said so.
 
     Raises
     ------
@@ -72,31 +79,30 @@ def choose_channels(
     """
     count = len(tags)
     alpha = tags.index(ColorInterp.alpha) + 1 if ColorInterp.alpha in tags else None
-    if ColorInterp.palette in tags:  # its numbers are no brightness, whoever asks for them
-        raise SceneError(f"{name}: colours by palette; convert it with gdal_translate -expand rgb")
     if asked is not None:
         return Channels(
             _asked_channels(name, count, asked, wanted, option), None if alpha in asked else alpha
         )
-    rest = [index for index in range(1, count + 1) if index != alpha]
+    every = range(1, count + 1)
+    rest = [index for index in every if index != alpha] or [*every]
     colours = _named_colours(names) or tags
+    best = _by_colour(colours, rest, wanted)
+    order, found = ",".join(map(str, best)), [colours[index - 1] for index in best]
+    if wanted == len(_RGB) and not _may_be_rgb(found):
+        said = ", ".join(colours[index - 1].name for index in rest)
+        raise SceneError(
+            f"{name}: channels are {said}, and the model takes red, green, blue; use an image in "
+            f"natural colours, or choose with {option}"
+        )
     if len(rest) != wanted:
-        example = ",".join(map(str, _by_colour(colours, wanted)))
         raise SceneError(
             f"{name}: {counted(count, 'channel')}{' with alpha' if alpha else ''}, and the model "
-            f"takes "
-            f"{wanted}; choose with {option}, for example {option} {example}"
+            f"takes {wanted}; choose with {option}, for example {option} {order}"
+            f"{_RADAR if may_be_radar and len(rest) <= MOST_OF_RADAR else ''}"
         )
-    found = [colours[index - 1] for index in rest]
-    if wanted == len(_RGB) and not _may_be_rgb(found):
-        said = f"{name}: channels are {', '.join(colour.name for colour in found)}"
-        if set(_RGB) <= set(found):
-            order = ",".join(map(str, _by_colour(colours, wanted)))
-            raise SceneError(f"{said}; give {option} {order}")
-        raise SceneError(
-            f"{said}, and the model takes red, green, blue; use an image in natural colours, or "
-            f"choose with {option}"
-        )
+    if best != rest:
+        said = ", ".join(colours[index - 1].name for index in rest)
+        raise SceneError(f"{name}: channels are {said}; give {option} {order}")
     return Channels(tuple(rest), alpha)
 
 
@@ -132,11 +138,11 @@ def _named_colours(names: Sequence[str | None]) -> tuple[ColorInterp, ...]:
     return tuple(colours.get(word, ColorInterp.undefined) for word in words)
 
 
-def _by_colour(tags: Sequence[ColorInterp], wanted: int) -> list[int]:
+def _by_colour(tags: Sequence[ColorInterp], rest: Sequence[int], wanted: int) -> list[int]:
     """Return channels that a user may mean: by colour where that is told, else the first."""
     if wanted == len(_RGB) and all(tags.count(colour) == 1 for colour in _RGB):
         return [tags.index(colour) + 1 for colour in _RGB]
-    return [min(index, len(tags)) for index in range(1, wanted + 1)]
+    return [rest[min(number, len(rest) - 1)] for number in range(wanted)]
 
 
 def without_false_alpha(
@@ -177,3 +183,27 @@ def _between(dataset: Any, index: int) -> float:
         return 0.0  # where its pixels are needed, they are refused with their rows
     seen = np.concatenate([part[part > 0] for part in looked])
     return float((seen < _OPAQUE * seen.max()).mean()) if seen.size else 0.0
+
+
+def require_brightness(name: str, dataset: Any) -> None:
+    """Refuse an image whose values are no brightness: a palette, or one in which 0 is white.
+
+    Raises
+    ------
+    SceneError
+        If it is one; the message has the command that makes an image of it.
+    """
+    if ColorInterp.palette in dataset.colorinterp:
+        raise SceneError(f"{name}: colours by palette; convert it with gdal_translate -expand rgb")
+    if dataset.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") != "YES":
+        return
+    file, dtype, nodata = PurePath(name).name, np.dtype(dataset.dtypes[0]), dataset.nodata
+    keep = f"gdal_translate {file} new.tif"
+    if dtype.kind != "u":
+        raise SceneError(f"{name}: its tag says that 0 is white; leave the tag out with {keep}")
+    most = np.iinfo(dtype).max
+    fill = "" if nodata is None else f"-a_nodata {most - nodata:g} "
+    raise SceneError(
+        f"{name}: its tag says that 0 is white; invert it with gdal_translate -scale 0 {most} "
+        f"{most} 0 {fill}{file} new.tif, or, if the tag is wrong, leave it out with {keep}"
+    )

@@ -15,7 +15,15 @@ from geodamage.scene.acquisition import doubts, read_acquisition
 from geodamage.scene.image import Image
 from geodamage.scene.opening import environment
 from geodamage.scene.options import SceneOptions
-from geodamage.scene.pair import image_oddities, oddities, require_two_images, short
+from geodamage.scene.pair import (
+    SPOT,
+    SPOTS,
+    image_oddities,
+    missing_spots,
+    oddities,
+    require_two_images,
+    short,
+)
 from geodamage.scene.registration import Registration, Sight, measure
 from geodamage.scene.shift import Shift, directed, length_of, shift_facts, shift_field
 from geodamage.scene.survey import Block, Ground, look, shares, spread
@@ -82,10 +90,15 @@ def examine(
     taken = [_acquisition(image) for image in images]
     for role, one in zip(roles, taken, strict=True):
         facts["looked_at"][role] |= one.facts()
+    lost = [
+        note
+        for image, side in zip(images, ("pre", "post"), strict=False)
+        for note in _lost_ground(image, missing_spots(blocks, side))
+    ]
     if len(images) == 1:
-        return Examination(image_oddities(blocks, "pre", names[0]), facts)
+        return Examination([*image_oddities(blocks, "pre", names[0]), *lost], facts)
     both = names[0], names[1]
-    found = doubts(taken[0], taken[1], both)
+    found = [*doubts(taken[0], taken[1], both), *lost]
     if alike:
         require_two_images(blocks, both)
         found += oddities(blocks, both)
@@ -96,6 +109,24 @@ def examine(
     facts |= {"registration": registration}
     seen = tuple(blocks) if alike else ()
     return Examination(found, facts, shift, _remarks(registration), seen)
+
+
+def _lost_ground(image: Image, share: float) -> list[str]:
+    """Return a line where a nodata value seems to be a colour of the ground, too."""
+    tile = image.first
+    if tile.nodata is None or share <= SPOTS:
+        return []
+    name, value = short(tile.name), tile.nodata[0]
+    is_tag = tile.dataset.nodata is not None and value == tile.dataset.nodata
+    remedy = (
+        f"remove the tag with gdal_edit.py -unsetnodata {name}"
+        if is_tag
+        else "give another value as nodata"
+    )
+    return [
+        f"{name}: {share:.1%} of its pixels hold its nodata value {value:g} in spots narrower than "
+        f"{SPOT} pixels; if that is ground, {remedy}"
+    ]
 
 
 def _remarks(registration: dict[str, Any]) -> tuple[str, ...]:

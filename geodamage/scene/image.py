@@ -3,10 +3,10 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import shapely
 from pyproj import CRS, Transformer
 from shapely.geometry.base import BaseGeometry
@@ -15,6 +15,7 @@ from geodamage.errors import OptionError, SceneError
 from geodamage.grid import world_width
 from geodamage.scene.beside import require_unchanged
 from geodamage.scene.lattice import Lattice
+from geodamage.scene.sampling import Sample, check_contrast, named, sample_of
 from geodamage.scene.scaling import Scaling, from_samples
 from geodamage.scene.sheets import (
     MaskedPixels,
@@ -37,22 +38,18 @@ from geodamage.scene.warp import (
     reduction,
     resample,
 )
-from geodamage.sources import Source, allow_open_files, find, is_remote
+from geodamage.sources import Source, allow_open_files, find
 from geodamage.windows import Window, round_up, split
 from geodamage.words import counted
 
 #: Source pixels in memory at once.
 MOST_PIXELS = 8_000_000
 
-#: Parts that stand for an image without overviews, and pixels of it that are kept.
-SAMPLE_BLOCKS = 64
-SAMPLE_PIXELS = 4_000_000
+#: Kinds of notes on tiles that are told.
+MOST_NOTES = 5
 
 #: What else to give where a scale is of the other date, by role.
 OTHER_DATE = {"pre": ", and --post-scale for the post image"}
-
-#: How many times more parts are looked at where those show nothing.
-CLOSE = 4
 
 
 @dataclass(frozen=True)
@@ -302,43 +299,106 @@ def open_image(
     SceneError, SceneReadError, OptionError
         If it cannot be used.
     """
-    tiles: list[Tile] = []
+    tiles = open_tiles(
+        role,
+        source,
+        bands=bands,
+        channels=channels,
+        allow_remote=allow_remote,
+        option=option,
+        speckled=speckled,
+        nodata=nodata,
+    )
     try:
-        names = find(source, allow_remote=allow_remote)
-        allow_open_files(len(names))
-        for name in names:
-            tiles.append(open_tile(name, bands, channels, option=option, speckled=speckled))
-            _check_alike(tiles[0], tiles[-1])
-            if nodata is not None:
-                tiles[-1] = _filled(role, tiles[-1], nodata)
-        if scale is not None and tiles[0].dtype == "uint8":
-            scale = _byte_scale(role, tiles[0], scale)
-        sample = _sample(tiles)
-        notes = _check_contrast(tiles, sample)
+        scale = byte_scale(role, tiles[0], scale)
+        sample = sample_of(tiles)
+        notes = check_contrast(tiles, sample)
         if nodata is not None and not sample.has_missing:
             notes.append(
-                f"{_option(role, 'nodata')} {nodata:g}: no pixel of a sample of {_named(tiles)} "
+                f"{_option(role, 'nodata')} {nodata:g}: no pixel of a sample of {named(tiles)} "
                 "has that value; is it the right one?"
             )
         scaling = _scaling(tiles, sample, scale, speckled=speckled)
-        gsd = math.prod(tiles[0].grid.gsd) ** 0.5
-        if not math.isfinite(gsd) or gsd <= 0:
-            raise SceneError(
-                f"{tiles[0].name}: lies outside the Earth; its CRS or transform is wrong"
-            )
-        notes = [*_few([note for tile in tiles for note in tile.notes]), *notes]
-        return Image(role, tuple(lay_out(tiles)), scaling, gsd, tuple(notes))
+        return image_of(role, tiles, scaling, notes)
     except BaseException:
         for tile in tiles:
             tile.dataset.close()
         raise
 
 
-def _few(notes: list[str], most: int = 3) -> list[str]:
-    """Return the first of many notes, and how many there are."""
-    if len(notes) <= most:
+def image_of(
+    role: str, tiles: Sequence[Tile], scaling: Scaling | None = None, notes: Sequence[str] = ()
+) -> Image:
+    """Return the image that open tiles make up; `notes` are added to theirs.
+
+    Raises
+    ------
+    SceneError
+        If it lies outside the Earth.
+    """
+    gsd = math.prod(tiles[0].grid.gsd) ** 0.5
+    if not math.isfinite(gsd) or gsd <= 0:
+        raise SceneError(f"{tiles[0].name}: lies outside the Earth; its CRS or transform is wrong")
+    return Image(role, tuple(lay_out(tiles)), scaling, gsd, (*_few(tiles), *notes))
+
+
+def open_tiles(
+    role: str,
+    source: Source | Sequence[Source],
+    *,
+    bands: tuple[int, ...] | None,
+    channels: int,
+    allow_remote: bool,
+    option: str = "--bands",
+    speckled: bool = False,
+    nodata: float | None = None,
+) -> list[Tile]:
+    """Open the files of an image, and look at no pixel that is graded; see `open_image`.
+
+    Raises
+    ------
+    SceneError, SceneReadError, OptionError
+        If one cannot be used, or they are not alike.
+    """
+    tiles: list[Tile] = []
+    try:
+        names = find(source, allow_remote=allow_remote)
+        allow_open_files(len(names))
+        for name in names:
+            tile = open_tile(
+                name,
+                bands,
+                channels,
+                option=option,
+                speckled=speckled,
+                may_be_radar=role == "post" and not speckled,
+                fill=nodata,
+            )
+            tiles.append(tile)
+            _check_alike(tiles[0], tile)
+            if nodata is not None:
+                tiles[-1] = _filled(role, tile, nodata)
+        return tiles
+    except BaseException:
+        for tile in tiles:
+            tile.dataset.close()
+        raise
+
+
+def _few(tiles: Sequence[Tile]) -> list[str]:
+    """Return what is odd about tiles: of each kind the first note, and how many have the same."""
+    kinds: dict[str, list[str]] = {}
+    for tile in tiles:
+        for note in tile.notes:
+            kind = note.replace(tile.name, "").replace(Path(tile.name).name, "")
+            kinds.setdefault(kind, []).append(note)
+    notes = [
+        found[0] + (f" ({counted(len(found) - 1, 'more tile')} likewise)" if found[1:] else "")
+        for found in kinds.values()
+    ]
+    if len(notes) <= MOST_NOTES:
         return notes
-    return [*notes[:most], f"{len(notes) - most:,} more tiles have the same warnings"]
+    return [*notes[:MOST_NOTES], f"{len(notes) - MOST_NOTES:,} more notes on tiles like these"]
 
 
 def _check_alike(first: Tile, other: Tile) -> None:
@@ -349,35 +409,6 @@ def _check_alike(first: Tile, other: Tile) -> None:
             f"{other.name}: {described[1]}, but {first.name} has {described[0]}; "
             "the tiles of an image must be alike"
         )
-
-
-class Sample(NamedTuple):
-    """What an image holds, as far as it was looked at.
-
-    Attributes
-    ----------
-    pixels
-        Valid pixels, evenly thinned: (channels, pixels).
-    low, high
-        Smallest and largest value of each channel before thinning; None without a valid pixel.
-    is_whole
-        Whether nothing of the image was left out.
-    has_missing
-        Whether a pixel without data was seen.
-    """
-
-    pixels: npt.NDArray[Any]
-    low: npt.NDArray[Any] | None
-    high: npt.NDArray[Any] | None
-    is_whole: bool
-    has_missing: bool
-
-    @property
-    def flat(self) -> Bools:
-        """Whether each channel has one value at most."""
-        if self.low is None or self.high is None:
-            return np.ones(len(self.pixels), bool)
-        return np.asarray(self.low == self.high)
 
 
 def _filled(role: str, tile: Tile, value: float) -> Tile:
@@ -396,8 +427,18 @@ def _option(role: str, name: str) -> str:
     return f"--post-{name}" if role == "post" else f"--{name}"
 
 
-def _byte_scale(role: str, tile: Tile, scale: tuple[float, float]) -> tuple[float, float] | None:
-    """Return what becomes 0 and 255 in an image of 8 bits; None where nothing changes."""
+def byte_scale(
+    role: str, tile: Tile, scale: tuple[float, float] | None
+) -> tuple[float, float] | None:
+    """Return what becomes 0 and 255 in an image; None where the pixels stay or nobody says.
+
+    Raises
+    ------
+    OptionError
+        If an image of 8 bits has no such values.
+    """
+    if scale is None or tile.dtype != "uint8":
+        return scale
     low, high = scale
     if low < 0 or high > 255:
         option = _option(role, "scale")
@@ -406,26 +447,6 @@ def _byte_scale(role: str, tile: Tile, scale: tuple[float, float]) -> tuple[floa
             f"{option} 0,255 to take it as it is" + OTHER_DATE.get(role, "")
         )
     return None if scale == (0, 255) else scale
-
-
-def _sample(tiles: list[Tile]) -> Sample:
-    """Look at an image; tiles whose nodata fits no pixel are marked, in place."""
-    sample = _looked_at(tiles)
-    if not sample.has_missing and any(tiles[0].nodata or ()):  # black is fill, where 0 is not
-        tiles[:] = [replace(tile, is_idle=True) for tile in tiles]
-        sample = _looked_at(tiles)
-        return sample._replace(has_missing=False)
-    return sample
-
-
-def _looked_at(tiles: Sequence[Tile]) -> Sample:
-    is_far = is_remote(tiles[0].name)
-    sample = sample_tiles(tiles, SAMPLE_BLOCKS, overviews=is_far)
-    if sample.flat.any() and not (sample.is_whole or is_far):  # an odd image is looked at closely
-        close = sample_tiles(tiles, CLOSE * SAMPLE_BLOCKS, overviews=False)
-        if close.is_whole or close.flat.sum() < sample.flat.sum():
-            sample = close
-    return sample
 
 
 def _scaling(
@@ -443,56 +464,8 @@ def _scaling(
         return None
     if not sample.pixels.shape[1]:
         raise SceneError(
-            f"{_named(tiles)}: no values to scale {tiles[0].dtype} by were found in a sample of "
+            f"{named(tiles)}: no values to scale {tiles[0].dtype} by were found in a sample of "
             f"it; "
             "give --scale MIN,MAX"
         )
     return from_samples([sample.pixels]) if speckled else guess(sample.pixels)
-
-
-def sample_tiles(tiles: Sequence[Tile], count: int, *, overviews: bool) -> Sample:
-    """Look at evenly spread parts of the tiles, or at their overviews."""
-    spread = np.unique(np.linspace(0, len(tiles) - 1, min(len(tiles), count)).round())
-    chosen = [tiles[int(index)] for index in spread]
-    each = -(-count // len(chosen))
-    is_whole, has_missing = len(chosen) == len(tiles), False
-    found, ends = [np.zeros((len(tiles[0].channels.indexes), 0), tiles[0].dtype)], []
-    for tile in chosen:
-        most = SAMPLE_PIXELS // len(chosen)
-        overview = tile.overview(most) if overviews else None
-        windows, is_all = ([], False) if overview else tile.parts(each)
-        is_whole &= is_all
-        parts = [overview] if overview else map(tile.read, windows)
-        for pixels, valid in parts:
-            # Where all is valid nothing needs to be picked: a view is enough.
-            kept = pixels.reshape(len(pixels), -1) if valid.all() else pixels[:, valid]
-            has_missing |= kept.shape[1] < valid.size
-            if kept.size:
-                ends += [kept.min(axis=1), kept.max(axis=1)]
-                step = -(-kept.shape[1] // max(most // max(len(windows), 1), 1))
-                found.append(kept[:, ::step].copy())
-    low, high = (np.min(ends, axis=0), np.max(ends, axis=0)) if ends else (None, None)
-    return Sample(np.concatenate(found, axis=1), low, high, is_whole, has_missing)
-
-
-def _named(tiles: Sequence[Tile]) -> str:
-    name = tiles[0].name
-    return name if len(tiles) == 1 else f"{name} and {counted(len(tiles) - 1, 'more tile')}"
-
-
-def _check_contrast(tiles: Sequence[Tile], sample: Sample) -> list[str]:
-    """Return what is odd, and refuse an image only if all of it is known to be useless."""
-    whose, flat = _named(tiles), sample.flat
-    if sample.low is None:
-        if sample.is_whole:
-            raise SceneError(f"{whose}: no valid pixel; give an image that has data")
-        return [f"{whose}: no valid pixel in a sample of it; is it empty?"]
-    if flat.all():
-        if sample.is_whole:
-            value = sample.low[0]
-            raise SceneError(f"{whose}: every pixel has the value {value}; is the file damaged?")
-        return [f"{whose}: every pixel of a sample has the value {sample.low[0]}; is it damaged?"]
-    indexes = tiles[0].channels.indexes
-    empty = sorted({index for index, same in zip(indexes, flat, strict=True) if same})
-    where = "" if sample.is_whole else " in a sample"
-    return [f"{whose}: channel {index} has one value only{where}" for index in empty]

@@ -6,6 +6,7 @@ name. So is everything that would make GDAL open another file.
 
 import os
 import warnings
+from pathlib import Path
 from typing import Any
 
 import rasterio
@@ -13,7 +14,14 @@ from rasterio.errors import CRSError as RasterioCRSError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from geodamage.errors import SceneReadError, one_line
-from geodamage.scene.beside import hint_of, is_jpeg2000, require_plain_siblings
+from geodamage.scene.beside import (
+    TIFF,
+    hint_of,
+    is_jpeg2000,
+    require_plain_siblings,
+    siblings,
+    start_of,
+)
 from geodamage.sources import is_remote
 
 #: GDAL keeps at most this many bytes of blocks; its own default is a share of the memory.
@@ -71,17 +79,41 @@ def open_plain(name: str, driver: str | None = None) -> Any:
         If it is of another format, damaged or out of reach, or what lies beside it is no TIFF.
     """
     require_plain_siblings(name)
+    _require_plain_tags(name)
     chosen = driver or ("JP2OpenJPEG" if is_jpeg2000(name) else "GTiff")
     try:
-        with environment(name), warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            return rasterio.open(name, driver=chosen)
+        return _opened(name, chosen)
     except (RasterioError, RasterioCRSError) as error:
         where = "out of reach, " if is_remote(name) else ""
         kinds = "GeoTIFF or JPEG 2000" if driver is None else _KINDS[driver]
         raise SceneReadError(
             f"{name}: {where}not a {kinds}, or damaged ({reason_of(error)}){hint_of(name)}"
         ) from error
+
+
+def _opened(name: str, driver: str) -> Any:
+    """Open a raster; nothing is read before it is known to name no other file."""
+    with environment(name), warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        dataset = rasterio.open(name, driver=driver)
+        if "OVERVIEW_FILE" in dataset.tags(ns="OVERVIEWS"):  # of any format, and anywhere
+            dataset.close()
+            raise SceneReadError(f"{name}: names another file as its overviews; remove that tag")
+    return dataset
+
+
+def _require_plain_tags(name: str) -> None:
+    """Check that the TIFFs beside a local file are whole, and name no further files."""
+    for other in [] if is_remote(name) else siblings(Path(name)):
+        if start_of(other, 4) not in TIFF:
+            continue
+        try:
+            _opened(str(other), "GTiff").close()
+        except (RasterioError, RasterioCRSError) as error:  # GDAL would pass it over in silence
+            raise SceneReadError(
+                f"{name}: {other.name} beside it is damaged ({reason_of(error)}); make it again, "
+                "or move it away"
+            ) from error
 
 
 def reason_of(error: BaseException) -> str:

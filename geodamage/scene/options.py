@@ -86,11 +86,6 @@ class SceneOptions:
             raise OptionError(f"snap is {self.snap}; give 1 pixel or more")
 
     @property
-    def bands_option(self) -> str:
-        """Option that chooses the channels of the post image: of two sensors it has its own."""
-        return "--bands" if self.post_sensor == "optical" else "--post-bands"
-
-    @property
     def scales(self) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
         """What becomes 0 and 255 in the pre and in the post image."""
         shared = self.scale if self.post_sensor == "optical" else None
@@ -101,6 +96,20 @@ class SceneOptions:
         """Value of pixels without data in the pre and in the post image."""
         shared = self.nodata if self.post_sensor == "optical" else None
         return self.nodata, shared if self.post_nodata is None else self.post_nodata
+
+    def tiles_of(self, role: str) -> dict[str, Any]:
+        """Return how the files of `pre` or `post` are opened, as `open_tiles` takes it."""
+        is_post, is_radar = role == "post", self.post_sensor == "sar"
+        # Where nobody chose channels, those of pre need no choice: else it was refused before.
+        has_own = is_post and (is_radar or self.post_bands is None)
+        return {
+            "bands": self.post_bands if is_post else self.pre_bands,
+            "channels": self.post_channels if is_post else self.pre_channels,
+            "allow_remote": self.allow_remote,
+            "option": "--post-bands" if has_own else "--bands",
+            "speckled": is_post and is_radar,
+            "nodata": self.fills[is_post],
+        }
 
 
 def choose_bands(

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -15,6 +16,9 @@ NODATA, SATURATED = 0.5, 0.25
 #: Shares of pixels that are equal in both images: of blocks, from which they are the same image,
 #: and of all, from which there is a warning.
 EQUAL_BLOCK, EQUAL = 0.999, 0.5
+#: Rows and columns of a square: what lacks in a narrower spot may be ground, and no fill. And the
+#: share of an image in such spots above which there is a warning.
+SPOT, SPOTS = 9, 0.005
 #: Correlation of both dates, of the middle block, above which nothing seems to have changed.
 UNCHANGED = 0.985
 #: Deviation of a block's grey values under which it tells nothing.
@@ -120,8 +124,22 @@ def image_oddities(blocks: Sequence[Block], role: str, name: str) -> list[str]:
         )
     images = [getattr(block, role) for block in blocks if getattr(block, f"{role}_valid").any()]
     if images and all(_is_grey(image) for image in images):
-        found.append(f"{name}: its channels are equal; is it panchromatic? The model needs colours")
+        found.append(
+            f"{name}: its channels are equal; is it panchromatic, or of a radar? The model needs "
+            "colours"
+        )
     return found
+
+
+def missing_spots(blocks: Sequence[Block], role: str) -> float:
+    """Return the share of an image without data in spots narrower than `SPOT` pixels, 0-1."""
+    square, pixels, spots = np.ones((SPOT, SPOT), np.uint8), 0, 0
+    for block in blocks:
+        missing = ~getattr(block, f"{role}_valid")
+        wide = cv2.morphologyEx(missing.view(np.uint8), cv2.MORPH_OPEN, square)
+        pixels += missing.size
+        spots += int((missing & (wide == 0)).sum())
+    return spots / max(pixels, 1)
 
 
 def _is_grey(image: npt.NDArray[np.uint8]) -> bool:

@@ -8,8 +8,9 @@ import numpy.typing as npt
 
 from geodamage.codes import MAP_STEPS, MAP_UNKNOWN
 from geodamage.errors import SceneError
-from geodamage.scene.image import Image, sample_tiles
+from geodamage.scene.image import Image
 from geodamage.scene.lattice import Lattice
+from geodamage.scene.sampling import sample_tiles
 from geodamage.scene.scaling import Scaling
 from geodamage.scene.sheets import lay_out
 from geodamage.scene.shift import Shift

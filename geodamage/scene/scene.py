@@ -193,25 +193,12 @@ class Scene:
             raise TypeError("Scene.open: give model=, which says what the images must be, or gsd=")
         with ExitStack() as opened:
             images: dict[str, Image] = {}
-            kinds = (
-                ("pre", pre, options.pre_bands, options.pre_channels),
-                ("post", post, options.post_bands, options.post_channels),
-            )
-            values = zip(options.scales, options.fills, strict=True)
-            for (role, source, bands, channels), (scale, nodata) in zip(kinds, values, strict=True):
+            for role, source, scale in zip(
+                ("pre", "post"), (pre, post), options.scales, strict=True
+            ):
                 if source is None:
                     continue
-                image = open_image(
-                    role,
-                    source,
-                    bands=bands,
-                    channels=channels,
-                    scale=scale,
-                    nodata=nodata,
-                    allow_remote=options.allow_remote,
-                    option=options.bands_option if role == "post" else "--bands",
-                    speckled=role == "post" and options.post_sensor == "sar",
-                )
+                image = open_image(role, source, scale=scale, **options.tiles_of(role))
                 opened.callback(image.close)
                 images[role] = image
             maps = []
@@ -450,12 +437,17 @@ class Scene:
         first, second = max(pre.gsd, worked_on), max(post.gsd, worked_on)
         ratio = max(pre.gsd / post.gsd, post.gsd / pre.gsd)
         both = f"pre has {pre.gsd:.3g} m per pixel and post {post.gsd:.3g} m"
-        averaged = max(first / second, second / first)
-        for found, most in ((averaged, RATIO_REFUSED), (ratio, RATIO_AVERAGED)):
-            if found > most * SLACK:
-                raise SceneError(
-                    f"{both}, more than {most:g} times apart; use images that are more alike"
-                )
+        if max(first / second, second / first) > RATIO_REFUSED * SLACK:
+            raise SceneError(
+                f"{both}, more than {RATIO_REFUSED:g} times apart; use images that are more alike"
+            )
+        if ratio > RATIO_AVERAGED * SLACK:
+            name = Path(min(pre, post, key=lambda image: image.gsd).first.name).name
+            size = f"{100 / ratio:.3g}%"
+            raise SceneError(
+                f"{both}, more than {RATIO_AVERAGED:g} times apart; average the finer one first, "
+                f"with gdal_translate -r average -outsize {size} {size} {name} new.tif"
+            )
         if ratio > RATIO_ODD * SLACK:
             self._notes.append((f"{both}; the finer image loses detail", SceneWarning))
 

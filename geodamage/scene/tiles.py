@@ -15,9 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 import rasterio.windows
-from affine import Affine
-from pyproj import CRS
-from pyproj.exceptions import CRSError
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import CRSError as RasterioCRSError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
@@ -31,11 +28,17 @@ from geodamage.scene.beside import (
     mask_beside,
     siblings,
 )
-from geodamage.scene.channels import Channels, choose_channels, without_false_alpha
+from geodamage.scene.channels import (
+    Channels,
+    choose_channels,
+    require_brightness,
+    without_false_alpha,
+)
 from geodamage.scene.jpeg import JpegBlocks, decoder, gdal_decodes_alike, is_ycbcr_jpeg
 from geodamage.scene.opening import CACHE_BYTES, environment, open_plain, reason_of
+from geodamage.scene.place import place_of
 from geodamage.scene.scaling import SCALED_TYPES
-from geodamage.scene.unread import nodata_note, notes_beside, where_crs, where_transform
+from geodamage.scene.unread import nodata_note, notes_beside
 from geodamage.scene.virtual import Virtual, is_virtual, read_virtual
 from geodamage.sources import is_remote
 from geodamage.windows import Window, spread_over
@@ -292,6 +295,8 @@ def open_tile(
     option: str = "--bands",
     speckled: bool = False,
     labels: bool = False,
+    may_be_radar: bool = False,
+    fill: float | None = None,
 ) -> Tile:
     """Open a GeoTIFF, JPEG 2000 or VRT, and check that it can be used.
 
@@ -299,13 +304,15 @@ def open_tile(
     ----------
     name
         Name that `find` returns.
-    asked, wanted, option
+    asked, wanted, option, may_be_radar
         See `choose_channels`.
     speckled
         Whether single pixels of 0 are dark and not missing, even if 0 is the nodata tag of 8 bits.
         This is so in a radar image. Missing is then what is black over a whole square.
     labels
         Whether its values are labels and no brightness: of any type, with a palette or without.
+    fill
+        What the user calls no data, so that nobody is told of it; None for the tag.
 
     Raises
     ------
@@ -319,17 +326,23 @@ def open_tile(
     virtual = read_virtual(name) if is_virtual(name) else None
     with environment(name), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        dataset = open_plain(name) if virtual is None else _opened_virtual(name, virtual)
+        dataset = open_plain(name) if virtual is None else _opened_virtual(name, virtual, labels)
         try:
+            _check_structure(name, dataset)  # before any pixel is read
             tags, names = dataset.colorinterp, dataset.descriptions
             if labels:  # a palette then only draws them
                 tags = [ColorInterp.undefined] * len(tags)
-            channels = choose_channels(name, tags, asked, wanted, option=option, names=names)
+            else:
+                require_brightness(name, dataset)
+            channels = choose_channels(
+                name, tags, asked, wanted, option=option, names=names, may_be_radar=may_be_radar
+            )
             channels, odd = without_false_alpha(name, dataset, channels, asked)
             tile = _checked_tile(name, dataset, channels, labels=labels)
             if not labels:
+                known = tile.nodata if fill is None else (fill,)
                 odd += notes_beside(
-                    name, tile.nodata, tags, masked=tile.masked, chosen=asked is not None
+                    name, known, tags, dataset, masked=tile.masked, chosen=asked is not None
                 )
             tile = replace(tile, notes=(*odd, *tile.notes))
             if virtual is not None:
@@ -345,11 +358,13 @@ def open_tile(
             raise
 
 
-def _opened_virtual(name: str, virtual: Virtual) -> Any:
+def _opened_virtual(name: str, virtual: Virtual, labels: bool) -> Any:
     """Open a VRT; every file that it names is opened by itself first, as an image would be."""
     for source in virtual.sources:
         with open_plain(source) as dataset:
             _check_structure(source, dataset)
+            if not (labels or virtual.is_mapped):
+                require_brightness(source, dataset)
     try:
         return rasterio.open(virtual.text, driver="VRT")
     except (RasterioError, RasterioCRSError) as error:
@@ -358,8 +373,7 @@ def _opened_virtual(name: str, virtual: Virtual) -> Any:
 
 
 def _checked_tile(name: str, dataset: Any, channels: Channels, *, labels: bool) -> Tile:
-    _check_structure(name, dataset)
-    grid = Grid(_checked_crs(name, dataset), _checked_transform(name, dataset), dataset.shape)
+    grid = place_of(name, dataset)
     if not labels:
         _check_dtype(name, {dataset.dtypes[index - 1] for index in channels.indexes})
     nodata, masked = _nodata_of(dataset, channels), _is_masked(dataset, channels)
@@ -427,8 +441,6 @@ def _facts(name: str, dataset: Any) -> dict[str, Any]:
 
 
 def _check_structure(name: str, dataset: Any) -> None:
-    if "OVERVIEW_FILE" in dataset.tags(ns="OVERVIEWS"):
-        raise SceneReadError(f"{name}: names another file as its overviews; remove that tag")
     for (height, width), dtype in zip(dataset.block_shapes, dataset.dtypes, strict=True):
         planes = dataset.count if dataset.interleaving is not None and _is_chunky(dataset) else 1
         size = height * width * np.dtype("complex64" if "complex" in dtype else dtype).itemsize
@@ -443,41 +455,6 @@ def _check_structure(name: str, dataset: Any) -> None:
 
 def _is_chunky(dataset: Any) -> bool:
     return bool(dataset.interleaving.name == "pixel")
-
-
-def _checked_crs(name: str, dataset: Any) -> CRS:
-    try:
-        wkt = dataset.crs.to_wkt() if dataset.crs else None
-        crs = CRS.from_wkt(wkt) if wkt else None
-    except (CRSError, RasterioCRSError) as error:
-        raise SceneError(f"{name}: its CRS is not known ({reason_of(error)})") from error
-    hint = "assign the right one with gdal_edit.py -a_srs EPSG:nnnn"
-    if crs is None:
-        gcps, rpcs = dataset.gcps[0], dataset.rpcs
-        if gcps or rpcs:
-            what = "ground control points" if gcps else "RPCs"
-            raise SceneError(f"{name}: placed by {what} only; warp it first with gdalwarp")
-        raise SceneError(f"{name}: has no CRS; {where_crs(name) or hint}")
-    if crs.type_name == "Engineering CRS":  # what GDAL makes of a code that is not in PROJ
-        raise SceneError(
-            f"{name}: PROJ does not know its CRS, {crs.name!r}: an unknown EPSG code, or local "
-            f"to a site; {hint}"
-        )
-    if not (crs.is_projected or crs.is_geographic):
-        raise SceneError(f"{name}: {crs.name!r} is not a CRS of the Earth's surface; {hint}")
-    return crs
-
-
-def _checked_transform(name: str, dataset: Any) -> Affine:
-    transform: Affine = dataset.transform
-    if not np.isfinite(transform[:6]).all() or abs(transform.determinant) < 1e-300:
-        raise SceneError(f"{name}: its transform {tuple(transform)[:6]} is not one")
-    if transform == Affine.identity():
-        if dataset.gcps[0] or dataset.rpcs:
-            raise SceneError(f"{name}: placed by control points only; warp it first with gdalwarp")
-        hint = where_transform(name) or "georeference it in a GIS"
-        raise SceneError(f"{name}: not georeferenced (no transform); {hint}")
-    return transform
 
 
 def _check_dtype(name: str, dtypes: set[str]) -> None:

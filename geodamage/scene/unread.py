@@ -5,17 +5,26 @@ of nodata, colours and place is searched for in their text, and so is a CRS in o
 """
 
 import re
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
 
+import numpy as np
 from rasterio.enums import ColorInterp
 
 from geodamage.scene.beside import TIFF, siblings, start_of
+from geodamage.scene.served import served_beside
 from geodamage.sources import is_remote
 
 #: Bytes that are read of a file beside an image.
 _MOST = 2**20
-_NODATA = re.compile(rb"<NoDataValue[^<>]*>\s*([^<\s]{1,40})\s*</NoDataValue>")
+_NODATA = re.compile(
+    rb"<NoDataValue[^<>]*>\s*([^<\s]{1,40})\s*</NoDataValue>"
+    rb'|<MDI key="NODATA_VALUES">\s*([^<\s]{1,40})[^<]*</MDI>'
+)
+_SCALE = re.compile(rb"<Scale>\s*([^<\s]{1,40})\s*</Scale>")
+_OFFSET = re.compile(rb"<Offset>\s*([^<\s]{1,40})\s*</Offset>")
+_PLACE = re.compile(rb"<GeoTransform>([^<]{1,400})</GeoTransform>")
 _BAND = re.compile(rb'<PAMRasterBand[^<>]*\bband="(\d{1,4})"[^<>]*>')
 #: What channels are taken for, by their numbers.
 _TAKEN_FOR = {1: "red", 2: "green", 3: "blue"}
@@ -34,6 +43,7 @@ def notes_beside(
     name: str,
     nodata: Sequence[float] | None,
     tags: Sequence[ColorInterp],
+    dataset: Any,
     *,
     masked: bool,
     chosen: bool,
@@ -45,21 +55,23 @@ def notes_beside(
     name
         The image.
     nodata
-        What the file itself calls no data, or None.
+        What the user or the file itself calls no data, or None.
     tags
         What it says of each of its channels.
+    dataset
+        The image, as rasterio opened it.
     masked
         Whether a mask is read with it.
     chosen
         Whether the user named the channels.
     """
-    if is_remote(name):
-        return ()
     text = _pam(name)
     return (
         *_nodata_note(name, text, nodata),
         *_colour_note(name, text, tags, chosen),
-        *_mask_note(name, masked),
+        *_scale_note(name, text, dataset),
+        *_place_note(name, text, dataset),
+        *(() if is_remote(name) else _mask_note(name, masked)),
     )
 
 
@@ -68,16 +80,56 @@ def nodata_note(name: str, nodata: Sequence[float] | None) -> tuple[str, ...]:
     return _nodata_note(name, _pam(name), nodata)
 
 
+def _said(name: str, what: str) -> str:
+    return f"{name}: {_file(name)}.aux.xml says that {what}, and is not read"
+
+
+def _file(name: str) -> str:
+    """Return the name of a file without its folder or server, nor a key."""
+    return PurePosixPath(name.partition("?")[0]).name if is_remote(name) else Path(name).name
+
+
 def _nodata_note(name: str, text: bytes, nodata: Sequence[float] | None) -> tuple[str, ...]:
-    found = _NODATA.search(text)
-    value = None if found is None else _number(found[1])
+    value = _first(_NODATA, text)
     if value is None or (nodata is not None and value in nodata):
         return ()
     own = "" if nodata is None else f", and the file itself says {nodata[0]:g}"
-    return (
-        f"{name}: {Path(name).name}.aux.xml says that {value:g} is no data, and is not read{own}; "
-        f"bring it into the file with {_bring(name, f'-a_nodata {value:g}')}",
-    )
+    said = _said(name, f"{value:g} is no data")
+    return (f"{said}{own}; bring it into the file with {_bring(name, f'-a_nodata {value:g}')}",)
+
+
+def _scale_note(name: str, text: bytes, dataset: Any) -> tuple[str, ...]:
+    """Return a line where a PAM file tells what the values of an image measure."""
+    scale, offset = _first(_SCALE, text), _first(_OFFSET, text)
+    told = (1.0 if scale is None else scale, 0.0 if offset is None else offset)
+    # Of 8 bits nobody asks: they are shown as they are.
+    if told in ((1, 0), (dataset.scales[0], dataset.offsets[0])) or dataset.dtypes[0] == "uint8":
+        return ()
+    said = _said(name, f"values are times {told[0]:g} plus {told[1]:g}")
+    return (f"{said}; bring it into the file with {_bring(name)}",)
+
+
+def _place_note(name: str, text: bytes, dataset: Any) -> tuple[str, ...]:
+    """Return a line where a PAM file moves an image, as a GIS writes when somebody shifts it."""
+    found = _PLACE.search(text)
+    numbers = [] if found is None else [_number(word) for word in found[1].split(b",")]
+    own = dataset.transform.to_gdal()
+    if len(numbers) != len(own) or None in numbers or dataset.transform.is_identity:
+        return ()
+    told = np.array(numbers, np.float64)
+    pixel = np.array(own)[[1, 2, 4, 5]]
+    # Of the corner a hundredth of a pixel, of the pixel what adds up to one over the image.
+    near = np.abs(pixel).max() * np.array([1, 1 / max(dataset.shape), 1 / max(dataset.shape)])
+    if (np.abs(told - own) <= 0.01 * near[[0, 1, 2, 0, 1, 2]]).all():
+        return ()
+    said = _said(name, f"its corner lies at {told[0]:.10g}, {told[3]:.10g}")
+    moved = f", and the file itself says {own[0]:.10g}, {own[3]:.10g}"
+    return (f"{said}{moved}; bring it into the file with {_bring(name)}",)
+
+
+def _first(pattern: re.Pattern[bytes], text: bytes) -> float | None:
+    found = pattern.search(text)
+    return None if found is None else _number(found[found.lastindex or 0])
 
 
 def _number(text: bytes) -> float | None:
@@ -104,10 +156,8 @@ def _colour_note(
             odd.append(f"channel {index} is {colour}")
     if not odd:
         return ()
-    return (
-        f"{name}: {Path(name).name}.aux.xml says that {' and '.join(odd)}, and is not read; bring "
-        f"it into the file with {_bring(name)}",
-    )
+    said = _said(name, " and ".join(odd))
+    return (f"{said}; bring it into the file with {_bring(name)}",)
 
 
 def _mask_note(name: str, masked: bool) -> tuple[str, ...]:
@@ -128,46 +178,70 @@ def _mask_note(name: str, masked: bool) -> tuple[str, ...]:
 
 def _bring(name: str, options: str = "") -> str:
     """Return the command that brings what stands beside an image into it."""
-    words = f"{options} " if options else ""
-    if options and start_of(Path(name), 4) in TIFF:
-        return f"gdal_edit.py {options}"
-    return f"gdal_translate {words}{Path(name).name} new.tif"
+    if options and not is_remote(name) and start_of(Path(name), 4) in TIFF:
+        return f"gdal_edit.py {options} {_file(name)}"
+    return _translate(name, options)
+
+
+def _translate(name: str, options: str) -> str:
+    first = ", once both are downloaded" if is_remote(name) else ""
+    return f"gdal_translate {options}{' ' * bool(options)}{_file(name)} new.tif{first}"
 
 
 def _pam(name: str) -> bytes:
+    if is_remote(name):
+        return served_beside(name, ".aux.xml", _MOST)
     return start_of(Path(f"{name}.aux.xml"), _MOST)
 
 
 def where_crs(name: str) -> str | None:
     """Say where beside an image without a CRS one stands, and how it comes into the file."""
-    path = Path(name)
-    if is_remote(name):
-        return None
-    bring = f"bring it into the file with gdal_translate -a_srs CRS {path.name} new.tif"
-    text = _pam(name)
-    if b"<SRS" in text or _WKT.search(text):
-        return f"{path.name}.aux.xml has one, and is not read; {bring}"
+    text, pam = _pam(name), f"{_file(name)}.aux.xml"
+    if b"<SRS" in text:
+        return _has_crs(name, pam, "")
+    if _WKT.search(text):
+        return _has_crs(name, pam, "-a_srs CRS")
     if b"<GCPList" in text:
-        return f"{path.name}.aux.xml has control points, and is not read; warp it with gdalwarp"
-    for other in _of_crs(path):
-        if _WKT.search(start_of(other, _MOST).removeprefix(b"\xef\xbb\xbf")):
-            return f"{other.name} has one, and is not read; {bring}"
+        return f"{pam} has control points, and is not read; warp it with gdalwarp"
+    for other, text in _of_crs(name):
+        found = _WKT.search(text.removeprefix(b"\xef\xbb\xbf"))
+        if found is not None:
+            # GDAL takes a file of WKT for a CRS, and no other.
+            is_wkt = other.lower().endswith((".prj", ".qpj")) and found[0].endswith(b"[")
+            return _has_crs(name, other, f"-a_srs {other if is_wkt else 'CRS'}")
     return None
 
 
-def _of_crs(path: Path) -> list[Path]:
-    """Return the files beside an image that may hold its CRS."""
+def _has_crs(name: str, other: str, options: str) -> str:
+    return (
+        f"{other} has one, and is not read; bring it into the file with {_translate(name, options)}"
+    )
+
+
+def _of_crs(name: str) -> Iterator[tuple[str, bytes]]:
+    """Yield the files beside an image that may hold its CRS, by name, and how they begin."""
+    own = _file(name)
+    wanted = [f"{base}{ending}" for base in (own, Path(own).stem) for ending in _OF_CRS]
+    if is_remote(name):
+        address, mark, key = name.partition("?")
+        folder = address.removesuffix(own)
+        for other in wanted:
+            yield other, served_beside(f"{folder}{mark}{key}", other, _MOST)
+        return
+    path = Path(name)
     try:
         names = sorted(other.name for other in path.parent.iterdir())
     except OSError:
-        return []
-    wanted = {f"{base}{ending}".lower() for base in (path.name, path.stem) for ending in _OF_CRS}
-    return [path.with_name(name) for name in names if name.lower() in wanted]
+        return
+    lowered = {other.lower() for other in wanted}
+    for other in names:
+        if other.lower() in lowered:
+            yield other, start_of(path.with_name(other), _MOST)
 
 
 def where_transform(name: str) -> str | None:
     """Say where beside an image without a transform one stands, and how it comes into the file."""
-    if is_remote(name) or b"<GeoTransform" not in _pam(name):
+    if b"<GeoTransform" not in _pam(name):
         return None
-    own = Path(name).name
-    return f"{own}.aux.xml has one, and is not read; bring it into the file with {_bring(name)}"
+    bring = f"bring it into the file with {_bring(name)}"
+    return f"{_file(name)}.aux.xml has one, and is not read; {bring}"

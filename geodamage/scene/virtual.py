@@ -36,6 +36,8 @@ _TAKEN["ComplexSource"] = _TAKEN["SimpleSource"] | {
     "NODATA", "UseMaskBand", "ColorTableComponent", "LUT", "ScaleOffset", "ScaleRatio", "Exponent",
     "SrcMin", "SrcMax", "DstMin", "DstMax",
 }  # fmt: skip
+#: Those that make other values of a file's own: colours of a palette, or a negative turned round.
+_MAPS = ("<ColorTableComponent", "<LUT", "<ScaleRatio", "<SrcMin")
 _IDLE = {"Metadata", "OverviewList", "Histograms", "Description", "CategoryNames", "UnitType"}
 
 _INSTEAD = "write it out with gdal_translate -of COG, or name its files"
@@ -54,6 +56,11 @@ class Virtual(NamedTuple):
 
     text: str
     sources: tuple[str, ...]
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether it makes other values of those of its files."""
+        return any(element in self.text for element in _MAPS)
 
 
 def is_virtual(name: str) -> bool:

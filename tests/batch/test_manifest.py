@@ -288,6 +288,36 @@ def test_a_plan_says_what_assessing_takes(folder):
 
 
 @pytest.mark.slow
+def test_a_plan_tells_what_tiles_are_odd_and_what_scale_does_not_fit(tmp_path):
+    path = write_list(tmp_path, "name,pre,post\na,a.tif,b.tif\n")
+    (tmp_path / "b.tif.aux.xml").write_text("<PAMDataset><NoDataValue>9</NoDataValue>")
+    (row,) = plan_scenes(read_manifest(path), gsd=GSD)
+    assert row.is_usable
+    assert any("b.tif.aux.xml says that 9 is no data" in note for note in row.notes)
+    (row,) = plan_scenes(read_manifest(path), gsd=GSD, options=SceneOptions(scale=(0, 2047)))
+    assert not row.is_usable
+    assert "a.tif has 8 bits" in row.notes[0]
+
+
+def test_a_plan_has_the_limit_of_open_files_that_assessing_has(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("geodamage.scene.image.allow_open_files", asked.append)
+    path = write_list(tmp_path, "name,pre,post\na,a.tif|b.tif,b.tif\n")
+    list(plan_scenes(read_manifest(path), gsd=GSD))
+    assert asked == [2, 1]
+
+
+def test_images_before_of_one_ground_are_named(tmp_path):
+    for name in ("b", "a"):
+        tile(tmp_path / "pre" / f"{name}.tif", 0)
+    tile(tmp_path / "pre" / "c.tif", 30)  # an edge of it lies below
+    tile(tmp_path / "post" / "a.tif", 0)
+    (note,) = read_manifest(tmp_path).notes
+    pre = tmp_path / "pre"
+    assert note.startswith(f"{pre / 'a.tif'} and {pre / 'b.tif'} show the same ground, and both")
+    assert f"pair with {tmp_path / 'post' / 'a.tif'}; the first is on top" in note
+
+
 def test_a_plan_has_no_time_without_a_speed(folder):
     assert next(plan_scenes(read_manifest(folder), gsd=GSD)).seconds is None
 

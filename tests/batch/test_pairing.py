@@ -6,7 +6,7 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geodamage.batch.pairing import LEAST_OVERLAP, Placed, pair_up
+from geodamage.batch.pairing import LEAST_OVERLAP, Placed, pair_up, shown_twice
 
 
 def placed(name, left, bottom, width=1.0, height=1.0, day=None):
@@ -83,3 +83,12 @@ def test_pairs_are_those_whose_boxes_meet(boxes, lon, lat):
                 assert other.name in names
             if share < LEAST_OVERLAP / 2:
                 assert other.name not in names
+
+
+def test_what_a_date_chose_is_not_doubted():
+    post = placed("post", 0, 0)
+    dated = [placed("old", 0, 0, day=1), placed("new", 0, 0, day=2)]
+    assert list(shown_twice([(post, dated)])) == []
+    undated = [placed("one", 0, 0), placed("two", 0, 0), placed("three", 0, 0)]
+    assert len(list(shown_twice([(post, undated)]))) == 2
+    assert list(shown_twice([(post, [placed("w", 0, 0, 0.6), placed("e", 0.4, 0, 0.6)])])) == []

@@ -91,7 +91,39 @@ def imagery(folder: Path) -> dict[str, Target]:
         "jp2": Target("a.jp2", as_bytes(jpeg2000), read_tile, is_native=True),
         "vrt": Target("virtual/a.vrt", as_text(text), read_tile, is_native=True),
         "people": Target("people-a.tif", as_bytes(people), _read_people, is_native=True),
+        **_beside(folder),
     }
+
+
+def _beside(folder: Path) -> dict[str, Target]:
+    """Return kinds of what stands beside an image: notes, overviews and a mask."""
+    for name in ("noted", "overviewed", "masked"):
+        (folder / name).mkdir()
+        make_raster(folder / name / "a.tif", make_pixels(40, 50))
+    bands = "".join(
+        f'<PAMRasterBand band="{n}"><NoDataValue>255</NoDataValue><Scale>0.5</Scale>'
+        "<ColorInterp>Blue</ColorInterp></PAMRasterBand>"
+        for n in (1, 2, 3)
+    )
+    place = f"{CORNER[0]}, 0.5, 0, {CORNER[1]}, 0, -0.5"
+    notes = f"<PAMDataset><GeoTransform>{place}</GeoTransform>{bands}</PAMDataset>"
+    half = make_raster(folder / "half.tif", make_pixels(20, 25)).read_bytes()
+    mask = make_raster(folder / "mask.tif", np.full((1, 40, 50), 255, np.uint8))
+    with rasterio.open(mask, "r+") as dataset:
+        dataset.update_tags(INTERNAL_MASK_FLAGS_1=2)
+    return {
+        "notes": Target("noted/a.tif.aux.xml", as_text(notes), _read_under),
+        "overviews": Target("overviewed/a.tif.ovr", as_bytes(half), _read_under, is_native=True),
+        "mask": Target("masked/a.tif.msk", as_bytes(mask.read_bytes()), _read_under, True),
+    }
+
+
+def _read_under(path: Path) -> np.ndarray:
+    """Read an image with what stands beside it, and its overviews."""
+    tile = open_tile(str(path.with_name("a.tif")), None, 3)
+    tile.overview(20 * 25)
+    pixels, _ = tile.read(tile.window)
+    return pixels
 
 
 def read_tile(path: Path) -> np.ndarray:

@@ -1,6 +1,8 @@
 """What stands beside an image: what is let near it, and what is named instead of read."""
 
 import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from geodamage.errors import SceneError, SceneReadError
 from geodamage.scene.beside import require_unchanged
 from geodamage.scene.tiles import open_tile
 from geodamage.windows import Window
-from tests.conftest import UTM, make_pixels
+from tests.conftest import UTM, make_pixels, make_raster, run_command
 
 WHOLE = Window(0, 0, 40, 50)
 
@@ -29,6 +31,59 @@ def test_only_a_tiff_is_let_near_an_image(raster, tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(SceneReadError, match=f"{name} beside it .* no TIFF; move it away"):
         open_tile(str(path), None, 3)
+
+
+def overviews_naming(path, other, shape):
+    """Write overviews beside an image that name a file as overviews of their own."""
+    with rasterio.open(
+        path, "w", driver="GTiff", count=3, height=shape[0], width=shape[1], dtype="uint8", crs=UTM
+    ) as dataset:
+        dataset.write(np.full((3, *shape), 77, np.uint8))
+        dataset.update_tags(ns="OVERVIEWS", OVERVIEW_FILE=str(other))
+
+
+@pytest.mark.parametrize("name", ["a.tif.ovr", "a.tif.msk", "a.tif.msk.ovr"])
+def test_a_tiff_beside_an_image_names_no_further_file(raster, tmp_path, name):
+    """GDAL would take overviews from there, whatever it is: the file named here is harmless."""
+    path = raster("a.tif", make_pixels(40, 60))
+    named = raster("named.tif", np.full((3, 10, 15), 99, np.uint8))
+    overviews_naming(tmp_path / name, named, (20, 30))
+    with pytest.raises(SceneReadError, match=rf"{name}: names another file as its overviews"):
+        open_tile(str(path), None, 3)
+    with rasterio.open(tmp_path / name, "r+") as dataset:
+        dataset.update_tags(ns="OVERVIEWS", OVERVIEW_FILE="")
+    with rasterio.open(path, driver="GTiff") as dataset:
+        assert str(named) not in dataset.files
+
+
+@pytest.mark.parametrize("name", ["a.tif.ovr", "a.tif.msk"])
+def test_a_tiff_beside_an_image_that_is_damaged_is_refused(raster, tmp_path, name):
+    path = raster("a.tif", make_pixels(40, 50))
+    (tmp_path / name).write_bytes(path.read_bytes()[:100])
+    with pytest.raises(SceneReadError, match=rf"a\.tif: {name} beside it is damaged .*; make it"):
+        open_tile(str(path), None, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["assess", "buildings", "batch", "batch --dry-run"])
+def test_every_command_looks_at_what_lies_beside_an_image(pair, model, tmp_path, command):
+    """What is named would be noticed: it shows other pixels, and nothing may be written to it."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    copies = [Path(shutil.copy(path, folder)) for path in pair]
+    named = make_raster(tmp_path / "named.tif", make_pixels(32, 40))
+    before = named.read_bytes()
+    overviews_naming(folder / f"{copies[0].name}.ovr", named, (64, 80))
+    listed = tmp_path / "list.csv"
+    listed.write_text(f"name,pre,post\na,{copies[0]},{copies[1]}\n")
+    verb, *options = command.split()
+    inputs = {"assess": copies, "buildings": copies[:1], "batch": [listed]}[verb]
+    output = tmp_path / ("out" if verb == "batch" else "out.geojson")
+    result = run_command(verb, *inputs, "-o", output, "--model", model, *options)
+    assert result.exit_code != 0 or options == ["--dry-run"]
+    assert "names another file as its overviews; remove that tag" in result.stderr + result.stdout
+    assert named.read_bytes() == before
+    assert not list(folder.glob("*.aux.xml"))
 
 
 @pytest.mark.parametrize("name", ["b.tif.ovr", "a.tif.txt", "a.aux", "a.tif.ovr.txt"])

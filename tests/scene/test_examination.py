@@ -12,7 +12,7 @@ from geodamage import Scene, SceneOptions
 from geodamage.errors import OptionError, SceneError, SceneWarning
 from geodamage.grid import GsdRange
 from geodamage.windows import Window
-from tests.conftest import CORNER
+from tests.conftest import CORNER, make_pixels
 from tests.landscapes import landscape, later
 
 GSD = GsdRange(0.5, 0.3, 1.0)
@@ -200,3 +200,17 @@ def test_a_stretch_that_was_found_is_passed_on(raster):
     assert all(scaling is not None for scaling in reading.scalings)
     with Scene.open(*paths, gsd=GSD, options=SceneOptions(), reading=reading) as scene:
         assert np.array_equal(scene.read(scene.extent).pre, pre)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("value", "given"), [(0, None), (255, None), (9, 9)])
+def test_ground_that_has_the_colour_of_nodata_is_said(raster, value, given):
+    pre, post = make_pixels(300, 300, low=20, high=200), make_pixels(300, 300, low=20, seed=1)
+    pre[:, 100:104, 20:280] = value  # a shadow, or a roof
+    pre[:, :, 290:] = post[:, :, :10] = value  # a collar is no ground
+    tag = value if given is None else None
+    paths = raster("pre.tif", pre, nodata=tag), raster("post.tif", post, nodata=tag)
+    remedy = "give another value as nodata" if given else "gdal_edit.py -unsetnodata pre.tif"
+    told = rf"^pre\.tif: 1\.\d% of .* nodata value {value} in spots narrower than 9 .*{remedy}$"
+    with pytest.warns(SceneWarning, match=told):
+        opened(*paths, registration="off", nodata=given).close()

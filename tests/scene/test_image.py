@@ -329,7 +329,7 @@ def test_a_large_image_that_seems_empty_is_not_scaled_by_itself(sparse):
 
 
 def test_a_large_image_that_seems_constant_is_noted_and_not_refused(raster, monkeypatch):
-    monkeypatch.setattr("geodamage.scene.image.SAMPLE_BLOCKS", 4)
+    monkeypatch.setattr("geodamage.scene.sampling.SAMPLE_BLOCKS", 4)
     monkeypatch.setattr("geodamage.scene.tiles.PART", 16)
     pixels = np.full((3, 1024, 1024), 20, np.uint8)
     pixels[:, 0, 0] = 21
@@ -343,6 +343,21 @@ def test_a_large_image_that_seems_constant_is_noted_and_not_refused(raster, monk
     image = open_plain(raster("a.tif", pixels, **layout))
     image.close()
     assert image.notes == (f"{name}: channel 1 has one value only in a sample",)
+
+
+def test_of_each_kind_of_note_on_tiles_one_is_told(raster, tmp_path):
+    paths = []
+    for number in range(4):
+        paths.append(raster(f"{number}.tif", make_pixels(16, 16), nodata=7))
+        value = 9 if number < 3 else 8
+        text = f"<PAMDataset><NoDataValue>{value}</NoDataValue></PAMDataset>"
+        (tmp_path / f"{number}.tif.aux.xml").write_text(text)
+    image = open_plain(paths)
+    image.close()
+    first, other = (note for note in image.notes if "aux.xml" in note)
+    assert "0.tif.aux.xml says that 9 is no data" in first
+    assert first.endswith("(2 more tiles likewise)")
+    assert "3.tif.aux.xml says that 8 is no data" in other
 
 
 def test_tiles_must_be_alike(raster):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import rasterio
 
+from geodamage.errors import SceneError
 from geodamage.scene.image import open_image
 from geodamage.scene.tiles import open_tile
 from geodamage.windows import Window
@@ -106,6 +107,42 @@ def test_a_mask_beside_a_remote_image_is_named(server):
     assert open_tile(f"/vsicurl/http://{server.address}/pre.tif", None, 3).notes == ()
 
 
+def test_what_stands_beside_a_remote_image_is_named(server):
+    make_raster(server.folder / "noted.tif", make_pixels(40, 50))
+    (server.folder / "noted.tif.aux.xml").write_text(
+        '<PAMDataset><PAMRasterBand band="1"><NoDataValue>255</NoDataValue></PAMRasterBand>'
+    )
+    url = f"/vsicurl/http://{server.address}/noted.tif?Signature=SECRET"
+    (note,) = open_tile(url, None, 3).notes
+    assert ": noted.tif.aux.xml says that 255 is no data, and is not read; bring it" in note
+    assert note.endswith("gdal_translate -a_nodata 255 noted.tif new.tif, once both are downloaded")
+    assert any("/noted.tif.aux.xml?Signature=SECRET bytes=0-" in line for line in server.asked)
+
+
+@pytest.mark.parametrize("name", ["placed.tif.aux.xml", "placed.prj"])
+def test_a_crs_beside_a_remote_image_is_named(server, name):
+    make_raster(server.folder / "placed.tif", make_pixels(40, 50), crs=None)
+    told = {"aux.xml": "<PAMDataset><SRS>EPSG:32616</SRS>", "prj": 'PROJCS["x"]'}
+    path = server.folder / name
+    path.write_text(told[name.partition(".tif.")[2] or "prj"])
+    with pytest.raises(SceneError, match=rf"has no CRS; {name} has one, and is not read; bring"):
+        open_tile(f"/vsicurl/http://{server.address}/placed.tif", None, 3)
+    path.unlink()
+
+
+@pytest.mark.slow
+def test_a_plan_tells_no_key(server, pair, model, tmp_path):
+    urls = [f"http://user:SECRET@{server.address}/{path.name}?Signature=SECRET" for path in pair]
+    listed = tmp_path / "list.csv"
+    listed.write_text(f"name,pre,post\na,{urls[0]},{urls[1]}\n")
+    command = ("batch", listed, "-o", tmp_path / "out", "--model", model, "--dry-run")
+    for options in ((), ("--progress", "json")):
+        result = run_command(*command, "--allow-remote", *options)
+        assert result.exit_code == 0, result.stderr
+        assert f"{server.address}/{pair.pre.name}?***" in result.stdout
+        assert "SECRET" not in result.stdout + result.stderr
+
+
 @pytest.mark.slow
 def test_a_key_in_a_url_is_told_to_nobody(server, pair, model, tmp_path):
     urls = [f"http://user:SECRET@{server.address}/{path.name}?Signature=SECRET" for path in pair]
@@ -193,7 +230,8 @@ def test_a_part_of_an_image_is_read_by_range(server):
     found, _ = tile.read(Window(1000, 1000, 16, 16))
     image.close()
     assert np.array_equal(found, pixels[:, 1000:1016, 1000:1016])
-    asked = [line for line in server.asked[1:] if ".msk" not in line]
+    beside = (".msk", ".aux.xml")
+    asked = [line for line in server.asked[1:] if not any(word in line for word in beside)]
     ranges = [re.fullmatch(r"GET \S+ bytes=(\d+)-(\d+)", line) for line in asked]
     assert None not in ranges
     read = sum(int(found[2]) - int(found[1]) + 1 for found in ranges)

@@ -266,7 +266,8 @@ def test_gsd_of_the_two_images(raster):
     for pre, post in ((0.2, 1.0), (0.5, 0.1)):  # finer pixels are averaged
         with pytest.warns(SceneWarning, match="the finer image loses detail"):
             open_pair(*with_gsd(raster, pre, post)).close()
-    with pytest.raises(SceneError, match="more than 32 times apart"):
+    told = r"more than 32 times apart; average .* -r average -outsize 2% 2% post0\.01\.tif new\.tif"
+    with pytest.raises(SceneError, match=told):
         open_pair(*with_gsd(raster, 0.5, 0.01, size=10))
 
 

@@ -1,21 +1,25 @@
 """What a server sends instead of an image: it is asked where GDAL could not open it."""
 
 import threading
+from base64 import b64encode
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import ClassVar
 
 import pytest
 
 from geodamage.errors import SceneReadError
 from geodamage.scene.opening import open_plain
-from geodamage.scene.served import served_instead
+from geodamage.scene.served import served_beside, served_instead
 
 
 class Handler(BaseHTTPRequestHandler):
     """Answer every request with `content` as a whole, or with its beginning."""
 
     content, status = b"", 200
+    asked: ClassVar[list[tuple[str, str | None]]] = []
 
     def do_GET(self) -> None:
+        self.asked.append((self.path, self.headers["Authorization"]))
         self.send_response(self.status)
         self.send_header("Content-Length", str(len(self.content)))
         self.end_headers()
@@ -55,10 +59,21 @@ def test_what_is_sent_is_told(url, monkeypatch, status, content, told):
     assert bool(found) == bool(told)
 
 
+def test_what_is_beside_is_asked_for_by_its_name_with_the_key_and_the_password(url, monkeypatch):
+    monkeypatch.setattr(Handler, "content", b"<PAMDataset>" * 100)
+    monkeypatch.setattr(Handler, "asked", [])
+    with_user = url.replace("http://", "http://me:a%20b@")
+    assert served_beside(with_user, ".aux.xml", 20) == (b"<PAMDataset>" * 2)[:20]
+    assert Handler.asked == [("/a.tif.aux.xml?sig=K", f"Basic {b64encode(b'me:a b').decode()}")]
+    monkeypatch.setattr(Handler, "status", 404)
+    assert served_beside(url, ".aux.xml", 20) == b""
+
+
 def test_stores_and_servers_that_are_not_there_are_passed_over(monkeypatch):
     monkeypatch.setattr("geodamage.scene.served.build_opener", None)  # who asks, fails
     for name in ("/vsis3/bucket/a.tif", "/vsiaz/c/a.tif", "/vsicurl/file:///a.tif", "a.tif"):
         assert served_instead(name) == ""
+        assert served_beside(name, ".aux.xml", 20) == b""
 
 
 def test_the_refusal_of_an_image_tells_it(monkeypatch):

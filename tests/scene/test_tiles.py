@@ -40,12 +40,11 @@ def test_choose_channels(tags, asked, wanted, expected):
     ("tags", "message"),
     [
         ((C.gray,), r"1 channel, and the model takes 3.*--bands 1,1,1"),
-        ((C.gray, C.alpha), r"2 channels with alpha.*--bands 1,2,2"),
+        ((C.gray, C.alpha), r"2 channels with alpha.*--bands 1,1,1"),
         ((*RGB, C.undefined), r"4 channels, .*--bands 1,2,3"),
         ((C.undefined,) * 8, r"8 channels"),
         ((C.blue, C.green, C.red), "blue, green, red; give --bands 3,2,1"),
         ((C.alpha, C.blue, C.red, C.green), "give --bands 3,4,2"),
-        ((C.palette,), "palette.*-expand rgb"),
     ],
 )
 def test_choose_channels_asks_rather_than_guesses(tags, message):

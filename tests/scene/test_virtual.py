@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from affine import Affine
 
-from geodamage.errors import SceneReadError
+from geodamage.errors import SceneError, SceneReadError
 from geodamage.scene.image import open_image
 from geodamage.scene.tiles import open_tile
 from geodamage.scene.virtual import read_virtual, sources_of
@@ -177,3 +178,21 @@ def test_what_gdalbuildvrt_writes_is_read(raster, tmp_path):
     assert (whole > 0).all(axis=0).mean() > 0.95
     for window in (Window(0, 0, 17, 31), Window(11, 40, 20, 33)):
         assert np.array_equal(tile.read(window)[0], whole[:, *window.slices])
+
+
+@pytest.mark.parametrize(("kind", "told"), [("palette", "by palette"), ("miniswhite", "white")])
+def test_a_source_whose_values_are_no_brightness_is_refused(write, raster, kind, told):
+    """Also where the VRT does not say so; one that takes the colours of the palette is read."""
+    path = raster("left.tif", make_pixels(40, 50, channels=1), photometric=kind)
+    with rasterio.open(path, "r+") as dataset:  # GDAL makes up that of a negative
+        if kind == "palette":
+            dataset.write_colormap(1, {value: (value, 9, 9, 255) for value in range(256)})
+    text = mosaic("left.tif").replace(">2</SourceBand>", ">1</SourceBand>")
+    text = text.replace(">3</SourceBand>", ">1</SourceBand>")
+    with pytest.raises(SceneError, match=rf"left\.tif: .*{told}"):
+        open_tile(str(write(text)), None, 3)
+    expanded = text.replace("SimpleSource", "ComplexSource").replace(
+        "</ComplexSource>", "<ColorTableComponent>1</ColorTableComponent></ComplexSource>"
+    )
+    tile = open_tile(str(write(expanded)), None, 3)
+    assert tile.read(Window(0, 0, 40, 50))[0].shape == (3, 40, 50)
