@@ -17,6 +17,10 @@ Field = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
 
 KINDS = ("cloud", "thin", "smoke", "haze")
+#: Blur of a shadow's edge, pixels.
+SOFT_BLUR, SHARP_BLUR = (4.0, 20.0), (0.3, 3.0)
+#: Optical depth of a cloud with hard edges, by the root of what a soft one has.
+SHARPNESS = 3.0
 
 
 class Veiled(NamedTuple):
@@ -52,7 +56,7 @@ def fractal(rng: np.random.Generator, size: int, longest: float, slope: float) -
     return np.asarray((noise - noise.mean()) / noise.std(), np.float32)
 
 
-def veil(rng: np.random.Generator, image: Bytes, kind: str) -> Veiled:
+def veil(rng: np.random.Generator, image: Bytes, kind: str, *, sharp: bool = False) -> Veiled:
     """Draw a cloud, smoke or haze over an image of a square, about half-metre pixels.
 
     Parameters
@@ -61,13 +65,19 @@ def veil(rng: np.random.Generator, image: Bytes, kind: str) -> Veiled:
         uint8 (size, size, 3), red, green, blue.
     kind
         One of `KINDS`.
+    sharp
+        Whether edges are hard: a low cumulus grows thick within a few pixels, and so does its
+        shadow, since the sun's disc blurs it by a hundredth of the cloud's height only.
     """
     size = len(image)
     depth = _depth(rng, size, kind)
+    if sharp:
+        depth = np.asarray(SHARPNESS * np.sqrt(depth), np.float32)
     opacity = 1 - np.exp(-depth)
     ground = image.astype(np.float32)
     if kind in ("cloud", "thin"):
-        ground = ground * _shadow(rng, opacity)[..., None]
+        blur = SHARP_BLUR if sharp else SOFT_BLUR
+        ground = ground * _shadow(rng, opacity, blur)[..., None]
     light = _light(rng, size, depth, kind)
     seen = ground * (1 - opacity[..., None]) + light * opacity[..., None]
     seen += rng.normal(0, rng.uniform(0.5, 2.5), seen.shape)
@@ -96,12 +106,12 @@ def _drawn_out(rng: np.random.Generator, noise: Field) -> Field:
     return np.asarray(cv2.warpAffine(noise, turn, (size, size), borderMode=cv2.BORDER_REFLECT_101))
 
 
-def _shadow(rng: np.random.Generator, opacity: Field) -> Field:
+def _shadow(rng: np.random.Generator, opacity: Field, blur: tuple[float, float]) -> Field:
     angle, length = rng.uniform(0, 2 * np.pi), rng.uniform(100, 900)
     move = np.array([[1, 0, length * np.cos(angle)], [0, 1, length * np.sin(angle)]])
     size = opacity.shape[::-1]
     thrown = cv2.warpAffine(opacity, move, size, borderMode=cv2.BORDER_REFLECT_101)
-    soft = cv2.GaussianBlur(thrown, (0, 0), rng.uniform(4, 20))
+    soft = cv2.GaussianBlur(thrown, (0, 0), rng.uniform(*blur))
     return np.asarray(1 - rng.uniform(0.3, 0.7) * soft)
 
 

@@ -24,9 +24,9 @@ from geodamage.scene.obscured import (
     CELL,
     OWN,
     SHARED,
-    SQUARE,
     Classifier,
     cells_of,
+    certain,
     features_of,
     shown,
 )
@@ -183,12 +183,11 @@ def fit(features: np.ndarray, targets: np.ndarray, seed: int) -> Classifier:
 
 
 def called(classifier: Classifier, features: np.ndarray, threshold: float) -> np.ndarray:
-    """Return the cells that a classifier calls obscured, after cleaning."""
+    """Return the cells that a classifier calls obscured, after cleaning, without rims."""
     flat = features.reshape(-1, features.shape[-1])
-    found = (classifier.probability(flat) >= threshold).reshape(features.shape[:2])
-    found &= features.any(-1)  # of unseen cells nothing is known
-    square = np.ones((SQUARE, SQUARE), np.uint8)
-    return cv2.morphologyEx(found.astype(np.uint8), cv2.MORPH_OPEN, square) > 0
+    # Of unseen cells nothing is known.
+    probability = classifier.probability(flat).reshape(features.shape[:2]) * features.any(-1)
+    return certain(probability, threshold) > 0
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

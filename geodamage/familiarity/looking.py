@@ -62,12 +62,20 @@ class Familiarity:
         """Return what a sidecar says."""
         if self.distance is None:
             return {"verdict": self.verdict, "why": self.reason, "blocks": self.blocks}
-        return {
+        facts = {
             "verdict": self.verdict,
             "distance": round(self.distance, 3),
             "known_to": round(self.known, 3),
             "blocks": self.blocks,
         }
+        return facts if self.distance <= 1 else facts | {"expect": self._expected}
+
+    @property
+    def _expected(self) -> str:
+        """What a distance above 1 means for the grades."""
+        if self._is_strange:
+            return "unknown: no scene was measured that is so unlike the training imagery"
+        return f"worse grades: {MEANING}"
 
     def remarks(self) -> list[str]:
         """Return how the scene lies, in a line; or nothing where nobody knows."""
@@ -76,9 +84,7 @@ class Familiarity:
         said = f"(distance {self.distance:.2f}; 9 of 10 unseen places of known events are below 1)"
         if self.distance <= 1:
             return [f"the scene looks like the training imagery {said}"]
-        return [
-            f"the scene looks unlike the training imagery {said}; expect worse grades: {MEANING}"
-        ]
+        return [f"the scene looks unlike the training imagery {said}; expect {self._expected}"]
 
     def doubts(self) -> list[str]:
         """Return what a user should know, a line each."""

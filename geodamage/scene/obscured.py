@@ -23,10 +23,15 @@ CELL = 8
 NEAR, FAR = 2, 8
 #: Cells of the smallest square that the classifier's word is taken for; roofs are smaller.
 SQUARE = 5
+#: Share of the cells around one, as far as `FAR`, from which what was found is the body of a cloud:
+#: a pale field or a roof is smaller. A body grows into likely cells beside it, by `GROWTH` cells at
+#: most, and has a rim that is not graded: there a cloud is thin, or cuts a building in two.
+#: Chosen on the validation places, by the kappa of what is graded beside clouds (2026-11-30).
+BODY, LIKELY, GROWTH, RIM = 1 / 3, 0.3, 4, 1
 #: Cells that constant fill is long and wide at least: 48 m of pixels of half a metre.
 FILL_LONG, FILL_WIDE = 12, 2
 #: Pixels around a window that must be read for its cells to be right.
-MARGIN = CELL * (FAR + SQUARE + 1)
+MARGIN = CELL * (2 * FAR + SQUARE + GROWTH + RIM + 1)
 
 #: Rows of cells, and cells, that are worked on at once.
 #: Of 512 cells OpenBLAS multiplies without waking threads, which took 30 times as long.
@@ -258,7 +263,7 @@ def hidden(
     if len(images) > 1:
         seen = whole[0] & whole[1] & shown(dates[0]) & shown(dates[1])
         for result, features in zip(found, features_of(dates, seen), strict=True):
-            obscured = _classified(features, seen, classifier or bundled())
+            obscured = _classified(features, seen, classifier or bundled(), _any(result))
             if obscured.any():
                 result |= _spread(obscured.view(np.uint8), result.shape)
     return [result & ~absent for result, absent in zip(found, missing, strict=True)]
@@ -277,11 +282,46 @@ def _any(mask: Bools) -> Bools:
     return np.asarray(mask.reshape(rows // CELL, CELL, columns // CELL, CELL).any((1, 3)))
 
 
-def _classified(features: npt.NDArray[np.float32], seen: Bools, classifier: Classifier) -> Bools:
-    result = np.zeros(seen.shape, np.uint8)
-    result[seen] = classifier.probability(features) >= classifier.threshold
+def _classified(
+    features: npt.NDArray[np.float32], seen: Bools, classifier: Classifier, fill: Bools
+) -> Bools:
+    """Return the cells that something hides, with the rims of clouds; fill has a sharp edge."""
+    probability = np.zeros(seen.shape, np.float32)
+    probability[seen] = classifier.probability(features)
+    found = certain(probability, classifier.threshold)
+    return _with_rims(found, probability, fill.view(np.uint8)) > 0
+
+
+def certain(probability: npt.NDArray[np.float32], threshold: float) -> Bytes:
+    """Return what a classifier is sure of: whole squares of cells, uint8 (rows, columns).
+
+    Parameters
+    ----------
+    probability
+        How likely each cell is obscured, float32 (rows, columns).
+    threshold
+        Probability from which a cell is obscured.
+    """
     square = np.ones((SQUARE, SQUARE), np.uint8)
-    return np.asarray(cv2.morphologyEx(result, cv2.MORPH_OPEN, square), bool)
+    found = (probability >= threshold).view(np.uint8)
+    return np.asarray(cv2.morphologyEx(found, cv2.MORPH_OPEN, square))
+
+
+def _with_rims(found: Bytes, probability: npt.NDArray[np.float32], fill: Bytes) -> Bytes:
+    """Return what was found, and what lies beside the bodies of clouds."""
+    if not found.any():
+        return found
+    side = 2 * FAR + 1
+    around = cv2.boxFilter(found.astype(np.float32), -1, (side, side), normalize=False)
+    body = found & (around >= BODY * side**2) & (_wider(fill, 1) == 0)
+    likely = (probability >= LIKELY).view(np.uint8)
+    for _ in range(GROWTH):
+        body |= _wider(body, 1) & likely
+    return found | _wider(body, RIM)
+
+
+def _wider(cells: Bytes, steps: int) -> Bytes:
+    return np.asarray(cv2.dilate(cells, np.ones((2 * steps + 1,) * 2, np.uint8)))
 
 
 def _opened(mask: Bytes, shape: tuple[int, int]) -> Bytes:

@@ -53,6 +53,7 @@ def test_what_is_near_is_like_training_and_no_warning(pair, model, tmp_path):
     said, facts = assessed(pair, model, tmp_path, like=1e6, known=2e6)
     assert facts["familiarity"]["verdict"] == "like training"
     assert facts["familiarity"]["blocks"] >= 3
+    assert "expect" not in facts["familiarity"]
     assert "looks like the training imagery" in said
     assert not [line for line in facts["warnings"] if "learnt" in line or "unlike" in line]
 
@@ -62,6 +63,7 @@ def test_what_is_far_is_unlike_and_expects_less(pair, model, tmp_path):
     said, facts = assessed(pair, model, tmp_path, like=1e-3, known=1e6)
     assert facts["familiarity"]["verdict"] == "unlike training"
     assert "expect worse grades" in said
+    assert facts["familiarity"]["expect"] in said
     assert not [line for line in facts["warnings"] if "unlike" in line]
 
 

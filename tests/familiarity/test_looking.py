@@ -74,6 +74,9 @@ def test_verdicts_and_what_is_said_of_them():
     assert "is unknown" in strange.doubts()[0]
     assert unknown.remarks() == strange.remarks() == []
     assert unknown.facts() == {"verdict": "unknown", "why": "of fog", "blocks": 0}
+    assert far.facts()["expect"].startswith("worse grades: in two events, kappa was")
+    assert strange.facts()["expect"].startswith("unknown")
+    assert "expect" not in near.facts()
 
 
 def test_ground_that_is_not_whole_says_nothing(network, reference):

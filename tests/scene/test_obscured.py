@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geodamage.scene.obscured import CELL, MARGIN, cells_of, hidden
+from geodamage.scene.obscured import (
+    CELL,
+    GROWTH,
+    MARGIN,
+    OWN,
+    RIM,
+    SHARED,
+    Classifier,
+    cells_of,
+    hidden,
+)
 from tests.landscapes import landscape, later
 
 SIDE = 512
@@ -42,6 +52,47 @@ def test_fill_of_any_value_is_hidden_to_the_pixel(value):
     assert found[203:251].all()
     assert not found[:200].any()
     assert not found[254:].any()
+
+
+#: Sure of cells brighter than 211, and thinks those brighter than 196 likely.
+BY_BRIGHTNESS = Classifier(
+    np.array([200.0] + [0.0] * (2 * OWN + SHARED - 1), np.float32),
+    np.full(2 * OWN + SHARED, 5, np.float32),
+    (np.eye(2 * OWN + SHARED, 1, dtype=np.float32),),
+    (np.zeros(1, np.float32),),
+    0.9,
+)
+
+
+def found_in_cells(levels):
+    """Return the cells that are hidden, of cells of these levels over both dates."""
+    rng = np.random.default_rng(0)
+    image = np.repeat(np.repeat(levels, CELL, 0), CELL, 1) + rng.integers(-2, 3, (SIDE, SIDE))
+    image = np.repeat(image[None].astype(np.uint8), 3, 0)
+    dark = np.full_like(image, 90) + rng.integers(0, 5, image.shape, np.uint8)
+    return hidden([dark, image], SEEN, BY_BRIGHTNESS)[1][::CELL, ::CELL]
+
+
+def test_a_cloud_grows_into_likely_cells_and_has_a_rim():
+    levels = np.full((SIDE // CELL,) * 2, 100)
+    levels[10:30, 10:30] = 230
+    levels[10:30, 30:40] = 203  # likely: as much of it as the cloud may grow by
+    expected = np.zeros(levels.shape, bool)
+    expected[10 - RIM : 30 + RIM, 10 - RIM : 30 + GROWTH + RIM] = True
+    assert np.array_equal(found_in_cells(levels), expected)
+
+
+def test_what_is_no_body_of_a_cloud_keeps_its_edge():
+    levels = np.full((SIDE // CELL,) * 2, 100)
+    levels[10:18, 10:18] = 230
+    levels[10:18, 18:24] = 203
+    assert np.array_equal(found_in_cells(levels), levels == 230)
+
+
+def test_likely_cells_alone_are_not_hidden():
+    levels = np.full((SIDE // CELL,) * 2, 100)
+    levels[10:30, 10:30] = 203
+    assert not found_in_cells(levels).any()
 
 
 def test_a_white_roof_is_no_fill():

@@ -43,6 +43,8 @@ class ChipOptions:
     cloud: float = 0.0
     """How often a cloud and its shadow lie over post; ground under its thick part is not asked
     about."""
+    cloud_sharp: float = 0.0
+    """How often the edges of such a cloud and its shadow are hard."""
     lean: int = 0
     """Farthest that roofs lean in post against pre, pixels, all of a chip one way; 0 for never."""
     grade_shares: tuple[float, float, float, float] = (0.35, 0.23, 0.17, 0.25)
@@ -314,7 +316,7 @@ def cut(
     damage = warp(pair.damage, cv2.INTER_NEAREST, 0, matrix)
     said = None if pair.teacher is None else _warped_planes(pair.teacher, matrix, options.crop)
     if options.cloud and post.ndim == 3 and rng.random() < options.cloud:  # a radar sees through
-        post, hidden = clouded(post, rng)
+        post, hidden = clouded(post, rng, options.cloud_sharp)
         vote[hidden], seen[hidden] = 0, NOT_ASSESSED
         damage[hidden & (damage > 0)] = NOT_ASSESSED
         if said is not None:

@@ -57,6 +57,31 @@ def test_ground_under_a_thick_cloud_is_not_asked_about(pair):
     assert lost > 3
 
 
+def test_hard_edges_are_a_choice():
+    image = np.full((256, 256, 3), 90, np.uint8)
+    steps: dict[float, list[float]] = {0.0: [], 1.0: []}
+    for seed in range(20):
+        for sharp, found in steps.items():
+            seen, hidden = clouded(image, np.random.default_rng(seed), sharp)
+            if hidden.mean() > 0.1:
+                grey = seen.mean(2)
+                # The edge of the shadow, which lies beside the cloud: light falls within a pixel.
+                found.append(float(np.abs(np.diff(grey, axis=1))[~hidden[:, 1:]].max()))
+        plain = clouded(image, np.random.default_rng(seed))[0]
+        assert np.array_equal(plain, clouded(image, np.random.default_rng(seed), 0.0)[0])
+    assert np.median(steps[1.0]) > 2 * np.median(steps[0.0])
+
+
+def test_chips_ask_for_hard_edges(pair):
+    soft, sharp = (dataclasses.replace(OPTIONS, cloud=1.0, cloud_sharp=c) for c in (0.0, 1.0))
+    differ = [
+        not np.array_equal(*(cut(pair, (64, 64), o, np.random.default_rng(seed)).post
+                             for o in (soft, sharp)))
+        for seed in range(8)
+    ]  # fmt: skip
+    assert any(differ)
+
+
 def test_no_cloud_lies_over_a_radar(pair):
     radar = dataclasses.replace(pair, post=pair.post[..., :1], teacher=None)
     cloudy = dataclasses.replace(OPTIONS, cloud=1.0)
