@@ -145,6 +145,31 @@ def _column(column: pd.Series, field: Field) -> pd.Series:
     return pd.Series(finite, index=column.index)
 
 
+def attribute_fields(frame: pd.DataFrame) -> tuple[Field, ...]:
+    """Return what is written of the columns beside our own: attributes that a footprint came with.
+
+    Parameters
+    ----------
+    frame
+        Columns of flags, numbers and texts; a geometry is left out.
+    """
+    others = [name for name in frame.columns if name not in NAMES]
+    if isinstance(frame, gpd.GeoDataFrame):
+        others = [name for name in others if name != frame.geometry.name]
+    return tuple(_attribute(str(name), frame[name].dtype) for name in others)
+
+
+def _attribute(name: str, dtype: Any) -> Field:
+    kind: Kind = "text"
+    if pd.api.types.is_bool_dtype(dtype):
+        kind = "flag"
+    elif pd.api.types.is_integer_dtype(dtype):
+        kind = "long"
+    elif pd.api.types.is_float_dtype(dtype):
+        kind = "number"
+    return Field(name, kind, "attribute of the footprint", nullable=True)
+
+
 STATUSES = ("assessed", "partial", "not_assessed")
 
 #: What follows on `source` where a person said what became of the building.

@@ -22,7 +22,7 @@ def run(pair, output, model, *options):
 def read(path):
     if path.suffix == ".parquet":
         return gpd.read_parquet(path)
-    return gpd.read_file(path)
+    return gpd.read_file(path, layer=0)
 
 
 def in_pixels(frame):

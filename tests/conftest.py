@@ -272,7 +272,7 @@ def found(pair: Pair, model: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     output = tmp_path_factory.mktemp("found") / "b.gpkg"
     result = run_command("assess", *pair, "-o", output, "--model", model)
     assert result.exit_code == 0, result.stderr
-    return gpd.read_file(output)
+    return gpd.read_file(output, layer=0)
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ def images(tmp_path_factory):
 
 
 def grades_of(path):
-    return sorted(gpd.read_file(path)["damage_class"].astype(int))
+    return sorted(gpd.read_file(path, layer=0)["damage_class"].astype(int))
 
 
 @pytest.mark.slow

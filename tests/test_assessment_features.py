@@ -49,7 +49,7 @@ def assessed(event, model, tmp_path_factory):
         "assess", *event, "-o", folder / "b.gpkg", "--model", model, "--features", folder / "f.npz"
     )
     assert result.exit_code == 0, result.stderr
-    frame = gpd.read_file(folder / "b.gpkg")
+    frame = gpd.read_file(folder / "b.gpkg", layer=0)
     rows = frame.assign(truth=is_striped(frame)).sort_values("building_id").iloc[::2]
     lines = [
         f"{row.building_id},{'destroyed' if row.truth else 'no-damage'}"
@@ -79,7 +79,7 @@ def is_striped(frame):
 
 @pytest.mark.slow
 def test_features_stand_beside_the_result(assessed):
-    frame, kept = gpd.read_file(assessed / "b.gpkg"), read_features(assessed / "f.npz")
+    frame, kept = gpd.read_file(assessed / "b.gpkg", layer=0), read_features(assessed / "f.npz")
     assert 0.9 * len(ROOFS) < len(frame) == len(kept.building_id)
     assert (frame["damage_class"] == 1).all()
     assert sorted(kept.building_id) == sorted(frame["building_id"])
@@ -117,7 +117,7 @@ def test_an_event_is_learnt_from_answers(assessed, adapted, tmp_path):
     output = tmp_path / "better.gpkg"
     result = run_command("regrade", assessed / "b.gpkg", "--model", adapted, "-o", output)
     assert result.exit_code == 0, result.stderr
-    better = gpd.read_file(output)
+    better = gpd.read_file(output, layer=0)
     unseen = better[better["source"] == "model"]
     assert 0 < len(unseen) < len(better)
     assert np.mean(unseen["damaged"].to_numpy(bool) == is_striped(unseen)) > 0.9
@@ -148,7 +148,7 @@ def test_the_raster_has_the_grades_of_the_event_model(event, adapted, tmp_path):
         "assess", *event, "-o", tmp_path / "b.gpkg", "--model", adapted, "--raster", raster
     )
     assert result.exit_code == 0, result.stderr
-    assert set(gpd.read_file(tmp_path / "b.gpkg")["damage_class"]) > {1}
+    assert set(gpd.read_file(tmp_path / "b.gpkg", layer=0)["damage_class"]) > {1}
 
 
 @pytest.mark.slow

@@ -64,7 +64,7 @@ def test_footprints_do_not_depend_on_the_tile_nor_on_their_crs(pair, model, tmp_
     expected = run(pair, tmp_path / "a.gpkg", model, "--footprints", footprints)
     found = run(pair, tmp_path / "b.gpkg", model, "--footprints", footprints, "--tile", 48)
     assert comparable(found).equals(comparable(expected))
-    degrees = gpd.read_file(footprints).to_crs(4326)
+    degrees = gpd.read_file(footprints, layer=0).to_crs(4326)
     degrees.to_file(tmp_path / "d.geojson")
     found = run(pair, tmp_path / "c.gpkg", model, "--footprints", tmp_path / "d.geojson")
     assert found.set_index("building_id")["damage_class"].to_dict() == {

@@ -39,14 +39,14 @@ def test_python_gets_the_buildings_of_a_table(pair, model, tmp_path):
 def test_types_are_declared(found, pair, model, tmp_path):
     output = tmp_path / "b.gpkg"
     assert run_command("assess", *pair, "-o", output, "--model", model).exit_code == 0
-    assert pyogrio.read_info(output)["geometry_type"] == "Polygon"
+    assert pyogrio.read_info(output, layer=0)["geometry_type"] == "Polygon"
     first, second, *_ = (roof.polygon for roof in ROOFS)
     shapes = [shapely.MultiPolygon([first, second]), ROOFS[2].polygon]
     footprints = write_footprints(tmp_path / "f.gpkg", ["a", "b"], shapes)
     options = ("--model", model, "--footprints", footprints, "--overwrite")
     assert run_command("assess", *pair, "-o", output, *options).exit_code == 0
-    assert pyogrio.read_info(output)["geometry_type"] == "MultiPolygon"
-    assert gpd.read_file(output).geometry.geom_type.tolist() == ["MultiPolygon"] * 2
+    assert pyogrio.read_info(output, layer=0)["geometry_type"] == "MultiPolygon"
+    assert gpd.read_file(output, layer=0).geometry.geom_type.tolist() == ["MultiPolygon"] * 2
 
 
 def test_the_sidecar_has_the_assessed_area_and_the_raster_a_clear_background(pair, model, tmp_path):

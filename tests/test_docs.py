@@ -105,4 +105,4 @@ def test_the_python_of_the_docs_runs(tmp_path, monkeypatch):
     for language, block in blocks(text):
         assert language == "python"
         exec(compile(block, "docs/python.md", "exec"), {})
-    assert len(gpd.read_file("buildings.gpkg")) > 20
+    assert len(gpd.read_file("buildings.gpkg", layer=0)) > 20

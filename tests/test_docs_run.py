@@ -154,7 +154,8 @@ def results(folder: Path) -> None:
         for name in ("buildings", "earlier"):
             copy(path, folder / path.name.replace("buildings", name))
     assert run_command("event", folder / "batch-monday", "-o", folder / "event.gpkg").exit_code == 0
-    graded = gpd.read_file(folder / "buildings.gpkg").dropna(subset=["damage"])[["geometry"]]
+    buildings = gpd.read_file(folder / "buildings.gpkg", layer=0)
+    graded = buildings.dropna(subset=["damage"])[["geometry"]]
     cems = graded.assign(damage_gra="Destroyed").to_crs(4326)
     cems.to_file(folder / "EMSR916_AOI02_GRA_PRODUCT_builtUpP_v1.json", driver="GeoJSON")
     sites = graded.assign(Main_Damage_Site_Class=1, Main_Damage_Site_Class_14=1)

@@ -26,7 +26,7 @@ def commands():
 def answers_for(layer):
     """Return what is true of the buildings of a layer: the drawn town knows its damage."""
     truth = gpd.read_file(ROOT / "sample_data" / "buildings_true.geojson").to_crs(32616)
-    buildings = gpd.read_file(layer)
+    buildings = gpd.read_file(layer, layer=0)
     buildings = buildings[buildings["damage"].notna()].to_crs(32616)
     nearest = buildings.sjoin_nearest(
         truth[["damage", "geometry"]], max_distance=NEAR, how="left"
@@ -35,7 +35,7 @@ def answers_for(layer):
 
 
 def count_missed(folder):
-    cells = gpd.read_file(folder / "cells.gpkg")
+    cells = gpd.read_file(folder / "cells.gpkg", layer=0)
     cells["missed"] = 0
     cells.to_file(folder / "cells.gpkg", layer="areas")
 
@@ -72,7 +72,8 @@ def test_a_reader_gets_from_two_images_to_a_table_with_intervals(tmp_path, monke
     damaged = int((~true.isin(["no-damage", "no building"])).sum())
     # One interval in twenty lacks the truth; another processor may find other buildings.
     assert told["damaged"]["low"] - 4 <= damaged <= told["damaged"]["high"] + 4
-    assert gpd.read_file(tmp_path / "better.gpkg")["source"].str.contains("reviewed").any()
-    again = gpd.read_file(tmp_path / "better" / "scenes" / "town" / "buildings.gpkg")
-    assert again["damage"].tolist() == gpd.read_file(tmp_path / "better.gpkg")["damage"].tolist()
+    better = gpd.read_file(tmp_path / "better.gpkg", layer=0)
+    assert better["source"].str.contains("reviewed").any()
+    again = gpd.read_file(tmp_path / "better" / "scenes" / "town" / "buildings.gpkg", layer=0)
+    assert again["damage"].tolist() == better["damage"].tolist()
     assert "Totals from a reviewed sample" in (tmp_path / "report.html").read_text("utf-8")

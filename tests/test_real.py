@@ -29,7 +29,7 @@ def assess(folder: Path, pre: Path, post: Path, *options: object) -> tuple[gpd.G
     result = run_command("assess", pre, post, "-o", output, *options)
     assert result.exit_code == 0, result.stderr
     facts = json.loads((folder / "buildings.geojson.json").read_text())
-    return gpd.read_file(output), facts
+    return gpd.read_file(output, layer=0), facts
 
 
 def rewrite(source: Path, target: Path, change) -> Path:

@@ -67,7 +67,7 @@ def answer(sample: Path, output: Path, *, off: float = 0.1, seed: int = 0) -> Pa
 
     A copy in another format, and without a sidecar, as people hand it on.
     """
-    frame = gpd.read_file(sample)
+    frame = gpd.read_file(sample, layer=0)
     generator = np.random.default_rng(seed)
     moved = generator.choice([0, 1], len(frame), p=[1 - off, off])
     grades = [LABELS.index(label) for label in frame["damage"]]

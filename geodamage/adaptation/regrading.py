@@ -18,7 +18,7 @@ from geodamage.adaptation.loading import adapted_facts
 from geodamage.adaptation.results import FeaturedResult, find_results, read_result
 from geodamage.damage import GRADES
 from geodamage.errors import AdaptationError
-from geodamage.fields import STATUSES
+from geodamage.fields import FIELDS, STATUSES, attribute_fields
 from geodamage.output.publication import Publication, check_output, output_errors
 from geodamage.output.vectors import vector_writer
 from geodamage.output.writer import common_type
@@ -157,7 +157,8 @@ def _regraded(
     facts = _facts(found, event, frame, model)
     partial = publication.partial(output)
     kind = common_type(frame.geometry)
-    with vector_writer(partial, frame.crs, geometry_type=kind) as writer:
+    fields = (*FIELDS, *attribute_fields(frame))
+    with vector_writer(partial, frame.crs, geometry_type=kind, fields=fields) as writer:
         writer.append(frame)
     publication.sidecar(output, facts)
     return facts

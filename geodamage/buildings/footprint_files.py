@@ -14,7 +14,7 @@ from pyproj import CRS, Transformer
 from geodamage.buildings.identities import Former
 from geodamage.datums import datum_doubt
 from geodamage.errors import FootprintError
-from geodamage.fields import NAMES, Field, Kind
+from geodamage.fields import NAMES, Field, attribute_fields
 from geodamage.grid import Grid
 from geodamage.output.writer import GeometryType, common_type
 from geodamage.scene.scene import Scene
@@ -162,7 +162,7 @@ def read_footprints(
         geometry=gpd.GeoSeries(shapes, crs=grid.crs),
         crs=grid.crs,
     )
-    kept = tuple(_field_of(name, values) for name, values in attributes.items())
+    kept = attribute_fields(own)
     doubt = datum_doubt(str(path), own_crs, grid.crs, grid.bounds)
     notes = (*notes, *([doubt] if doubt else []))
     return Footprints(own, source, duplicates, int(broken.sum()), kept, lost, notes)
@@ -223,12 +223,6 @@ def kept_attributes(layer: VectorLayer, keep: str, path: Path) -> dict[str, pd.S
     return found
 
 
-def _field_of(name: str, values: pd.Series) -> Field:
-    kinds: dict[str, Kind] = {"boolean": "flag", "Int64": "long", "float64": "number"}
-    kind = kinds.get(str(values.dtype), "text")
-    return Field(name, kind, "attribute of the footprint", nullable=True)
-
-
 def read_former(path: str | PathLike[str], scene: Scene) -> Former:
     """Read the buildings of an earlier result, for their identities.
 
@@ -237,14 +231,14 @@ def read_former(path: str | PathLike[str], scene: Scene) -> Former:
     FootprintError
         If it is no such result, or of another place.
     """
-    found = read_footprints(path, scene.grid, id_field="building_id")
-    found.require_overlap(scene)
+    found = read_footprints(path, scene.grid, id_field="building_id", may_be_empty=True)
+    if len(found.frame):  # an earlier run may have found no building
+        found.require_overlap(scene)
     return Former(found.frame["building_id"].tolist(), found.frame.geometry.to_numpy())
 
 
 def _place_in_plane(shapes: np.ndarray, crs: CRS, grid: Grid, path: Path) -> None:
     """Move shapes to the CRS of a grid, in place and some at a time: each step makes new ones."""
-    bounds = gpd.GeoSeries(shapes).total_bounds
     unplaced = 0
     for start in range(0, len(shapes), SHAPES_AT_ONCE):
         part = slice(start, start + SHAPES_AT_ONCE)
@@ -254,7 +248,6 @@ def _place_in_plane(shapes: np.ndarray, crs: CRS, grid: Grid, path: Path) -> Non
         unplaced += int((~is_finite & ~shapely.is_missing(flat) & ~shapely.is_empty(flat)).sum())
         shapes[part] = flat
     if unplaced:
-        _refuse_exchanged(bounds, crs, path)
         raise FootprintError(
             f"{path}: {counted(unplaced, 'footprint has', 'footprints have')} no place in "
             f"{grid.crs.to_string()}; their CRS ({crs.to_string()}) is probably wrong"
@@ -284,7 +277,8 @@ def _identities(layer: VectorLayer, path: Path, id_field: str | None) -> tuple[l
 
 
 def _require_field(layer: VectorLayer, path: Path, id_field: str | None) -> None:
-    if id_field is not None and id_field not in layer.attributes:
+    # A GeoJSON without features has no fields either.
+    if id_field is not None and len(layer.frame) and id_field not in layer.attributes:
         names = ", ".join(layer.attributes)
         raise FootprintError(f"{path}: no field {id_field!r}; it has {names or 'none'}")
 
@@ -298,7 +292,7 @@ def _identity_columns(
     if id_field is None and layer.identities is not None and "building_id" not in layer.attributes:
         return layer.identities, numbers
     name = id_field or next((c for c in ID_COLUMNS if c in layer.attributes), None)
-    return numbers if name is None else layer.frame[name], numbers
+    return layer.frame[name] if name in layer.attributes else numbers, numbers
 
 
 def _text(value: object) -> str:
@@ -317,13 +311,3 @@ def _is_met_exchanged(shapes: np.ndarray, grid: Grid, region: shapely.Polygon) -
     moved = shapely.transform(shapes, exchange)
     moved[~np.isfinite(shapely.bounds(moved)).all(axis=1)] = None
     return bool(shapely.intersects(moved, region).any())
-
-
-def _refuse_exchanged(bounds: np.ndarray, crs: CRS, path: Path) -> None:
-    """Refuse degrees of which the second go beyond 90 and the first do not."""
-    if crs.is_geographic:
-        left, bottom, right, top = np.abs(bounds)
-        if max(bottom, top) > 90 and max(left, right) <= 90 and max(bottom, top) <= 180:
-            raise FootprintError(
-                f"{path}: latitude and longitude are exchanged; write longitude first"
-            )

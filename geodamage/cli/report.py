@@ -37,6 +37,8 @@ def command(buildings: Path, output: Path, **options: Any) -> None:
         overwrite=options["overwrite"],
     )
     if not options["quiet"]:
+        if view.doubt is not None:
+            click.echo(f"geodamage: warning: {view.doubt}", err=True)
         _say(view.findings.buildings, [output, options["map"], options["pdf"]])
 
 

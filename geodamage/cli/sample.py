@@ -71,7 +71,7 @@ def _draw_areas(results: tuple[Path, ...], output: Path, options: dict[str, Any]
 
     from geodamage.reviews.areas import write_areas
 
-    frame = write_areas(
+    areas = write_areas(
         results,
         output,
         number=options["number"],
@@ -80,4 +80,8 @@ def _draw_areas(results: tuple[Path, ...], output: Path, options: dict[str, Any]
         overwrite=options["overwrite"],
     )
     if not options["quiet"]:
-        click.echo(f"{counted(len(frame), 'cell')} to look at in full; wrote {output}", err=True)
+        for warning in areas.warnings:
+            click.echo(f"geodamage: warning: {warning}", err=True)
+        click.echo(
+            f"{counted(len(areas.frame), 'cell')} to look at in full; wrote {output}", err=True
+        )

@@ -26,6 +26,7 @@ from geodamage.options.lookup import check_fields
 from geodamage.output.seen_ground import LONLAT
 from geodamage.report.findings import STATEMENT
 from geodamage.vector.layer import split_layer
+from geodamage.vector.placing import area_near
 from geodamage.vector.reading import read_vector
 from geodamage.words import counted
 
@@ -115,13 +116,9 @@ def compare(result: Path, official: Path, options: CompareOptions = CompareOptio
     """
     ours = read_export(result)
     theirs = read_official(official, options.schema, options.epoch)
-    ground = None if options.within is None else _ground(options.within)
+    within = options.within
+    ground = None if within is None else read_vector(within, refusal=InputError).frame
     return _Comparing(ours, theirs, ground, options).made(official)
-
-
-def _ground(path: Path) -> gpd.GeoSeries:
-    frame = read_vector(path, refusal=InputError).frame
-    return frame.geometry.to_crs(LONLAT)
 
 
 class _Comparing:
@@ -131,11 +128,11 @@ class _Comparing:
         self,
         ours: Result,
         official: Official,
-        ground: gpd.GeoSeries | None,
+        ground: gpd.GeoDataFrame | None,
         options: CompareOptions,
     ) -> None:
         self.options, self.official = options, official
-        self.notes = list(official.notes)
+        self.notes = [*([] if ours.doubt is None else [ours.doubt]), *official.notes]
         frame = ours.frame[ours.frame.geometry.notna()].reset_index(drop=True)
         if frame.empty:
             raise InputError(f"{ours.path}: has no building with an outline; nothing to compare")
@@ -146,6 +143,8 @@ class _Comparing:
         self.theirs = official.frame.to_crs(self.crs)
         self.shapes = self.frame.geometry.to_numpy()
         self.features = self.theirs.geometry.to_numpy()
+        # What lies at the other end of the world has no place in the plane of a scene.
+        self.features[~np.isfinite(shapely.bounds(self.features)).all(1)] = shapely.Polygon()
         self.assessed = self._assessed(ours)
         self.ground = self._covered(ground)
 
@@ -156,17 +155,19 @@ class _Comparing:
                 f"{ours.path}: its sidecar does not say the assessed area; the hull of its"
                 " buildings stands for it"
             )
-            area = shapely.convex_hull(shapely.union_all(self.shapes))
+            area = shapely.convex_hull(shapely.geometrycollections(self.shapes))
         else:
             area = gpd.GeoSeries([ours.area], crs=LONLAT).to_crs(self.crs).iloc[0]
-        return shapely.buffer(area, self.options.tolerance)
+        around: shapely.Geometry = shapely.buffer(area, self.options.tolerance)
+        return around
 
-    def _covered(self, ground: gpd.GeoSeries | None) -> shapely.Geometry:
+    def _covered(self, ground: gpd.GeoDataFrame | None) -> shapely.Geometry:
         """Return what the official layer speaks of, with the tolerance around."""
         if ground is not None:
-            area = shapely.union_all(ground.to_crs(self.crs).to_numpy())
+            shapes, near = ground.geometry.dropna().to_numpy(), shapely.bounds(self.assessed)
+            area = area_near(shapes, CRS(ground.crs), self.crs, tuple(near.tolist()))
         else:
-            area = shapely.convex_hull(shapely.union_all(self.features))
+            area = shapely.convex_hull(shapely.geometrycollections(self.features))
             if self.unlisted == "undamaged":
                 self.notes.append(
                     "the hull of the official features is taken as the area that the layer covers,"

@@ -23,7 +23,6 @@ from geodamage.errors import (
     SceneReadError,
 )
 from geodamage.fields import NAMES, conform, empty_frame
-from geodamage.output.disk import hash_of
 from geodamage.output.geojson import to_rfc7946
 from geodamage.output.layers import is_empty_sequence
 from geodamage.output.publication import VECTOR_EXTENSIONS, read_sidecar, sidecar_path
@@ -227,17 +226,6 @@ def read_dates(path: Path) -> dict[str, str]:
     if rows and not {"name", "date"} <= rows[0].keys():
         raise ManifestError(f"{path}: lacks the columns name and date; add them")
     return {row["name"]: row["date"] for row in rows if row["date"]}
-
-
-def is_altered(look: Look, facts: dict[str, Any]) -> bool:
-    """Say whether a result is not the one that its sidecar was written with.
-
-    A GeoPackage is left out: who only looks at it changes its bytes.
-    """
-    told = facts.get("result_sha256")
-    if not isinstance(told, str) or look.buildings.suffix.lower() == ".gpkg":
-        return False
-    return hash_of(look.buildings) != told
 
 
 def read_look(look: Look) -> SceneLooks:

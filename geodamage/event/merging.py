@@ -17,20 +17,18 @@ from geodamage.event.looks import (
     SceneLooks,
     check_names,
     fingerprint,
-    is_altered,
     order_key,
     order_looks,
     read_look,
 )
 from geodamage.event.places import UNKNOWN, Sightings, find_places
 from geodamage.event.record import LOOK_KEYS, Record, no_record, read_record, scene_row
-from geodamage.event.rollups import (
-    read_admin,
-)
+from geodamage.event.rollups import read_admin
 from geodamage.fields import REVIEWED
 from geodamage.options.lookup import check
 from geodamage.output.disk import file_state
 from geodamage.output.geopackage import write_layers
+from geodamage.output.layers import pair_doubt
 from geodamage.output.locks import refuse_edited
 from geodamage.output.publication import Publication, check_output
 from geodamage.sources import check_file
@@ -160,7 +158,7 @@ def merge_event(
         record = add_scenes(known, scenes)
         yield EventProgress("write", len(looks), len(looks))
         layers, facts = make_layers(record, Rollups(cell, areas, estimate, population))
-        for message in (facts["people"] or {}).get("warnings", ()):
+        for message in _doubts(facts):
             yield EventProgress("write", len(looks), len(looks), message, warning=True)
         write_layers(layers, partial, GEOMETRY_TYPES)
         publication.sidecar(output, facts)
@@ -178,6 +176,17 @@ def merge_event(
     )
 
 
+def _doubts(facts: dict[str, Any]) -> list[str]:
+    """Return what is odd of the areas and of the people of an event."""
+    doubts = list((facts["people"] or {}).get("warnings", ()))
+    areas = facts["admin"]
+    if areas is not None and areas["buildings_outside"] == facts["buildings"] > 0:
+        doubts.append(
+            f"{areas['file']}: no building lies in any of its areas; is it of this place?"
+        )
+    return doubts
+
+
 def _read(looks: Sequence[Look], known: Record) -> Generator[EventProgress, None, list[SceneLooks]]:
     """Read the scenes that the event does not know as they are."""
     prints = dict(zip(known.scenes["scene"], known.scenes["fingerprint"], strict=True))
@@ -188,12 +197,8 @@ def _read(looks: Sequence[Look], known: Record) -> Generator[EventProgress, None
         if prints.get(look.scene) == fingerprint(look):
             continue
         scene = read_look(look)
-        if is_altered(look, scene.facts):
-            message = (
-                f"{look.buildings}: is not the file that its sidecar was written with; was it "
-                "edited, or is it of another run?"
-            )
-            yield EventProgress("read", number, len(looks), message, warning=True)
+        if doubt := pair_doubt(look.buildings, scene.facts, scene.frame):
+            yield EventProgress("read", number, len(looks), doubt, warning=True)
         if scene.facts.get("mode") == "post-only":
             message = (
                 f"{look.buildings}: was graded by the post image alone, but counts as much as "

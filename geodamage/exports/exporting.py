@@ -165,7 +165,8 @@ class _Export:
     ) -> None:
         self.product, self.output = product, output
         self.extension, self.options = extension, options
-        self.notes: list[str] = []
+        doubt = product.result.doubt
+        self.notes = [] if doubt is None else [doubt]
         self.area = product.area_frame()
         if self.area is None:
             self.notes.append(

@@ -16,7 +16,7 @@ from geodamage.errors import InputError
 from geodamage.exports.schemas import Schema, Shape, apply_schema, fields_of
 from geodamage.fields import FIELDS, NAMES, Field, conform, empty_frame
 from geodamage.output.geojson import to_rfc7946
-from geodamage.output.layers import read_facts, read_layer
+from geodamage.output.layers import pair_doubt, read_facts, read_layer
 from geodamage.output.seen_ground import LONLAT, area_frame, read_assessed_area
 from geodamage.output.writer import common_type
 from geodamage.report.event_view import is_event
@@ -37,12 +37,15 @@ class Result:
         What its sidecar says.
     area
         Assessed area in longitude and latitude; None if unknown.
+    doubt
+        What is wrong with the pair of file and sidecar; None if nothing is.
     """
 
     path: Path
     frame: gpd.GeoDataFrame
     facts: Mapping[str, Any]
     area: BaseGeometry | None
+    doubt: str | None = None
 
     @property
     def date(self) -> str | None:
@@ -79,7 +82,7 @@ def read_export(path: Path) -> Result:
     if event:
         shapes = read_layer(path, "assessed_area").to_crs(LONLAT).geometry
         area = shapely.union_all(shapes.to_numpy()) if len(shapes) else None
-    return Result(path, typed, facts, area)
+    return Result(path, typed, facts, area, pair_doubt(path, facts, typed))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import geopandas as gpd
 import pandas as pd
 
 from geodamage.damage import COLOURS, GRADES, SCALE_SOURCES, TO_SCALE
-from geodamage.fields import DTYPES, FIELDS, Field
+from geodamage.fields import DTYPES, FIELDS, Field, attribute_fields
 
 Shape = Literal["polygon", "point"]
 
@@ -304,28 +304,14 @@ def fields_of(schema: Schema, frame: gpd.GeoDataFrame, labels: bool) -> tuple[Fi
         Whether words stand for codes.
     """
     if schema.name == "geodamage":
-        own = {field.name for field in FIELDS}
-        others = [name for name in frame.columns if name not in {*own, frame.geometry.name}]
-        kept = tuple(_field_of(name, frame[name]) for name in others)
         words = (_text("damage_label", "damage in words"),) if labels else ()
-        return (*FIELDS, *words, *kept)
+        return (*FIELDS, *words, *attribute_fields(frame))
     if not labels or (schema.literals and f"{schema.name}_words" not in TO_SCALE):
         return schema.fields
     return tuple(
         _text(field.name, field.description) if field.name == schema.value else field
         for field in schema.fields
     )
-
-
-def _field_of(name: str, values: pd.Series) -> Field:
-    kind = values.dtype.kind
-    if kind == "b" or str(values.dtype) == "boolean":
-        return Field(name, "flag", "attribute of the result", nullable=True)
-    if kind in "iu":
-        return Field(name, "long", "attribute of the result", nullable=True)
-    if kind == "f":
-        return Field(name, "number", "attribute of the result", nullable=True, decimals=7)
-    return Field(name, "text", "attribute of the result", nullable=True)
 
 
 def apply_schema(

@@ -1,9 +1,15 @@
 """Files of weights, looked at before anything reads them whole; needs no torch."""
 
+import pickle
 import stat
+import zipfile
 from pathlib import Path
 
 from geodamage.errors import CheckpointError
+
+#: What the pickles begin with that PyTorch wrote before zip files, within the frame of a protocol.
+#: Source: MAGIC_NUMBER of torch.serialization.
+_MAGIC = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)[2:]
 
 
 def find_weights(path: Path) -> Path:
@@ -39,11 +45,22 @@ def _check_start(start: bytes, path: Path) -> None:
     # Source: RFC 1952 (gzip), POSIX ustar (magic at byte 257).
     if start[:2] == b"\x1f\x8b" or start[257:262] == b"ustar":
         raise CheckpointError(f"{path}: an archive; unpack it and import the files inside")
-    # PyTorch writes a zip file, and wrote pickles of a binary protocol before.
-    if not start.startswith((b"PK", b"\x80")) and not is_safetensors(path):
+    # PyTorch takes most of a gigabyte to say so.
+    if not (_is_zip(path) if start.startswith(b"PK") else _MAGIC in start[:40]) and not (
+        is_safetensors(path)
+    ):
         raise CheckpointError(
             f"{path}: no PyTorch checkpoint, or a damaged one; get the file again"
         )
+
+
+def _is_zip(path: Path) -> bool:
+    """Say whether a zip file is one of PyTorch's: a folder with a pickle called data.pkl."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/data.pkl") for name in archive.namelist())
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
+        return False
 
 
 def is_safetensors(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import csv
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,18 @@ import pandas as pd
 from geodamage.errors import InputError, OutputError, SceneReadError
 from geodamage.fields import DTYPES, FIELDS, FOOTPRINT_FIELDS
 from geodamage.output.companions import COMPANIONS
+from geodamage.output.disk import hash_of
 from geodamage.output.publication import final_path, read_sidecar
 from geodamage.output.shapefile import NAMES_ENDING
 from geodamage.sources import check_file, read_text
 from geodamage.vector.formats import SEQUENCES
 from geodamage.vector.geojson import LONLAT
 from geodamage.vector.layer import plain_column
-from geodamage.vector.reading import read_vector
+from geodamage.vector.reading import read_vector, say_broken
 from geodamage.vector.tables import read_csv
+
+#: What a sidecar counts, and the field whose values it counts.
+_COUNTED = {"buildings_per_grade": "damage", "buildings_per_status": "status"}
 
 
 def is_empty_sequence(path: Path) -> bool:
@@ -42,6 +47,43 @@ def read_facts(buildings: Path) -> dict[str, Any]:
         return read_sidecar(buildings)
     except OutputError as error:  # of the run that made it; here it is an input
         raise InputError(str(error)) from error
+
+
+def pair_doubt(buildings: Path, facts: Mapping[str, Any], frame: gpd.GeoDataFrame) -> str | None:
+    """Return a doubt where a layer is not the one that its sidecar was written with.
+
+    Whoever only looks at a GeoPackage changes its bytes. So of one, and of results of earlier
+    versions, the buildings per grade and per status are counted instead.
+
+    Parameters
+    ----------
+    buildings
+        File of the layer.
+    facts
+        What its sidecar says.
+    frame
+        All its rows.
+    """
+    told = facts.get("result_sha256")
+    if isinstance(told, str) and final_path(buildings).suffix.lower() != ".gpkg":
+        is_its_own = hash_of(buildings) == told
+    else:
+        is_its_own = facts.get("buildings", len(frame)) == len(frame) and all(
+            _counts(frame, column) == {name: n for name, n in facts[said].items() if n}
+            for said, column in _COUNTED.items()
+            if isinstance(facts.get(said), dict) and column in frame
+        )
+    if is_its_own:
+        return None
+    return (
+        f"{buildings}: is not the file that its sidecar was written with; was it edited, or is it "
+        "of another run?"
+    )
+
+
+def _counts(frame: gpd.GeoDataFrame, column: str) -> dict[str, int]:
+    names = frame[column].dropna().astype(str).value_counts()
+    return {str(name): int(count) for name, count in names.items()}
 
 
 def read_layer(path: Path, layer: str | None = None) -> gpd.GeoDataFrame:
@@ -87,6 +129,9 @@ def read_handed_on(path: Path) -> gpd.GeoDataFrame:
     is_final = final_path(path) == path
     if final_path(path).suffix.lower() == ".csv":
         content = read_csv(path)
+        if content.broken or content.lost:
+            said = say_broken(content, content.broken)
+            raise InputError(f"{path}: {said}; give a result of assess")
         table = content.table
         frame = gpd.GeoDataFrame(table.mask(table == ""), geometry=content.shapes, crs=content.crs)
         return _typed(frame)

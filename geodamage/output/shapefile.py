@@ -12,13 +12,17 @@ import geopandas as gpd
 import pandas as pd
 import pyogrio
 
+from geodamage.errors import OutputError
 from geodamage.fields import DTYPES, empty_frame
 from geodamage.output.companions import COMPANIONS
+from geodamage.output.publication import final_path
 from geodamage.output.writer import VectorWriter, check_count
 
 #: Letters of a name, and bytes of a text. Source: dBASE III, whose tables Shapefiles have.
 LONGEST_NAME = 10
 LONGEST_TEXT = 254
+#: Fields that every reader of dBASE reads.
+MOST_FIELDS = 255
 
 #: Ending of the table of names.
 NAMES_ENDING = ".fields.csv"
@@ -75,6 +79,11 @@ class ShapefileWriter(VectorWriter):
     """A Shapefile in a folder of its own, whose files lie beside the partial one in the end."""
 
     def _open(self) -> None:
+        if len(self.fields) > MOST_FIELDS:
+            raise OutputError(
+                f"{final_path(self.path)}: a Shapefile has {MOST_FIELDS} fields at most, and these "
+                f"are {len(self.fields):,}; keep fewer (--keep), or write .gpkg"
+            )
         # The driver insists on `.shp`; inside a folder the name is out of reach of `*.shp`.
         self._folder = Path(f"{self.path}.folder")
         self._folder.mkdir()

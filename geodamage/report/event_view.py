@@ -12,7 +12,7 @@ import pandas as pd
 
 from geodamage.damage import GRADES
 from geodamage.errors import GeodamageError, InputError
-from geodamage.output.layers import read_facts, read_layer
+from geodamage.output.layers import pair_doubt, read_facts, read_layer
 from geodamage.report.findings import numbers
 from geodamage.report.pictures import Chip, imagery_of, read_chips
 from geodamage.report.view import Table, View, Words, is_post_only, make_view
@@ -74,8 +74,9 @@ def view_event(event: Path, *, words: Words) -> EventView:
     if isinstance(admin, Mapping):
         field = str(admin.get("field"))
         tables.append(_units(read_layer(event, "admin"), field, "Administrative areas"))
+    buildings = read_layer(event, "buildings")
     view = make_view(
-        read_layer(event, "buildings"),
+        buildings,
         {**facts, "model": _model(scenes)},
         source=event.name,
         words=words,
@@ -85,6 +86,7 @@ def view_event(event: Path, *, words: Words) -> EventView:
     said = [*_warnings(scenes, facts), *missing]
     own = {field.name: getattr(view, field.name) for field in fields(View)}
     own |= {"chips": chips, "facts": {**view.facts, "warnings": said}}
+    own |= {"doubt": pair_doubt(event, facts, buildings)}
     cells = _worst_cells(grid).to_crs(view.crs)
     return EventView(**own, cells=cells, familiar=tuple(_familiar(scenes)))
 

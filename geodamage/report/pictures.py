@@ -18,9 +18,10 @@ import numpy.typing as npt
 import shapely
 from affine import Affine
 from pyproj import CRS, Transformer
+from pyproj.exceptions import ProjError
 from rasterio.features import rasterize
 
-from geodamage.errors import GeodamageWarning, OutputError
+from geodamage.errors import GeodamageWarning, InputError, OutputError
 from geodamage.grid import Grid, GsdRange
 from geodamage.scene.options import SceneOptions
 from geodamage.scene.pixels import MISSING_POST, MISSING_PRE, OUTSIDE
@@ -117,14 +118,26 @@ def imagery_of(
 
 
 def region_of(facts: Mapping[str, Any], crs: CRS) -> Bounds | None:
-    """Return the assessed box by the facts in a sidecar, in a CRS; None where it is not told."""
+    """Return the assessed box by the facts in a sidecar, in a CRS; None where it is not told.
+
+    Raises
+    ------
+    InputError
+        If the CRS in the sidecar is not known, or the box has no place in it.
+    """
     scene = _mapping(facts.get("scene"))
     bounds, name = scene.get("region"), scene.get("crs")
     if not isinstance(bounds, list) or len(bounds) != 4 or not isinstance(name, str):
         return None
     if not all(isinstance(value, int | float) for value in bounds):
         return None
-    return carry(tuple(bounds), CRS.from_user_input(name), crs)
+    try:
+        return carry(tuple(bounds), CRS.from_user_input(name), crs)
+    except ProjError as error:
+        raise InputError(
+            f"the sidecar has a region of no known CRS ({name[:80]!r}); copy it again, or assess "
+            "again"
+        ) from error
 
 
 def carry(bounds: Bounds, source: CRS, target: CRS) -> Bounds:

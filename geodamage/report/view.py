@@ -40,7 +40,6 @@ from geodamage.report.pictures import (
     region_of,
 )
 from geodamage.report.texts import part
-from geodamage.words import counted
 
 #: Buildings and vertices that a page draws as shapes; a laptop pans through these without a jerk.
 MOST_SHAPES = 6_000
@@ -116,6 +115,8 @@ class View:
         More to say: of an event, its scenes and places.
     estimate
         What people who looked at a sample make of the totals; None where nobody did.
+    doubt
+        What is wrong with the pair of layer and sidecar; None if nothing is.
     """
 
     words: Words
@@ -130,6 +131,7 @@ class View:
     chips: Mapping[int, Chip] = field(default_factory=dict)
     tables: tuple[Table, ...] = ()
     estimate: Mapping[str, Any] | None = None
+    doubt: str | None = None
 
     @property
     def crs(self) -> CRS:
@@ -361,10 +363,4 @@ def warnings_of(view: View) -> list[str]:
     """Return what a reader should know of the run and of the layer."""
     found = view.facts.get("warnings")
     lines = [str(line) for line in found] if isinstance(found, list) else []
-    told = view.facts.get("buildings")
-    if isinstance(told, int) and told != view.findings.buildings:
-        lines.append(
-            f"the layer holds {counted(view.findings.buildings, 'building')}, its sidecar says "
-            f"{told:,}: it was changed after the assessment"
-        )
-    return lines
+    return lines if view.doubt is None else [view.doubt, *lines]

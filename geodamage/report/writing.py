@@ -9,7 +9,7 @@ from typing import Any
 from geodamage._version import __version__
 from geodamage.errors import InputError, OptionError
 from geodamage.options.lookup import check_fields
-from geodamage.output.layers import read_facts, read_layer
+from geodamage.output.layers import pair_doubt, read_facts, read_layer
 from geodamage.output.publication import (
     Publication,
     check_output,
@@ -110,10 +110,9 @@ def write_report(
         imagery = imagery_of(
             facts, pre, post, scale=options.scale, allow_remote=options.allow_remote
         )
-    view = make_view(
-        read_layer(buildings), facts, source=buildings.name, words=options.words, imagery=imagery
-    )
-    view = _estimated(view, options)
+    layer = read_layer(buildings)
+    view = make_view(layer, facts, source=buildings.name, words=options.words, imagery=imagery)
+    view = _estimated(replace(view, doubt=pair_doubt(buildings, facts, layer)), options)
     form = None
     if options.sample is not None and imagery is not None:
         form = make_form(options.sample, view, imagery)

@@ -25,7 +25,7 @@ from geodamage.reviews.answers import read_rows
 from geodamage.reviews.design import Strata, allocate, draw
 from geodamage.reviews.intervals import Interval, count_of_weighted
 from geodamage.reviews.population import Population, read_population
-from geodamage.reviews.sampling import identity
+from geodamage.reviews.sampling import Sample, identity
 
 AREA_FIELDS: tuple[Field, ...] = (
     Field("cell_id", "text", "EPSG code of the zone, column and row of the cell"),
@@ -54,7 +54,7 @@ def write_areas(
     cell: float,
     seed: int,
     overwrite: bool = False,
-) -> gpd.GeoDataFrame:
+) -> Sample:
     """Draw cells of the ground that results assessed, and write them.
 
     Parameters
@@ -89,6 +89,7 @@ def write_areas(
         "cell": cell,
         "seed": seed,
         **identity(population),
+        "warnings": list(population.doubts),
         "strata": [
             {"name": name, "cells": int(size), "drawn": int(count)}
             for name, size, count in zip(strata.names, strata.sizes, drawn, strict=True)
@@ -100,7 +101,7 @@ def write_areas(
         ) as writer:
             writer.append(frame)
         publication.sidecar(output, facts)
-    return frame
+    return Sample(frame, facts, population.doubts)
 
 
 def draw_areas(

@@ -122,7 +122,7 @@ def read_evidence(
         unclear=len(table) - len(clear),
         reviewers=agreement(said),
         conflicts=resolved.conflicts,
-        warnings=(*warnings, *_of_conflicts(resolved.conflicts, rule)),
+        warnings=(*population.doubts, *warnings, *_of_conflicts(resolved.conflicts, rule)),
     )
 
 

@@ -20,7 +20,7 @@ from geodamage.event.looks import find_looks, read_look
 from geodamage.event.merging import add_scenes
 from geodamage.event.record import no_record
 from geodamage.fields import NAMES
-from geodamage.output.layers import read_facts, read_layer
+from geodamage.output.layers import pair_doubt, read_facts, read_layer
 from geodamage.report.event_view import is_event
 from geodamage.sources import check_file
 
@@ -46,6 +46,8 @@ class Population:
         SHA-256 of the models that graded them, in order.
     ground
         What was assessed, in longitude and latitude; None where no sidecar says it.
+    doubts
+        Which files are not those that their sidecars were written with.
     """
 
     frame: gpd.GeoDataFrame
@@ -54,6 +56,7 @@ class Population:
     sources: tuple[Path, ...]
     models: tuple[str, ...]
     ground: shapely.Geometry | None
+    doubts: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -108,20 +111,22 @@ def read_population(results: Sequence[str | os.PathLike[str]]) -> Population:
     if len(paths) == 1 and paths[0].is_file() and is_event(facts := read_facts(paths[0])):
         frame = read_layer(paths[0], "buildings")
         ground = _union(read_layer(paths[0], "assessed_area").geometry)
-        return _population(frame, {}, (paths[0],), (facts,), ground)
+        doubts = _doubts([(paths[0], facts, frame)])
+        return _population(frame, {}, (paths[0],), (facts,), ground, doubts)
     looks = find_looks(paths)
     scenes = [read_look(look) for look in looks]
+    doubts = _doubts((scene.look.buildings, scene.facts, scene.frame) for scene in scenes)
     files = tuple(look.buildings for look in looks)
     facts_of = tuple(scene.facts for scene in scenes)
     ground = _union(scene.outline for scene in scenes)
     if len(scenes) == 1:
-        return _population(scenes[0].frame, {}, files, facts_of, ground)
+        return _population(scenes[0].frame, {}, files, facts_of, ground, doubts)
     record = add_scenes(no_record(), scenes)
     best = best_looks(record.looks)
     shown = dict(zip(best["event_building_id"], best["building_id"], strict=True))
     of_look = record.looks["event_building_id"].map(shown)
     names = dict(zip(record.looks["building_id"], of_look, strict=True))
-    return _population(best, names, files, facts_of, ground)
+    return _population(best, names, files, facts_of, ground, doubts)
 
 
 def _population(
@@ -130,6 +135,7 @@ def _population(
     sources: tuple[Path, ...],
     facts: tuple[Mapping[str, Any], ...],
     ground: shapely.Geometry | None,
+    doubts: tuple[str, ...],
 ) -> Population:
     where = sources[0] if len(sources) == 1 else f"{sources[0]} and {len(sources) - 1} more"
     graded = frame["damage_class"].notna()
@@ -151,7 +157,16 @@ def _population(
         sources,
         tuple(sorted({model for entry in facts for model in _models(entry)})),
         ground,
+        doubts,
     )
+
+
+def _doubts(
+    found: Iterable[tuple[Path, Mapping[str, Any], gpd.GeoDataFrame]],
+) -> tuple[str, ...]:
+    """Return what is wrong with pairs of a file and its sidecar."""
+    doubts = (pair_doubt(*pair) for pair in found)
+    return tuple(doubt for doubt in doubts if doubt is not None)
 
 
 def _union(outlines: Iterable[shapely.Geometry | None]) -> shapely.Geometry | None:

@@ -201,13 +201,15 @@ def draw_sample(
         without=rows,
         number=number - len(rows),
     )
+    warnings = _warnings(population, options, number, by_chance)
     return Sample(
         _frame(population, strata, drawn, rows, taught, generator),
         {
             **_facts(population, options, strata, drawn, len(taught)),
             "familiarity": distances is not None,
+            "warnings": list(warnings),
         },
-        _warnings(population, options, number, by_chance),
+        warnings,
     )
 
 
@@ -324,7 +326,7 @@ def identity(population: Population) -> dict[str, Any]:
 def _warnings(
     population: Population, options: SampleOptions, number: int, by_chance: int
 ) -> tuple[str, ...]:
-    said = []
+    said = list(population.doubts)
     if number < options.number:
         graded = counted(len(population), "building has", "buildings have")
         said.append(f"only {graded} a grade; the sample is all of them")

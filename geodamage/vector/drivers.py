@@ -1,6 +1,8 @@
 """Layers that GDAL reads: with the one driver that the content of the file calls for."""
 
+import sqlite3
 import warnings
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,8 @@ from pyproj.exceptions import CRSError
 
 from geodamage.errors import InputError, SceneError, SceneReadError, without_advice
 from geodamage.sources import VECTOR_ERRORS
-from geodamage.vector.formats import KNOWN, Format
-from geodamage.vector.layer import Content
+from geodamage.vector.formats import KNOWN, Format, open_database
+from geodamage.vector.layer import Content, require_few
 from geodamage.vector.surfaces import read_geometries
 
 #: Whole numbers up to this one survive in a column of floats.
@@ -51,15 +53,21 @@ def read_driver(path: Path, form: Format, layer: str | None) -> Content:
             values = _columns(form, chosen, meta, fids, columns)
         except InputError:
             raise
-        except VECTOR_ERRORS as error:
-            why = without_advice(error)
+        # pyogrio 0.13 trips over its own variable where the name of a CRS is no UTF-8.
+        except (*VECTOR_ERRORS, UnboundLocalError) as error:
+            is_crs = isinstance(error, UnboundLocalError)
+            why = "its CRS is no text in UTF-8" if is_crs else without_advice(error)
             raise SceneReadError(f"{path}: not a readable vector file ({why})") from error
     notes = {str(w.message) for w in said if not any(n in str(w.message) for n in _NO_LOSS)}
     if wkb is None:
         raise SceneError(f"{path}: a table without geometry; give polygons")
     shapes, broken = read_geometries(wkb)
+    if form.name == "GPKG":
+        broken |= dict.fromkeys(_damaged(form, chosen, wkb, fids), "its geometry is damaged")
     numbers = None if fids is None else [int(fid) for fid in fids]
     crs = _crs(path, meta["crs"])
+    if form.name == "ESRI Shapefile" and not len(meta["fields"]):
+        notes.add("has no .dbf beside it, so it comes without attributes")
     told = tuple(f"{path}: {note}" for note in sorted(notes))
     return Content(values, shapes, crs, None, numbers, broken, notes=told)
 
@@ -79,10 +87,29 @@ def _chosen(path: Path, form: Format, layer: str | None) -> str:
     if layer is None and len(meant) > 1:
         raise SceneError(f"{path}: several layers ({listed}); choose one as {path.name}:LAYER")
     chosen = layer or meant[0]
-    found = pyogrio.read_info(form.path, layer=chosen, **dict(form.options))["driver"]
-    if found != form.name:
-        raise SceneError(f"{path}: opened as {found} instead of {form.name}; give {KNOWN}")
+    about = pyogrio.read_info(form.path, layer=chosen, **dict(form.options))
+    if about["driver"] != form.name:
+        raise SceneError(
+            f"{path}: opened as {about['driver']} instead of {form.name}; give {KNOWN}"
+        )
+    require_few(path, len(about["fields"]))
     return chosen
+
+
+def _damaged(form: Format, layer: str, wkb: np.ndarray, fids: Any) -> list[int]:
+    """Return the features of a GeoPackage that have a geometry, of which GDAL made none."""
+    lacking = {int(fid): n for n, fid in enumerate(fids) if wkb[n] is None}
+    if not lacking:
+        return []
+    try:
+        with closing(open_database(Path(form.path))) as base:
+            known = "SELECT column_name FROM gpkg_geometry_columns WHERE table_name = ?"
+            (column,) = base.execute(known, (layer,)).fetchone()
+            table, name = (text.replace('"', '""') for text in (layer, str(column)))
+            rows = base.execute(f'SELECT rowid FROM "{table}" WHERE length("{name}") > 0')
+            return sorted(lacking[row] for (row,) in rows if row in lacking)
+    except (sqlite3.Error, TypeError):  # a view has no such rows
+        return []
 
 
 def _crs(path: Path, told: str | None) -> CRS | None:

@@ -66,6 +66,8 @@ def format_of(path: Path) -> Format:
         with path.open("rb") as file:
             head = file.read(_HEAD)
         return _by_content(path, name, head)
+    except SceneReadError:
+        raise
     except (OSError, sqlite3.Error, UnicodeError, zipfile.BadZipFile, struct.error) as error:
         raise SceneReadError(f"{path}: cannot be read ({error}); copy it again") from error
 
@@ -95,7 +97,7 @@ def _package(path: Path, name: str, head: bytes) -> Format:
     """Look into a GeoPackage with SQLite alone: a virtual table could open other files."""
     if head[68:72] not in _PACKAGES:
         raise SceneError(f"{path}: a database, but no GeoPackage; give {KNOWN}")
-    with closing(sqlite3.connect(f"{Path(name).as_uri()}?mode=ro&immutable=1", uri=True)) as base:
+    with closing(open_database(Path(name))) as base:
         tables = base.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
         for table, sql in tables:
             words = " ".join(str(sql).upper().split())
@@ -110,6 +112,11 @@ def _package(path: Path, name: str, head: bytes) -> Format:
     is_still = not (waiting.exists() and waiting.stat().st_size)
     options = (("LIST_ALL_TABLES", "NO"), *([("IMMUTABLE", "YES")] if is_still else []))
     return Format("GPKG", name, layers, options)
+
+
+def open_database(path: Path) -> sqlite3.Connection:
+    """Open a database of SQLite for reading alone; nothing is written beside it."""
+    return sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)
 
 
 def _shapefile(path: Path, name: str, head: bytes) -> Format:

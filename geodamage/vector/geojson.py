@@ -19,7 +19,7 @@ from pyproj.exceptions import CRSError
 
 from geodamage.errors import SceneError, one_line
 from geodamage.vector.formats import SEQUENCES
-from geodamage.vector.layer import Content
+from geodamage.vector.layer import Content, require_few
 from geodamage.vector.surfaces import why_broken
 
 #: Longitude and latitude, unless the file says otherwise. Source: RFC 7946, section 4.
@@ -100,12 +100,12 @@ def read_geojson(path: Path) -> Content:
     """
     content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
     if path.suffix.lower() in SEQUENCES or content.startswith(b"\x1e"):
-        return _sequence(content)
+        return _sequence(path, content)
     try:
         head = _head.decode(content)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         if "trailing characters" in str(error):
-            return _sequence(content)
+            return _sequence(path, content)
         raise SceneError(f"{path}: not readable as GeoJSON ({one_line(error)})") from error
     features: Iterable[_Entry]
     if head.type == "FeatureCollection" and head.features is not UNSET:
@@ -119,17 +119,17 @@ def read_geojson(path: Path) -> Content:
             f"{path}: not a GeoJSON object (its type is {str(head.type)[:40]!r}); give a "
             "FeatureCollection"
         )
-    return _content(features, _crs(path, head.crs))
+    return _content(path, features, _crs(path, head.crs))
 
 
-def _sequence(content: bytes) -> Content:
+def _sequence(path: Path, content: bytes) -> Content:
     """Read a feature a line, or one behind each record separator (RFC 8142)."""
     lines = content.split(b"\x1e" if content.startswith(b"\x1e") else b"\n")
     found = (("line", Raw(line.strip())) if line.strip() else None for line in lines)
-    return _content(found, CRS.from_user_input(LONLAT))
+    return _content(path, found, CRS.from_user_input(LONLAT))
 
 
-def _content(features: Iterable[_Entry | None], crs: CRS | None) -> Content:
+def _content(path: Path, features: Iterable[_Entry | None], crs: CRS | None) -> Content:
     """Return what features hold; they are read some at a time.
 
     Their texts and dictionaries take several times what their columns and shapes do.
@@ -138,6 +138,7 @@ def _content(features: Iterable[_Entry | None], crs: CRS | None) -> Content:
     numbered = enumerate(features, 1)
     while batch := list(itertools.islice(numbered, FEATURES_AT_ONCE)):
         found.add(batch)
+        require_few(path, found.attributes)
     return found.content(crs)
 
 
@@ -150,6 +151,11 @@ class _Found:
         self._shapes: list[np.ndarray] = []
         self._lost: dict[str, str] = {}
         self._broken: dict[int, str] = {}
+
+    @property
+    def attributes(self) -> int:
+        """Different names of attributes."""
+        return len(self._columns)
 
     def add(self, batch: Sequence[tuple[int, _Entry | None]]) -> None:
         """Take some features, each with its number."""

@@ -12,8 +12,29 @@ import numpy as np
 import pandas as pd
 from pyproj import CRS
 
+from geodamage.errors import SceneError
+
+#: Attributes of a layer. A column takes memory for every feature, though one alone may have it, and
+#: a table of a GeoPackage has 2,000 columns at most.
+MOST_ATTRIBUTES = 1_000
+
 #: Whole numbers that a column of 64 bits holds.
 _LEAST, _MOST = -(2**63), 2**63 - 1
+
+
+def require_few(path: Path, attributes: int) -> None:
+    """Refuse a layer of more attributes than can be kept in memory and written again.
+
+    Raises
+    ------
+    SceneError
+        If there are more.
+    """
+    if attributes > MOST_ATTRIBUTES:
+        raise SceneError(
+            f"{path}: has more than {MOST_ATTRIBUTES:,} attributes; keep those that are needed"
+            " (ogr2ogr -select)"
+        )
 
 
 class Content(NamedTuple):

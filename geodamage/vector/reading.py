@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import geopandas as gpd
+import numpy as np
+import shapely
+from pyproj import CRS
 
 from geodamage.errors import InputError, SceneError
 from geodamage.vector.drivers import read_driver
@@ -17,6 +20,9 @@ from geodamage.words import counted
 
 #: How many of the features that are broken a message names.
 NAMED = 3
+
+#: Degrees: the pole and half a coarse pixel, and two turns.
+MOST_LATITUDE, MOST_LONGITUDE = 90.5, 720.0
 
 
 def read_vector(
@@ -61,11 +67,14 @@ def read_vector(
         raise refusal(f"{path}: has no CRS, so its place is unknown; assign one (ogr2ogr -a_srs)")
     shapes, broken = content.shapes, dict(content.broken)
     for n in without_numbers(shapes).nonzero()[0].tolist():
-        broken.setdefault(n, "a coordinate is not a number")
+        broken.setdefault(n, "a coordinate is not a number, or of no place")
+        shapes[n] = None
+    for n in _beyond_the_poles(shapes, content.crs, path, refusal):
+        broken.setdefault(n, "its latitude is beyond 90 degrees")
         shapes[n] = None
     notes = list(content.notes)
     if broken or content.lost:
-        told = _told(broken, content)
+        told = say_broken(content, broken)
         if not skip_broken:
             raise refusal(f"{path}: {told}; {remedy}")
         notes.append(f"{path}: {told}; they are left out")
@@ -98,8 +107,31 @@ def _content(path: Path, form: Format, layer: str | None) -> Content:
     return READERS[form.name](path)
 
 
-def _told(broken: Mapping[int, str], content: Content) -> str:
-    """Return how many features are broken, and why some of them are."""
+def _beyond_the_poles(
+    shapes: np.ndarray, crs: CRS, path: Path, refusal: type[InputError]
+) -> list[int]:
+    """Return the features whose degrees are none; refuse a file that has no other.
+
+    PROJ gives such places infinite coordinates, or reflects them.
+    """
+    if not crs.is_geographic:
+        return []
+    factor = crs.axis_info[0].unit_conversion_factor if crs.axis_info else 0.0
+    degrees = shapely.bounds(shapes) * np.degrees(factor or np.radians(1))
+    across, up = (np.abs(degrees[:, ends]).max(1) for ends in ([0, 2], [1, 3]))
+    beyond = (up > MOST_LATITUDE) | (across > MOST_LONGITUDE)
+    if beyond.any() and (beyond | np.isnan(up)).all():
+        if np.nanmax(across) <= MOST_LATITUDE and np.nanmax(up) <= 2 * MOST_LATITUDE:
+            raise refusal(f"{path}: latitude and longitude are exchanged; write longitude first")
+        raise refusal(
+            f"{path}: its places are no degrees, so its CRS ({crs.to_string()}) is probably wrong; "
+            "assign the right one (ogr2ogr -a_srs)"
+        )
+    return [int(n) for n in beyond.nonzero()[0]]
+
+
+def say_broken(content: Content, broken: Mapping[int, str]) -> str:
+    """Return how many features of a file are broken or lost, and why some of them are."""
     reasons = dict(content.lost)
     for n, why in sorted(broken.items()):
         identity = None if content.identities is None else content.identities[n]

@@ -9,21 +9,32 @@ from typing import Any
 
 import numpy as np
 import shapely
+from shapely.geometry.base import BaseGeometry
 
 #: ISO numbers of what GEOS does not know, and of what has the same bytes and is known.
 _KNOWN_AS = {15: 6, 16: 6, 17: 3}
+#: Numbers of circular strings, compound curves, curve polygons, multicurves and multisurfaces.
+_CURVES = range(8, 15)
 _COLLECTION = 7
 _POLYGON = 3
 #: Of the extended form: flags of z, m and a CRS.
 _EXTENDED = 0xE0000000
 
+#: No CRS has larger numbers: the earth is 4e10 millimetres around.
+MOST_COORDINATE = 1e12
+
 
 def is_surface(wkb: bytes | None) -> bool:
     """Say whether a geometry is a polyhedral surface, a triangulated network or a triangle."""
+    return _number_of(wkb) in _KNOWN_AS
+
+
+def _number_of(wkb: bytes | None) -> int:
+    """Return the ISO number of a geometry without its dimensions; -1 if there is none."""
     if not wkb or len(wkb) < 5:
-        return False
-    number = struct.unpack_from("<I" if wkb[0] == 1 else ">I", wkb, 1)[0]
-    return (number & ~_EXTENDED) % 1000 in _KNOWN_AS
+        return -1
+    number: int = struct.unpack_from("<I" if wkb[0] == 1 else ">I", wkb, 1)[0]
+    return (number & ~_EXTENDED) % 1000
 
 
 def footprint_of(wkb: bytes) -> shapely.Geometry:
@@ -42,12 +53,17 @@ def footprint_of(wkb: bytes) -> shapely.Geometry:
     if end != len(content):
         raise ValueError("its bytes are not those of a surface")
     try:
-        faces = shapely.get_parts(shapely.force_2d(shapely.from_wkb(bytes(content))))
+        return merged(shapely.from_wkb(bytes(content)))
     except shapely.errors.GEOSException as error:
         raise ValueError(str(error)) from error
+
+
+def merged(surface: shapely.Geometry) -> BaseGeometry:
+    """Return the union of the parts of a geometry, seen from above; walls have no area."""
+    faces = shapely.get_parts(shapely.force_2d(surface))
     solid = shapely.make_valid(faces[shapely.area(faces) > 0], method="structure")
-    merged: shapely.Geometry = shapely.union_all(solid)
-    return merged
+    union: BaseGeometry = shapely.union_all(solid)
+    return union
 
 
 def _rename(content: bytearray, start: int, levels: int) -> int:
@@ -96,18 +112,20 @@ def read_geometries(wkb: np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
         What is wrong with each that is broken.
     """
     content, broken = wkb.copy(), dict[int, str]()
-    merged: dict[int, shapely.Geometry] = {}
+    footprints: dict[int, shapely.Geometry] = {}
+    for n in (n for n, one in enumerate(wkb) if _number_of(one) in _CURVES):
+        content[n], broken[n] = None, "is a curve; save it with straight edges"
     for n in (n for n, one in enumerate(wkb) if is_surface(one)):
         content[n] = None
         try:
-            merged[n] = footprint_of(wkb[n])
+            footprints[n] = footprint_of(wkb[n])
         except ValueError as error:
             broken[n] = str(error)
     shapes = shapely.from_wkb(content, on_invalid="ignore")
     for n in np.flatnonzero(shapely.is_missing(shapes)).tolist():
         if content[n] is not None:
             broken[n] = why_broken(shapely.from_wkb, content[n])
-    for n, shape in merged.items():
+    for n, shape in footprints.items():
         shapes[n] = shape
     return shapes, broken
 
@@ -123,8 +141,8 @@ def why_broken(read: Any, content: bytes) -> str:
 
 
 def without_numbers(shapes: np.ndarray) -> np.ndarray:
-    """Return which geometries have a coordinate that is no finite number, in x or y."""
+    """Return which geometries have an x or y that is no number, or none of a place on earth."""
     points, owner = shapely.get_coordinates(shapes, return_index=True)
     found = np.zeros(len(shapes), bool)
-    found[owner[~np.isfinite(points).all(axis=1)]] = True
+    found[owner[~(np.abs(points) <= MOST_COORDINATE).all(axis=1)]] = True
     return found

@@ -208,6 +208,20 @@ def test_the_sample_says_how_its_buildings_were_drawn(unknown):
     assert shifts["apart"] < shifts["alone"] - 0.3
 
 
+@pytest.mark.slow
+def test_attributes_of_footprints_are_kept_where_results_are_regraded(unknown):
+    assert adapt(unknown).exit_code == 0
+    frame = gpd.read_file(unknown / "buildings.gpkg", layer="buildings")
+    more = {"osm_id": range(2**53, 2**53 + COUNT), "height": 2.5, "name": "Hütte", "flat": True}
+    frame.assign(**more).to_file(unknown / "buildings.gpkg", layer="buildings")
+    ran = regrade(unknown, output="better.gpkg")
+    assert ran.exit_code == 0, ran.stderr
+    better = gpd.read_file(unknown / "better.gpkg", layer="buildings")
+    assert list(better.columns[-5:]) == [*more, "geometry"]
+    assert better["osm_id"].to_list() == frame.assign(**more)["osm_id"].to_list()
+    assert (better[["height", "name", "flat"]] == [2.5, "Hütte", True]).all(axis=None)
+
+
 @pytest.fixture
 def scenes(unknown):
     """Return a folder with the event in two scenes, as a batch has it, and an event model."""
@@ -226,7 +240,7 @@ def test_a_folder_of_scenes_is_regraded_as_its_results_are(scenes):
     assert result.exit_code == 0, result.stderr
     assert regrade(scenes).exit_code == 0
     parts = [
-        gpd.read_file(scenes / "better" / "scenes" / name / "buildings.gpkg")
+        gpd.read_file(scenes / "better" / "scenes" / name / "buildings.gpkg", layer=0)
         for name in ("north", "south")
     ]
     whole = gpd.read_file(scenes / "better.geojson").set_index("building_id")["damage"]
@@ -311,7 +325,7 @@ def test_answers_that_are_all_alike_are_refused(unknown):
 @pytest.mark.slow
 def test_a_changed_result_is_refused(unknown):
     path = unknown / "buildings.gpkg"
-    frame = gpd.read_file(path)
+    frame = gpd.read_file(path, layer=0)
     frame.loc[3, "p_none"] += 0.01
     frame.to_file(path, layer="buildings")
     refused(adapt(unknown), "changed since")
@@ -320,7 +334,7 @@ def test_a_changed_result_is_refused(unknown):
 @pytest.mark.slow
 def test_a_result_with_more_columns_is_the_same_result(unknown):
     path = unknown / "buildings.gpkg"
-    gpd.read_file(path).assign(note="seen").to_file(path, layer="buildings")
+    gpd.read_file(path, layer=0).assign(note="seen").to_file(path, layer="buildings")
     assert adapt(unknown).exit_code == 0
 
 

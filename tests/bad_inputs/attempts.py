@@ -55,7 +55,7 @@ class Attempts:
         """Run the command and return the buildings that it finds."""
         result = self.run(*options, output=self.out / "b.gpkg", **given)
         assert result.exit_code == 0, result.stderr
-        return gpd.read_file(self.out / "b.gpkg")
+        return gpd.read_file(self.out / "b.gpkg", layer=0)
 
 
 def check_refusal(code, stderr, expected, words):

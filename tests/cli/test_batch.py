@@ -27,7 +27,7 @@ def test_a_list_is_assessed_and_the_failed_are_named_at_the_end(listed, tmp_path
     assert "1 scene failed:\n  s1: " in result.stderr
     assert result.stderr.rstrip().endswith("--retry-failed")
     assert listing(out) == ["event.gpkg", "event.gpkg.json", "ledger.sqlite", "scenes"]
-    assert len(gpd.read_file(out / "scenes" / "s0" / "buildings.gpkg")) == 5
+    assert len(gpd.read_file(out / "scenes" / "s0" / "buildings.gpkg", layer=0)) == 5
     assert (out / "scenes" / "s2" / "grades.tif").is_file()
 
 

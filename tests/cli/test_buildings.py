@@ -8,6 +8,7 @@ import rasterio
 import shapely
 
 from geodamage.fields import FOOTPRINT_FIELDS
+from geodamage.output.vectors import write_buildings
 from tests.conftest import (
     GROUND,
     ROOF,
@@ -34,7 +35,7 @@ def find(folder, image, model, *options, name="found.geojson", code=0):
 
 
 def read(path):
-    frame = gpd.read_parquet(path) if path.suffix == ".parquet" else gpd.read_file(path)
+    frame = gpd.read_parquet(path) if path.suffix == ".parquet" else gpd.read_file(path, layer=0)
     return frame.to_crs(UTM).sort_values("building_id", ignore_index=True)
 
 
@@ -404,7 +405,16 @@ def test_real_imagery_of_a_drone_and_of_16_bits(tmp_path, image, options, pixel)
     facts = facts_of(output)
     assert facts["scene"]["pixel"] == pixel
     assert facts["buildings"] == len(read(output)) >= 1
-    assert shapely.is_valid(gpd.read_file(output).geometry.to_numpy()).all()
+    assert shapely.is_valid(gpd.read_file(output, layer=0).geometry.to_numpy()).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("extension", ["geojsonl", "geojson", "gpkg"])
+def test_an_earlier_result_without_a_building_has_no_identity(image, model, tmp_path, extension):
+    earlier = write_buildings([], tmp_path / f"earlier.{extension}", UTM)
+    path = find(tmp_path, image, model, "--ids-from", earlier)
+    assert facts_of(path)["ids_from"] == {"file": earlier.name, "taken_over": 0}
+    assert facts_of(path)["buildings"] > 0
 
 
 @pytest.mark.slow

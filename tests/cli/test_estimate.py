@@ -64,7 +64,7 @@ def test_missed_buildings_are_in_the_table(result, reviewed, tmp_path):
     ran = run_command("sample", result, "--areas", "-n", "8", "-o", cells)
     assert ran.exit_code == 0, ran.stderr
     assert ran.stderr == f"8 cells to look at in full; wrote {cells}\n"
-    frame = gpd.read_file(cells)
+    frame = gpd.read_file(cells, layer=0)
     frame["missed"] = 1
     frame.to_file(tmp_path / "looked.gpkg")
     ran = run_command(
@@ -113,4 +113,4 @@ def test_a_sample_with_answers_is_not_replaced_unasked(result, tmp_path):
     again = run_command("sample", result, "-o", sample)
     assert again.exit_code == 6
     assert "s.geojson exists" in again.stderr
-    assert gpd.read_file(sample)["reviewed_damage"].notna().all()
+    assert gpd.read_file(sample, layer=0)["reviewed_damage"].notna().all()

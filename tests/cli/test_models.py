@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -99,7 +100,8 @@ def test_list_and_show_need_no_torch(tmp_path):
     for words in (["list"], ["list", "--published"], ["show", "fast"]):
         command = [sys.executable, "-c", code, "models", *words]
         assert subprocess.run(command, capture_output=True, check=False).returncode == 0
-    (tmp_path / "x").write_bytes(b"PK")
+    with zipfile.ZipFile(tmp_path / "x", "w") as archive:
+        archive.writestr("x/data.pkl", b"")
     command = [sys.executable, "-c", code, "models", "import", str(tmp_path / "x"), "-o", "y"]
     done = subprocess.run(command, capture_output=True, check=False, text=True)
     assert done.returncode == 2

@@ -74,6 +74,22 @@ def test_ground_that_the_layer_does_not_cover_is_left_out(result, tmp_path):
     assert facts["warnings"] == []
 
 
+@pytest.mark.parametrize(
+    ("area", "crs", "compared"),
+    [
+        (shapely.box(-170, -80, 170, 80), 4326, 7),  # no plane of a scene has all of it
+        (shapely.box(5e9, 5e9, 6e9, 6e9), 32616, 5),
+    ],
+)
+def test_an_area_as_large_as_the_world_or_without_a_place(result, tmp_path, area, crs, compared):
+    said = {0: "Damaged", 2: "Damaged", 3: "Destroyed", 6: "Damaged", 7: "Damaged"}
+    far = [shapely.Point(100, -60)]
+    path = write_cems(tmp_path / "c.json", said, far)
+    gpd.GeoSeries([area], crs=crs).to_file(tmp_path / "area.gpkg")
+    options = CompareOptions(within=tmp_path / "area.gpkg")
+    assert compare(result, path, options).facts["compared"] == compared
+
+
 def test_scales_that_differ_are_compared_as_damaged_or_not(result, tmp_path):
     squares = make_frame(GRADES).to_crs(4326).geometry
     flags = [0, 1, 1, 1, 1, 0, 0, 0]

@@ -12,7 +12,6 @@ from pyproj import CRS
 
 from geodamage.errors import (
     ManifestError,
-    OptionError,
     OutputError,
     OutputExistsError,
     SceneError,
@@ -347,35 +346,6 @@ def test_the_grid_counts_assessed_buildings_by_cell(tmp_path, output):
 
 
 @pytest.mark.slow
-def test_admin_areas_keep_their_name_and_count_by_point(tmp_path, output):
-    areas = frame_of([House(0, 0, 150, 400), House(150, 0, 150, 400)])
-    admin = gpd.GeoDataFrame({"NAME_2": ["West", "East"]}, geometry=areas.geometry, crs=areas.crs)
-    admin.to_file(tmp_path / "admin.geojson")
-    across = replace(House(144, 200, 10, 10), grade=3)  # its middle lies in the west
-    look = write_scene(tmp_path, "a", [HOUSE, BARN, across, House(350, 20)])
-    summary = merge([look], output, admin=tmp_path / "admin.geojson", admin_name="NAME_2")
-    found = layer(output, "admin")
-    assert found.columns.tolist() == ["NAME_2", *TALLY_FIELDS, "geometry"]
-    assert found[["NAME_2", "buildings", "major_damage"]].values.tolist() == [
-        ["West", 2, 1],
-        ["East", 1, 0],
-    ]
-    assert summary.facts["admin"]["buildings_outside"] == 1
-
-
-@pytest.mark.slow
-def test_an_admin_file_without_such_a_field_is_refused(tmp_path, output):
-    frame_of([House(0, 0)]).to_file(tmp_path / "admin.geojson")
-    look = write_scene(tmp_path, "a", [HOUSE])
-    with pytest.raises(OptionError, match="no field called name; choose by --admin-name"):
-        merge([look], output, admin=tmp_path / "admin.geojson")
-    with pytest.raises(OptionError, match="no such field"):
-        merge([look], output, admin=tmp_path / "admin.geojson", admin_name="state")
-    with pytest.raises(OptionError, match="--cell 0"):
-        merge([look], output, cell=0)
-
-
-@pytest.mark.slow
 def test_a_redone_scene_replaces_its_looks_and_keeps_the_names(tmp_path, output):
     a = write_scene(tmp_path, "a", [HOUSE, BARN])
     b = write_scene(tmp_path, "b", [HOUSE.moved(1)], date="2018-10-14")
@@ -451,7 +421,7 @@ def test_looks_are_refused_by_name(tmp_path, output):
 @pytest.mark.slow
 def test_a_file_of_another_kind_is_refused(tmp_path, output):
     look = write_scene(tmp_path, "a", [HOUSE])
-    frame = pyogrio.read_dataframe(look.buildings).drop(columns="damage")
+    frame = pyogrio.read_dataframe(look.buildings, layer=0).drop(columns="damage")
     look.buildings.unlink()
     frame.to_file(look.buildings)
     with pytest.raises(SceneError, match="lacks the field damage"):
@@ -481,7 +451,7 @@ def test_both_sides_of_the_antimeridian(tmp_path, output):
         crs = CRS.from_epsg(zone)
         shape = gpd.GeoSeries([shapely.box(179.9999, -17, 180.0001, -16.9999)], crs=4326)
         look = write_scene(tmp_path, scene, [HOUSE], date="2022-01-15")
-        frame = pyogrio.read_dataframe(look.buildings)
+        frame = pyogrio.read_dataframe(look.buildings, layer=0)
         frame = frame.set_geometry(shape.to_crs(crs).to_numpy(), crs=crs)
         frame[["lon", "lat"]] = 180.0, -16.99995
         look.buildings.unlink()

@@ -51,7 +51,7 @@ def test_a_sample_has_strata_of_strange_ground(result, tmp_path):
     output = tmp_path / "sample.gpkg"
     ran = run_command("sample", result, "-n", 20, "--familiarity", "-o", output)
     assert ran.exit_code == 0, ran.stderr
-    sample = gpd.read_file(output)
+    sample = gpd.read_file(output, layer=0)
     strange = sample["building_id"].isin([f"b{n}" for n in range(30, 40)])
     assert (sample["stratum"].str.startswith("less familiar") == strange).all()
     assert "less familiar: " in ran.stderr

@@ -84,7 +84,7 @@ def run(image, *sources, **options):
     output = image.parent / "footprints.gpkg"
     job = FootprintsJob(like=str(image), source=tuple(map(str, sources)), output=output, **options)
     facts = gather(job).result()
-    return pyogrio.read_dataframe(output), facts
+    return pyogrio.read_dataframe(output, layer=0), facts
 
 
 def overture(folder: Path, houses=HOUSES, rows=2) -> None:
@@ -369,7 +369,7 @@ def test_the_command_writes_what_assess_takes(tmp_path, image):
     assert json.loads(Path(f"{output}.json").read_text())["sources"][0]["source"] == "city.parquet"
     assert run_command(*arguments).exit_code == 6
     assert run_command(*arguments, "--overwrite", "-q").stderr == ""
-    read = pd.DataFrame(pyogrio.read_dataframe(output, read_geometry=False))
+    read = pd.DataFrame(pyogrio.read_dataframe(output, layer=0, read_geometry=False))
     assert read["building_id"].tolist() == ["a", "b", "c"]
 
 

@@ -32,7 +32,7 @@ def test_three_files_of_beacongis_find_and_grade_and_are_scored(tmp_path, pair):
     model, output = tmp_path / "beacongis.toml", tmp_path / "b.geojson"
     run("assess", *pair, "-o", output, "--model", model)
     facts = sidecar(output)
-    assert len(gpd.read_file(output)) == facts["buildings"] > 0
+    assert len(gpd.read_file(output, layer=0)) == facts["buildings"] > 0
     assert facts["model"]["licence"].startswith("CC BY-NC-SA 4.0 (beaconGIS")
     assert facts["scene"]["statistics"]  # the scene was stretched, and the sidecar says how
     data = write_pair(tmp_path / "data", "flood_00000001")
@@ -53,7 +53,7 @@ def test_the_file_of_hot_grades_footprints_and_is_scored_with_one_that_localises
     assert refused.exit_code == 5
     assert "give --footprints, or an ensemble of it and a model of the task" in refused.stderr
     run("assess", *pair, "-o", output, "--model", tmp_path / "hot.onnx", "--footprints", footprints)
-    graded = gpd.read_file(output)
+    graded = gpd.read_file(output, layer=0)
     assert len(graded) == len(found)
     assert set(graded["status"]) == {"assessed"}
     # A network that only localises joins it: together they find, grade, and can be scored.

@@ -8,7 +8,7 @@ import shapely
 
 from geodamage.errors import InputError
 from geodamage.fields import FIELDS, conform
-from geodamage.output.layers import is_empty_sequence, read_facts, read_layer
+from geodamage.output.layers import is_empty_sequence, pair_doubt, read_facts, read_layer
 from geodamage.output.vectors import write_buildings
 from tests.conftest import UTM
 
@@ -24,6 +24,34 @@ def test_a_sequence_without_a_building_is_a_result(tmp_path, extension):
     (tmp_path / "b.geojson").touch()
     with pytest.raises(InputError, match="empty"):
         read_layer(tmp_path / "b.geojson")
+
+
+@pytest.mark.parametrize(("extension", "is_met"), [("geojson", True), ("gpkg", False)])
+def test_a_result_that_is_not_that_of_its_sidecar_is_noticed(tmp_path, extension, is_met):
+    path = write_buildings([], tmp_path / f"b.{extension}", UTM)
+    facts, frame = read_facts(path), read_layer(path)
+    assert pair_doubt(path, facts, frame) is None
+    with path.open("ab") as file:
+        file.write(b"\n")
+    assert (pair_doubt(path, facts, frame) is not None) is is_met
+    assert pair_doubt(path, {}, frame) is None  # of an earlier version
+
+
+@pytest.mark.parametrize(
+    ("said", "is_met"),
+    [
+        ({"buildings": 2}, False),
+        ({"buildings": 3}, True),
+        ({"buildings_per_grade": {"destroyed": 1, "no-damage": 1, "minor-damage": 0}}, False),
+        ({"buildings_per_grade": {"destroyed": 2}}, True),
+        ({"buildings_per_status": {"assessed": 2, "partial": 0}}, False),
+        ({"buildings_per_status": {"assessed": 1, "partial": 1}}, True),
+        ({"buildings_per_status": 3, "result_sha256": "00"}, False),
+    ],
+)
+def test_a_geopackage_is_known_by_its_counts(tmp_path, said, is_met):
+    frame = gpd.GeoDataFrame({"damage": ["destroyed", "no-damage"], "status": ["assessed"] * 2})
+    assert (pair_doubt(tmp_path / "b.gpkg", said, frame) is not None) is is_met
 
 
 def write(path, **properties):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geodamage.errors import InputError, OutputExistsError
+from geodamage.errors import InputError, OutputError, OutputExistsError
 from geodamage.fields import FIELDS, GIVEN_FIELDS, NAMES, Field
 from geodamage.output.companions import COMPANIONS
 from geodamage.output.layers import read_layer
@@ -116,3 +116,12 @@ def test_a_table_of_names_that_is_none_is_refused(tmp_path, table):
     path.with_suffix(NAMES_ENDING).write_bytes(table)
     with pytest.raises(InputError, match=r"a\.fields\.csv: .*move it away"):
         read_layer(path)
+
+
+def test_more_fields_than_a_shapefile_has_are_refused(tmp_path):
+    fields = tuple(Field(f"a{n}", "text", "attribute", nullable=True) for n in range(256))
+    with pytest.raises(OutputError, match=r"b\.shp: a Shapefile has 255 fields at most, .* 256"):
+        vector_writer(tmp_path / "b.shp", UTM_CRS, fields=fields)
+    assert listing(tmp_path) == []
+    with vector_writer(tmp_path / "b.shp", UTM_CRS, fields=fields[1:]):
+        pass

@@ -81,7 +81,11 @@ def write(path, *frames, crs=UTM, **options):
 
 
 def read(path):
-    frame = gpd.read_parquet(path) if path.suffix == ".parquet" else pyogrio.read_dataframe(path)
+    frame = (
+        gpd.read_parquet(path)
+        if path.suffix == ".parquet"
+        else pyogrio.read_dataframe(path, layer=0)
+    )
     return frame.drop(columns="id", errors="ignore").sort_values("building_id", ignore_index=True)
 
 
@@ -124,7 +128,11 @@ def test_no_building_gives_a_typed_file(path):
     if path.suffix in (".geojsonl", ".ndjson"):
         assert path.read_text() == ""
         return
-    frame = gpd.read_parquet(path) if path.suffix == ".parquet" else pyogrio.read_dataframe(path)
+    frame = (
+        gpd.read_parquet(path)
+        if path.suffix == ".parquet"
+        else pyogrio.read_dataframe(path, layer=0)
+    )
     assert len(frame) == 0
     if path.suffix in LAYERED:
         assert tuple(frame.columns) == (*NAMES, "geometry")
@@ -136,7 +144,7 @@ def test_no_building_gives_a_typed_file(path):
 def test_types_are_declared(tmp_path, extension, count):
     path = tmp_path / f"b{extension}"
     write(path, make_buildings(count))
-    about = pyogrio.read_info(path)
+    about = pyogrio.read_info(path, layer=0)
     ogr = {"text": "OFTString", "integer": "OFTInteger", "number": "OFTReal", "flag": "OFTInteger"}
     assert about["ogr_types"] == [ogr[field.kind] for field in FIELDS]
     assert about["ogr_subtypes"][NAMES.index("damaged")] == "OFSTBoolean"
@@ -199,7 +207,7 @@ def test_any_geometry_comes_through(tmp_path, extension):
 
 def test_declared_types(tmp_path):
     write(tmp_path / "b.gpkg", make_buildings(2), geometry_type="Polygon")
-    assert pyogrio.read_info(tmp_path / "b.gpkg")["geometry_type"] == "Polygon"
+    assert pyogrio.read_info(tmp_path / "b.gpkg", layer=0)["geometry_type"] == "Polygon"
     write(tmp_path / "b.fgb", make_buildings(2))
     assert pyogrio.read_info(tmp_path / "b.fgb")["geometry_type"] == "Polygon"
 

@@ -84,7 +84,7 @@ def is_seen(browser, name):
 
 @needs_chromium
 def test_the_grade_is_hidden_until_a_building_is_answered(page, made):
-    frame = gpd.read_file(made.sample).sort_values("sample_order")
+    frame = gpd.read_file(made.sample, layer=0).sort_values("sample_order")
     assert said(page) == ""
     assert not is_seen(page, "summary")
     assert not is_seen(page, "map")
@@ -101,7 +101,7 @@ def test_the_grade_is_hidden_until_a_building_is_answered(page, made):
 
 @needs_chromium
 def test_keys_answer_and_the_file_is_what_estimate_reads(page, made, saved):
-    order = gpd.read_file(made.sample).sort_values("sample_order")["building_id"].tolist()
+    order = gpd.read_file(made.sample, layer=0).sort_values("sample_order")["building_id"].tolist()
     press(page, "1", "4", "u", "x", Keys.ARROW_LEFT, "3")
     press(page, "2")
     name = page.find_element(By.ID, "form-reviewer")
@@ -160,7 +160,7 @@ def test_another_sample_is_refused(made, pair, tmp_path, kind):
     sample = made.result
     if kind == "of another result":
         sample = tmp_path / "s.gpkg"
-        frame = gpd.read_file(made.sample).assign(building_id=[f"z{n}" for n in range(5)])
+        frame = gpd.read_file(made.sample, layer=0).assign(building_id=[f"z{n}" for n in range(5)])
         frame.to_file(sample)
         beside = made.sample.with_name(f"{made.sample.name}.json").read_text()
         sample.with_name("s.gpkg.json").write_text(beside)

@@ -58,7 +58,7 @@ def page(pair, model, tmp_path_factory):
     for _ in assess(job):
         pass
     write_report(output, folder / "r.html", pre=pair.pre, post=pair.post)
-    return Page(folder / "r.html", gpd.read_file(output))
+    return Page(folder / "r.html", gpd.read_file(output, layer=0))
 
 
 @pytest.fixture(scope="module")

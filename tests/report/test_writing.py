@@ -171,7 +171,7 @@ def test_only_the_worst_are_shapes_where_there_are_many(layer, pair, tmp_path, m
 
 def hostile(layer, folder, text):
     """Return a copy of a layer in which every text is `text`, sidecar too."""
-    frame = gpd.read_file(layer)
+    frame = gpd.read_file(layer, layer=0)
     frame["building_id"] = [f"{text}{n}" for n in range(len(frame))]
     frame["source"] = text
     frame["status_reason"] = text
@@ -213,12 +213,25 @@ def test_a_sidecar_of_nonsense_is_survived(layer, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("crs", ["EPSG:999999", "[" * 10_000, ""])
+def test_an_unknown_crs_in_a_sidecar_is_refused(layer, tmp_path, crs):
+    path = hostile(layer, tmp_path, "x")
+    facts = json.loads(sidecar_path(path).read_text())
+    facts["scene"]["crs"] = crs
+    sidecar_path(path).write_text(json.dumps(facts))
+    with pytest.raises(InputError, match="the sidecar has a region of no known CRS"):
+        write_report(path, tmp_path / "r.html")
+    assert listing(tmp_path) == ["hostile.gpkg", "hostile.gpkg.json"]
+
+
+@pytest.mark.slow
 def test_a_layer_that_was_changed_is_said_to_be(layer, tmp_path):
     path = hostile(layer, tmp_path, "x")
     facts = json.loads(sidecar_path(path).read_text()) | {"buildings": 77}
     sidecar_path(path).write_text(json.dumps(facts))
     write_report(path, tmp_path / "r.html")
-    assert "its sidecar says 77" in (tmp_path / "r.html").read_text("utf-8")
+    written = (tmp_path / "r.html").read_text("utf-8")
+    assert "is not the file that its sidecar was written with" in written
 
 
 @pytest.mark.slow
@@ -236,7 +249,7 @@ def test_a_place_without_buildings_has_a_page(model, tmp_path, extension):
 
 @pytest.mark.slow
 def test_a_building_without_geometry_is_counted(layer, tmp_path):
-    frame = gpd.read_file(layer)
+    frame = gpd.read_file(layer, layer=0)
     frame.loc[2, "geometry"] = None
     path = tmp_path / "b.gpkg"
     frame.to_file(path)

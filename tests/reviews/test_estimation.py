@@ -37,7 +37,7 @@ def table(path, rows, head="building_id,damage"):
 
 
 def ids(sample):
-    return gpd.read_file(sample)["building_id"].to_list()
+    return gpd.read_file(sample, layer=0)["building_id"].to_list()
 
 
 @pytest.mark.slow
@@ -65,7 +65,7 @@ def test_looking_at_all_leaves_no_interval(result, tmp_path):
     path = tmp_path / "all.gpkg"
     write_sample([result], path, SampleOptions(number=500))
     told = found(result, answer(path, tmp_path / "r.csv", off=0))
-    counts = gpd.read_file(result)["damage"].value_counts()
+    counts = gpd.read_file(result, layer=0)["damage"].value_counts()
     for label in LABELS:
         assert told[label]["low"] == told[label]["total"] == told[label]["high"] == counts[label]
     assert told["model"]["accuracy"]["value"] == told["model"]["accuracy"]["low"] == 1
@@ -230,7 +230,7 @@ def test_a_sample_to_teach_gives_no_estimate(result, tmp_path):
     path = tmp_path / "teach.gpkg"
     sample = write_sample([result], path, SampleOptions(number=20, purpose="adapt"))
     assert "no unbiased estimate" in sample.warnings[0]
-    frame = gpd.read_file(path)
+    frame = gpd.read_file(path, layer=0)
     assert frame["inclusion_probability"].isna().all()
     assert frame["building_id"].is_unique
     with pytest.raises(AnswersError, match="were chosen for adapt"):
@@ -242,7 +242,7 @@ def test_a_share_of_a_sample_to_teach_gives_one(result, tmp_path):
     path = tmp_path / "both.gpkg"
     options = SampleOptions(number=40, purpose="adapt", estimate_share=0.5)
     write_sample([result], path, options)
-    frame = gpd.read_file(path)
+    frame = gpd.read_file(path, layer=0)
     assert frame["building_id"].is_unique
     assert frame["drawn_for"].value_counts().to_dict() == {"estimate": 20, "adapt": 20}
     told = found(result, answer(path, tmp_path / "r.csv"))
@@ -255,7 +255,7 @@ def test_weights_of_a_sample_stand_for_all(result, tmp_path):
     for design in ("stratified", "simple"):
         path = tmp_path / f"{design}.gpkg"
         write_sample([result], path, SampleOptions(number=30, design=design))
-        frame = gpd.read_file(path)
+        frame = gpd.read_file(path, layer=0)
         assert (1 / frame["inclusion_probability"]).sum() == pytest.approx(97)
         assert frame["sample_order"].to_list() == list(range(1, 31))
         again = tmp_path / f"again-{design}.geojson"

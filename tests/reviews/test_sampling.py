@@ -1,5 +1,7 @@
+import geopandas as gpd
 import numpy as np
 import pytest
+import shapely
 
 from geodamage.errors import InputError, OptionError
 from geodamage.event.rollups import read_admin
@@ -39,6 +41,13 @@ def test_areas_and_familiarity_go_together(population, tmp_path):
     kinds = {tuple(name.split(": ")[:2]) for name in sample.frame["stratum"]}
     assert {kind for _, kind in kinds} == {"familiar", "less familiar"}
     assert len({area for area, _ in kinds}) > 1
+
+
+def test_areas_of_another_place_are_refused(population, tmp_path):
+    far = gpd.GeoSeries([shapely.box(10, 10, 11, 11)], crs=4326)
+    gpd.GeoDataFrame({"name": ["Far"]}, geometry=far).to_file(tmp_path / "far.gpkg")
+    with pytest.raises(InputError, match="no building lies in any of its areas"):
+        draw_sample(population, SampleOptions(), read_admin(tmp_path / "far.gpkg"))
 
 
 def test_a_building_without_a_distance_is_less_familiar(population):

@@ -101,7 +101,24 @@ def test_a_virtual_table_is_refused(tmp_path):
 def test_a_shapefile_that_is_cut_is_refused(tmp_path):
     path = write(tmp_path / "a.shp")
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(SceneReadError, match="cut short"):
+    with pytest.raises(SceneReadError, match=r"a\.shp: cut short, .* copy it again$"):
+        read_vector(path)
+
+
+def test_a_shapefile_without_its_table_says_so(tmp_path):
+    path = write(tmp_path / "a.shp")
+    assert read_vector(path).notes == ()
+    (tmp_path / "a.dbf").unlink()
+    layer = read_vector(path)
+    assert len(layer.frame) == len(SQUARES)
+    assert layer.notes == (f"{path}: has no .dbf beside it, so it comes without attributes",)
+
+
+def test_a_crs_whose_name_is_no_utf_8_is_refused(tmp_path):
+    path = write(tmp_path / "a.shp")
+    prj = tmp_path / "a.prj"
+    prj.write_bytes(prj.read_bytes().replace(b"WGS_1984_UTM_Zone_16N", b"Z\xf4ne 16"))
+    with pytest.raises(SceneReadError, match=r"a\.shp: .*its CRS is no text in UTF-8"):
         read_vector(path)
 
 

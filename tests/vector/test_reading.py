@@ -1,17 +1,22 @@
 """Attributes, surfaces, tables, and shapes in another CRS."""
 
+import sqlite3
 import struct
+from contextlib import closing
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pyogrio.raw
 import pytest
 import shapely
 from pyproj import CRS, Transformer
 
-from geodamage.errors import SceneError, SceneReadError
+from geodamage.errors import InputError, SceneError, SceneReadError
 from geodamage.grid import world_width
+from geodamage.vector import layer
 from geodamage.vector.layer import plain_column
 from geodamage.vector.placing import area_near
 from geodamage.vector.reading import read_vector
@@ -83,6 +88,66 @@ def test_a_parquet_file_without_geometry_or_damaged_is_refused(tmp_path):
         read_vector(path)
 
 
+def polygon(*points):
+    """Return well-known binary of a ring as it stands, closed or not."""
+    coordinates = b"".join(struct.pack("<dd", *point) for point in points)
+    return struct.pack("<BIII", 1, 3, 1, len(points)) + coordinates
+
+
+ODD = {
+    "open": (polygon((0, 0), (1, 0), (1, 1)), "closed"),
+    "two points": (polygon((0, 0), (0, 0)), "Ring"),
+    "NaN": (polygon((0, 0), (np.nan, 0), (1, 1), (0, 0)), "not a number"),
+    "infinity": (polygon((0, 0), (np.inf, 0), (1, 1), (0, 0)), "not a number"),
+    "huge": (polygon((0, 0), (1e308, 0), (1, 1), (0, 0)), "of no place"),
+    "cut": (polygon((0, 0), (1, 0), (1, 1), (0, 0))[:-5], "buffer|damaged"),
+    "curve": (struct.pack("<BII", 1, 10, 0), "curve"),
+}
+
+
+def with_geometry(path, wkb):
+    """Write two squares, and put another geometry in the place of the second."""
+    frame = gpd.GeoDataFrame({"uid": [1, 2]}, geometry=[SQUARE] * 2, crs=UTM)
+    good = shapely.to_wkb(SQUARE)
+    if path.suffix == ".parquet":
+        frame.to_parquet(path)
+        table = pq.read_table(path)
+        place = table.schema.get_field_index("geometry")
+        changed = pa.array([good, wkb], pa.binary())
+        pq.write_table(table.set_column(place, table.schema.field(place), changed), path)
+        return
+    frame.to_file(path)
+    with closing(sqlite3.connect(path)) as base, base:
+        for (name,) in base.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'"):
+            base.execute(f'DROP TRIGGER "{name}"')
+        (blob,) = base.execute("SELECT geom FROM a WHERE fid = 2").fetchone()
+        base.execute("UPDATE a SET geom = ? WHERE fid = 2", (blob.removesuffix(good) + wkb,))
+
+
+@pytest.mark.parametrize("extension", ["gpkg", "parquet"])
+@pytest.mark.parametrize("kind", ODD)
+def test_an_odd_geometry_is_named_and_costs_no_other(tmp_path, kind, extension):
+    wkb, words = ODD[kind]
+    if (kind, extension) == ("curve", "gpkg"):
+        pytest.skip("GDAL makes it straight")
+    path = tmp_path / f"a.{extension}"
+    with_geometry(path, wkb)
+    with pytest.raises(SceneError, match=rf"1 of 2 features .*feature 2: .*({words})"):
+        read_vector(path)
+    layer = read_vector(path, skip_broken=True)
+    assert layer.frame.geometry.isna().to_list() == [False, True]
+    assert layer.frame["uid"].to_list() == [1, 2]
+    assert layer.frame.crs.to_epsg() == 32616
+
+
+def test_boxes_beside_the_geometries_of_a_parquet_file_are_no_attribute(tmp_path):
+    frame = gpd.GeoDataFrame({"uid": [1]}, geometry=[SQUARE], crs=UTM)
+    frame.to_parquet(tmp_path / "a.parquet", write_covering_bbox=True)
+    assert read_vector(tmp_path / "a.parquet").attributes == ["uid"]
+    frame.to_parquet(tmp_path / "b.parquet", geometry_encoding="geoarrow")
+    assert read_vector(tmp_path / "b.parquet").frame.geometry[0].equals(SQUARE)
+
+
 @pytest.mark.parametrize(
     ("text", "bounds"),
     [
@@ -105,11 +170,15 @@ def test_a_csv_has_well_known_text_or_degrees(tmp_path, text, bounds):
         ("id,wkt\n7,POLYGON((1 2,3 2\n", "1 of 1 feature"),
         ("id,wkt\n7,\"POINT(500000 4000000)\"\n", "not longitude and latitude"),
         ("id,name\n7,a\n", "no column"),
+        ("id,wkt\n7,POINT(1 2)\n8\n", "1 of 2 features .*line 3: 1 cell for 2 columns"),
+        ("lon,lat\n7,1,2\n", "1 of 1 feature .*line 2: 3 cells for 2 columns"),
+        ('id,wkt\n7,"POINT(1 2', "unexpected end of data"),
+        ("id,wkt\n7,CIRCULARSTRING EMPTY\n", "1 of 1 feature .*Nonlinear"),
     ],
 )  # fmt: skip
 def test_a_csv_without_places_is_refused(tmp_path, text, words):
     (tmp_path / "a.csv").write_text(text)
-    with pytest.raises(SceneError, match=words):
+    with pytest.raises(InputError, match=words):
         read_vector(tmp_path / "a.csv")
 
 
@@ -179,3 +248,66 @@ def test_how_far_around_the_earth_is():
     assert world_width(CRS(6933)) == pytest.approx(2 * 17367530.445, rel=1e-6)
     assert world_width(CRS(UTM)) is None
     assert world_width(CRS(3413)) is None
+
+
+@pytest.mark.parametrize("extension", ["geojson", "geojsonl", "gpkg", "fgb", "parquet", "csv"])
+def test_a_layer_of_too_many_attributes_is_refused(tmp_path, monkeypatch, extension):
+    frame = gpd.GeoDataFrame({f"a{n}": [n] for n in range(20)}, geometry=[SQUARE], crs=4326)
+    path = tmp_path / f"a.{extension}"
+    if extension == "parquet":
+        frame.to_parquet(path)
+    elif extension == "csv":
+        frame.drop(columns="geometry").assign(wkt=SQUARE.wkt).to_csv(path, index=False)
+    else:
+        frame.to_file(path, driver="GeoJSONSeq" if extension == "geojsonl" else None)
+    monkeypatch.setattr(layer, "MOST_ATTRIBUTES", 20)
+    assert len(read_vector(path).attributes) == 20
+    monkeypatch.setattr(layer, "MOST_ATTRIBUTES", 19)
+    with pytest.raises(SceneError, match=r"more than 19 attributes; .*\(ogr2ogr -select\)"):
+        read_vector(path)
+
+
+@pytest.mark.parametrize("crs", [4326, 4807])  # degrees, and grads
+def test_places_that_are_no_degrees_are_refused(tmp_path, crs):
+    path = tmp_path / "a.gpkg"
+    good = shapely.box(2, 48, 2.1, 48.1)
+    gpd.GeoDataFrame(geometry=[SQUARE, shapely.box(5e5, 3e6, 6e5, 4e6)], crs=crs).to_file(path)
+    with pytest.raises(SceneError, match=r"1 of 2 features .*feature 2: its latitude is beyond 90"):
+        read_vector(path)
+    assert read_vector(path, skip_broken=True).frame.geometry.isna().to_list() == [False, True]
+    gpd.GeoDataFrame(geometry=[None, shapely.box(5e5, 3e6, 6e5, 4e6)], crs=crs).to_file(path)
+    with pytest.raises(SceneError, match=rf"no degrees, so its CRS \(EPSG:{crs}\) is probably"):
+        read_vector(path)
+    gpd.GeoDataFrame(geometry=[good], crs=crs).to_file(path)
+    assert len(read_vector(path).frame) == 1
+
+
+def test_the_pole_and_half_a_pixel_are_degrees(tmp_path):
+    path = tmp_path / "a.gpkg"
+    gpd.GeoDataFrame(geometry=[shapely.box(-180.2, 80, 180.2, 90.2)], crs=4326).to_file(path)
+    assert read_vector(path).frame.geometry.notna().all()
+    gpd.GeoDataFrame(geometry=[shapely.box(10, 100, 11, 101)], crs=4326).to_file(path)
+    with pytest.raises(SceneError, match="latitude and longitude are exchanged"):
+        read_vector(path)
+
+
+def test_cells_and_names_of_a_csv_may_be_odd(tmp_path):
+    path = tmp_path / "a.csv"
+    ring = ", ".join(f"{n / 1e6:.6f} 0" for n in range(20_000))
+    path.write_text(f'id,id,,wkt\n1,2,3,POINT(1 2),\n4,"5\n6","a ""b""","LINESTRING({ring})"\n')
+    frame = read_vector(path).frame
+    assert frame.columns.tolist() == ["id", "id.1", "column 3", "geometry"]
+    assert frame.drop(columns="geometry").to_numpy().tolist() == [
+        ["1", "2", "3"],
+        ["4", "5\n6", 'a "b"'],
+    ]
+    assert len(frame.geometry[1].coords) == 20_000
+
+
+@pytest.mark.parametrize("kind", ["POLYHEDRALSURFACE Z", "tin z"])
+def test_a_city_model_in_well_known_text_becomes_its_footprint(kind):
+    wall, *roof = ([*face[:-1], face[0]] for face in (WALL, *ROOF))
+    faces = ", ".join(
+        "((" + ", ".join(f"{x} {y} {z}" for x, y, z in face) + "))" for face in (wall, *roof)
+    )
+    assert from_wkt(f"{kind} ({faces})").equals(SQUARE)

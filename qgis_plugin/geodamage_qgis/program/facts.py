@@ -101,6 +101,8 @@ def read_facts(output: str | os.PathLike[str]) -> Facts:
         If there is no sidecar, or it is not one.
     """
     path = sidecar_path(output)
+    if path.exists() and not path.is_file():  # a pipe would let QGIS wait for ever
+        raise PluginError(tr(NO_SIDECAR, path=path))
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -115,7 +117,7 @@ def read_facts(output: str | os.PathLike[str]) -> Facts:
         raise PluginError(
             tr("cannot read {path}: {why}", path=path, why=error.strerror or error)
         ) from error
-    except ValueError as error:  # not JSON, or not UTF-8
+    except (ValueError, RecursionError) as error:  # not JSON, or not UTF-8, or nested without end
         raise PluginError(tr(NO_SIDECAR, path=path)) from error
     if not isinstance(content, dict):
         raise PluginError(tr(NO_SIDECAR, path=path))

@@ -118,7 +118,7 @@ def read_journal(output: str | os.PathLike[str]) -> dict[str, Review]:
 def _parse(line: str) -> Review | None:
     try:
         found: Any = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(found, dict) or not isinstance(found.get("building_id"), str):
         return None

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -109,12 +110,19 @@ def test_buildings_without_grades_have_a_page_without_grades(output: Path) -> No
     assert "Grade" not in page
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_is_no_sidecar(tmp_path: Path) -> None:
+    os.mkfifo(sidecar_path(tmp_path / "a.gpkg"))
+    with pytest.raises(PluginError, match="not a sidecar"):
+        read_facts(tmp_path / "a.gpkg")
+
+
 def test_a_result_without_sidecar_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PluginError, match="not a finished result"):
         read_facts(tmp_path / "buildings.gpkg")
 
 
-@pytest.mark.parametrize("text", ["", "[]", '"words"', "{"])
+@pytest.mark.parametrize("text", ["", "[]", '"words"', "{", "[" * 100_000])
 def test_what_is_no_sidecar_is_refused(tmp_path: Path, text: str) -> None:
     sidecar_path(tmp_path / "a.gpkg").write_text(text)
     with pytest.raises(PluginError, match="not a sidecar"):

@@ -38,7 +38,8 @@ def test_a_line_that_a_crash_cut_costs_only_itself(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["nonsense", '{"building_id": "1", "reviewed_damage": "ruined"}', "[1]"]
+    "line",
+    ["nonsense", '{"building_id": "1", "reviewed_damage": "ruined"}', "[1]", "[" * 100_000],
 )
 def test_a_line_that_makes_no_sense_is_named(tmp_path: Path, line: str) -> None:
     output = tmp_path / "a.gpkg"
