@@ -19,7 +19,8 @@ OTHERS = re.compile(
 )
 #: Options of the repository's own scripts that the docs name apart from them.
 OF_SCRIPTS = {
-    "--data", "--pairs", "--seconds", "--set", "--sar", "--size", "--ungraded", "--xbd",
+    "--cases", "--data", "--pairs", "--runs", "--seconds", "--set", "--sar", "--size",
+    "--ungraded", "--xbd",
 }  # fmt: skip
 
 

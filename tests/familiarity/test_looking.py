@@ -74,7 +74,7 @@ def test_verdicts_and_what_is_said_of_them():
     assert "is unknown" in strange.doubts()[0]
     assert unknown.remarks() == strange.remarks() == []
     assert unknown.facts() == {"verdict": "unknown", "why": "of fog", "blocks": 0}
-    assert far.facts()["expect"].startswith("worse grades: in two events, kappa was")
+    assert far.facts()["expect"].startswith("worse grades: in events that it had not seen")
     assert strange.facts()["expect"].startswith("unknown")
     assert "expect" not in near.facts()
 
