@@ -9,9 +9,9 @@
 `speed` runs the whole `assess` command. In the same minute it runs the same windows through a bare
 ONNX Runtime session with the same options. The figure is the ratio of core pixels per second. With
 `--against` the command of another commit, checked out beside this one, takes turns with that of
-this checkout. `--cases` names what both run on: the sample pair (`start`), the pair (`whole`), the
-pair with footprints on a twentieth of it (`footprints`), one of which a fifth is town (`fifth`),
-and that with 60,000 footprints in the town (`crowd`). The figures are
+this checkout. `--cases` names what both run on. `start` is the sample pair, and `whole` the pair.
+`footprints` has footprints on a twentieth of it. In `fifth` a fifth of it is town, and `crowd` has
+60,000 footprints in that town. The figures are
 ratios of processor time and of the time on the clock, and the number of buildings that both wrote
 alike. With `--precision` this checkout computes in it, and the other one as it does by itself.
 `peer` lets a general tool, `benchmarks.peer`, and `assess` take turns with the same model.
