@@ -477,7 +477,8 @@ class Scene:
     def _narrow(self, path: Path) -> None:
         """Limit what is reported to an area of interest."""
         bounds = self.grid.window_bounds(self.extent)
-        self.aoi = read_aoi(path, self.grid.crs, bounds)
+        self.aoi, doubt = read_aoi(path, self.grid.crs, bounds)
+        self._notes += [] if doubt is None else [(doubt, SceneWarning)]
         part = shapely.intersection(self.aoi, shapely.box(*bounds))
         covered = Window(0, 0, 0, 0) if part.is_empty else self._lattice.covered(part.bounds)
         self.region = covered.shift(-self._origin.row, -self._origin.column) & self.extent

@@ -103,7 +103,7 @@ def open_unusable(
         If the file cannot be used.
     """
     raster = _raster(path, band)
-    return UnusablePolygons(read_aoi(path, lattice.crs, bounds)) if raster is None else raster
+    return UnusablePolygons(read_aoi(path, lattice.crs, bounds).shape) if raster is None else raster
 
 
 def check_unusable(path: Path, band: int) -> None:

@@ -405,7 +405,7 @@ def _warped(path: Path, raster: _Raster, grid: Grid | None) -> _Raster:
 def _inside(aoi: Path, grid: Grid | None) -> np.ndarray:
     if grid is None:
         raise OptionError(f"--aoi {aoi}: the rasters have no place on the ground; leave it out")
-    shape = read_aoi(aoi, grid.crs, grid.bounds)
+    shape = read_aoi(aoi, grid.crs, grid.bounds).shape
     if shape.is_empty:
         return np.zeros(grid.shape, bool)
     inside: np.ndarray = rasterize(

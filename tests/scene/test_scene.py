@@ -185,6 +185,15 @@ def test_aoi_of_another_crs(pair, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(("code", "doubted"), [(26716, True), (4326, False), (32617, False)])
+def test_an_aoi_whose_datum_is_known_to_metres_is_told(pair, tmp_path, code, doubted):
+    area = gpd.GeoSeries([box(20, 30, 60, 70)], crs=UTM).to_crs(code)
+    aoi = write_aoi(tmp_path / "aoi.gpkg", *area, crs=code)
+    with open_pair(*pair[:2], aoi=aoi) as scene:
+        told = [text for text in scene.warnings if "aoi.gpkg: from NAD27 to WGS 84" in text]
+    assert len(told) == doubted
+
+
 def test_aoi_refused(pair, tmp_path):
     def refused(path, message, kind=SceneError):
         with pytest.raises(kind, match=message):
