@@ -171,8 +171,8 @@ def test_buildings_of_one_image(pair, model, tmp_path):
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("tta", "x", "--tta x: unknown; give none or flips"),
-        ("tta", "full", "--tta full: unknown; give none or flips"),
+        ("tta", "x", "--tta x: unknown; give none, flips or enlarged"),
+        ("tta", "full", "--tta full: unknown; give none, flips or enlarged"),
         ("vote", "mean", "--vote mean: unknown"),
         ("memory", "2XB", "--memory 2XB: not a size"),
         ("memory", -1, "--memory -1: not a size"),
@@ -195,7 +195,7 @@ def test_a_job_refuses_a_value_when_it_is_made(option, value, message):
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("tta", "x", "--tta x: unknown; give none, flips or full"),
+        ("tta", "x", "--tta x: unknown; give none, flips, full or enlarged"),
         ("threshold", 1, "--threshold 1: give 0 or more, and less than 1"),
         ("tta_scales", "0,1", "--tta-scales 0,1: give numbers from 0.1 to 10"),
         ("min_area", -1, "--min-area -1"),

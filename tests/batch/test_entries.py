@@ -175,7 +175,7 @@ def test_urls_are_let_through_when_asked(tmp_path):
         ("pre,post,tile\na,b,inf\n", "give a number"),
         ("pre,post,min_area\na,b,-1\n", "not negative"),
         ("pre,post,simplify\na,b,nan\n", "give a number"),
-        ("pre,post,tta\na,b,flip\n", "tta is 'flip'; give none or flips"),
+        ("pre,post,tta\na,b,flip\n", "tta is 'flip'; give none, flips or enlarged"),
         ("pre,post,vote\na,b,all\n", "give probabilities or pixels"),
         ('pre,post,bands\na,b,"1,x"\n', "give a number"),
         ('pre,post,bands\na,b,","\n', "counted from 1"),
