@@ -158,8 +158,10 @@ def test_splits_that_are_named_are_made():
         for words in OURS
         if "--split" in words and words[0] != "training.prepare"
     }
-    assert used
-    assert used <= made
+    # Those of recipes come with the repository.
+    made |= {name for name in used if (ROOT / name).is_file()}
+    assert used - made == set()
+    assert any(name.startswith("prepared/") for name in used)
 
 
 def test_every_recipe_is_in_the_table():
