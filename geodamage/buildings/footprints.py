@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import cv2
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
@@ -95,8 +96,9 @@ class _Grader:
         self.votes[i] += (damage * weight).sum((1, 2))
         self.covered[i] += cover.sum()
         self.seen[i] += weight.sum()
-        for n, (flag, _) in enumerate(_CAUSES):
-            self.flagged[i, n] += (cover * ((missing & flag) > 0)).sum()
+        if missing.any():
+            for n, (flag, _) in enumerate(_CAUSES):
+                self.flagged[i, n] += (cover * ((missing & flag) > 0)).sum()
 
     def graded(self, chosen: np.ndarray) -> gpd.GeoDataFrame:
         """Return some footprints with every field."""
@@ -216,6 +218,11 @@ def coverage(
 ) -> np.ndarray:
     """Measure how much of each pixel a polygon covers.
 
+    Parameters
+    ----------
+    fineness
+        Rows and columns of sub-pixels of a pixel, 1-15.
+
     Returns
     -------
     float64 (rows, columns)
@@ -224,10 +231,14 @@ def coverage(
     rows, columns = size
     a, b, c, d, e, f = transform[:6]
     fine = Affine(a / fineness, b / fineness, c, d / fineness, e / fineness, f)
+    # A multiple of the sub-pixels of a pixel, so that means of areas are whole numbers.
+    full = 255 // fineness**2 * fineness**2
     burned = rasterio.features.rasterize(
-        [(shape, 1)], out_shape=(rows * fineness, columns * fineness), transform=fine, dtype="uint8"
-    )
-    cover: np.ndarray = burned.reshape(rows, fineness, columns, fineness).mean((1, 3))
+        [(shape, full)], out_shape=(rows * fineness, columns * fineness), transform=fine,
+        dtype="uint8",
+    )  # fmt: skip
+    mean = cv2.resize(burned, (columns, rows), interpolation=cv2.INTER_AREA)
+    cover: np.ndarray = mean / full
     return cover
 
 

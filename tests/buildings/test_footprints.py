@@ -5,8 +5,9 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
+import rasterio.features
 import shapely
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely import MultiPolygon, Point, Polygon
 
@@ -83,6 +84,21 @@ def test_coverage_is_near_the_area(seed):
 
 
 # votes
+
+
+@given(st.integers(1, 15), st.integers(0, 1000))
+@settings(max_examples=40, deadline=None)
+def test_coverage_is_the_mean_of_the_sub_pixels(fineness, seed):
+    corners = np.random.default_rng(seed).uniform(0, 9, (12, 2))
+    shape = shapely.affinity.affine_transform(
+        shapely.convex_hull(shapely.multipoints(corners)),
+        [TRANSFORM.a, 0, 0, TRANSFORM.e, TRANSFORM.c, TRANSFORM.f],
+    )
+    fine = TRANSFORM @ TRANSFORM.scale(1 / fineness)
+    sides = 8 * fineness, 10 * fineness
+    burned = rasterio.features.rasterize([(shape, 1)], out_shape=sides, transform=fine)
+    expected = burned.reshape(8, fineness, 10, fineness).mean((1, 3))
+    np.testing.assert_array_equal(coverage(shape, TRANSFORM, (8, 10), fineness), expected)
 
 
 def test_the_vote_is_weighted_by_cover():
