@@ -314,7 +314,16 @@ def _frame(rows: Iterable[Mapping[Any, Any]], path: Path) -> pd.DataFrame:
 
 def _answer(row: Mapping[Any, Any], path: Path) -> dict[str, Any]:
     answer = canonical(row["damage"])
-    name = _word(row.get("building_id"))
+    words = {
+        name: _word(row.get(name)) for name in ("building_id", "reviewer", "reviewed_at", "stratum")
+    }
+    broken = [name for name, word in words.items() if not _is_text(word)]
+    if broken:
+        raise AnswersError(
+            f"{path}, {row['where']}: {broken[0]} holds half a character, which no file can keep; "
+            "write it anew"
+        )
+    name = words["building_id"]
     if not name:
         raise AnswersError(f"{path}, {row['where']}: names no building; fill in building_id")
     if answer is None:
@@ -325,9 +334,9 @@ def _answer(row: Mapping[Any, Any], path: Path) -> dict[str, Any]:
     return {
         "building_id": name,
         "damage": answer,
-        "reviewer": _word(row.get("reviewer")) or name_of(path),
-        "reviewed_at": _word(row.get("reviewed_at")),
-        "stratum": _word(row.get("stratum")),
+        "reviewer": words["reviewer"] or name_of(path),
+        "reviewed_at": words["reviewed_at"],
+        "stratum": words["stratum"],
         "inclusion_probability": _probability(row, path),
         "where": row["where"],
     }
@@ -344,6 +353,11 @@ def _word(value: Any) -> str:
     # A column of numbers with a gap in it is one of floats.
     whole = isinstance(value, float) and value.is_integer()
     return str(int(value) if whole else value).strip()
+
+
+def _is_text(word: str) -> bool:
+    """Return whether a word can be written; JSON may hold one half of a surrogate pair."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in word)
 
 
 def _shown(value: Any) -> str:

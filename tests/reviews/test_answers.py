@@ -162,6 +162,11 @@ def test_a_file_without_answers_has_none(write):
         ("a.json", '{"answers": [1]}', "has no list `answers`"),
         ("a.json", '[{"building_id": [1], "damage": "minor"}]', "has no list `answers`"),
         ("a.json", "[" * 200_000, "is no JSON"),
+        (
+            "a.json",
+            r'{"answers": [{"building_id": "a", "damage": "minor", "reviewer": "\ud800"}]}',
+            "reviewer holds half a character",
+        ),
         ("r.reviews.jsonl", "{}\n", "line 1: is not a review"),
         ("r.reviews.jsonl", '{"building_id": "a"}\n', "line 1: is not a review"),
         ("r.reviews.jsonl", line("a", "gone"), "line 1: 'gone' is no answer"),
