@@ -407,13 +407,14 @@ def _watch(command: list[str], seconds: float) -> tuple[float, str]:
         while process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.5)
         status = Path(f"/proc/{process.pid}/status")
-        peak = 0.0
         if process.poll() is None:
-            peak = 1024 * int(status.read_text().split("VmHWM:")[1].split()[0])
+            peak = 1024.0 * int(status.read_text().split("VmHWM:")[1].split()[0])
             process.terminate()
             process.wait()
         else:
-            peak = 1024 * _children_peak()
+            if process.returncode:
+                raise subprocess.CalledProcessError(process.returncode, command)
+            return 1024 * _children_peak(), "all"
         words.seek(0)
         shares = [
             line.split("%")[0].strip() for line in words if "%" in line and "buildings" in line
