@@ -27,6 +27,8 @@ _DATES = ("datetime", "start_datetime", "end_datetime")
 _PHASES = {"pre": "pre", "before": "pre", "post": "post", "after": "post"}
 #: Per cent of cloud, and degrees off nadir, that make no difference to the rank of a look.
 _CLOUD_STEP, _NADIR_STEP = 10.0, 15.0
+#: Degrees: longitudes may go on beyond 180, and half a pixel may lie beyond a pole.
+_WIDEST, _BEYOND_POLE = 540.0, 0.01
 #: Facts of an item that are recorded, by what we call them.
 _FACTS = {
     "cloud_cover": ("eo:cloud_cover", "cloud_cover"),
@@ -162,9 +164,14 @@ def outline_of(item: "Item") -> BaseGeometry:
             outline = shapely.box(corners[0], corners[1], corners[half], corners[half + 1])
     except (shapely.errors.ShapelyError, LookupError, TypeError, ValueError, AttributeError):
         raise LeftOutError("it does not say where it lies") from None
-    if outline.is_empty or outline.area == 0 or not np.isfinite(outline.bounds).all():
+    # All points: bounds leave out those that are not numbers.
+    lon, lat = np.abs(shapely.get_coordinates(outline)).T
+    on_earth = bool((lon <= _WIDEST).all() and (lat <= 90 + _BEYOND_POLE).all())
+    if outline.is_empty or outline.area == 0 or not on_earth:
         raise LeftOutError("it does not say where it lies")
-    return outline
+    return shapely.transform(
+        outline, lambda points: np.clip(points, [-_WIDEST, -90], [_WIDEST, 90])
+    )
 
 
 def chosen_asset(item: "Item", key: str | None) -> "Asset":

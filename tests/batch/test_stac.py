@@ -274,6 +274,8 @@ def test_broken_items_are_left_out_with_a_note_of_one_line(tmp_path, items, chan
         ({"geometry": {"type": "Polygon", "coordinates": [[1]]}}, "where it lies"),
         ({"geometry": {"type": "Point", "coordinates": [1, 2]}}, "where it lies"),
         ({"geometry": None, "bbox": [1, 2]}, "where it lies"),
+        ({"geometry": None, "bbox": [1, 2, 3, 94]}, "where it lies"),
+        ({"geometry": None, "bbox": [1, 2, 1e9, 4]}, "where it lies"),
     ],
 )
 def test_an_item_that_lies_nowhere_is_left_out_with_a_note(tmp_path, items, change, note):
