@@ -18,7 +18,7 @@ import shapely
 from exactextract import exact_extract
 from exactextract.raster import RasterSource
 from pyproj import CRS, Transformer
-from pyproj.exceptions import CRSError
+from pyproj.exceptions import CRSError, ProjError
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 from rasterio.windows import transform as window_transform
@@ -232,6 +232,8 @@ def _checked(path: Path, dataset: Any) -> CRS:
     if dataset.crs is None:
         raise SceneError(f"{path}: has no CRS; assign the right one (gdal_edit.py -a_srs)")
     try:
-        return CRS.from_user_input(dataset.crs.to_wkt())
-    except CRSError as error:
+        crs = CRS.from_user_input(dataset.crs.to_wkt())
+        Transformer.from_crs(LONLAT, crs, always_xy=True)
+        return crs
+    except (CRSError, ProjError) as error:
         raise SceneError(f"{path}: its CRS is unknown ({one_line(error)}); assign one") from error

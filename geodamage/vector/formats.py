@@ -4,6 +4,7 @@ import re
 import sqlite3
 import struct
 import zipfile
+import zlib
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,10 @@ _LARGEST_MEMBERS = 8 * 2**30
 
 #: Application ids of SQLite files that are GeoPackages. Source: GeoPackage 1.3, requirement 2.
 _PACKAGES = (b"GPKG", b"GP10", b"GP11", b"\0\0\0\0")
+
+#: What reading an archive raises: damaged, cut, encrypted, or packed in a way that Python does not
+#: know (`NotImplementedError` is a `RuntimeError`).
+_OF_ARCHIVES = zipfile.BadZipFile, RuntimeError, EOFError, zlib.error
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ def format_of(path: Path) -> Format:
         return _by_content(path, name, head)
     except SceneReadError:
         raise
-    except (OSError, sqlite3.Error, UnicodeError, zipfile.BadZipFile, struct.error) as error:
+    except (OSError, sqlite3.Error, UnicodeError, struct.error, *_OF_ARCHIVES) as error:
         raise SceneReadError(f"{path}: cannot be read ({error}); copy it again") from error
 
 

@@ -154,6 +154,7 @@ def test_what_has_no_shape_stops_nobody(tmp_path):
     ("profile", "error", "words"),
     [
         ({"crs": None}, SceneError, "has no CRS"),
+        ({"crs": "IAU_2015:30100"}, SceneError, "its CRS is unknown .*celestial body"),
         ({"cells": CELLS.astype(np.complex64)}, SceneError, "has complex numbers"),
         ({"transform": Affine(200, 5, CORNER[0], 5, -200, CORNER[1])}, SceneError, "not north up"),
         ({"cells": CELLS * 1e30}, SceneError, "e\\+32 people; declare it as nodata"),

@@ -65,6 +65,23 @@ def test_an_archive_of_several_or_none_is_refused(tmp_path):
             read_vector(tmp_path / "packed.zip")
 
 
+@pytest.mark.parametrize("method", [97, 99])
+def test_an_archive_packed_in_another_way_is_one_line(tmp_path, method):
+    archive = tmp_path / "packed.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.writestr("houses.shp", bytes(100))
+    blob = bytearray(archive.read_bytes())
+    # The method stands 8 bytes into the entry, and 10 bytes into that of the list at the end.
+    for place in (8, blob.index(b"PK\1\2") + 10):
+        blob[place : place + 2] = method.to_bytes(2, "little")
+    archive.write_bytes(blob)
+    with pytest.raises(
+        SceneReadError, match=r"packed\.zip: cannot be read .*copy it again"
+    ) as told:
+        read_vector(archive)
+    assert "\n" not in str(told.value)
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
