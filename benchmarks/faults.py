@@ -15,7 +15,9 @@ outlines in yellow over the labels in blue. Other faults have no figure: look at
 import argparse
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from heapq import nlargest
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -126,6 +128,15 @@ def _where(index: Index, number: int) -> npt.NDArray[np.int64]:
     return np.array(np.nonzero(index == number))
 
 
+def worst(faults: Iterable[Fault], most: int) -> Iterator[Fault]:
+    """Yield the worst faults of each kind, so that no more are drawn than can be shown."""
+    kinds: dict[str, list[Fault]] = defaultdict(list)
+    for fault in faults:
+        kinds[fault.kind].append(fault)
+    for own in kinds.values():
+        yield from nlargest(most, own, key=attrgetter("size"))
+
+
 def row(model: str, parts: Sequence[Counts]) -> str:
     """Return one line of the table."""
     total = Counts(*(sum(values) for values in zip(*parts, strict=True)))
@@ -191,12 +202,13 @@ def run(options: argparse.Namespace) -> Iterator[str]:
             counts, faults = count_faults(truth.index, found, truth.pixel_area)
             counted[name].append(counts)
             if options.pictures and number == 0:
-                for fault in faults:
+                for fault in worst(faults, options.most):
                     shown[fault.kind].append((fault.size, picture(truth, founds, fault)))
     for kind, tiles in shown.items():
-        worst = sorted(tiles, key=lambda tile: -tile[0])[: options.most]
         options.pictures.mkdir(parents=True, exist_ok=True)
-        sheet = np.concatenate([tile for _, tile in worst])
+        sheet = np.concatenate(
+            [tile for _, tile in nlargest(options.most, tiles, key=itemgetter(0))]
+        )
         cv2.imwrite(str(options.pictures / f"{kind}.png"), sheet[..., ::-1])
     yield f"| {' | '.join(COLUMNS)} |\n|---{'|--:' * (len(COLUMNS) - 1)}|"
     for name, parts in counted.items():

@@ -17,7 +17,7 @@ import numpy as np
 import shapely
 from exactextract import exact_extract
 from exactextract.raster import RasterSource
-from pyproj import CRS, Transformer
+from pyproj import CRS
 from pyproj.exceptions import CRSError, ProjError
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
@@ -25,6 +25,7 @@ from rasterio.windows import transform as window_transform
 
 from geodamage.errors import SceneError, SceneReadError, one_line
 from geodamage.event.looks import LONLAT
+from geodamage.grid import transformer
 from geodamage.scene.opening import environment, open_plain
 from geodamage.scene.unread import nodata_note
 from geodamage.sources import check_file
@@ -136,7 +137,7 @@ class PopulationRaster:
 
     def _moved(self, shapes: np.ndarray) -> np.ndarray:
         """Return shapes in the CRS of the raster; None where they have no place in it."""
-        to_raster = Transformer.from_crs(LONLAT, self.crs, always_xy=True)
+        to_raster = transformer(LONLAT, self.crs)
 
         def place(points: np.ndarray) -> np.ndarray:
             return np.column_stack(to_raster.transform(points[:, 0], points[:, 1]))
@@ -233,7 +234,7 @@ def _checked(path: Path, dataset: Any) -> CRS:
         raise SceneError(f"{path}: has no CRS; assign the right one (gdal_edit.py -a_srs)")
     try:
         crs = CRS.from_user_input(dataset.crs.to_wkt())
-        Transformer.from_crs(LONLAT, crs, always_xy=True)
+        transformer(LONLAT, crs)
         return crs
     except (CRSError, ProjError) as error:
         raise SceneError(f"{path}: its CRS is unknown ({one_line(error)}); assign one") from error

@@ -33,7 +33,7 @@ class Enlarged(Ensemble):
         card = model.card
         if card.task == "damage" or (isinstance(model, Ensemble) and model.maps):
             why = "reads saved maps" if card.task != "damage" else "finds no buildings"
-            raise ModelError(f"model {card.name!r} {why}, so it cannot look twice; leave it out")
+            raise ModelError(f"model {card.name!r} {why}; leave --tta enlarged out")
         member = Member(model, scales=(1.0, ENLARGED))
         rules = model.rules if getattr(model, "has_pixel_rules", False) else None
         card = at_scales(card, [member])
