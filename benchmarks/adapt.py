@@ -11,7 +11,7 @@ keep, and what a model says of them. A folder with `targets/` alone is of pairs 
 `unseen` adds the answers of networks that `benchmarks.events` taught without the event, with
 nothing tuned. `table` plays events through: half of the places of an event
 are answered from, by their labels, and the other half is scored. Tiles that overlap are one place.
-The head starts from what the other events of the table teach; `geodamage adapt` has learnt from all.
+The head starts from what the other events of the table teach.
 `--draw` says which buildings are answered: `strata`, those that `geodamage sample` draws, each
 with its weight; `teach`, those that `geodamage sample --for adapt` chooses; `simple`, any.
 
