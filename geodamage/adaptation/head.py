@@ -89,7 +89,7 @@ class Basis:
         `transfer`, float64 (d / 2,), weighs the standardised changes as other events did.
         """
         scaled, mean, inverse = standardised_changes(features)
-        variances, axes = np.linalg.eigh(scaled.T @ scaled / max(len(scaled), 1))
+        variances, axes = np.linalg.eigh(scaled.T @ scaled / len(scaled))
         kept = variances.argsort()[::-1][:components]
         kept = kept[variances[kept] > 1e-9]
         total = float(variances[kept].sum()) or 1.0
