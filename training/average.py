@@ -71,7 +71,7 @@ def mean_of(members: Sequence[tuple[Trained, float]]) -> nn.Module:
                 mean[name] = mean[name] + part if name in mean else part
     recipe = members[0][0].recipe
     options = recipe.options if recipe else dict(first.options)
-    network = create_network(first.network, task=first.task, **options)  # type: ignore[arg-type]
+    network = create_network(first.network, task=first.task, **options)
     counters = {n: v for n, v in first.state.items() if not v.is_floating_point()}
     network.load_state_dict({n: v.float() for n, v in mean.items()} | counters)
     return network
