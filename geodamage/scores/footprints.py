@@ -283,7 +283,7 @@ def _opened(path: Path) -> Iterator[Any]:
 def _metric_grid(paths: list[Path], gsd: float) -> Grid:
     """Return square pixels around two layers of polygons, in the UTM zone of the truth."""
     world = Grid(CRS.from_epsg(4326), Affine.identity(), (1, 1))
-    layers = [_polygons(path, world) for path in paths]
+    layers = [_polygons(path, world)[0] for path in paths]
     filled = [shapely.total_bounds(layer) for layer in layers if len(layer)]
     if not filled:
         raise ScoringError(f"{paths[0]}: neither it nor {paths[1]} holds a building")
