@@ -211,7 +211,10 @@ class SeenCells(NamedTuple):
         """Return the last rows of cells."""
         cut = np.s_[..., -rows:, :]
         return SeenCells(
-            [Cells(*(plane[cut] for plane in date)) for date in self.dates],
+            [
+                Cells(date.means[cut], date.deviation[cut], date.constant[cut])
+                for date in self.dates
+            ],
             [plane[cut] for plane in self.whole],
         )
 
