@@ -50,7 +50,7 @@ class Way:
         shift
             How far the image lies off, or None.
         columns, rows
-            Of the lattice.
+            Places on the lattice, in its pixels.
         """
         lattice = self.lattice
         x, y = lattice.x + lattice.pixel * columns, lattice.y - lattice.pixel * rows
