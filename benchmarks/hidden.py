@@ -26,7 +26,8 @@ from affine import Affine
 
 from benchmarks.clouds import clouded
 from geodamage.grid import GsdRange
-from geodamage.scene.obscured import CELL, Classifier, hidden, read_classifier
+from geodamage.scene.cells import CELL
+from geodamage.scene.obscured import Classifier, hidden, read_classifier
 from geodamage.scene.options import SceneOptions
 from geodamage.scene.scene import Scene
 from geodamage.xbd.labels import read_xbd

@@ -4,7 +4,8 @@ r"""Measure what it costs to look at a scene before and while it is graded.
 
 A row per way to assess the pair, in seconds of the processor, all threads together, and beside the
 way that looks at nothing. Ways take turns, and the least of each counts, so a busy machine harms
-none of them more. `--times N` lays the pair N by N times side by side, for a larger scene.
+none of them more. `--times N` lays the pair N by N times side by side, for a larger scene. With
+`--off METRES` post is moved east; far enough, and registration reads it a second time.
 """
 
 import argparse
@@ -20,10 +21,14 @@ from unittest import mock
 
 import numpy as np
 import rasterio
+from affine import Affine
 
 from geodamage.assessment import Job, assess
 from geodamage.errors import GeodamageWarning
+from geodamage.grid import GsdRange
+from geodamage.model.loading import load_model
 from geodamage.scene.options import SceneOptions
+from geodamage.scene.scene import Scene
 
 #: What is looked at, by the name of the way: registration, what hides the ground, familiarity.
 WAYS = {
@@ -46,18 +51,32 @@ def unfamiliar(*, compared: bool) -> Iterator[None]:
         yield
 
 
-def laid(path: Path, times: int, folder: Path) -> Path:
-    """Return an image laid side by side, every other one mirrored, so that it has no seams."""
-    with rasterio.open(path) as dataset:
-        pixels, profile = dataset.read(), dataset.profile
-    row = np.concatenate([pixels[..., :: 1 - 2 * (n % 2)] for n in range(times)], axis=2)
-    whole = np.concatenate([row[:, :: 1 - 2 * (n % 2)] for n in range(times)], axis=1)
-    kept = {key: profile[key] for key in ("crs", "transform", "dtype", "count")}
-    target = folder / path.name
-    with rasterio.open(target, "w", driver="GTiff", tiled=True, height=whole.shape[1],
-                       width=whole.shape[2], **kept) as dataset:  # fmt: skip
-        dataset.write(whole)
-    return target
+def laid(
+    pre: Path, post: Path, times: int, folder: Path, *, gsd: GsdRange, off: float = 0.0
+) -> tuple[Path, Path]:
+    """Return a pair laid side by side on one grid, so that each copy of post lies as the first.
+
+    Parameters
+    ----------
+    gsd
+        What the model was made for.
+    off
+        Metres by which post is moved east, beside a third of a pixel: as most, it is warped.
+    """
+    options = SceneOptions(registration="off", obscured="off")
+    with Scene.open(pre, post, gsd=gsd, options=options) as scene:
+        pixels, grid = scene.read(scene.extent), scene.grid.crop(scene.extent)
+    found = []
+    for path, image, east in ((pre, pixels.pre, 0.0), (post, pixels.post, off + grid.gsd[0] / 3)):
+        whole = np.tile(image, (1, times, times))
+        found.append(folder / path.name)
+        with rasterio.open(
+            found[-1], "w", driver="GTiff", count=len(whole), dtype="uint8", tiled=True,
+            height=whole.shape[1], width=whole.shape[2], crs=grid.crs.to_wkt(),
+            transform=Affine.translation(east, 0) @ grid.transform,
+        ) as dataset:  # fmt: skip
+            dataset.write(whole)
+    return found[0], found[1]
 
 
 def seconds(job: Job, *, compared: bool) -> float:
@@ -79,13 +98,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", default="fast")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--times", type=int, default=1)
+    parser.add_argument("--off", type=float, default=0.0)
     parser.add_argument("--only", nargs="*", default=list(WAYS), choices=list(WAYS))
     options = parser.parse_args(arguments)
     ways = list(dict.fromkeys(["nothing", *options.only]))
     least = dict.fromkeys(ways, np.inf)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        pre, post = (laid(path, options.times, folder) for path in (options.pre, options.post))
+        gsd = load_model(options.model).card.gsd
+        pre, post = laid(options.pre, options.post, options.times, folder,
+                         gsd=gsd, off=options.off)  # fmt: skip
         for _ in range(options.repeats):
             for way in ways:
                 registration, obscured, compared = WAYS[way]
@@ -95,7 +117,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 least[way] = min(least[way], seconds(job, compared=compared))
                 print(way, f"{least[way]:.2f}", file=sys.stderr, flush=True)
         facts = json.loads((folder / "out.geojson.json").read_text())
-    print(f"{facts['scene']['overlap_km2']:.2f} km², {facts['buildings']} buildings")
+    registration = facts["scene"]["registration"]["verdict"]
+    print(
+        f"{facts['scene']['overlap_km2']:.2f} km², {facts['buildings']} buildings, {registration}"
+    )
     print("| looks at | processor, s | beside nothing |\n|---|--:|--:|")
     for way in ways:
         print(f"| {way} | {least[way]:.2f} | {least[way] / least['nothing'] - 1:+.1%} |")

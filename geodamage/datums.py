@@ -2,10 +2,12 @@
 
 import warnings
 
-from pyproj import CRS, Transformer
+from pyproj import CRS
 from pyproj.aoi import AreaOfInterest
 from pyproj.exceptions import ProjError
 from pyproj.transformer import TransformerGroup
+
+from geodamage.grid import transformer
 
 #: Metres of uncertainty that go without a word: half a small house. What PROJ lists of NAD83, 4 m,
 #: is of all North America, and of its first realisation.
@@ -29,7 +31,7 @@ def datum_doubt(
     if crs == target or crs.geodetic_crs == target.geodetic_crs:
         return None
     try:
-        to_lonlat = Transformer.from_crs(target, "OGC:CRS84", always_xy=True)
+        to_lonlat = transformer(target, "OGC:CRS84")
         place = AreaOfInterest(*to_lonlat.transform_bounds(*bounds))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of grids that are not installed

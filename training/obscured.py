@@ -20,16 +20,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from geodamage.scene.obscured import (
-    CELL,
-    OWN,
-    SHARED,
-    Classifier,
-    cells_of,
-    certain,
-    features_of,
-    shown,
-)
+from geodamage.scene.cells import CELL, OWN, SHARED, cells_of, features_of, shown
+from geodamage.scene.obscured import Classifier, certain
 from geodamage.sources import read_text
 from sample_data.clouds import KINDS, veil
 from training.data.clouds import OPAQUE
@@ -140,10 +132,11 @@ def as_seen(planes: Sequence[np.ndarray], opacity: Sequence[np.ndarray]) -> Iter
     dates = [cells_of(plane) for plane in planes]
     size = (SIDE // CELL,) * 2
     seen = shown(dates[0]) & shown(dates[1])
-    for veil_of, features in zip(opacity, features_of(dates, seen), strict=True):
+    features = features_of(dates, seen)
+    for date, veil_of in enumerate(opacity):
         covered = cv2.resize(veil_of, size, interpolation=cv2.INTER_AREA)
-        laid = np.zeros((*size, features.shape[1]), np.float32)
-        laid[seen] = features
+        laid = np.zeros((*size, 2 * OWN + SHARED), np.float32)
+        laid[seen] = features.at(date, seen)
         yield laid, np.where(seen, covered, np.nan)
 
 

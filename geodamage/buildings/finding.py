@@ -20,7 +20,7 @@ from geodamage.buildings.splitting import split_touching
 from geodamage.damage import GRADES, LABELS
 from geodamage.errors import OptionError
 from geodamage.fields import FIELDS, FOOTPRINT_FIELDS, Field, empty_frame
-from geodamage.grid import Grid
+from geodamage.grid import Grid, transformer
 from geodamage.model.card import Card
 from geodamage.options.lookup import check_fields
 from geodamage.prediction import NEAR_MISSING, UNSEEN, Strip
@@ -162,7 +162,7 @@ class _Finder:
         origin = round(f / e), round(c / a)
         self.components = Components(self.region, self.card.threshold, origin)
         self.proj = Proj(self.grid.crs)
-        self.to_lonlat = Transformer.from_crs(self.grid.crs, "EPSG:4326", always_xy=True)
+        self.to_lonlat = transformer(self.grid.crs, "EPSG:4326")
         self.identities = Identities(self.to_lonlat, self.former)
 
     def frame(self, patches: list[Patch]) -> gpd.GeoDataFrame:

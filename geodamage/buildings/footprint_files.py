@@ -9,13 +9,13 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import shapely
-from pyproj import CRS, Transformer
+from pyproj import CRS
 
 from geodamage.buildings.identities import Former
 from geodamage.datums import datum_doubt
 from geodamage.errors import FootprintError
 from geodamage.fields import NAMES, Field, attribute_fields
-from geodamage.grid import Grid
+from geodamage.grid import Grid, transformer
 from geodamage.output.writer import GeometryType, common_type
 from geodamage.scene.scene import Scene
 from geodamage.scene.shift import Shift
@@ -302,7 +302,7 @@ def _text(value: object) -> str:
 
 def _is_met_exchanged(shapes: np.ndarray, grid: Grid, region: shapely.Polygon) -> bool:
     """Say whether footprints lie in a scene once longitude and latitude have changed places."""
-    to_lonlat = Transformer.from_crs(grid.crs, "OGC:CRS84", always_xy=True)
+    to_lonlat = transformer(grid.crs, "OGC:CRS84")
 
     def exchange(points: np.ndarray) -> np.ndarray:
         lon, lat = to_lonlat.transform(points[:, 0], points[:, 1])

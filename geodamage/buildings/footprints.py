@@ -9,14 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import rasterio.features
 import shapely
-from pyproj import Transformer
 from rasterio.transform import Affine
 
 from geodamage.ahead import close
 from geodamage.buildings.finding import LEAST_SEEN, WELL_SEEN, Grading, hide
 from geodamage.buildings.footprint_files import Footprints
 from geodamage.fields import NAMES
-from geodamage.grid import Grid, geodesic_area
+from geodamage.grid import Grid, geodesic_area, transformer
 from geodamage.model.card import Card
 from geodamage.output.writer import ROWS_AT_ONCE
 from geodamage.prediction import UNSEEN, Strip
@@ -292,7 +291,7 @@ def _place(shapes: np.ndarray, grid: Grid) -> dict[str, np.ndarray]:
     x, y = shapely.get_x(points), shapely.get_y(points)
     known = np.isfinite(x)
     lon, lat = np.full(len(shapes), np.nan), np.full(len(shapes), np.nan)
-    to_lonlat = Transformer.from_crs(grid.crs, "EPSG:4326", always_xy=True)
+    to_lonlat = transformer(grid.crs, "EPSG:4326")
     lon[known], lat[known] = to_lonlat.transform(x[known], y[known])
     area = np.full(len(shapes), np.nan)
     for n in np.flatnonzero(known):

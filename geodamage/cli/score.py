@@ -100,6 +100,8 @@ def _score_buildings(
     total = FootprintScore()
     for _, score in scores if quiet else _watch(scores, len(pairs)):
         total = total.plus(score)
+    for doubt in total.doubts:
+        click.echo(f"geodamage: warning: {doubt}", err=True)
     if as_json:
         click.echo(json.dumps(total.report(), allow_nan=False))
     else:

@@ -101,6 +101,7 @@ def make_layers(record: Record, rollups: Rollups) -> tuple[dict[str, pd.DataFram
             "field": rollups.admin.field,
             "areas": len(layers["admin"]),
             "buildings_outside": outside,
+            "doubt": rollups.admin.doubt,
         }
     if rollups.estimate is not None and found is not None:
         layers["estimate"] = estimate_rows(found)

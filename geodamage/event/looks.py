@@ -13,7 +13,7 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import shapely
-from pyproj import CRS, Transformer
+from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from geodamage.errors import (
@@ -23,6 +23,7 @@ from geodamage.errors import (
     SceneReadError,
 )
 from geodamage.fields import NAMES, conform, empty_frame
+from geodamage.grid import transformer
 from geodamage.output.geojson import to_rfc7946
 from geodamage.output.layers import is_empty_sequence
 from geodamage.output.publication import VECTOR_EXTENSIONS, read_sidecar, sidecar_path
@@ -310,7 +311,7 @@ def _read(path: Path) -> gpd.GeoDataFrame:
 
 
 def _in_degrees(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-    to_lonlat = Transformer.from_crs(frame.crs, LONLAT, always_xy=True)
+    to_lonlat = transformer(frame.crs, LONLAT)
     shapes = to_rfc7946(shapely.force_2d(frame.geometry.to_numpy()), to_lonlat)
     columns = frame[list(NAMES)]
     return conform(gpd.GeoDataFrame(columns, geometry=shapes, crs=LONLAT), LONLAT)
@@ -350,7 +351,7 @@ def _outline(facts: dict[str, Any], path: Path) -> shapely.Geometry | None:
         return None
     try:
         left, bottom, right, top = (float(value) for value in scene["region"])
-        to_lonlat = Transformer.from_crs(CRS.from_user_input(scene["crs"]), LONLAT, always_xy=True)
+        to_lonlat = transformer(CRS.from_user_input(scene["crs"]), LONLAT)
     except (KeyError, TypeError, ValueError, CRSError) as error:
         raise SceneError(f"{path}: says no region and CRS of the scene ({error!r})") from error
     region = shapely.box(left, bottom, right, top)

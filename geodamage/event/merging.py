@@ -180,6 +180,8 @@ def _doubts(facts: dict[str, Any]) -> list[str]:
     """Return what is odd of the areas and of the people of an event."""
     doubts = list((facts["people"] or {}).get("warnings", ()))
     areas = facts["admin"]
+    if areas is not None and areas["doubt"] is not None:
+        doubts.append(areas["doubt"])
     if areas is not None and areas["buildings_outside"] == facts["buildings"] > 0:
         doubts.append(
             f"{areas['file']}: no building lies in any of its areas; is it of this place?"

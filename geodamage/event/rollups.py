@@ -8,12 +8,13 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import shapely
-from pyproj import CRS, Transformer
+from pyproj import CRS
 
 from geodamage.damage import GRADES
+from geodamage.datums import datum_doubt
 from geodamage.errors import OptionError, SceneError
 from geodamage.event.looks import LONLAT
-from geodamage.grid import utm_zone
+from geodamage.grid import transformer, utm_zone
 from geodamage.output.geojson import to_rfc7946
 from geodamage.vector.layer import plain_column
 from geodamage.vector.placing import densified
@@ -61,11 +62,14 @@ class Admin:
         Name of the name field.
     source
         Name of the file.
+    doubt
+        What a user should know of the way of its places to longitude and latitude, or None.
     """
 
     frame: gpd.GeoDataFrame
     field: str
     source: str
+    doubt: str | None = None
 
 
 def tally(buildings: pd.DataFrame, unit: np.ndarray, units: int) -> pd.DataFrame:
@@ -168,7 +172,7 @@ def roll_up_by_grid(buildings: pd.DataFrame, cell: float) -> gpd.GeoDataFrame:
     cells[:, 0] = utm_zone(lon[placed], lat[placed])
     for zone in np.unique(cells[:, 0]):
         own = cells[:, 0] == zone
-        to_utm = Transformer.from_crs(LONLAT, CRS.from_epsg(int(zone)), always_xy=True)
+        to_utm = transformer(LONLAT, CRS.from_epsg(int(zone)))
         x, y = to_utm.transform(lon[placed][own], lat[placed][own])
         cells[own, 1] = np.floor(np.asarray(x) / cell)
         cells[own, 2] = np.floor(np.asarray(y) / cell)
@@ -187,7 +191,7 @@ def _squares(cells: np.ndarray, cell: float) -> np.ndarray:
     for zone in np.unique(cells[:, 0]):
         own = cells[:, 0] == zone
         x, y = cells[own, 1] * cell, cells[own, 2] * cell
-        to_lonlat = Transformer.from_crs(CRS.from_epsg(int(zone)), LONLAT, always_xy=True)
+        to_lonlat = transformer(CRS.from_epsg(int(zone)), LONLAT)
         squares[own] = to_rfc7946(shapely.box(x, y, x + cell, y + cell), to_lonlat)
     return squares
 
@@ -214,12 +218,14 @@ def read_admin(path: Path, field: str | None = None) -> Admin:
     if frame.empty:
         raise SceneError(f"{path}: no polygon in it; administrative areas are polygons")
     field = _name_field(frame.columns.drop(frame.geometry.name), path, field)
-    to_lonlat = Transformer.from_crs(frame.crs, LONLAT, always_xy=True)
+    crs = CRS.from_user_input(frame.crs)
+    to_lonlat = transformer(crs, LONLAT)
     valid = shapely.make_valid(shapely.force_2d(frame.geometry.to_numpy()))
-    shapes = densified(valid, CRS.from_user_input(frame.crs))
+    shapes = densified(valid, crs)
     names = plain_column(frame[field].reset_index(drop=True)).astype("string")
     own = gpd.GeoDataFrame({field: names}, geometry=to_rfc7946(shapes, to_lonlat), crs=LONLAT)
-    return Admin(own, field, found.source)
+    doubt = datum_doubt(found.source, crs, CRS.from_user_input(LONLAT), tuple(own.total_bounds))
+    return Admin(own, field, found.source, doubt)
 
 
 def _name_field(columns: Iterable[str], path: Path, field: str | None) -> str:

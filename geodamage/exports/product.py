@@ -9,12 +9,12 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import shapely
-from pyproj import Transformer
 from shapely.geometry.base import BaseGeometry
 
 from geodamage.errors import InputError
 from geodamage.exports.schemas import Schema, Shape, apply_schema, fields_of
 from geodamage.fields import FIELDS, NAMES, Field, conform, empty_frame
+from geodamage.grid import transformer
 from geodamage.output.geojson import to_rfc7946
 from geodamage.output.layers import pair_doubt, read_facts, read_layer
 from geodamage.output.seen_ground import LONLAT, area_frame, read_assessed_area
@@ -130,7 +130,7 @@ class Product:
     @cached_property
     def lonlat(self) -> gpd.GeoDataFrame:
         """Buildings in longitude and latitude, as RFC 7946 wants them."""
-        to_lonlat = Transformer.from_crs(self.frame.crs, LONLAT, always_xy=True)
+        to_lonlat = transformer(self.frame.crs, LONLAT)
         shapes = to_rfc7946(self.frame.geometry.to_numpy(), to_lonlat)
         return gpd.GeoDataFrame(self.frame.drop(columns="geometry"), geometry=shapes, crs=LONLAT)
 

@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 import pyogrio
 import shapely
-from pyproj import CRS, Transformer
+from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from geodamage.errors import FootprintError, GeodamageError, MissingExtraError, install, one_line
+from geodamage.grid import transformer
 from geodamage.sources import VECTOR_ERRORS, check_file
 from geodamage.vector.formats import format_of
 from geodamage.vector.layer import split_layer
@@ -172,7 +173,7 @@ def _described(schema: Any, name: str) -> tuple[str, CRS, "_Covering | None"]:
 
 
 def _in_crs(bounds: Bounds, crs: CRS) -> Bounds:
-    to_crs = Transformer.from_crs(LONLAT, crs, always_xy=True)
+    to_crs = transformer(LONLAT, crs)
     left, bottom, right, top = to_crs.transform_bounds(*bounds, densify_pts=21)
     return left, bottom, right, top
 

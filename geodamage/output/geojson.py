@@ -11,6 +11,7 @@ import pandas as pd
 import shapely
 from pyproj import Transformer
 
+from geodamage.grid import transformer
 from geodamage.output.writer import VectorWriter
 
 #: About a centimetre. Source: RFC 7946, section 11.2.
@@ -27,7 +28,7 @@ class GeoJsonWriter(VectorWriter):
     _closing: ClassVar[str] = "\n]}\n"
 
     def _open(self) -> None:
-        self._to_wgs84 = Transformer.from_crs(self.crs, "OGC:CRS84", always_xy=True)
+        self._to_wgs84 = transformer(self.crs, "OGC:CRS84")
         self._is_first = True
         self._file: IO[str] = self.path.open("w", encoding="utf-8", newline="\n")
         self._file.write(self._opening)

@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 from affine import Affine
-from pyproj import CRS, Transformer
+from pyproj import CRS
 from rasterio.features import shapes as polygons_of
 from shapely.geometry.base import BaseGeometry
 
 from geodamage.fields import Field, conform
-from geodamage.grid import Grid, geodesic_area
+from geodamage.grid import Grid, geodesic_area, transformer
 from geodamage.output.geojson import to_rfc7946
 from geodamage.vector.wkt import from_wkt
 from geodamage.windows import Window
@@ -120,7 +120,7 @@ class SeenGround:
         """Return what the sidecar says: well-known text in longitude and latitude."""
         left, bottom, right, top = self._grid.window_bounds(self._region)
         shape = shapely.segmentize(self.polygon, max(right - left, top - bottom) / PIECES)
-        to_lonlat = Transformer.from_crs(self._grid.crs, LONLAT, always_xy=True)
+        to_lonlat = transformer(self._grid.crs, LONLAT)
         (warped,) = to_rfc7946(np.array([shape], object), to_lonlat)
         text = shapely.to_wkt(warped, rounding_precision=7)
         return {"wkt": text, "cell_m": self.cell * abs(self._grid.transform.a)}

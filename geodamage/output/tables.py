@@ -6,9 +6,9 @@ from typing import IO, ClassVar
 import geopandas as gpd
 import pandas as pd
 import shapely
-from pyproj import Transformer
 
 from geodamage.fields import empty_frame
+from geodamage.grid import transformer
 from geodamage.output.geojson import DECIMALS, to_rfc7946
 from geodamage.output.writer import VectorWriter
 
@@ -27,7 +27,7 @@ class CsvWriter(VectorWriter):
     with_shapes: ClassVar[bool] = True
 
     def _open(self) -> None:
-        self._to_wgs84 = Transformer.from_crs(self.crs, "OGC:CRS84", always_xy=True)
+        self._to_wgs84 = transformer(self.crs, "OGC:CRS84")
         self._file: IO[str] = self.path.open("w", encoding="utf-8", newline="")
         names = pd.DataFrame(empty_frame(self.crs, self.fields).drop(columns="geometry"))
         if self.with_shapes:

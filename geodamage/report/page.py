@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import shapely
-from pyproj import Transformer
 
 from geodamage._version import __version__
 from geodamage.damage import (
@@ -28,6 +27,7 @@ from geodamage.damage import (
     DamageGrade,
 )
 from geodamage.errors import MissingExtraError, install
+from geodamage.grid import transformer
 from geodamage.report.event_view import EventView, link_of, people_cards, trust_cards
 from geodamage.report.findings import PROBABILITIES, Positions, numbers
 from geodamage.report.form import Form, form_words
@@ -482,6 +482,6 @@ def _column(view: View, positions: Positions, name: str) -> list[Any]:
 
 def _places(view: View, positions: Positions) -> list[str]:
     points = shapely.centroid(view.shapes[positions])
-    to_lonlat = Transformer.from_crs(view.crs, "EPSG:4326", always_xy=True)
+    to_lonlat = transformer(view.crs, "EPSG:4326")
     lon, lat = to_lonlat.transform(shapely.get_x(points), shapely.get_y(points))
     return [f"{y:.6f}, {x:.6f}" for x, y in zip(lon, lat, strict=True)]

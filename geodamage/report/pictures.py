@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 from affine import Affine
-from pyproj import CRS, Transformer
+from pyproj import CRS
 from pyproj.exceptions import ProjError
 from rasterio.features import rasterize
 
 from geodamage.errors import GeodamageWarning, InputError, OutputError
-from geodamage.grid import Grid, GsdRange
+from geodamage.grid import Grid, GsdRange, transformer
 from geodamage.scene.options import SceneOptions
 from geodamage.scene.pixels import MISSING_POST, MISSING_PRE, OUTSIDE
 from geodamage.scene.scene import Scene
@@ -144,7 +144,7 @@ def carry(bounds: Bounds, source: CRS, target: CRS) -> Bounds:
     """Return the box around a box in another CRS."""
     if source == target:
         return bounds
-    found = Transformer.from_crs(source, target, always_xy=True).transform_bounds(*bounds)
+    found = transformer(source, target).transform_bounds(*bounds)
     return float(found[0]), float(found[1]), float(found[2]), float(found[3])
 
 
@@ -222,7 +222,7 @@ def read_chips(
         Pixels a side of a picture.
     """
     with imagery.open() as scene:
-        to_grid = Transformer.from_crs(crs, scene.grid.crs, always_xy=True)
+        to_grid = transformer(crs, scene.grid.crs)
 
         def place(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
             return np.column_stack(to_grid.transform(points[:, 0], points[:, 1]))

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 from affine import Affine
-from pyproj import CRS, Transformer
+from pyproj import CRS
 
 from geodamage.errors import InputError
 from geodamage.fields import empty_frame
-from geodamage.grid import Grid
+from geodamage.grid import Grid, transformer
 from geodamage.options.lookup import check_fields
 from geodamage.report.findings import (
     NEEDED,
@@ -158,7 +158,7 @@ class View:
     def place(self) -> tuple[float, float]:
         """Longitude and latitude of the centre, degrees."""
         left, bottom, right, top = self.region
-        to_lonlat = Transformer.from_crs(self.crs, "EPSG:4326", always_xy=True)
+        to_lonlat = transformer(self.crs, "EPSG:4326")
         lon, lat = to_lonlat.transform((left + right) / 2, (bottom + top) / 2)
         return float(lon), float(lat)
 

@@ -12,12 +12,12 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import shapely
-from pyproj import CRS, Transformer
+from pyproj import CRS
 
 from geodamage._version import __version__
 from geodamage.errors import AnswersError, InputError, OptionError
 from geodamage.fields import Field
-from geodamage.grid import utm_zone
+from geodamage.grid import transformer, utm_zone
 from geodamage.output.publication import Publication, check_output
 from geodamage.output.vectors import vector_writer
 from geodamage.report.findings import STATEMENT
@@ -153,7 +153,7 @@ def _cells(population: Population, cell: float) -> gpd.GeoDataFrame:
         )
     middle = shapely.get_coordinates(shapely.centroid(population.ground))
     zone = CRS.from_epsg(int(utm_zone(middle[:, 0], middle[:, 1])[0]))
-    to_utm = Transformer.from_crs(population.frame.crs, zone, always_xy=True)
+    to_utm = transformer(population.frame.crs, zone)
 
     def warp(points: np.ndarray) -> np.ndarray:
         return np.column_stack(to_utm.transform(points[:, 0], points[:, 1]))

@@ -26,7 +26,7 @@ from geodamage.scene.pair import (
 )
 from geodamage.scene.registration import Registration, Sight, measure
 from geodamage.scene.shift import Shift, directed, length_of, shift_facts, shift_field
-from geodamage.scene.survey import Block, Ground, look, shares, spread
+from geodamage.scene.survey import Block, Ground, grey, look, shares, spread
 from geodamage.words import counted
 
 #: Blocks from which on the lack of any likeness is said.
@@ -212,13 +212,14 @@ class _Sights:
             origin = self.ground.origin
             place = block.window.shift(origin.row + away[0], origin.column + away[1])
             post, seen = self.images[1].read(self.ground.lattice, place)
-        both = block.pre, post
-        grey = [image.mean(0, dtype=np.float32) for image in both]
-        filled = _is_filled(grey[0]) | _is_filled(grey[1])
-        return Sight(grey[0], grey[1], block.pre_valid & seen & ~filled)
+        one, two = grey(block.pre), grey(post)
+        filled = _is_filled(one) | _is_filled(two)
+        return Sight(one, two, block.pre_valid & seen & ~filled)
 
 
-def _is_filled(grey: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+def _is_filled(image: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
     """Return where an image is black over more ground than a shadow is: its edge is no likeness."""
-    black = (grey == 0).view(np.uint8)
+    black = (image == 0).view(np.uint8)
+    if not black.any():
+        return black.view(bool)
     return cv2.morphologyEx(black, cv2.MORPH_OPEN, np.ones((FILL, FILL), np.uint8)) > 0

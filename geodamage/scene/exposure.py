@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from geodamage.scene.cells import CELL
 from geodamage.scene.image import Image
-from geodamage.scene.obscured import CELL, hidden
+from geodamage.scene.obscured import hidden
 from geodamage.scene.options import SceneOptions
 from geodamage.scene.ranges import range_of
 from geodamage.scene.scaling import Range, Scaling

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from geodamage.scene.cells import CELL, SeenCells, seen_cells
 from geodamage.scene.lattice import Lattice
-from geodamage.scene.obscured import CELL, MARGIN, hidden
+from geodamage.scene.obscured import MARGIN, hidden_by
 from geodamage.scene.options import SceneOptions
 from geodamage.scene.pixels import (
     MISSING_POST,
@@ -47,6 +48,7 @@ class Hiding:
         # Two sensors are not compared: constant fill of the first is all that can be found.
         self._compared = len(self._dates) if options.post_sensor == "optical" else 1
         self._unusable: list[tuple[int, int, Unusable]] = []
+        self._last: tuple[Window, SeenCells] | None = None
 
     @property
     def margin(self) -> int:
@@ -74,6 +76,12 @@ class Hiding:
             if path is not None:
                 unusable = open_unusable(path, lattice, options.unusable_band, bounds)
                 self._unusable.append((flag, absent, unusable))
+
+    @property
+    def doubts(self) -> list[str]:
+        """What a user should know of the places of these files, a line each."""
+        found = (unusable.doubt for *_, unusable in self._unusable)
+        return list(dict.fromkeys(doubt for doubt in found if doubt is not None))
 
     def close(self) -> None:
         """Close the files."""
@@ -109,11 +117,25 @@ class Hiding:
         height = (window.height - top) // CELL * CELL
         width = (window.width - left) // CELL * CELL
         cut = slice(top, top + height), slice(left, left + width)
+        place = Window(window.row + top, window.column + left, height, width)
         dates = self._dates[: self._compared]
         images = [getattr(pixels, role)[:, *cut] for *_, role in dates]
-        found = hidden(images, [(missing[cut] & absent) > 0 for _, absent, _ in dates])
-        for (flag, *_), obscured in zip(dates, found, strict=True):
-            missing[cut][obscured] |= np.uint8(flag)
+        absent = [(missing[cut] & flag) > 0 for _, flag, _ in dates]
+        cells = seen_cells(images, absent, above=self._above(place))
+        self._last = place, cells
+        for (flag, *_), obscured in zip(dates, hidden_by(cells, images, absent), strict=True):
+            if obscured.any():
+                missing[cut][obscured] |= np.uint8(flag)
+
+    def _above(self, place: Window) -> SeenCells | None:
+        """Return what the window before has shown of the first rows of one, where it lies above."""
+        if self._last is None:
+            return None
+        last, cells = self._last
+        same = (last.column, last.width) == (place.column, place.width)
+        if same and last.row < place.row < last.bottom <= place.bottom:
+            return cells.last((last.bottom - place.row) // CELL)
+        return None
 
     def facts(self) -> dict[str, Any]:
         """Return what a sidecar says."""

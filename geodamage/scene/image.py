@@ -1,8 +1,9 @@
 """One image of a pair: its tiles as one raster, in 8 bits, warped onto any lattice."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from pyproj import CRS
 from shapely.geometry.base import BaseGeometry
 
 from geodamage.errors import OptionError, SceneError
-from geodamage.grid import transformer, world_width
+from geodamage.grid import transformer
 from geodamage.scene.beside import require_unchanged
 from geodamage.scene.lattice import Lattice
 from geodamage.scene.sampling import Sample, check_contrast, named, sample_of
@@ -23,23 +24,14 @@ from geodamage.scene.sheets import (
     lay_out,
     lay_under,
     nothing,
-    pixel_coordinates,
 )
 from geodamage.scene.shift import Shift
 from geodamage.scene.stretch import guess
 from geodamage.scene.tiles import Tile, open_tile
-from geodamage.scene.warp import (
-    Bools,
-    Bytes,
-    Floats,
-    average,
-    locate,
-    pieces,
-    reduction,
-    resample,
-)
+from geodamage.scene.warp import Bools, Bytes, Floats, average, locate, pieces, resample
+from geodamage.scene.way import Way, way_to
 from geodamage.sources import Source, allow_open_files, find
-from geodamage.windows import Window, round_up, split
+from geodamage.windows import Window, split
 from geodamage.words import counted
 
 #: Source pixels in memory at once.
@@ -75,6 +67,9 @@ class Image:
     scaling: Scaling | None
     gsd: float
     notes: tuple[str, ...]
+    _ways: dict[int, tuple[Lattice, Way]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def tiles(self) -> list[Tile]:
@@ -129,17 +124,24 @@ class Image:
         masked = nothing(channels, window.shape)
         if not window.size:
             return masked
-        for sheet in self.sheets:
-            for part, found in self._warped(sheet, lattice, window, shift):
+        for number, sheet in enumerate(self.sheets):
+            way = self._way(number, lattice)
+            for part, found in self._warped(sheet, way, window, shift):
                 lay_under(masked, found, part.shift(-window.row, -window.column))
         return masked
 
+    def _way(self, number: int, lattice: Lattice) -> Way:
+        """Return the way from a lattice to a sheet, which windows ask for again and again."""
+        known = self._ways.get(number)
+        if known is None or known[0] is not lattice:
+            known = self._ways[number] = lattice, way_to(self.sheets[number], lattice)
+        return known[1]
+
     def _warped(
-        self, sheet: Sheet, lattice: Lattice, window: Window, shift: Shift | None
+        self, sheet: Sheet, way: Way, window: Window, shift: Shift | None
     ) -> Iterator[tuple[Window, MaskedPixels]]:
-        factors = self._factors(sheet, lattice)
-        limits = _blocks(sheet.limits, factors)
-        to_image = _path(sheet, lattice, factors, shift)
+        factors, limits = way.factors, way.limits
+        to_image = partial(way.positions, shift)
         for positions in pieces(locate(window, to_image, limits), limits, MOST_PIXELS):
             need = positions.hull & limits
             if not need.size:
@@ -154,17 +156,6 @@ class Image:
             source = self._averaged(sheet, need, factors)
             if source.valid.any():
                 yield positions.window, _masked(*resample(*source, *positions.maps(need)))
-
-    def _factors(self, sheet: Sheet, lattice: Lattice) -> tuple[int, int]:
-        grid = sheet.tiles[0][0].grid
-        rows, columns = grid.shape
-        x, y = grid.xy(np.array([columns / 2]), np.array([rows / 2]))
-        to_lattice = transformer(grid.crs, lattice.crs)
-        column, row = pixel_coordinates(lattice.transform, *to_lattice.transform(x, y))
-        centre = Window(math.floor(row[0]), math.floor(column[0]), 1, 1)
-        ground = math.prod(lattice.grid(centre).gsd) ** 0.5
-        across, down = grid.gsd
-        return reduction(ground / down), reduction(ground / across)
 
     def _averaged(self, sheet: Sheet, window: Window, factors: tuple[int, int]) -> MaskedPixels:
         """Read a window of a sheet's blocks of pixels, averaged."""
@@ -196,44 +187,6 @@ def _masked(values: Bytes, valid: Bools) -> MaskedPixels:
     if not valid.all():
         values *= valid
     return MaskedPixels(values, valid)
-
-
-def _blocks(window: Window, factors: tuple[int, int]) -> Window:
-    """Return the window in blocks of pixels, widened to whole ones."""
-    row, column = window.row // factors[0], window.column // factors[1]
-    bottom = round_up(window.bottom, factors[0]) // factors[0]
-    right = round_up(window.right, factors[1]) // factors[1]
-    return Window(row, column, bottom - row, right - column)
-
-
-def _path(
-    sheet: Sheet, lattice: Lattice, factors: tuple[int, int], shift: Shift | None
-) -> Callable[[Floats, Floats], tuple[Floats, Floats]]:
-    """Return the way from columns and rows of the lattice to those of a sheet's blocks."""
-    crs, transform = sheet.grid.crs, sheet.grid.transform
-    same = crs == lattice.crs
-    way = None if same else transformer(lattice.crs, crs)
-    width = world_width(crs)
-    turn = None if width is None else _middle(sheet)
-
-    def to_image(columns: Floats, rows: Floats) -> tuple[Floats, Floats]:
-        x, y = lattice.x + lattice.pixel * columns, lattice.y - lattice.pixel * rows
-        if shift is not None:
-            east, north = shift(x, y)
-            x, y = x + east, y + north
-        if way is not None:
-            x, y = way.transform(x, y)
-        if turn is not None and width is not None:  # an image may go on beyond 180 degrees
-            x = turn + (x - turn + width / 2) % width - width / 2
-        across, down = pixel_coordinates(transform, x, y)
-        return across / factors[1], down / factors[0]
-
-    return to_image
-
-
-def _middle(sheet: Sheet) -> float:
-    left, _, right, _ = sheet.grid.window_bounds(sheet.limits)
-    return (left + right) / 2
 
 
 def _outline(sheet: Sheet, crs: CRS) -> BaseGeometry:
@@ -311,7 +264,7 @@ def open_image(
     )
     try:
         scale = byte_scale(role, tiles[0], scale)
-        sample = sample_of(tiles)
+        sample = sample_of(tiles, told=nodata is not None)
         notes = check_contrast(tiles, sample)
         if nodata is not None and not sample.has_missing:
             notes.append(

@@ -2,9 +2,10 @@
 
 import numpy as np
 import shapely
-from pyproj import CRS, Transformer
+from pyproj import CRS
 
 from geodamage.errors import SceneError
+from geodamage.grid import transformer
 from geodamage.scene.image import Image
 
 
@@ -18,7 +19,7 @@ def meeting_point(pre: Image, post: Image) -> tuple[float, float]:
     overlap = shapely.intersection(*outlines)
     if overlap.is_empty:
         raise no_overlap(pre, post)
-    to_lonlat = Transformer.from_crs(plane, "EPSG:4326", always_xy=True)
+    to_lonlat = transformer(plane, "EPSG:4326")
     centre = to_lonlat.transform(overlap.centroid.x, overlap.centroid.y)
     return float(centre[0]), float(centre[1])
 
@@ -27,7 +28,7 @@ def _lonlat_centre(image: Image) -> tuple[float, float]:
     grid = image.first.grid
     rows, columns = grid.shape
     x, y = grid.xy(np.array([columns / 2]), np.array([rows / 2]))
-    to_lonlat = Transformer.from_crs(grid.crs, "EPSG:4326", always_xy=True)
+    to_lonlat = transformer(grid.crs, "EPSG:4326")
     lon, lat = to_lonlat.transform(x, y)
     return float(lon[0]), float(lat[0])
 

@@ -1,9 +1,8 @@
 """What hides the ground: cloud, smoke, haze and constant fill; pure arithmetic, no files.
 
-Images are looked at in cells of 8 x 8 pixels of the absolute lattice. Constant fill is found by
+Images are looked at in cells of `geodamage.scene.cells`. Constant fill is found by
 rule. A small classifier finds the rest. It compares a cell and its surroundings on this date and on
-the other: a roof is bright on both, and a cloud on one. Sums are of whole numbers, so they are
-exact, and a cell does not depend on the window that it is seen in.
+the other: a roof is bright on both, and a cloud on one.
 """
 
 from collections.abc import Sequence
@@ -11,16 +10,25 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-#: Side of a cell, pixels.
-CELL = 8
-#: Cells around a cell that its features look at, near and far.
-NEAR, FAR = 2, 8
+from geodamage.scene.cells import (
+    CELL,
+    FAR,
+    Bools,
+    Bytes,
+    Cells,
+    Features,
+    SeenCells,
+    any_of,
+    features_of,
+    seen_cells,
+    shown,
+)
+
 #: Cells of the smallest square that the classifier's word is taken for; roofs are smaller.
 SQUARE = 5
 #: Share of the cells around one, as far as `FAR`, from which what was found is the body of a cloud:
@@ -33,16 +41,9 @@ FILL_LONG, FILL_WIDE = 12, 2
 #: Pixels around a window that must be read for its cells to be right.
 MARGIN = CELL * (2 * FAR + SQUARE + GROWTH + RIM + 1)
 
-#: Rows of cells, and cells, that are worked on at once.
+#: Cells that are worked on at once.
 #: Of 512 cells OpenBLAS multiplies without waking threads, which took 30 times as long.
-_CHUNK, _CELLS = 16, 512
-
-#: Features of a date of its own, and of both together.
-OWN, SHARED = 10, 2
-
-Bytes = npt.NDArray[np.uint8]
-Bools = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float64]
+_CELLS = 512
 
 
 @dataclass(frozen=True)
@@ -109,135 +110,6 @@ def read_classifier(source: Traversable) -> Classifier:
         )
 
 
-class Cells(NamedTuple):
-    """One date in cells.
-
-    Attributes
-    ----------
-    means
-        float64 (channels, rows, columns).
-    deviation
-        float64 (rows, columns): within a cell, of the middle channel.
-    constant
-        bool (rows, columns): whether all pixels of a cell are one colour.
-    """
-
-    means: Floats
-    deviation: Floats
-    constant: Bools
-
-
-def cells_of(image: Bytes) -> Cells:
-    """Return an image in cells.
-
-    Parameters
-    ----------
-    image
-        uint8 (channels, rows, columns), whole cells.
-    """
-    rows = image.shape[1]
-    step = _CHUNK * CELL  # some rows at a time: floats of all of them would be many
-    parts = [_cells_of(image[:, top : top + step]) for top in range(0, rows, step)]
-    means, deviation, constant = zip(*parts, strict=True)
-    return Cells(np.concatenate(means, 1), np.concatenate(deviation), np.concatenate(constant))
-
-
-def _cells_of(image: Bytes) -> Cells:
-    size = image.shape[2] // CELL, image.shape[1] // CELL
-    # Exact in float32: a sum over a cell is below 2**24, and a mean divides by a power of two.
-    shrunk = [_shrunk(plane.astype(np.float32), size) for plane in image]
-    middle = len(image) // 2
-    squares = _shrunk(np.square(image[middle], dtype=np.float32), size)
-    variance = np.maximum(squares - shrunk[middle] ** 2, 0)
-    return Cells(np.stack(shrunk), np.sqrt(variance), _constant(image, variance == 0))
-
-
-def _shrunk(plane: npt.NDArray[np.float32], size: tuple[int, int]) -> Floats:
-    return cv2.resize(plane, size, interpolation=cv2.INTER_AREA).astype(np.float64)
-
-
-def _constant(image: Bytes, candidates: Bools) -> Bools:
-    if not candidates.any():
-        return candidates
-    rows, columns = np.nonzero(candidates)
-    channels, height, width = image.shape
-    blocks = image.reshape(channels, height // CELL, CELL, width // CELL, CELL)
-    found = blocks[:, rows, :, columns, :]  # (candidates, channels, 8, 8)
-    same = (found == found[:, :, :1, :1]).all((1, 2, 3))
-    result = candidates.copy()
-    result[rows, columns] = same
-    return result
-
-
-def shown(cells: Cells) -> Bools:
-    """Return the cells that the classifier is asked about, bool (rows, columns).
-
-    One colour is fill, which has no say; but the middle of a cloud is white to the end.
-    """
-    return np.asarray(~cells.constant | (cells.means.min(0) >= 255))
-
-
-def features_of(
-    dates: Sequence[Cells], seen: Bools
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Return what a classifier knows of each cell, on each of two dates.
-
-    Parameters
-    ----------
-    dates
-        Both dates.
-    seen
-        bool (rows, columns): cells that are whole in both, and `shown` in both.
-
-    Returns
-    -------
-    two of float32 (cells, 2 * `OWN` + `SHARED`)
-        Features of both dates, of the cells that are seen.
-    """
-    one, two = (_picked(_own(date, seen), seen) for date in dates)
-    shared = [_likeness(dates[0], dates[1], seen, reach) for reach in (NEAR, FAR)]
-    both = _picked(shared, seen)
-    return np.hstack([one, two, both]), np.hstack([two, one, both])
-
-
-def _picked(planes: Sequence[Floats], seen: Bools) -> npt.NDArray[np.float32]:
-    return np.stack([plane[seen] for plane in planes], -1).astype(np.float32)
-
-
-def _own(cells: Cells, seen: Bools) -> list[Floats]:
-    red, blue = cells.means[0], cells.means[-1]
-    grey = cells.means.mean(0)
-    found = [grey, red - blue, np.ptp(cells.means, axis=0), cells.deviation]
-    for reach in (NEAR, FAR):
-        mean = _around(grey, seen, reach)
-        spread = _around(grey**2, seen, reach) - mean**2
-        found += [mean, np.sqrt(np.maximum(spread, 0)), _around(cells.deviation, seen, reach)]
-    return found
-
-
-def _likeness(own: Cells, other: Cells, seen: Bools, reach: int) -> Floats:
-    """Return the correlation of both dates in the surroundings of each cell."""
-    one, two = own.means.mean(0), other.means.mean(0)
-    means = [_around(plane, seen, reach) for plane in (one, two)]
-    spreads = [
-        np.maximum(_around(plane**2, seen, reach) - mean**2, 0.25)
-        for plane, mean in zip((one, two), means, strict=True)
-    ]
-    both = _around(one * two, seen, reach) - means[0] * means[1]
-    return np.asarray(both / np.sqrt(spreads[0] * spreads[1]))
-
-
-def _around(plane: Floats, seen: Bools, reach: int) -> Floats:
-    """Return the mean over the cells around each that are seen; in steps of 2**-20, so exact."""
-    steps = np.rint(plane * 2.0**20) * seen
-    size = (2 * reach + 1,) * 2
-    sums, count = (
-        cv2.boxFilter(part, cv2.CV_64F, size, normalize=False, borderType=cv2.BORDER_REFLECT_101)
-        for part in (steps, seen.astype(np.float64))
-    )
-    return np.asarray(sums / np.maximum(count, 1) / 2.0**20)
-
-
 def hidden(
     images: Sequence[Bytes], missing: Sequence[Bools], classifier: Classifier | None = None
 ) -> list[Bools]:
@@ -257,16 +129,30 @@ def hidden(
     -------
     list of bool (rows, columns)
     """
-    dates = [cells_of(image) for image in images]
-    whole = [~_any(absent) for absent in missing]
+    return hidden_by(seen_cells(images, missing), images, missing, classifier)
+
+
+def hidden_by(
+    cells: SeenCells,
+    images: Sequence[Bytes],
+    missing: Sequence[Bools],
+    classifier: Classifier | None = None,
+) -> list[Bools]:
+    """Say where a window that is known in cells does not show the ground; see `hidden`."""
+    dates, whole = cells
     found = [_fill(*date) for date in zip(images, dates, whole, strict=True)]
     if len(images) > 1:
         seen = whole[0] & whole[1] & shown(dates[0]) & shown(dates[1])
-        for result, features in zip(found, features_of(dates, seen), strict=True):
-            obscured = _classified(features, seen, classifier or bundled(), _any(result))
+        features = features_of(dates, seen)
+        for number, result in enumerate(found):
+            asked = Asked(features, number, seen, classifier or bundled())
+            obscured = classified(asked, any_of(result))
             if obscured.any():
                 result |= _spread(obscured.view(np.uint8), result.shape)
-    return [result & ~absent for result, absent in zip(found, missing, strict=True)]
+    for result, absent in zip(found, missing, strict=True):
+        if result.any():
+            result &= ~absent
+    return found
 
 
 def _spread(cells: Bytes, shape: tuple[int, ...]) -> Bools:
@@ -275,21 +161,62 @@ def _spread(cells: Bytes, shape: tuple[int, ...]) -> Bools:
     return np.asarray(drawn > 0)
 
 
-def _any(mask: Bools) -> Bools:
-    rows, columns = mask.shape
-    if not mask.any():
-        return np.zeros((rows // CELL, columns // CELL), bool)
-    return np.asarray(mask.reshape(rows // CELL, CELL, columns // CELL, CELL).any((1, 3)))
+class Asked:
+    """What a classifier says of the cells of a date; it is asked of a cell once.
+
+    Parameters
+    ----------
+    features, date
+        What it knows, and the number of the date.
+    seen
+        bool (rows, columns): cells that it may be asked about.
+
+    Attributes
+    ----------
+    probability
+        float32 (rows, columns): how likely each cell is obscured; 0 where nobody asked.
+    """
+
+    def __init__(self, features: Features, date: int, seen: Bools, classifier: Classifier) -> None:
+        self.classifier = classifier
+        self.probability = np.zeros(seen.shape, np.float32)
+        self._features, self._date, self._left = features, date, seen.copy()
+
+    def ask(self, cells: Bools) -> None:
+        """Ask about some cells."""
+        fresh = cells & self._left
+        if fresh.any():
+            self.probability[fresh] = self.classifier.probability(
+                self._features.at(self._date, fresh)
+            )
+            self._left &= ~fresh
 
 
-def _classified(
-    features: npt.NDArray[np.float32], seen: Bools, classifier: Classifier, fill: Bools
-) -> Bools:
-    """Return the cells that something hides, with the rims of clouds; fill has a sharp edge."""
-    probability = np.zeros(seen.shape, np.float32)
-    probability[seen] = classifier.probability(features)
-    found = certain(probability, classifier.threshold)
-    return _with_rims(found, probability, fill.view(np.uint8)) > 0
+def classified(asked: Asked, fill: Bools) -> Bools:
+    """Return the cells that something hides, with the rims of clouds; fill has a sharp edge.
+
+    Parameters
+    ----------
+    asked
+        What the classifier says; it is asked here.
+    fill
+        bool (rows, columns): cells of constant fill.
+
+    Returns
+    -------
+    bool (rows, columns)
+    """
+    # Every square holds one of these cells, so most cells of clear ground need not be asked about.
+    sieve = np.zeros(fill.shape, bool)
+    rows, columns = (sorted({*range(0, side, SQUARE), side - 1}) for side in fill.shape)
+    sieve[np.ix_(rows, columns)] = True
+    asked.ask(sieve)
+    threshold = asked.classifier.threshold
+    asked.ask(_wider((asked.probability >= threshold).view(np.uint8), SQUARE - 1) > 0)
+    found = certain(asked.probability, threshold)
+    if found.any():
+        asked.ask(_wider(found, GROWTH) > 0)
+    return _with_rims(found, asked.probability, fill.view(np.uint8)) > 0
 
 
 def certain(probability: npt.NDArray[np.float32], threshold: float) -> Bytes:

@@ -2,11 +2,10 @@
 
 import numpy as np
 import shapely
-from pyproj import Transformer
 from shapely.geometry.base import BaseGeometry
 
 from geodamage.errors import SceneError
-from geodamage.grid import Grid
+from geodamage.grid import Grid, transformer
 from geodamage.scene.tiles import open_tile
 
 #: Points of each side of an image; a straight side in one CRS is bent in another.
@@ -37,5 +36,5 @@ def _lonlat(grid: Grid) -> BaseGeometry:
     zero, one = np.zeros(_POINTS), np.ones(_POINTS)
     across = np.concatenate([side, one, 1 - side, zero]) * columns
     down = np.concatenate([zero, side, one, 1 - side]) * rows
-    to_lonlat = Transformer.from_crs(grid.crs, "EPSG:4326", always_xy=True)
+    to_lonlat = transformer(grid.crs, "EPSG:4326")
     return shapely.Polygon(np.column_stack(to_lonlat.transform(*grid.xy(across, down))))

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geodamage.errors import SceneError
-from geodamage.scene.survey import Block, shares
+from geodamage.scene.survey import LEAST_DETAIL, Block, grey, shares
 
 #: Shares of an image without data, and at the end of its range, above which there is a warning.
 NODATA, SATURATED = 0.5, 0.25
@@ -21,8 +21,6 @@ EQUAL_BLOCK, EQUAL = 0.999, 0.5
 SPOT, SPOTS = 9, 0.005
 #: Correlation of both dates, of the middle block, above which nothing seems to have changed.
 UNCHANGED = 0.985
-#: Deviation of a block's grey values under which it tells nothing.
-LEAST_DETAIL = 1.5
 
 
 def require_two_files(pre: Sequence[str], post: Sequence[str]) -> None:
@@ -62,27 +60,11 @@ def require_two_images(blocks: Sequence[Block], names: tuple[str, str]) -> None:
     SceneError
         If every block that shows something shows the same in both images.
     """
-    equal = [share for block in blocks if (share := _equal(block)) is not None]
+    equal = [block.equal for block in blocks if block.equal is not None]
     if equal and min(equal) >= EQUAL_BLOCK:
         raise SceneError(
             f"{names[1]}: the same pixels as {names[0]}; give the pre image and the post image"
         )
-
-
-def _equal(block: Block) -> float | None:
-    """Return the share of pixels that are the same in both; None where a block shows nothing."""
-    both = block.both
-    if block.pre.shape != block.post.shape or not both.any() or not _shows(block):
-        return None
-    return float((block.pre == block.post).all(0)[both].mean())
-
-
-def _shows(block: Block) -> bool:
-    return bool(_grey(block.pre)[block.both].std() >= LEAST_DETAIL)
-
-
-def _grey(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    return np.asarray(image.mean(0, dtype=np.float32))
 
 
 def oddities(blocks: Sequence[Block], names: tuple[str, str]) -> list[str]:
@@ -96,7 +78,7 @@ def oddities(blocks: Sequence[Block], names: tuple[str, str]) -> list[str]:
     found = []
     for role, name in zip(("pre", "post"), names, strict=True):
         found += image_oddities(blocks, role, name)
-    equal = [share for block in blocks if (share := _equal(block)) is not None]
+    equal = [block.equal for block in blocks if block.equal is not None]
     if equal and np.mean(equal) > EQUAL:
         found.append(
             f"{names[1]}: {np.mean(equal):.0%} of its pixels equal those of {names[0]}; is a "
@@ -136,8 +118,10 @@ def missing_spots(blocks: Sequence[Block], role: str) -> float:
     square, pixels, spots = np.ones((SPOT, SPOT), np.uint8), 0, 0
     for block in blocks:
         missing = ~getattr(block, f"{role}_valid")
-        wide = cv2.morphologyEx(missing.view(np.uint8), cv2.MORPH_OPEN, square)
         pixels += missing.size
+        if not missing.any():
+            continue
+        wide = cv2.morphologyEx(missing.view(np.uint8), cv2.MORPH_OPEN, square)
         spots += int((missing & (wide == 0)).sum())
     return spots / max(pixels, 1)
 
@@ -151,10 +135,12 @@ def _likeness(block: Block) -> float | None:
     both = block.both
     if both.mean() < 0.5:
         return None
-    grey = [_grey(image)[both] for image in (block.pre, block.post)]
-    if min(values.std() for values in grey) < LEAST_DETAIL:
+    found = [grey(image)[both] for image in (block.pre, block.post)]
+    one, two = (values - values.mean(dtype=np.float64).astype(np.float32) for values in found)
+    spreads = [float(np.sqrt(values @ values / len(values))) for values in (one, two)]
+    if min(spreads) < LEAST_DETAIL:
         return None
-    return float(np.corrcoef(grey[0], grey[1])[0, 1])
+    return float(one @ two / len(one)) / (spreads[0] * spreads[1])
 
 
 def short(name: str) -> str:

@@ -1,6 +1,6 @@
 """A sample of an image: evenly spread parts of its tiles, and whether they show anything."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -49,19 +49,30 @@ class Sample(NamedTuple):
         return np.asarray(self.low == self.high)
 
 
-def sample_of(tiles: list[Tile]) -> Sample:
-    """Look at an image; tiles whose nodata fits no pixel are marked, in place."""
-    sample = _looked_at(tiles)
+def sample_of(tiles: list[Tile], *, told: bool = False) -> Sample:
+    """Look at an image; tiles whose nodata fits no pixel are marked, in place.
+
+    Parameters
+    ----------
+    told
+        Whether the user says which value is no data: then it is looked for.
+    """
+    sample = _looked_at(tiles, told)
     if not sample.has_missing and any(tiles[0].nodata or ()):  # black is fill, where 0 is not
         tiles[:] = [replace(tile, is_idle=True) for tile in tiles]
-        sample = _looked_at(tiles)
+        sample = _looked_at(tiles, told)
         return sample._replace(has_missing=False)
     return sample
 
 
-def _looked_at(tiles: Sequence[Tile]) -> Sample:
+def _looked_at(tiles: Sequence[Tile], told: bool) -> Sample:
     is_far = is_remote(tiles[0].name)
-    sample = sample_tiles(tiles, SAMPLE_BLOCKS, overviews=is_far)
+    is_ready = _is_known
+    if tiles[0].dtype != "uint8":  # it is stretched by what the whole image holds
+        is_ready = _never
+    elif told or (any(tiles[0].nodata or ()) and not tiles[0].is_idle):
+        is_ready = _is_known_with_missing
+    sample = sample_tiles(tiles, SAMPLE_BLOCKS, overviews=is_far, is_ready=is_ready)
     if sample.flat.any() and not (sample.is_whole or is_far):  # an odd image is looked at closely
         close = sample_tiles(tiles, CLOSE * SAMPLE_BLOCKS, overviews=False)
         if close.is_whole or close.flat.sum() < sample.flat.sum():
@@ -69,29 +80,63 @@ def _looked_at(tiles: Sequence[Tile]) -> Sample:
     return sample
 
 
-def sample_tiles(tiles: Sequence[Tile], count: int, *, overviews: bool) -> Sample:
-    """Look at evenly spread parts of the tiles, or at their overviews."""
+def _never(sample: Sample) -> bool:
+    return False
+
+
+def _is_known(sample: Sample) -> bool:
+    """Say whether nothing more can be found of an image of 8 bits."""
+    return not sample.flat.any()
+
+
+def _is_known_with_missing(sample: Sample) -> bool:
+    return sample.has_missing and not sample.flat.any()
+
+
+def sample_tiles(
+    tiles: Sequence[Tile],
+    count: int,
+    *,
+    overviews: bool,
+    is_ready: Callable[[Sample], bool] = _never,
+) -> Sample:
+    """Look at evenly spread parts of the tiles, or at their overviews.
+
+    Parameters
+    ----------
+    is_ready
+        Says of what was seen so far whether that is enough.
+    """
     spread = np.unique(np.linspace(0, len(tiles) - 1, min(len(tiles), count)).round())
     chosen = [tiles[int(index)] for index in spread]
-    each = -(-count // len(chosen))
-    is_whole, has_missing = len(chosen) == len(tiles), False
-    found, ends = [np.zeros((len(tiles[0].channels.indexes), 0), tiles[0].dtype)], []
+    each, most = -(-count // len(chosen)), SAMPLE_PIXELS // len(chosen)
+    is_whole = len(chosen) == len(tiles)
+    empty = np.zeros((len(tiles[0].channels.indexes), 0), tiles[0].dtype)
+    sample, found = Sample(empty, None, None, False, False), [empty]
     for tile in chosen:
-        most = SAMPLE_PIXELS // len(chosen)
         overview = tile.overview(most) if overviews else None
         windows, is_all = ([], False) if overview else tile.parts(each)
         is_whole &= is_all
-        parts = [overview] if overview else map(tile.read, windows)
-        for pixels, valid in parts:
+        for pixels, valid in [overview] if overview else map(tile.read, windows):
             # Where all is valid nothing needs to be picked: a view is enough.
             kept = pixels.reshape(len(pixels), -1) if valid.all() else pixels[:, valid]
-            has_missing |= kept.shape[1] < valid.size
-            if kept.size:
-                ends += [kept.min(axis=1), kept.max(axis=1)]
-                step = -(-kept.shape[1] // max(most // max(len(windows), 1), 1))
-                found.append(kept[:, ::step].copy())
-    low, high = (np.min(ends, axis=0), np.max(ends, axis=0)) if ends else (None, None)
-    return Sample(np.concatenate(found, axis=1), low, high, is_whole, has_missing)
+            step = -(-kept.shape[1] // max(most // max(len(windows), 1), 1))
+            found.append(kept[:, :: max(step, 1)].copy())
+            sample = _with(sample, kept, has_missing=kept.shape[1] < valid.size)
+            if is_ready(sample):
+                return sample._replace(pixels=np.concatenate(found, axis=1))
+    return sample._replace(pixels=np.concatenate(found, axis=1), is_whole=is_whole)
+
+
+def _with(sample: Sample, kept: npt.NDArray[Any], *, has_missing: bool) -> Sample:
+    """Return what is known once more pixels were seen."""
+    sample = sample._replace(has_missing=sample.has_missing or has_missing)
+    if not kept.size:
+        return sample
+    low, high = kept.min(axis=1), kept.max(axis=1)
+    if sample.low is not None and sample.high is not None:
+        low, high = np.minimum(low, sample.low), np.maximum(high, sample.high)
+    return sample._replace(low=low, high=high)
 
 
 def named(tiles: Sequence[Tile]) -> str:

@@ -212,6 +212,7 @@ class Scene:
             scene = cls(before, after, gsd=gsd, options=options, maps=maps)
             scene._hiding.open(scene._lattice, scene.grid.window_bounds(scene.extent))
             opened.callback(scene._hiding.close)
+            scene._notes += [(doubt, SceneWarning) for doubt in scene._hiding.doubts]
             scene._read_as(reading, options)
             if examined and reading is None:
                 scene._examine(options)

@@ -6,7 +6,8 @@ area of interest.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,8 @@ MOST_ALONG = 6
 #: Corners of blocks are multiples of so many pixels, or of some of them doubled until `MOST_ALONG`
 #: are enough, on the absolute lattice: a crop, or a shift of post, leaves them where they are.
 STEPS = (128, 192, 256, 320, 384, 448)
+#: Deviation of a block's grey values under which it tells nothing.
+LEAST_DETAIL = 1.5
 #: Corners of the one block of a scene that holds none of these are multiples of this.
 STEP = 64
 
@@ -50,7 +53,8 @@ class Ground:
     extent: Window
 
 
-class Block(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Block:
     """What both images hold in a window of the grid.
 
     Attributes
@@ -69,10 +73,36 @@ class Block(NamedTuple):
     pre_valid: Bools
     post_valid: Bools
 
-    @property
+    @cached_property
     def both(self) -> Bools:
         """Where both images have data, bool (rows, columns)."""
         return self.pre_valid & self.post_valid
+
+    @cached_property
+    def saturated(self) -> dict[str, int]:
+        """Pixels with data of which all channels are at 0, or all at 255; `pre` and `post`."""
+        pairs = {"pre": (self.pre, self.pre_valid), "post": (self.post, self.post_valid)}
+        return {role: _saturated(*pair) for role, pair in pairs.items()}
+
+    @cached_property
+    def equal(self) -> float | None:
+        """Share of the pixels that are the same in both images; None where pre shows nothing."""
+        both = self.both
+        if self.pre.shape != self.post.shape or not both.any():
+            return None
+        if grey(self.pre)[both].std() < LEAST_DETAIL:
+            return None
+        return float((self.pre == self.post).all(0)[both].mean())
+
+
+def grey(image: Bytes) -> npt.NDArray[np.float32]:
+    """Return the mean of the channels of an image, float32 (rows, columns)."""
+    return np.asarray(image.mean(0, dtype=np.float32))
+
+
+def _saturated(image: Bytes, valid: Bools) -> int:
+    ends = (image.min(0) == 255) | (image.max(0) == 0)
+    return int(np.count_nonzero(ends & valid))
 
 
 def spread(extent: Window, origin: tuple[int, int] = (0, 0)) -> list[Window]:
@@ -150,12 +180,10 @@ def shares(blocks: Sequence[Block], role: str) -> dict[str, float]:
     """
     pixels = valid = saturated = 0
     for block in blocks:
-        image: Any = getattr(block, role)
         seen: Any = getattr(block, f"{role}_valid")
-        ends = (image == 255).all(0) | (image == 0).all(0)
         pixels += seen.size
-        valid += int(seen.sum())
-        saturated += int((ends & seen).sum())
+        valid += int(np.count_nonzero(seen))
+        saturated += block.saturated[role]
     return {
         "nodata": 1 - valid / max(pixels, 1),
         "saturated": saturated / max(valid, 1),

@@ -1,19 +1,20 @@
 """What a user calls unusable in an image: a raster, such as a band of a UDM2 file, or polygons."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from affine import Affine
-from pyproj import Transformer
 from rasterio.errors import RasterioIOError
 from rasterio.features import rasterize
 from rasterio.windows import Window as Box
 from shapely.geometry.base import BaseGeometry
 
+from geodamage.datums import datum_doubt
 from geodamage.errors import SceneReadError
+from geodamage.grid import transformer
 from geodamage.scene.aoi import read_aoi, read_polygons
 from geodamage.scene.lattice import Lattice
 from geodamage.scene.opening import environment
@@ -29,9 +30,18 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class UnusableRaster:
-    """A raster whose pixels are not 0 where an image is unusable, open."""
+    """A raster whose pixels are not 0 where an image is unusable, open.
+
+    Attributes
+    ----------
+    tile
+        The file.
+    doubt
+        What a user should know of its place, or None.
+    """
 
     tile: Tile
+    doubt: str | None = None
 
     def close(self) -> None:
         """Close the file."""
@@ -62,9 +72,18 @@ class UnusableRaster:
 
 @dataclass(frozen=True)
 class UnusablePolygons:
-    """Polygons in the CRS of a lattice."""
+    """Polygons in the CRS of a lattice.
+
+    Attributes
+    ----------
+    shape
+        All of them.
+    doubt
+        What a user should know of their place, or None.
+    """
 
     shape: BaseGeometry
+    doubt: str | None = None
 
     def close(self) -> None:
         """Do nothing: nothing is open."""
@@ -103,7 +122,10 @@ def open_unusable(
         If the file cannot be used.
     """
     raster = _raster(path, band)
-    return UnusablePolygons(read_aoi(path, lattice.crs, bounds).shape) if raster is None else raster
+    if raster is None:
+        return UnusablePolygons(*read_aoi(path, lattice.crs, bounds))
+    doubt = datum_doubt(str(path), raster.tile.grid.crs, lattice.crs, bounds)
+    return replace(raster, doubt=doubt)
 
 
 def check_unusable(path: Path, band: int) -> None:
@@ -135,10 +157,10 @@ def _raster(path: Path, band: int) -> UnusableRaster | None:
 
 
 def _path(tile: Tile, lattice: Lattice) -> Callable[[Floats, Floats], tuple[Floats, Floats]]:
-    transformer = Transformer.from_crs(lattice.crs, tile.grid.crs, always_xy=True)
+    to_tile = transformer(lattice.crs, tile.grid.crs)
 
     def to_raster(columns: Floats, rows: Floats) -> tuple[Floats, Floats]:
         x, y = lattice.x + lattice.pixel * columns, lattice.y - lattice.pixel * rows
-        return pixel_coordinates(tile.grid.transform, *transformer.transform(x, y))
+        return pixel_coordinates(tile.grid.transform, *to_tile.transform(x, y))
 
     return to_raster

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from geodamage.scene.obscured import Bools, Bytes, Cells, cells_of
+from geodamage.scene.cells import Bools, Bytes, Cells, cells_of
 
 #: Deviation within a cell, 8-bit values, under which it is smooth; and cells of a side of the
 #: smallest square of them that is water. Of the training places of training/recipes/compact.csv,

@@ -7,7 +7,7 @@ a raster, otherwise that of the prediction, otherwise square pixels of a size th
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,14 @@ import numpy as np
 import rasterio.warp
 import shapely
 from affine import Affine
-from pyproj import CRS, Transformer
+from pyproj import CRS
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.features import rasterize
 
 from geodamage.buildings.footprint_files import read_footprints
 from geodamage.errors import OptionError, ScoringError
-from geodamage.grid import Grid, utm_zone
+from geodamage.grid import Grid, transformer, utm_zone
 from geodamage.options.lookup import check_fields
 from geodamage.output.layers import is_empty_sequence, read_facts
 from geodamage.scene.aoi import read_aoi
@@ -81,11 +81,14 @@ class FootprintScore:
         Counts over the pixels of the masks.
     buildings
         Counts of buildings found, missed and spurious.
+    doubts
+        What a user should know of the files, a line each.
     """
 
     images: int = 0
     pixels: Counts = _NOTHING
     buildings: Counts = _NOTHING
+    doubts: tuple[str, ...] = ()
 
     def plus(self, other: "FootprintScore") -> "FootprintScore":
         """Return the counts of both sets together."""
@@ -93,6 +96,7 @@ class FootprintScore:
             self.images + other.images,
             self.pixels.plus(other.pixels),
             self.buildings.plus(other.buildings),
+            tuple(dict.fromkeys((*self.doubts, *other.doubts))),
         )
 
     def report(self) -> dict[str, Any]:
@@ -108,6 +112,7 @@ class FootprintScore:
                 **self.buildings._asdict(),
             },
             "images": self.images,
+            "warnings": list(self.doubts),
         }
 
 
@@ -121,10 +126,13 @@ class Drawn:
         int32 (rows, columns): 0 background, each building its own number.
     known
         bool (rows, columns): where it says anything.
+    notes
+        What a user should know of the file.
     """
 
     index: np.ndarray
     known: np.ndarray
+    notes: tuple[str, ...] = ()
 
 
 def pair_files(
@@ -196,13 +204,15 @@ def _score(prediction: Path, truth: Path, options: ScoringOptions) -> tuple[Foot
     grid = _common_grid(prediction, truth, options.gsd)
     true = draw(truth, grid, threshold=options.threshold)
     found = draw(prediction, grid, threshold=options.threshold)
-    counted = true.known
+    counted, doubts = true.known, (*true.notes, *found.notes)
     if options.aoi is not None:
-        counted = counted & _inside(options.aoi, grid)
+        inside, doubt = _inside(options.aoi, grid)
+        counted = counted & inside
+        doubts += () if doubt is None else (doubt,)
     score = score_buildings(
         np.where(counted, true.index, 0), np.where(counted & found.known, found.index, 0)
     )
-    return score, bool(counted.any())
+    return replace(score, doubts=doubts), bool(counted.any())
 
 
 def score_buildings(truth: np.ndarray, found: np.ndarray) -> FootprintScore:
@@ -273,14 +283,14 @@ def _opened(path: Path) -> Iterator[Any]:
 def _metric_grid(paths: list[Path], gsd: float) -> Grid:
     """Return square pixels around two layers of polygons, in the UTM zone of the truth."""
     world = Grid(CRS.from_epsg(4326), Affine.identity(), (1, 1))
-    layers = [_polygons(path, world) for path in paths]
+    layers = [_polygons(path, world)[0] for path in paths]
     filled = [shapely.total_bounds(layer) for layer in layers if len(layer)]
     if not filled:
         raise ScoringError(f"{paths[0]}: neither it nor {paths[1]} holds a building")
     west, south, east, north = filled[0]
     lon, lat = (west + east) / 2, (south + north) / 2
     crs = CRS.from_epsg(int(utm_zone(np.array(lon), np.array(lat))))
-    to_plane = Transformer.from_crs(world.crs, crs, always_xy=True)
+    to_plane = transformer(world.crs, crs)
     boxes = np.array([to_plane.transform_bounds(*bounds) for bounds in filled])
     (left, bottom), (right, top) = boxes[:, :2].min(0), boxes[:, 2:].max(0)
     rows, columns = (int((b - a) / gsd) + 2 for a, b in ((bottom, top), (left, right)))
@@ -319,20 +329,22 @@ def draw(path: Path, grid: Grid | None, *, threshold: float | None = None) -> Dr
         return Drawn(index, found.known)
     if grid is None:
         raise ScoringError(f"{path}: polygons have a place, and the raster beside them has none")
-    polygons = _polygons(path, grid)
+    polygons, notes = _polygons(path, grid)
     index = np.zeros(grid.shape, np.int32)
     if len(polygons):
         numbered = ((shape, number) for number, shape in enumerate(polygons, 1))
         rasterize(numbered, out=index, transform=grid.transform)
-    return Drawn(index, np.ones(grid.shape, bool))
+    return Drawn(index, np.ones(grid.shape, bool), notes)
 
 
-def _polygons(path: Path, grid: Grid) -> np.ndarray:
-    """Return the polygons of a vector file in the CRS of a grid; there may be none."""
+def _polygons(path: Path, grid: Grid) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return the polygons of a vector file in the CRS of a grid, maybe none, and notes on them."""
     if is_empty_sequence(path) and read_facts(path).get("buildings") == 0:
-        return np.zeros(0, object)
-    shapes = read_footprints(path, grid, may_be_empty=True).frame.geometry.to_numpy()
-    return np.asarray(shapes[~(shapely.is_missing(shapes) | shapely.is_empty(shapes))])
+        return np.zeros(0, object), ()
+    found = read_footprints(path, grid, may_be_empty=True)
+    shapes = found.frame.geometry.to_numpy()
+    kept = np.asarray(shapes[~(shapely.is_missing(shapes) | shapely.is_empty(shapes))])
+    return kept, tuple(found.notes)
 
 
 def _read_raster(path: Path, threshold: float | None) -> _Raster:
@@ -402,13 +414,14 @@ def _warped(path: Path, raster: _Raster, grid: Grid | None) -> _Raster:
     return _Raster(target == 2, target > 0, grid)
 
 
-def _inside(aoi: Path, grid: Grid | None) -> np.ndarray:
+def _inside(aoi: Path, grid: Grid | None) -> tuple[np.ndarray, str | None]:
+    """Return the pixels in an area of interest, and what a user should know of its place."""
     if grid is None:
         raise OptionError(f"--aoi {aoi}: the rasters have no place on the ground; leave it out")
-    shape = read_aoi(aoi, grid.crs, grid.bounds).shape
+    shape, doubt = read_aoi(aoi, grid.crs, grid.bounds)
     if shape.is_empty:
-        return np.zeros(grid.shape, bool)
+        return np.zeros(grid.shape, bool), doubt
     inside: np.ndarray = rasterize(
         [(shape, 1)], out_shape=grid.shape, transform=grid.transform, dtype=np.uint8
     )
-    return inside > 0
+    return inside > 0, doubt

@@ -7,10 +7,10 @@ a projection has no number for places far from it: what is far from the scene is
 import numpy as np
 import numpy.typing as npt
 import shapely
-from pyproj import CRS, Transformer
+from pyproj import CRS
 from shapely.geometry.base import BaseGeometry
 
-from geodamage.grid import world_width
+from geodamage.grid import transformer, world_width
 
 Bounds = tuple[float, float, float, float]
 Floats = npt.NDArray[np.float64]
@@ -61,7 +61,7 @@ def area_near(shapes: np.ndarray, crs: CRS, target: CRS, bounds: Bounds) -> Base
         Left, bottom, right, top of the box in `target`.
     """
     valid = shapely.make_valid(shapely.force_2d(shapes))
-    to_target = Transformer.from_crs(crs, target, always_xy=True)
+    to_target = transformer(crs, target)
     parts = []
     width = world_width(crs) or 0.0
     near = _neighbourhood(crs, target, bounds)
@@ -102,7 +102,7 @@ def _neighbourhood(crs: CRS, target: CRS, bounds: Bounds) -> Bounds | None:
         np.linspace(left - across, right + across, _SIDE),
         np.linspace(bottom - down, top + down, _SIDE),
     )
-    back = Transformer.from_crs(target, crs, always_xy=True)
+    back = transformer(target, crs)
     own_x, own_y = (np.asarray(v).ravel() for v in back.transform(x.ravel(), y.ravel()))
     fine = np.isfinite(own_x) & np.isfinite(own_y)
     own_x, own_y = own_x[fine], own_y[fine]
@@ -123,5 +123,5 @@ def _neighbourhood(crs: CRS, target: CRS, bounds: Bounds) -> Bounds | None:
 
 
 def _holds_pole(crs: CRS, bounds: Bounds, lat: float) -> bool:
-    x, y = Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform(0.0, lat)
+    x, y = transformer("EPSG:4326", crs).transform(0.0, lat)
     return bool(bounds[0] <= x <= bounds[2] and bounds[1] <= y <= bounds[3])

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import rasterio
 from affine import Affine
-from pyproj import CRS, Transformer
+from pyproj import CRS
 from pyproj.exceptions import ProjError
 
 from geodamage.errors import InputError, LabelError
-from geodamage.grid import WGS84, Grid
+from geodamage.grid import WGS84, Grid, transformer
 from geodamage.output.publication import Publication, check_output, output_errors
 from geodamage.scene.opening import environment, open_plain
 from geodamage.sources import check_file
@@ -394,8 +394,8 @@ def to_pixels(path: str | PathLike[str], degrees: np.ndarray) -> np.ndarray:
     if crs is None or transform.is_identity or transform.is_degenerate:
         raise LabelError(f"{path}: has no georeference that places its labels; get the image again")
     try:
-        transformer = Transformer.from_crs(LONLAT, CRS.from_user_input(crs), always_xy=True)
-        x, y = transformer.transform(degrees[:, 0], degrees[:, 1], errcheck=True)
+        to_image = transformer(LONLAT, CRS.from_user_input(crs))
+        x, y = to_image.transform(degrees[:, 0], degrees[:, 1], errcheck=True)
     except ProjError as error:
         raise LabelError(f"{path}: its CRS does not hold its labels ({error})") from error
     columns, rows = ~transform @ (np.asarray(x), np.asarray(y))

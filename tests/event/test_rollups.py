@@ -40,6 +40,21 @@ def test_admin_areas_of_another_place_are_said(tmp_path, output):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("code", "doubted"), [(26716, True), (4326, False)])
+def test_admin_areas_of_a_doubtful_datum_are_said(tmp_path, output, code, doubted):
+    areas = frame_of([House(0, 0, 400, 400)]).geometry.to_crs(code)
+    admin = tmp_path / "admin.gpkg"
+    gpd.GeoDataFrame({"name": ["Here"]}, geometry=areas).to_file(admin)
+    look = write_scene(tmp_path, "a", [HOUSE])
+    with merge_event([look], output, admin=admin) as work:
+        said = [step.message for step in work if step.warning]
+    assert [text.startswith("admin.gpkg: from NAD27 to WGS 84") for text in said] == [
+        True
+    ] * doubted
+    assert (work.result().facts["admin"]["doubt"] is not None) == doubted
+
+
+@pytest.mark.slow
 def test_an_admin_file_without_such_a_field_is_refused(tmp_path, output):
     frame_of([House(0, 0)]).to_file(tmp_path / "admin.geojson")
     look = write_scene(tmp_path, "a", [HOUSE])

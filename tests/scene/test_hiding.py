@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+from affine import Affine
 
 from geodamage import Scene, SceneOptions
 from geodamage.errors import OptionError, SceneReadError
 from geodamage.grid import GsdRange
+from geodamage.scene.cells import seen_cells
 from geodamage.scene.pixels import OBSCURED_POST, OBSCURED_PRE
+from geodamage.windows import Window
 from tests.conftest import CORNER, ROOFS, UTM, make_arrays, make_raster, run_command
 from tests.landscapes import landscape, later
 
@@ -33,6 +36,33 @@ def pair(raster):
     return raster("a.tif", PLACE), raster("b.tif", later(PLACE))
 
 
+def test_what_a_window_shares_with_the_one_above_changes_nothing(raster, monkeypatch):
+    post = later(landscape(640, 320))
+    post[:, 300:420, 40:200] = 225 + (landscape(120, 160, 4) // 50)
+    post[:, 500:540] = 90
+    rows = []
+
+    def counted(images, *arguments, **options):
+        above = options.get("above")
+        rows.append(images[0].shape[1] // 8 - (0 if above is None else len(above.whole[0])))
+        return seen_cells(images, *arguments, **options)
+
+    monkeypatch.setattr("geodamage.scene.hiding.seen_cells", counted)
+    pair = raster("c.tif", landscape(640, 320)), raster("d.tif", post)
+    with Scene.open(*pair, gsd=GSD, examined=False) as scene:
+        margin, windows = scene.margin, [Window(top, 0, 160, 320) for top in range(0, 640, 160)]
+
+        def marked(window):
+            around = window.buffer(margin)
+            return scene.mark(scene.read(around), around).missing[margin:-margin, margin:-margin]
+
+        in_turn = [marked(window) for window in windows]
+        backwards = [marked(window) for window in windows[::-1]][::-1]
+    assert np.array_equal(in_turn, backwards)
+    assert (np.vstack(in_turn) & OBSCURED_POST).any()
+    assert rows == [76, 20, 20, 20, *[76] * 4]
+
+
 @pytest.mark.slow
 def test_polygons_are_unusable(pair, tmp_path):
     path = tmp_path / "cloud.geojson"
@@ -43,6 +73,26 @@ def test_polygons_are_unusable(pair, tmp_path):
     assert (found[22:118, 42:98] == OBSCURED_POST).all()
     assert (found[:18] == 0).all()
     assert (found[:, 104:] == 0).all()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(("code", "doubted"), [(26716, True), (4326, False)])
+def test_what_is_unusable_and_placed_by_a_doubtful_datum_is_told(
+    pair, raster, tmp_path, code, doubted
+):
+    left, top = CORNER
+    box = gpd.GeoSeries([shapely.box(left + 20, top - 60, left + 50, top - 10)], crs=UTM)
+    box.to_crs(code).to_file(tmp_path / "cloud.gpkg")
+    (x, y), _ = box.to_crs(code).get_coordinates().to_numpy()[[3, 0]]
+    size = 1e-5 if code == 4326 else 1.0
+    mask = raster("udm.tif", np.ones((1, 32, 32), np.uint8), crs=f"EPSG:{code}",
+                  transform=Affine(size, 0, x, 0, -size, y))  # fmt: skip
+    for path in (tmp_path / "cloud.gpkg", mask):
+        options = SceneOptions(post_unusable=path)
+        with Scene.open(*pair, gsd=GSD, options=options, examined=False) as scene:
+            told = [text for text in scene.warnings if f"{path}: from NAD27 to WGS 84" in text]
+        assert len(told) == doubted
 
 
 @pytest.mark.slow

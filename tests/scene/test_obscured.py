@@ -6,15 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from geodamage.scene.cells import CELL, OWN, SHARED, Features, cells_of
 from geodamage.scene.obscured import (
-    CELL,
     GROWTH,
     MARGIN,
-    OWN,
     RIM,
-    SHARED,
+    Asked,
     Classifier,
-    cells_of,
+    classified,
     hidden,
 )
 from tests.landscapes import landscape, later
@@ -135,15 +134,26 @@ def test_no_window_changes_what_is_hidden(row, column):
         assert np.array_equal(one[top:, left:][inner, inner], two[inner, inner])
 
 
-def test_cells_are_exact():
-    image = np.random.default_rng(0).integers(0, 256, (3, 32, 40)).astype(np.uint8)
-    image[:, 8:16, 16:24] = 31
-    cells = cells_of(image)
-    blocks = image.reshape(3, 4, 8, 5, 8).astype(float)
-    assert np.array_equal(cells.means, blocks.mean((2, 4)))
-    assert cells.deviation == pytest.approx(blocks[1].std((1, 3)), abs=1e-6)
-    assert cells.constant.sum() == 1
-    assert cells.constant[1, 2]
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(0.5, 4.0), st.integers(9, 40), st.integers(9, 40))
+def test_cells_that_nobody_asked_about_would_not_have_changed_it(seed, size, rows, columns):
+    rng = np.random.default_rng(seed)
+    level = cv2.GaussianBlur(rng.normal(size=(rows, columns)), (0, 0), size)
+    plane = 200 + 12 * level / level.std()
+    features = Features([[plane] * OWN] * 2, [plane] * SHARED)
+    seen = rng.random((rows, columns)) > 0.02
+    few, all_of_them = (Asked(features, 0, seen, BY_BRIGHTNESS) for _ in range(2))
+    all_of_them.ask(np.ones_like(seen))
+    fill = np.zeros_like(seen)
+    assert np.array_equal(classified(few, fill), classified(all_of_them, fill))
+    assert (few.probability > 0).sum() <= (all_of_them.probability > 0).sum()
+
+
+def test_of_clear_ground_few_cells_are_asked_about():
+    plane = np.full((50, 50), 100.0)
+    asked = Asked(Features([[plane] * OWN] * 2, [plane] * SHARED), 0, plane > 0, BY_BRIGHTNESS)
+    assert not classified(asked, plane < 0).any()
+    assert 0 < (asked.probability > 0).sum() <= 11 * 11
 
 
 @pytest.mark.slow

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geodamage.scene.registration import Sight, affine_field, halves, measure, product_of
+from geodamage.scene.registration import (
+    Sight,
+    affine_field,
+    halves,
+    highest_columns,
+    measure,
+    product_of,
+    slow_part,
+)
 from tests.fakes import SMALL
 from tests.landscapes import landscape, later
 
@@ -132,6 +140,21 @@ def test_halves_of_blocks_that_agree_have_one_peak_and_others_have_theirs():
         surface[:] = 0
         surface[5 * number, 5 * number] = 1 + number / 10
     assert len(np.unique(halves(surfaces), axis=0)) > 1
+
+
+def test_the_highest_of_each_half_is_found_part_by_part():
+    surfaces = np.random.default_rng(1).normal(size=(7, 101, 97)).astype(np.float32)
+    weights = np.random.default_rng(2).random((5, 7)).astype(np.float32)
+    flat = surfaces.reshape(7, -1)
+    assert np.array_equal(highest_columns(weights, flat), (weights @ flat).argmax(1))
+
+
+@pytest.mark.parametrize("shape", [(256, 256), (233, 250)])
+def test_the_slow_part_of_an_image_is_what_a_gaussian_leaves(shape):
+    image = landscape(*shape).mean(0, dtype=np.float32)
+    expected = cv2.GaussianBlur(image, (0, 0), 8)
+    inner = np.s_[24:-24, 24:-24]
+    assert np.abs(slow_part(image) - expected)[inner].max() < 0.06 * image.std()
 
 
 @pytest.mark.slow

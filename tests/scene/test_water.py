@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from geodamage.scene.obscured import CELL
+from geodamage.scene.cells import CELL
 from geodamage.scene.water import SQUARE, water
 from tests.landscapes import landscape, later
 

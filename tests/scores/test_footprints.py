@@ -129,6 +129,19 @@ def test_an_area_limits_what_counts(tmp_path):
     assert figures["pixels"]["tp"] == SHARED
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(("code", "doubted"), [(26716, True), (4326, False)])
+def test_what_is_placed_by_a_doubtful_datum_is_told(tmp_path, code, doubted):
+    truth = raster(tmp_path / "t.tif", mask(*TRUTH))
+    area = layer(tmp_path / "aoi.gpkg", (0, 0, 60, 80), crs=code)
+    found = layer(tmp_path / "p.gpkg", *FOUND, crs=code)
+    result = run_command("score", "--buildings", found, truth, "--aoi", area, "--json")
+    assert result.exit_code == 0
+    told = [line for line in result.stderr.splitlines() if "from NAD27 to WGS 84" in line]
+    assert ["aoi.gpkg" in line for line in told] == [False, True] * doubted
+    assert len(json.loads(result.stdout)["warnings"]) == len(told)
+
+
 @pytest.mark.parametrize("beside", [(10_000, 10_000, 10, 10), (100, 100, 10, 10)])
 def test_an_area_beside_all_truths_is_refused(tmp_path, beside):
     truth, area = raster(tmp_path / "t.tif", mask(*TRUTH)), layer(tmp_path / "a.gpkg", beside)
