@@ -8,6 +8,7 @@ import cv2
 import geopandas as gpd
 import numpy as np
 import shapely
+from geopandas.array import GeometryArray
 from pyproj import Transformer
 
 from geodamage.ahead import close
@@ -190,8 +191,9 @@ class _Finder:
             "lat": lat,
             "source": np.full(len(polygons), "model", object),
         }
-        polygons = self._shaped(polygons)
-        return gpd.GeoDataFrame(columns, geometry=polygons, crs=self.grid.crs)
+        # Set as a column: given apart, GeoPandas asks a frame without geometry for its CRS.
+        columns["geometry"] = GeometryArray(self._shaped(polygons), crs=self.grid.crs)
+        return gpd.GeoDataFrame(columns, geometry="geometry")
 
     def _statuses(
         self, near: np.ndarray, pixels: np.ndarray, hidden: np.ndarray
@@ -239,14 +241,15 @@ class _Finder:
 
         At last, the pixels that post does not show, (n, `_CAUSES`).
         """
+        inside = np.flatnonzero(packed.labels != 0)
         labels, count = split_touching(
             packed.labels,
             packed.count,
             packed.probabilities[0],
             self.card.seed_threshold,
             self.card.seed_depth,
+            within=inside,
         )
-        inside = np.flatnonzero(labels)
         numbers = labels.ravel()[inside].astype(np.intp)  # what counting would make of it each time
         owner = np.zeros(count + 1, np.int64)
         owner[numbers] = packed.labels.ravel()[inside]

@@ -117,8 +117,8 @@ def to_rfc7946(shapes: np.ndarray, to_wgs84: Transformer) -> np.ndarray:
         return _cut_at_antimeridian(warped) if east - west > HALF_WAY else warped
 
     rounded = shapely.transform(shapes, lambda points: _rounded(warp(points)))
+    rounded[~np.isfinite(shapely.bounds(rounded)).all(axis=1)] = None
     bounds = shapely.bounds(rounded)
-    rounded[~np.isfinite(bounds).all(axis=1)] = None
     for index in np.flatnonzero(bounds[:, 2] - bounds[:, 0] > HALF_WAY):
         rounded[index] = shapely.transform(exact(shapes[index]), _rounded)
     is_valid = shapely.is_valid(rounded)

@@ -15,7 +15,7 @@ from geodamage.buildings.footprint_files import _identities, read_footprints
 from geodamage.buildings.footprints import grade_footprints
 from geodamage.errors import FootprintError, GeodamageError
 from geodamage.fields import GIVEN_FIELDS, conform
-from geodamage.grid import WGS84, Grid
+from geodamage.grid import WGS84, Grid, geodesic_areas, transformer
 from geodamage.model.heads import Heads, probabilities
 from geodamage.prediction import Strip
 from geodamage.scene.pixels import (
@@ -247,6 +247,15 @@ def test_footprints_are_brought_to_the_grid(tmp_path):
     found = grade(footprints, town()).iloc[0]
     assert found.source == "own.gpkg"
     assert Point(found.lon, found.lat).within(degrees)
+
+
+def test_the_area_of_a_large_footprint_is_geodesic():
+    places = [np.array([[0, 0], [s, 0.3 * s], [0.1 * s, s]]) for s in (5, 60, 140, 900, 30_000)]
+    shapes = shapely.polygons([500_000 + place for place in places])
+    found = footprints._place(shapes, GRID)["area_m2"]
+    to_lonlat = transformer(UTM, "EPSG:4326")
+    turned = shapely.transform(shapes, to_lonlat.transform, interleaved=False)
+    np.testing.assert_allclose(found, geodesic_areas(turned), atol=1e-3)
 
 
 @pytest.mark.parametrize("turned", [False, True])
