@@ -25,7 +25,7 @@ Floats = npt.NDArray[np.float64]
 #: steps that a cover is told in: rounding must not leave a trace of cover where there is none.
 _SUMMED, _TOLD = 2.0**32, 2.0**20
 #: Pixels of boxes whose cover is measured at once.
-AT_ONCE = 500_000
+AT_ONCE = 250_000
 
 
 class Cover(NamedTuple):
