@@ -84,7 +84,7 @@ def _texts(column: pd.Series) -> list[str]:
         for row in np.flatnonzero(~np.isfinite(numbers)).tolist():
             texts[row] = "null"
         return texts
-    values = column.to_numpy(object, na_value=None).tolist()
+    values = column.to_numpy(object, na_value=None).tolist()  # type: ignore[call-overload]  # None, too
     known = {value: _encode(value) for value in set(values)}  # most columns have a few values
     return [known[value] for value in values]
 
