@@ -11,6 +11,7 @@ keep, and what a model says of them. A folder with `targets/` alone is of pairs 
 `unseen` adds the answers of networks that `benchmarks.events` taught without the event, with
 nothing tuned. `table` plays events through: half of the places of an event
 are answered from, by their labels, and the other half is scored. Tiles that overlap are one place.
+The head starts from what the other events of the table teach.
 `--draw` says which buildings are answered: `strata`, those that `geodamage sample` draws, each
 with its weight; `teach`, those that `geodamage sample --for adapt` chooses; `simple`, any.
 
@@ -42,6 +43,7 @@ from geodamage.reviews.design import allocate, draw, expected_spread, make_strat
 from geodamage.reviews.teaching import choose_to_teach
 from geodamage.scores.buildings import grading_score, quadratic_kappa
 from geodamage.scores.calibration import calibration
+from training.transfer import learn_transfer
 
 ANSWERS = (20, 50, 60, 100, 200)
 #: How much the weights of a stand-in are held back.
@@ -80,6 +82,7 @@ class Event:
     place: Floats
     tile: npt.NDArray[np.str_]
     threshold: float
+    transfer: Floats | None = None
 
     def play(self, answers: int, seed: int, way: str = "strata") -> Play | None:
         """Answer on half of the places, and score the other; None where a class is too rare."""
@@ -93,7 +96,7 @@ class Event:
             return None
         learnt = learn(
             self.said, self.features, self.place, self.said.argmax(1) + 1, self.threshold, rows,
-            self.grades[rows], weights,
+            self.grades[rows], weights, transfer=self.transfer,
         )  # fmt: skip
         return self._scored(learnt, scored)
 
@@ -194,8 +197,18 @@ def events_of(table: Mapping[str, npt.NDArray[Any]]) -> Iterator[tuple[str, str,
             models.append(("unseen", table["unseen"][own], 0.5))
         elif not own.all():
             models.append(("stand-in", stand_in(table, name), 0.5))
+        features, transfer = table["features"][own], transfer_without(table, name)
         for model, said, threshold in models:
-            yield name, model, Event(table["features"][own], said, grades, place, tile, threshold)
+            event = Event(features, said, grades, place, tile, threshold, transfer)
+            yield name, model, event
+
+
+def transfer_without(table: Mapping[str, npt.NDArray[Any]], event: str) -> Floats | None:
+    """Return what the other events of a table teach of one; None where there are none."""
+    others = table["event"] != event
+    if not others.any():
+        return None
+    return learn_transfer(*(table[key][others] for key in ("features", "grades", "event")))
 
 
 def rows(options: argparse.Namespace) -> Iterator[str]:

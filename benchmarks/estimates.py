@@ -7,7 +7,9 @@ Reviews are simulated: a sample is drawn as `geodamage sample` draws it, its tru
 answers, and an estimate is made of them. Without a model the populations are drawn, from models of
 much, some and no skill, on disasters with few and many damaged buildings. With a model they are the
 labelled buildings that it finds on the pairs of each event. The width is held against that of a
-simple random sample of equal size with Wald's interval. Beside it stands the least width that any
+simple random sample of equal size with Wald's interval. Beside it stands the width that the same
+sample would have if the variances of its strata were known, so that nothing were paid for honesty.
+Then comes the least width that any
 sample could reach with the probabilities of the model. It has strata as fine as twenty parts of the
 estimated quantity's probability, and their true shares are known beforehand. Its interval is 1.96
 standard errors.
@@ -75,6 +77,7 @@ class Row(NamedTuple):
     width: float
     wald_held: float
     wald_width: float
+    known_width: float
     least_width: float
 
 
@@ -167,7 +170,7 @@ def measure(case: Case, size: int, reviews: int, generator: np.random.Generator)
         yield Row(
             case.name, size, name, float(true),
             _held(own, true), _width(own), _held(other, true), _width(other),
-            least_width(case, name, size),
+            known_width(case, name, strata, drawn), least_width(case, name, size),
         )  # fmt: skip
 
 
@@ -181,13 +184,26 @@ def wald(share: float, size: int, buildings: int) -> tuple[float, float]:
     return share - half, share + half
 
 
+def known_width(case: Case, name: str, strata: Strata, drawn: np.ndarray) -> float:
+    """Return the width that the interval of a sample would have, were its variances known."""
+    has, sizes = _has(case, name), strata.sizes
+    spreads = np.array([has[strata.of == h].std() for h in range(len(sizes))])
+    parts = (sizes * spreads) ** 2 / drawn * (1 - drawn / sizes) * sizes / np.maximum(sizes - 1, 1)
+    return float(2 * 1.96 * np.sqrt(parts.sum()) / sizes.sum())
+
+
+def _has(case: Case, name: str) -> np.ndarray:
+    """Return which buildings have what is estimated, bool (n,)."""
+    return case.truth > 1 if name == "damaged" else case.truth == _grade(name)
+
+
 def least_width(case: Case, name: str, size: int) -> float:
     """Return the least width of an interval that the model's probabilities allow.
 
     Neyman's allocation for this one thing, over strata of which the truth is known.
     """
     probabilities = case.population.probabilities
-    has = case.truth > 1 if name == "damaged" else case.truth == _grade(name)
+    has = _has(case, name)
     wanted = (
         probabilities[:, 1:].sum(1) if name == "damaged" else probabilities[:, _grade(name) - 1]
     )
@@ -208,8 +224,11 @@ def _width(ends: np.ndarray) -> float:
 
 def table(rows: Sequence[Row]) -> Iterator[str]:
     """Yield the lines of the report: means over the cases."""
-    yield "| n | of | cases | held | least held | width to Wald's | least possible | Wald held |"
-    yield "|--:|---|--:|--:|--:|--:|--:|--:|"
+    yield (
+        "| n | of | cases | held | least held | width to Wald's | variances known | least possible"
+        " | Wald held |"
+    )
+    yield "|--:|---|--:|--:|--:|--:|--:|--:|--:|"
     targets = ["damaged", *(grade.label for grade in GRADES)]
     for size in SIZES:
         for name in targets:
@@ -218,24 +237,25 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
         yield _line(size, f"grades under {100 * RARE:g} %", rare)
         yield _line(size, "all", [r for r in rows if r.size == size])
     yield ""
-    yield "| case | damaged | held | width to Wald's | least possible |"
-    yield "|---|--:|--:|--:|--:|"
+    yield "| case | damaged | held | width to Wald's | variances known | least possible |"
+    yield "|---|--:|--:|--:|--:|--:|"
     for case in dict.fromkeys(row.case for row in rows):
         own = [row for row in rows if row.case == case]
         damaged = next(row.share for row in own if row.target == "damaged")
         yield (
             f"| {case} | {damaged:.1%} | {_mean_held(own):.1%} | {_ratio(own):.2f} |"
-            f" {_least_ratio(own):.2f} |"
+            f" {_ratio(own, 'known_width'):.2f} | {_ratio(own, 'least_width'):.2f} |"
         )
 
 
 def _line(size: int, name: str, rows: Sequence[Row]) -> str:
     if not rows:
-        return f"| {size} | {name} | 0 | | | | | |"
+        return f"| {size} | {name} | 0 | | | | | | |"
     least, walds = min(row.held for row in rows), np.mean([row.wald_held for row in rows])
     return (
         f"| {size} | {name} | {len(rows)} | {_mean_held(rows):.1%} | {least:.1%} |"
-        f" {_ratio(rows):.2f} | {_least_ratio(rows):.2f} | {walds:.1%} |"
+        f" {_ratio(rows):.2f} | {_ratio(rows, 'known_width'):.2f} |"
+        f" {_ratio(rows, 'least_width'):.2f} | {walds:.1%} |"
     )
 
 
@@ -243,15 +263,10 @@ def _mean_held(rows: Sequence[Row]) -> float:
     return float(np.mean([row.held for row in rows]))
 
 
-def _ratio(rows: Sequence[Row]) -> float:
+def _ratio(rows: Sequence[Row], of: str = "width") -> float:
     """Return the mean width as a share of the mean width of Wald's intervals."""
     walds = sum(row.wald_width for row in rows)
-    return sum(row.width for row in rows) / walds if walds else float("nan")
-
-
-def _least_ratio(rows: Sequence[Row]) -> float:
-    walds = sum(row.wald_width for row in rows)
-    return sum(row.least_width for row in rows) / walds if walds else float("nan")
+    return sum(getattr(row, of) for row in rows) / walds if walds else float("nan")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -23,6 +23,7 @@ from geodamage.adaptation.fingerprints import base_of
 from geodamage.adaptation.head import Floats
 from geodamage.adaptation.learning import Learnt, learn
 from geodamage.adaptation.results import FeaturedResult, find_results, read_result
+from geodamage.adaptation.transfer import bundled_transfer
 from geodamage.adaptation.validation import Compared
 from geodamage.errors import AdaptationError, OptionError
 from geodamage.output.publication import Publication, check_output, output_errors
@@ -123,7 +124,7 @@ def adapt(
     rows, grades, weights = _graded(said, event, reviewed)
     learnt = learn(
         event.said, event.features, event.place, event.called, event.threshold,
-        rows, grades, weights,
+        rows, grades, weights, transfer=bundled_transfer(network.sha256, base.licence),
     )  # fmt: skip
     model = _event_model(learnt, base, network, said, files, reviewed)
     adapted = Adapted(model, learnt.compared, learnt.helps, notes)

@@ -52,6 +52,8 @@ class Learnt:
         Answers of each grade.
     calibration
         What made it right as often as it says; it is in the head already.
+    transferred
+        Whether it started from what other events taught.
     """
 
     head: Head
@@ -62,6 +64,7 @@ class Learnt:
     blocks: int
     grades: tuple[int, ...]
     calibration: "Calibration"
+    transferred: bool
 
     @property
     def helps(self) -> bool:
@@ -84,6 +87,7 @@ class Learnt:
             "decided_by": DECIDES,
             "uses_features": self.earned > 0,
             "earned_by_features": round(self.earned, 4),
+            "starts_from_other_events": self.transferred,
             "helps": self.helps,
             **{
                 name: {figure: _rounded(getattr(self.compared, name)[figure]) for figure in FIGURES}
@@ -106,6 +110,7 @@ def learn(
     grades: Grades,
     weights: Floats | None = None,
     priors: Priors | None = None,
+    transfer: Floats | None = None,
 ) -> Learnt:
     """Learn a head from answers, and try it on ground that it has not seen.
 
@@ -127,15 +132,20 @@ def learn(
         float64 (m,): how many buildings each answer stands for; alike unless given.
     priors
         How far the head may leave the model.
+    transfer
+        float64 (d / 2,): the change that other events took for damage, if the head starts from it.
     """
     priors = priors or Priors()
     known = np.flatnonzero(np.isfinite(said).all(1))
-    basis = Basis.of(features[_some(known)])
+    basis = Basis.of(features[_some(known)], transfer=transfer)
     components, own = basis.components(features[rows]), said[rows]
     blocks = blocks_of(place[rows])
-    calibration, tried, earned = _tried(own, components, grades, blocks, priors, weights)
+    calibration, tried, earned = _tried(
+        own, components, grades, blocks, priors, weights, basis.transferred
+    )
+    transferred = basis.transferred and earned > 0
     kept = components if earned > 0 else np.zeros_like(components)
-    head = calibration.of_head(fit(own, kept, grades, priors))
+    head = calibration.of_head(fit(own, kept, grades, priors, transferred=transferred))
     everybody = head.probabilities(said[known], basis.components(features[known]))
     fresh = likeliest_threshold(everybody[:, 1:].sum(1))
     compared = compare(
@@ -144,7 +154,9 @@ def learn(
     )  # fmt: skip
     counted = tuple(int((grades == grade).sum()) for grade in GRADES)
     parts = len(np.unique(blocks))
-    return Learnt(head, basis, fresh, compared, earned, parts, counted, calibration)
+    return Learnt(
+        head, basis, fresh, compared, earned, parts, counted, calibration, transferred
+    )  # fmt: skip
 
 
 def _tried(
@@ -154,6 +166,7 @@ def _tried(
     blocks: npt.NDArray[np.int64],
     priors: Priors,
     weights: Floats | None,
+    transferred: bool,
 ) -> tuple["Calibration", Floats, float]:
     """Try heads with and without features on blocks that they have not seen.
 
@@ -164,8 +177,8 @@ def _tried(
     """
     counted = np.ones(len(grades)) if weights is None else weights / weights.mean()
     found = []
-    for kept in (components, components[:, :0]):
-        unseen = out_of_block(said, kept, grades, blocks, priors)
+    for kept, starts in ((components, transferred), (components[:, :0], False)):
+        unseen = out_of_block(said, kept, grades, blocks, priors, transferred=starts)
         calibration = calibrate(unseen, grades, weights)
         told = _calibrated_unseen(unseen, grades, blocks, weights)
         chosen = np.maximum(told[np.arange(len(grades)), grades - 1], 1e-12)

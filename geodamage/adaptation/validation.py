@@ -67,12 +67,14 @@ def out_of_block(
     grades: Grades,
     blocks: npt.NDArray[np.int64],
     priors: Priors,
+    *,
+    transferred: bool = False,
 ) -> Floats:
     """Return what heads say of answers that they have not seen, float64 (n, 4).
 
     Parameters
     ----------
-    said, components, grades, priors
+    said, components, grades, priors, transferred
         The same as of `fit`.
     blocks
         int64 (n,): block of each answer; a head learns from all the others.
@@ -80,7 +82,7 @@ def out_of_block(
     result = said.copy()
     for block in np.unique(blocks):
         out = blocks == block
-        head = fit(said[~out], components[~out], grades[~out], priors)
+        head = fit(said[~out], components[~out], grades[~out], priors, transferred=transferred)
         result[out] = head.probabilities(said[out], components[out])
     return result
 

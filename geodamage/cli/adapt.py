@@ -93,6 +93,8 @@ def _say(adapted: "Adapted") -> None:
         cells = [_shown(card[part][name]) for part in ("before", "after")]
         gain = _shown(card["gain"][name], sign="+")
         click.echo(f"{told:<18}{cells[0]:>23}{cells[1]:>23}{gain:>25}", err=True)
+    if card["starts_from_other_events"]:
+        click.echo("it starts from the change that other events took for damage", err=True)
     if not card["uses_features"]:
         click.echo(
             "the features do not help here; only the model's own probabilities are reweighted",

@@ -72,6 +72,19 @@ def test_answers_make_the_grades_better(unknown):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("licence", [MODEL["licence"], "another"])
+def test_it_starts_from_other_events_under_the_same_licence(unknown, monkeypatch, licence):
+    facts = {"network_sha256": "b" * 64, "licence": licence, "weights": [1.0, *[0.0] * 11]}
+    monkeypatch.setattr("geodamage.adaptation.transfer.read_transfer", lambda: facts)
+    result = adapt(unknown)
+    assert result.exit_code == 0, result.stderr
+    card = read_event_model(unknown / "event-model.toml").card
+    assert card["starts_from_other_events"] is (licence == MODEL["licence"])
+    said = "it starts from the change that other events took for damage" in result.stderr
+    assert said is card["starts_from_other_events"]
+
+
+@pytest.mark.slow
 def test_reviewed_buildings_keep_their_grade_and_say_so(unknown):
     assert adapt(unknown).exit_code == regrade(unknown).exit_code == 0
     better = gpd.read_file(unknown / "better.geojson").set_index("building_id")

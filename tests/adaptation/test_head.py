@@ -3,7 +3,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geodamage.adaptation.head import LEAST, Basis, Head, Priors, fit, log_odds, softmax
+from geodamage.adaptation.head import (
+    LEAST,
+    Basis,
+    Head,
+    Priors,
+    fit,
+    log_odds,
+    softmax,
+    standardised_changes,
+)
 from tests.adaptation.made_results import make_features, make_said, make_truth
 from tests.fakes import SMALL
 
@@ -84,6 +93,30 @@ def test_a_feature_that_never_changes_says_nothing():
     assert np.isfinite(basis.axes).all()
     same = np.repeat(features[:1], 4, 0)
     assert Basis.of(same).components(same).shape == (4, 0)
+
+
+def test_what_other_events_taught_is_the_last_component():
+    features = make_features(make_truth(300), 1.0)
+    transfer = np.linspace(-1, 1, 12)
+    basis = Basis.of(features, 2, transfer)
+    components = basis.components(features)
+    assert basis.transferred
+    wanted = standardised_changes(features)[0] @ transfer
+    np.testing.assert_allclose(components[:, 2], wanted / wanted.std(), atol=1e-9)
+    np.testing.assert_allclose(components[:, :2], Basis.of(features, 2).components(features))
+
+
+def test_a_transfer_of_what_never_changes_is_none():
+    same = np.repeat(make_features(make_truth(1), 1.0), 4, 0)
+    assert not Basis.of(same, transfer=np.ones(12)).transferred
+    assert not Basis.of(make_features(make_truth(9), 1.0)).transferred
+
+
+def test_without_answers_a_head_says_what_other_events_taught():
+    head = fit(np.zeros((0, 4)), np.zeros((0, 3)), NOBODY, transferred=True)
+    mean = Priors().transferred[0]
+    np.testing.assert_allclose(head.weights, [[0, 0, mean], [0, 0, 0]])
+    assert (head.scale, *head.offsets) == (1, 0, 0, 0, 0)
 
 
 @SMALL

@@ -12,7 +12,7 @@ from geodamage.errors import LabelError
 from geodamage.xbd.folders import Pair, read_image
 from geodamage.xbd.masks import burn_index, burn_labels
 from sample_data.scenes import DrawnScene, draw_scene
-from training.data.clouds import clouded
+from training.data.weathered import Asked, weathered
 
 #: Native pixels of 0.47 m are as large as 1.2 m then.
 COARSEST = 2.6
@@ -40,6 +40,10 @@ class ChipOptions:
     """How often an image is seen by a coarser sensor: up to `COARSEST` times as large pixels."""
     haze: float = 0.0
     """How often an image lies under haze, denser here than there."""
+    wind: float = 0.0
+    """How often damage by wind is drawn over roofs that have none."""
+    flood: float = 0.0
+    """How often post is under water or mud, which gives buildings the grades of floods."""
     cloud: float = 0.0
     """How often a cloud and its shadow lie over post; ground under its thick part is not asked
     about."""
@@ -313,23 +317,19 @@ def cut(
         roofs = warp(pair.buildings, cv2.INTER_NEAREST, 0, shifted) == 1
         towards = rng.uniform(-options.lean, options.lean, 2)
         post, seen = lean(post, seen, roofs, (float(towards[0]), float(towards[1])))
-    damage = warp(pair.damage, cv2.INTER_NEAREST, 0, matrix)
     said = None if pair.teacher is None else _warped_planes(pair.teacher, matrix, options.crop)
-    if options.cloud and post.ndim == 3 and rng.random() < options.cloud:  # a radar sees through
-        post, hidden = clouded(post, rng, options.cloud_sharp)
-        vote[hidden], seen[hidden] = 0, NOT_ASSESSED
-        damage[hidden & (damage > 0)] = NOT_ASSESSED
-        if said is not None:
-            said[hidden] = 0
+    asked = Asked(warp(pair.damage, cv2.INTER_NEAREST, 0, matrix), vote, seen, said)
+    across, down = (shifted[:, 2] - matrix[:, 2]).tolist()
+    post = weathered(post, asked, options, (across, down), rng)
     return Chip(
         _photograph(warp(pair.pre, cv2.INTER_LINEAR, 0, matrix), rng, options),
         _taken_again(post, rng, options),
         warp(pair.buildings, cv2.INTER_NEAREST, 0, matrix),
         weights,
-        damage,
-        vote,
-        seen,
-        said,
+        asked.damage,
+        asked.vote,
+        asked.standing,
+        asked.teacher,
     )
 
 
