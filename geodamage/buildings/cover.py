@@ -103,7 +103,7 @@ def cover_of(shapes: np.ndarray, boxes: Numbers, transform: Affine) -> Cover:
     boxes
         int64 (n, 4): row, column, bottom and right of the pixels that are wanted of each.
     transform
-        Of the grid; its rows run along the x axis.
+        Transform of the grid, whose rows run along the x axis.
 
     Returns
     -------
