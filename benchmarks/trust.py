@@ -36,7 +36,6 @@ from pyproj import Geod
 
 from benchmarks.clouds import clouded
 from geodamage.assessment import Job, assess
-from geodamage.buildings.footprints import coverage
 from geodamage.damage import LABELS
 from geodamage.errors import GeodamageError, GeodamageWarning
 from geodamage.model.loading import load_model
@@ -384,7 +383,8 @@ def buildings_of(case: Case, truth: gpd.GeoDataFrame, found: Any) -> dict[str, B
     for uid, grade, shape in zip(truth["uid"], truth["grade"], truth.geometry, strict=True):
         said, hidden = found.loc[uid], 0.0
         if case.covered is not None:
-            hidden = hidden_share(coverage(shape, transform, size, 1), case.covered)
+            drawn = rasterio.features.rasterize([shape], out_shape=size, transform=transform)
+            hidden = hidden_share(drawn, case.covered)
         shown = not str(said["status_reason"]).startswith(("nodata", "outside"))
         graded_as = 0 if said["status"] == "not_assessed" else int(said["damage_class"])
         result[uid] = int(grade), graded_as, round(hidden, 4), shown
@@ -397,7 +397,7 @@ def hidden_share(cover: np.ndarray, covered: np.ndarray) -> float:
     Parameters
     ----------
     cover
-        Share of each pixel that the building covers, (rows, columns).
+        1 where the building covers the centre of a pixel, (rows, columns).
     covered
         Opacity of what was drawn over each pixel, 0-1.
     """

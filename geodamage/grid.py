@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import shapely
@@ -119,11 +119,85 @@ def _name(crs: CRS) -> str:
 SENSORS = ("optical", "sar")
 
 
+class Rings(NamedTuple):
+    """The rings of the polygons of some geometries, in their order.
+
+    Attributes
+    ----------
+    rings
+        object (n,): linear rings.
+    owner
+        int64 (n,): number of the geometry that each is of.
+    is_shell
+        bool (n,): whether it is the outer ring of a polygon, not a hole.
+    """
+
+    rings: np.ndarray
+    owner: np.ndarray
+    is_shell: np.ndarray
+
+
+def rings_of(shapes: np.ndarray) -> Rings:
+    """Return the rings of all polygons in some geometries; what is no polygon has none."""
+    parts: Any = shapes
+    owner = np.arange(len(shapes))
+    for _ in range(2):  # a collection may hold one
+        parts, index = shapely.get_parts(parts, return_index=True)
+        owner = owner[index]
+    is_polygon = shapely.get_type_id(parts) == shapely.GeometryType.POLYGON
+    rings, polygon = shapely.get_rings(parts[is_polygon], return_index=True)
+    return Rings(rings, owner[is_polygon][polygon], np.diff(polygon, prepend=-1) > 0)
+
+
+def geodesic_areas(shapes: np.ndarray) -> np.ndarray:
+    """Return the area of the polygons of some shapes in degrees, m²; rings may run either way.
+
+    Returns
+    -------
+    float64 (n,); 0 of what has no polygon.
+    """
+    rings, owner, is_shell = rings_of(shapes)
+    places, ring = shapely.get_coordinates(rings, return_index=True)
+    starts = np.flatnonzero(np.diff(ring)) + 1
+    lon, lat = (np.split(degrees, starts) for degrees in places.T)
+    areas = np.zeros(len(rings))
+    areas[np.unique(ring)] = [
+        abs(WGS84.polygon_area_perimeter(x, y)[0]) for x, y in zip(lon, lat, strict=True) if len(x)
+    ]
+    return np.bincount(owner, np.where(is_shell, areas, -areas), len(shapes))
+
+
 def geodesic_area(shape: BaseGeometry) -> float:
     """Return the area of the polygons of a shape in degrees, m²; their rings may run either way."""
-    parts = shapely.get_parts(shape)
-    polygons = shapely.orient_polygons(parts[shapely.get_dimensions(parts) == 2])
-    return float(sum(abs(WGS84.geometry_area_perimeter(part)[0]) for part in polygons))
+    return float(geodesic_areas(np.array([shape], object))[0])
+
+
+#: CRS units to each side of a place that its scale is taken over.
+_BESIDE = 1.0
+
+
+def ground_scale(x: np.ndarray, y: np.ndarray, to_lonlat: Transformer) -> np.ndarray:
+    """Return how many m² of the ellipsoid one square unit of a CRS is, at some places.
+
+    PROJ's own factors are those of a sphere for EPSG:3857, and forget the unit of a CRS in feet.
+
+    Parameters
+    ----------
+    x, y
+        float64 (n,): places in the CRS, which is a projected one.
+    to_lonlat
+        From the CRS to longitude and latitude, degrees.
+
+    Source: the area element of an ellipsoid, a² (1 - e²) cos φ / (1 - e² sin² φ)².
+    """
+    right, up = np.array([1, -1, 0, 0]) * _BESIDE, np.array([0, 0, 1, -1]) * _BESIDE
+    lon, lat = to_lonlat.transform(np.add.outer(right, x), np.add.outer(up, y))
+    east, north = (lon[::2] - lon[1::2] + 180) % 360 - 180, lat[::2] - lat[1::2]
+    degrees = np.abs(east[0] * north[1] - east[1] * north[0]) / (2 * _BESIDE) ** 2
+    sine = np.sin(np.radians(lat.mean(0)))
+    element = WGS84.a**2 * (1 - WGS84.es) * np.sqrt(1 - sine**2) / (1 - WGS84.es * sine**2) ** 2
+    scale: np.ndarray = degrees * np.radians(1) ** 2 * element
+    return scale
 
 
 def ground_area(shape: BaseGeometry, crs: CRS) -> float:

@@ -49,9 +49,9 @@ class Summary(Coverage):
 
     def add(self, frame: gpd.GeoDataFrame) -> None:
         """Count some buildings."""
-        self.statuses.update(frame["status"].to_list())
-        blank = frame["status"] == "not_assessed"
-        self.reasons.update(frame.loc[blank, "status_reason"].to_list())
+        statuses = frame["status"].to_numpy()
+        self.statuses.update(statuses.tolist())
+        self.reasons.update(frame["status_reason"].to_numpy()[statuses == "not_assessed"].tolist())
         known = frame["damage_class"].notna().to_numpy()
         grades, areas = (frame[name].to_numpy()[known] for name in ("damage_class", "area_m2"))
         for grade, area in zip(grades.tolist(), areas.tolist(), strict=True):

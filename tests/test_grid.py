@@ -13,7 +13,9 @@ from geodamage.grid import (
     WGS84,
     Grid,
     geodesic_area,
+    geodesic_areas,
     ground_area,
+    ground_scale,
     transformer,
     utm_zone,
     world_width,
@@ -117,6 +119,32 @@ def test_the_area_of_a_shape_does_not_depend_on_how_its_rings_run():
     expected -= abs(WGS84.geometry_area_perimeter(hole)[0])
     assert geodesic_area(whole) == pytest.approx(expected, rel=1e-12)
     assert geodesic_area(whole.reverse()) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("epsg", [32631, 32733, 3857, 3035, 2154, 2263])
+def test_the_scale_of_a_place_gives_the_ground_of_a_small_square(epsg):
+    crs = CRS.from_epsg(epsg)
+    to_lonlat = transformer(crs, "EPSG:4326")
+    west, south, east, north = crs.area_of_use.bounds
+    lon = np.linspace(west, east, 7)[1:-1]
+    lat = np.clip(np.linspace(south, north, 7)[1:-1], -80, 80)
+    x, y = to_lonlat.transform(lon, lat, direction="INVERSE")
+    side = 100.0
+    squares = shapely.box(x - side / 2, y - side / 2, x + side / 2, y + side / 2)
+    turned = shapely.transform(squares, to_lonlat.transform, interleaved=False)
+    expected = geodesic_areas(turned)
+    assert side**2 * ground_scale(x, y, to_lonlat) == pytest.approx(expected, rel=2e-6)
+
+
+def test_areas_are_those_of_each_shape():
+    shapes = [shapely.box(1, 45, 2, 46), None, shapely.Point(1, 1), shapely.Polygon()]
+    ring = shapes[0].difference(shapely.box(1.25, 45.25, 1.5, 45.5))
+    shapes += [shapely.MultiPolygon([ring, shapely.box(3, 45, 4, 46)])]
+    shapes += [shapely.GeometryCollection([shapes[-1], shapely.Point(0, 0)])]
+    found = geodesic_areas(np.array(shapes, object))
+    square, hole = (geodesic_area(shapely.box(1, 45, *end)) for end in ((2, 46), (1.25, 45.25)))
+    assert found[:4].tolist() == [square, 0, 0, 0]
+    assert found[4] == found[5] == pytest.approx(2 * square - hole, rel=3e-3)
 
 
 def test_lines_and_points_have_no_area():

@@ -8,7 +8,8 @@ import cv2
 import geopandas as gpd
 import numpy as np
 import shapely
-from pyproj import Proj, Transformer
+from geopandas.array import GeometryArray
+from pyproj import Transformer
 
 from geodamage.ahead import close
 from geodamage.buildings.components import Components, Patch
@@ -20,7 +21,7 @@ from geodamage.buildings.splitting import split_touching
 from geodamage.damage import GRADES, LABELS
 from geodamage.errors import OptionError
 from geodamage.fields import FIELDS, FOOTPRINT_FIELDS, Field, empty_frame
-from geodamage.grid import Grid, transformer
+from geodamage.grid import Grid, ground_scale, transformer
 from geodamage.model.card import Card
 from geodamage.options.lookup import check_fields
 from geodamage.prediction import NEAR_MISSING, UNSEEN, Strip
@@ -153,7 +154,6 @@ class _Finder:
     seen_share: float = LEAST_SEEN
     former: Former | None = None
     components: Components = field(init=False)
-    proj: Proj = field(init=False)
     to_lonlat: Transformer = field(init=False)
     identities: Identities = field(init=False)
 
@@ -161,7 +161,6 @@ class _Finder:
         a, _, c, _, e, f = self.grid.transform[:6]
         origin = round(f / e), round(c / a)
         self.components = Components(self.region, self.card.threshold, origin)
-        self.proj = Proj(self.grid.crs)
         self.to_lonlat = transformer(self.grid.crs, "EPSG:4326")
         self.identities = Identities(self.to_lonlat, self.former)
 
@@ -192,8 +191,9 @@ class _Finder:
             "lat": lat,
             "source": np.full(len(polygons), "model", object),
         }
-        polygons = self._shaped(polygons)
-        return gpd.GeoDataFrame(columns, geometry=polygons, crs=self.grid.crs)
+        # Set as a column: given apart, GeoPandas asks a frame without geometry for its CRS.
+        columns["geometry"] = GeometryArray(self._shaped(polygons), crs=self.grid.crs)
+        return gpd.GeoDataFrame(columns, geometry="geometry")
 
     def _statuses(
         self, near: np.ndarray, pixels: np.ndarray, hidden: np.ndarray
@@ -241,14 +241,15 @@ class _Finder:
 
         At last, the pixels that post does not show, (n, `_CAUSES`).
         """
+        inside = np.flatnonzero(packed.labels != 0)
         labels, count = split_touching(
             packed.labels,
             packed.count,
             packed.probabilities[0],
             self.card.seed_threshold,
             self.card.seed_depth,
+            within=inside,
         )
-        inside = np.flatnonzero(labels)
         numbers = labels.ravel()[inside].astype(np.intp)  # what counting would make of it each time
         owner = np.zeros(count + 1, np.int64)
         owner[numbers] = packed.labels.ravel()[inside]
@@ -284,10 +285,11 @@ class _Finder:
     def _measure(self, polygons: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return geodesic area in m², and longitude and latitude of a point inside each."""
         points = shapely.point_on_surface(polygons)
-        lon, lat = self.to_lonlat.transform(shapely.get_x(points), shapely.get_y(points))
-        # The projection's own areal scale: exact for things as small as buildings, and vectorised.
-        scale = self.proj.get_factors(lon, lat).areal_scale
-        return shapely.area(polygons) / scale, np.asarray(lon), np.asarray(lat)
+        x, y = shapely.get_x(points), shapely.get_y(points)
+        lon, lat = self.to_lonlat.transform(x, y)
+        # The scale at a place: exact for things as small as buildings, and vectorised.
+        area = shapely.area(polygons) * ground_scale(x, y, self.to_lonlat)
+        return area, np.asarray(lon), np.asarray(lat)
 
 
 def find_buildings(

@@ -1,21 +1,19 @@
 """Footprints: polygons that a user gives, graded instead of found; every one of them comes out."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
-import cv2
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
-import rasterio.features
 import shapely
-from rasterio.transform import Affine
+from pyproj import Transformer
 
 from geodamage.ahead import close
+from geodamage.buildings.cover import cover_of, portions
 from geodamage.buildings.finding import LEAST_SEEN, WELL_SEEN, Grading, hide
 from geodamage.buildings.footprint_files import Footprints
 from geodamage.fields import NAMES
-from geodamage.grid import Grid, geodesic_area, transformer
+from geodamage.grid import Grid, geodesic_areas, ground_scale, transformer
 from geodamage.model.card import Card
 from geodamage.output.writer import ROWS_AT_ONCE
 from geodamage.prediction import UNSEEN, Strip
@@ -29,10 +27,14 @@ from geodamage.scene.pixels import (
 from geodamage.scene.scene import Scene
 from geodamage.windows import Window
 
-#: Rows and columns of sub-pixels a pixel is cut into to measure how much of it is covered.
-FINENESS = 5
-#: Pixels of area under which a footprint is graded with a ring of one pixel around it.
-SMALL = 4.0
+#: Pixels of area under which a footprint is graded with a ring of one pixel around it, and pixels
+#: of width under which one that is long is: it has hardly a pixel of its own.
+SMALL, SLIVER = 4.0, 0.2
+#: Metres across, up to which the scale in the centre of a footprint gives its area to 0.001 m².
+EVEN = 150.0
+
+
+Numbers = npt.NDArray[np.int64]
 
 
 class _Grader:
@@ -48,7 +50,7 @@ class _Grader:
         self.moved = moved * scene.grid.gsd[0] / self.pixel
         self.shapes, self.small = _voted(own, self.pixel)
         self.boxes = _boxes(self.shapes, scene.grid)
-        self.remaining = _pixels_within(self.boxes, scene.region)
+        self.remaining = _sizes(_clipped(self.boxes, scene.region))
         count = len(own)
         self.votes = np.zeros((count, 4))
         self.covered = np.zeros(count)
@@ -64,40 +66,40 @@ class _Grader:
         for start in range(0, max(len(rows), 1), ROWS_AT_ONCE):
             yield self.graded(rows[start : start + ROWS_AT_ONCE])
 
-    def box(self, i: int) -> Window:
-        """Return the pixels that a footprint may touch."""
-        top, left, bottom, right = self.boxes[i].tolist()
-        return Window(top, left, bottom - top, right - left)
-
     def add(self, strip: Strip) -> gpd.GeoDataFrame:
         """Take the next strip; return the footprints that it finishes."""
-        first = np.searchsorted(self.tops, strip.window.row - self.tallest)
-        last = np.searchsorted(self.tops, strip.window.bottom)
-        done = []
-        with rasterio.Env():  # one for all: rasterio would make and leave two for each footprint
-            for i in self.order[first:last]:
-                window = self.box(i) & strip.window
-                if window.size:
-                    self._sum(i, window, strip)
-                    self.remaining[i] -= window.size
-                    if self.remaining[i] == 0:
-                        done.append(i)
-        return self.graded(np.array(sorted(done), np.int64))
+        window = strip.window
+        first = np.searchsorted(self.tops, window.row - self.tallest)
+        last = np.searchsorted(self.tops, window.bottom)
+        near = self.order[first:last]
+        boxes = _clipped(self.boxes[near], window)
+        sizes = _sizes(boxes)
+        met, boxes = near[sizes > 0], boxes[sizes > 0]
+        for numbers, parts in portions(boxes):
+            self._sum(met[numbers], parts, strip)
+        self.remaining[met] -= sizes[sizes > 0]
+        return self.graded(np.sort(met[self.remaining[met] == 0]))
 
-    def _sum(self, i: int, window: Window, strip: Strip) -> None:
-        fine = 1 if self.box(i).size > LARGE else FINENESS
-        cover = coverage(self.shapes[i], self.scene.grid.crop(window).transform, window.shape, fine)
-        place = window.shift(-strip.window.row, -strip.window.column).slices
-        missing = strip.missing[place]
-        weight = cover * ((missing & UNSEEN) == 0)
-        damage = strip.probabilities[(slice(1, None), *place)].astype(np.float64)
-        damage /= np.maximum(damage.sum(0), 1e-30)  # the damage head alone
-        self.votes[i] += (damage * weight).sum((1, 2))
-        self.covered[i] += cover.sum()
-        self.seen[i] += weight.sum()
+    def _sum(self, numbers: Numbers, boxes: Numbers, strip: Strip) -> None:
+        """Add up what the pixels of some boxes say of the footprints of these numbers."""
+        cover = cover_of(self.shapes[numbers], boxes, self.scene.grid.transform)
+        row, column = cover.row - strip.window.row, cover.column - strip.window.column
+        missing = strip.missing[row, column]
+        weight = cover.share * ((missing & UNSEEN) == 0)
+        damage = strip.probabilities[1:, row, column].astype(np.float64)
+        damage *= weight / np.maximum(damage.sum(0), 1e-30)  # the damage head alone
+
+        def total(amounts: np.ndarray) -> np.ndarray:
+            return np.bincount(cover.owner, amounts, len(numbers))
+
+        # `at`, since parts of one large footprint come together.
+        np.add.at(self.votes, numbers, np.stack([total(votes) for votes in damage], 1))
+        np.add.at(self.covered, numbers, total(cover.share))
+        np.add.at(self.seen, numbers, total(weight))
         if missing.any():
             for n, (flag, _) in enumerate(_CAUSES):
-                self.flagged[i, n] += (cover * ((missing & flag) > 0)).sum()
+                hidden = cover.share * ((missing & flag) > 0)
+                np.add.at(self.flagged[:, n], numbers, total(hidden))
 
     def graded(self, chosen: np.ndarray) -> gpd.GeoDataFrame:
         """Return some footprints with every field."""
@@ -126,38 +128,43 @@ class _Grader:
 
     def _outside(self, chosen: np.ndarray) -> np.ndarray:
         """Return the area of each footprint beyond the region, pixels."""
-        region = shapely.box(*self.scene.grid.window_bounds(self.scene.region))
+        region = self.scene.region
+        inside = (_clipped(self.boxes[chosen], region) == self.boxes[chosen]).all(1)
         area = np.zeros(len(chosen))
-        for n, i in enumerate(chosen):
-            if not self.scene.region.contains(self.box(i)):
-                area[n] = shapely.area(shapely.difference(self.shapes[i], region))
-        return np.nan_to_num(area) / self.pixel**2
+        area[~inside] = self._beyond(
+            chosen[~inside], shapely.box(*self.scene.grid.window_bounds(region))
+        )
+        return area
+
+    def _beyond(self, chosen: np.ndarray, outline: shapely.Geometry) -> np.ndarray:
+        """Return the area of each footprint beyond an outline, pixels."""
+        areas = shapely.area(shapely.difference(self.shapes[chosen], outline))
+        return np.asarray(np.nan_to_num(areas) / self.pixel**2)
 
     def _reasons(
         self, chosen: np.ndarray, own: np.ndarray, share: np.ndarray, placed: np.ndarray
     ) -> np.ndarray:
         reasons = np.full(len(chosen), None, object)
-        for n, i in enumerate(chosen):
-            if not placed[n]:
-                reasons[n] = "no_geometry"
-            elif share[n] < WELL_SEEN:
-                reasons[n] = self._cause(i)
-            elif self.small[i]:
-                reasons[n] = "too_small"
+        reasons[~placed] = "no_geometry"
+        hidden = placed & (share < WELL_SEEN)
+        reasons[hidden] = self._causes(chosen[hidden])
+        reasons[placed & ~hidden & self.small[chosen]] = "too_small"
         return reasons
 
-    def _cause(self, i: int) -> str:
-        """Return what hides most of a footprint."""
-        shape, scene = self.shapes[i], self.scene
-        amounts = dict(zip((name for _, name in _CAUSES), self.flagged[i], strict=True))
+    def _causes(self, chosen: np.ndarray) -> np.ndarray:
+        """Return what hides most of each footprint, object (n,)."""
+        scene = self.scene
+        amounts = dict(zip((name for _, name in _CAUSES), self.flagged[chosen].T, strict=True))
         for name, outline in (("pre", scene.pre_outline), ("post", scene.post_outline)):
-            beyond = float(shapely.area(shapely.difference(shape, outline))) / self.pixel**2
+            beyond = self._beyond(chosen, outline)
             amounts[f"outside_{name}"] = beyond
-            amounts[f"nodata_{name}"] -= beyond
+            amounts[f"nodata_{name}"] = amounts[f"nodata_{name}"] - beyond
         if scene.aoi is not None:
-            beyond = float(shapely.area(shapely.difference(shape, scene.aoi))) / self.pixel**2
-            amounts["outside_aoi"] = max(amounts["outside_aoi"], beyond)
-        return max(amounts, key=lambda name: amounts[name])
+            beyond = self._beyond(chosen, scene.aoi)
+            amounts["outside_aoi"] = np.maximum(amounts["outside_aoi"], beyond)
+        names, each = np.array(list(amounts), object), np.stack(list(amounts.values()))
+        causes: np.ndarray = names[each.argmax(0)]
+        return causes
 
 
 #: Flags of missing pixels and what they are called where no outline says more.
@@ -168,8 +175,6 @@ _CAUSES = (
     (OBSCURED_PRE, "obscured_pre"),
     (OBSCURED_POST, "obscured_post"),
 )
-#: Pixels of a box above which pixel centres measure the cover well enough.
-LARGE = 250_000
 
 
 def grade_footprints(
@@ -212,36 +217,7 @@ def grade_footprints(
         close(strips)
 
 
-def coverage(
-    shape: shapely.Geometry, transform: Affine, size: tuple[int, int], fineness: int = FINENESS
-) -> np.ndarray:
-    """Measure how much of each pixel a polygon covers.
-
-    Parameters
-    ----------
-    fineness
-        Rows and columns of sub-pixels of a pixel, 1-15.
-
-    Returns
-    -------
-    float64 (rows, columns)
-        0-1, in steps of 1 / fineness².
-    """
-    rows, columns = size
-    a, b, c, d, e, f = transform[:6]
-    fine = Affine(a / fineness, b / fineness, c, d / fineness, e / fineness, f)
-    # A multiple of the sub-pixels of a pixel, so that means of areas are whole numbers.
-    full = 255 // fineness**2 * fineness**2
-    burned = rasterio.features.rasterize(
-        [(shape, full)], out_shape=(rows * fineness, columns * fineness), transform=fine,
-        dtype="uint8",
-    )  # fmt: skip
-    mean = cv2.resize(burned, (columns, rows), interpolation=cv2.INTER_AREA)
-    cover: np.ndarray = mean / full
-    return cover
-
-
-def voting_places(footprints: Footprints, grid: Grid) -> npt.NDArray[np.int64]:
+def voting_places(footprints: Footprints, grid: Grid) -> Numbers:
     """Return row, column, bottom and right of the pixels that vote, int64 (n, 4)."""
     shapes, _ = _voted(footprints.frame.geometry.to_numpy(), abs(grid.transform.a))
     return _boxes(shapes, grid)
@@ -250,8 +226,7 @@ def voting_places(footprints: Footprints, grid: Grid) -> npt.NDArray[np.int64]:
 def _voted(own: np.ndarray, pixel: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the shapes whose pixels vote on footprints, and which footprints are small."""
     area, length = shapely.area(own), shapely.length(own)
-    # A sliver may lie between the centres of sub-pixels, and would seem to cover nothing.
-    sliver = 2 * area < length * pixel / FINENESS
+    sliver = 2 * area < length * pixel * SLIVER
     small = (area < SMALL * pixel**2) | sliver
     # A small footprint is voted on with a ring of one pixel around it.
     voted = own.copy()
@@ -259,7 +234,7 @@ def _voted(own: np.ndarray, pixel: float) -> tuple[np.ndarray, np.ndarray]:
     return voted, small
 
 
-def _boxes(shapes: np.ndarray, grid: Grid) -> npt.NDArray[np.int64]:
+def _boxes(shapes: np.ndarray, grid: Grid) -> Numbers:
     """Return the pixels that shapes may touch: row, column, bottom and right, int64 (n, 4).
 
     All are 0 where there is no geometry.
@@ -269,17 +244,23 @@ def _boxes(shapes: np.ndarray, grid: Grid) -> npt.NDArray[np.int64]:
     west, south, east, north = np.where(placed[:, None], bounds, 0.0).T
     a, _, c, _, e, f = grid.transform[:6]
     corners = [(north - f) / e, (west - c) / a, (south - f) / e, (east - c) / a]
-    boxes: npt.NDArray[np.int64] = np.floor(np.stack(corners, 1)).astype(np.int64)
+    boxes: Numbers = np.floor(np.stack(corners, 1)).astype(np.int64)
     boxes[:, 2:] += 1
     boxes[~placed] = 0
     return boxes
 
 
-def _pixels_within(boxes: npt.NDArray[np.int64], region: Window) -> npt.NDArray[np.int64]:
-    """Return how many pixels of boxes, as `_boxes` returns them, lie in a window, int64 (n,)."""
-    low = np.maximum(boxes[:, :2], [region.row, region.column])
-    high = np.minimum(boxes[:, 2:], [region.bottom, region.right])
-    sizes: npt.NDArray[np.int64] = np.maximum(high - low, 0).prod(axis=1)
+def _clipped(boxes: Numbers, window: Window) -> Numbers:
+    """Return the parts of boxes within a window, int64 (n, 4); some may have no size."""
+    low = np.array([window.row, window.column] * 2)
+    high = np.array([window.bottom, window.right] * 2)
+    clipped: Numbers = np.clip(boxes, low, high)
+    return clipped
+
+
+def _sizes(boxes: Numbers) -> Numbers:
+    """Return the numbers of pixels of boxes, int64 (n,)."""
+    sizes: Numbers = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     return sizes
 
 
@@ -294,7 +275,18 @@ def _place(shapes: np.ndarray, grid: Grid) -> dict[str, np.ndarray]:
     to_lonlat = transformer(grid.crs, "EPSG:4326")
     lon[known], lat[known] = to_lonlat.transform(x[known], y[known])
     area = np.full(len(shapes), np.nan)
-    for n in np.flatnonzero(known):
-        turned: Any = shapely.transform(shapes[n], to_lonlat.transform, interleaved=False)  # type: ignore[arg-type]
-        area[n] = geodesic_area(turned)
+    area[known] = _ground_areas(shapes[known], to_lonlat)
     return {"area_m2": area, "lon": lon, "lat": lat}
+
+
+def _ground_areas(shapes: np.ndarray, to_lonlat: Transformer) -> np.ndarray:
+    """Return the geodesic area of shapes in a metric CRS, m²."""
+    bounds = shapely.bounds(shapes)
+    centres = shapely.centroid(shapes)
+    scale = ground_scale(shapely.get_x(centres), shapely.get_y(centres), to_lonlat)
+    area: np.ndarray = shapely.area(shapes) * scale
+    # Across a larger one the scale bends. Of a building it is even, and its mean in the centre.
+    large = (bounds[:, 2:] - bounds[:, :2]).max(1, initial=0) > EVEN
+    turned = shapely.transform(shapes[large], to_lonlat.transform, interleaved=False)  # type: ignore[arg-type]
+    area[large] = geodesic_areas(turned)
+    return area

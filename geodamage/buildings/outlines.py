@@ -89,19 +89,18 @@ def _sides(padded: np.ndarray) -> Iterator[Numbers]:
 
     Those of a vertical edge follow each other, as those of a horizontal one do.
     """
-    width, inside = padded.shape[1], padded != 0
+    width, flat = padded.shape[1], padded.ravel()
     above, beside = padded[1:] != padded[:-1], padded[:, 1:] != padded[:, :-1]
-    nothing = np.zeros_like(inside)
-    for part, differs in (
-        (np.s_[1:], above),
-        (np.s_[:, :-1], beside),
-        (np.s_[:-1], above),
-        (np.s_[:, 1:], beside),
-    ):
-        ends = nothing.copy()
-        np.logical_and(inside[part], differs, out=ends[part])
-        sides = np.flatnonzero(ends)
-        vertical = differs is beside
+    rim = np.zeros(padded.shape, bool)
+    rim[1:] |= above
+    rim[:-1] |= above
+    rim[:, :-1] |= beside
+    rim[:, 1:] |= beside
+    rim &= padded != 0
+    pixels = np.flatnonzero(rim)  # a few: the rest is looked up for these alone
+    own = flat[pixels]
+    for beyond, vertical in ((-width, False), (1, True), (width, False), (-1, True)):
+        sides = pixels[flat[pixels + beyond] != own]
         yield sides[np.argsort(sides % width, kind="stable")] if vertical else sides
 
 

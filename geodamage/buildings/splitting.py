@@ -13,6 +13,8 @@ def split_touching(
     background: np.ndarray,
     seed_threshold: float,
     seed_depth: int = 0,
+    *,
+    within: np.ndarray | None = None,
 ) -> tuple[np.ndarray, int]:
     """Split components that hold more than one seed of high probability.
 
@@ -32,6 +34,8 @@ def split_touching(
         Localisation above which a pixel may be a seed, 0-1; 0 leaves everything joined.
     seed_depth
         Pixels; 0 takes every pixel above the threshold.
+    within
+        (n,): the pixels of all components, as indices, where they are known already.
 
     Returns
     -------
@@ -45,7 +49,7 @@ def split_touching(
     core = (background < 1 - seed_threshold) & (labels > 0)
     deep = _deep(core, seed_depth)
     n_seeds, seeds = cv2.connectedComponents(deep, connectivity=4, ltype=cv2.CV_32S)
-    places = np.flatnonzero(deep)
+    places = np.flatnonzero(deep.view(bool))  # several times as fast as of numbers
     numbers = seeds.ravel()[places]
     owner = np.zeros(n_seeds, np.int64)
     owner[numbers] = labels.ravel()[places]
@@ -57,7 +61,7 @@ def split_touching(
     is_seed = kept[numbers]
     places, numbers = places[is_seed], numbers[is_seed]
     part, owners = _in_order(numbers, owner)
-    within = np.flatnonzero(labels > 0)
+    within = np.flatnonzero(labels != 0) if within is None else within
     within = within[is_split[labels.ravel()[within]]]
     parts = _grow(within, places, part[numbers], labels.shape)
     # The first part of a component keeps its number; the others come after all components.

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import IO, Any, ClassVar
+from typing import IO, ClassVar
 
 import geopandas as gpd
 import numpy as np
@@ -16,6 +16,8 @@ from geodamage.output.writer import VectorWriter
 
 #: About a centimetre. Source: RFC 7946, section 11.2.
 DECIMALS = 7
+#: Degrees; what spans more than half the globe crosses the antimeridian in truth.
+HALF_WAY = 180
 #: Rows that become text at once.
 _ROWS = 1_000
 
@@ -65,21 +67,27 @@ def _features(frame: gpd.GeoDataFrame, to_wgs84: Transformer) -> Iterator[str]:
     """Yield the buildings of a conformed frame as GeoJSON text."""
     shapes = shapely.to_geojson(to_rfc7946(frame.geometry.to_numpy(), to_wgs84))
     names = [str(name) for name in frame.columns if name != "geometry"]
-    values = [_plain_values(frame[name]) for name in names]
-    write = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+    values = [_texts(frame[name]) for name in names]
+    properties = ",".join(_encode(name).replace("%", "%%") + ":%s" for name in names)
+    pattern = f'{{"type":"Feature","id":%s,"geometry":%s,"properties":{{{properties}}}}}'
     for shape, *row in zip(shapes, *values, strict=True):
-        identifier = write(row[0])
-        properties = write(dict(zip(names, row, strict=True)))
-        yield (
-            f'{{"type":"Feature","id":{identifier},"geometry":{shape or "null"},'
-            f'"properties":{properties}}}'
-        )
+        yield pattern % (row[0], shape or "null", *row)
 
 
-def _plain_values(column: pd.Series) -> list[Any]:
-    """Return Python values, None for null."""
-    values: list[Any] = column.astype(object).where(column.notna(), None).tolist()
-    return values
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
+def _texts(column: pd.Series) -> list[str]:
+    """Return the values of a conformed column as JSON."""
+    if column.dtype == "float64":
+        numbers = column.to_numpy()
+        texts = list(map(repr, numbers.tolist()))
+        for row in np.flatnonzero(~np.isfinite(numbers)).tolist():
+            texts[row] = "null"
+        return texts
+    values = column.to_numpy(object, na_value=None).tolist()  # type: ignore[call-overload]  # None, too
+    known = {value: _encode(value) for value in set(values)}  # most columns have a few values
+    return [known[value] for value in values]
 
 
 def to_rfc7946(shapes: np.ndarray, to_wgs84: Transformer) -> np.ndarray:
@@ -105,19 +113,27 @@ def to_rfc7946(shapes: np.ndarray, to_wgs84: Transformer) -> np.ndarray:
     def warp(points: np.ndarray) -> np.ndarray:
         return np.column_stack(to_wgs84.transform(points[:, 0], points[:, 1]))
 
-    exact = shapely.transform(shapes, warp)
-    exact[~np.isfinite(shapely.bounds(exact)).all(axis=1)] = None
-    bounds = shapely.bounds(exact)
-    for index in np.flatnonzero(bounds[:, 2] - bounds[:, 0] > 180):
-        exact[index] = _cut_at_antimeridian(exact[index])
-    rounded = shapely.transform(exact, lambda points: np.round(points, DECIMALS) + 0.0)
+    def exact(shape: shapely.Geometry) -> shapely.Geometry | None:
+        west, _, east, _ = shapely.bounds(warped := shapely.transform(shape, warp))
+        return _cut_at_antimeridian(warped) if east - west > HALF_WAY else warped
+
+    rounded = shapely.transform(shapes, lambda points: _rounded(warp(points)))
+    rounded[~np.isfinite(shapely.bounds(rounded)).all(axis=1)] = None
+    bounds = shapely.bounds(rounded)
+    for index in np.flatnonzero(bounds[:, 2] - bounds[:, 0] > HALF_WAY):
+        rounded[index] = shapely.transform(exact(shapes[index]), _rounded)
     is_valid = shapely.is_valid(rounded)
     # Rings that have collapsed cannot lose points.
     rounded[is_valid] = shapely.remove_repeated_points(rounded[is_valid])
-    broken = np.flatnonzero(~is_valid)
-    broken = broken[shapely.is_valid(exact[broken])]
-    rounded[broken] = exact[broken]
+    for index in np.flatnonzero(~is_valid & ~shapely.is_missing(rounded)):
+        if shapely.is_valid(whole := exact(shapes[index])):
+            rounded[index] = whole
     return np.asarray(shapely.orient_polygons(rounded), dtype=object)
+
+
+def _rounded(points: np.ndarray) -> np.ndarray:
+    rounded: np.ndarray = np.round(points, DECIMALS) + 0.0
+    return rounded
 
 
 def _cut_at_antimeridian(shape: shapely.Geometry | None) -> shapely.Geometry | None:

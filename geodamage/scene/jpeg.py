@@ -108,7 +108,18 @@ class JpegBlocks:
                 decoded = self._decoded(row, column, part.shift(-block.row, -block.column))
                 if decoded is not None:
                     place = part.shift(-window.row, -window.column).slices
-                    pixels[:, *place] = decoded.transpose(2, 0, 1)[channels]
+                    planes_of = cv2.split(decoded)
+                    for number, channel in enumerate(channels):
+                        pixels[number, *place] = planes_of[channel]
+
+    def passed(self, window: Window) -> None:
+        """Remember that GDAL has read a window, so that it need not read its blocks again."""
+        height, width = self._shape
+        for row in range(window.row // height, -(-window.bottom // height)):
+            for column in range(window.column // width, -(-window.right // width)):
+                stream = None if self._passed[row, column] else self._stream(row, column)
+                if stream is not None:
+                    self._passed[row, column] = zlib.crc32(stream)
 
     def _decoded(self, row: int, column: int, part: Window) -> Bytes | None:
         """Return a part of a block, (rows, columns, 3), or None where the file has no such block.

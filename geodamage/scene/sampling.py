@@ -117,7 +117,10 @@ def sample_tiles(
         overview = tile.overview(most) if overviews else None
         windows, is_all = ([], False) if overview else tile.parts(each)
         is_whole &= is_all
-        for pixels, valid in [overview] if overview else map(tile.read, windows):
+        # Of 8 bits that no value hides, no grey level counts: only whether there are several.
+        as_gdal = tile.dtype == "uint8" and tile.nodata is None
+        parts = [overview] if overview else (tile.read(w, as_gdal=as_gdal) for w in windows)
+        for pixels, valid in parts:
             # Where all is valid nothing needs to be picked: a view is enough.
             kept = pixels.reshape(len(pixels), -1) if valid.all() else pixels[:, valid]
             step = -(-kept.shape[1] // max(most // max(len(windows), 1), 1))

@@ -118,13 +118,17 @@ class Tile:
         says_nothing = self.nodata is None or self.is_idle
         return says_nothing and not self.masked and self.channels.alpha is None
 
-    def read(self, window: Window) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    def read(
+        self, window: Window, *, as_gdal: bool = False
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
         """Read pixels as they are in the file.
 
         Parameters
         ----------
         window
             A window within the tile.
+        as_gdal
+            Whether the grey levels of GDAL will do: they may differ a little between platforms.
 
         Returns
         -------
@@ -138,7 +142,7 @@ class Tile:
         """
         margin = COLLAR - 1 if self.is_untagged else 0
         around = window.buffer(margin) & self.window
-        pixels, valid = self._read(around)
+        pixels, valid = self._read(around, as_gdal=as_gdal)
         if self.is_untagged:
             valid &= ~_collar(pixels)
         row, column = window.row - around.row, window.column - around.column
@@ -149,17 +153,20 @@ class Tile:
         return pixels, valid
 
     def _read(
-        self, window: Window, shape: tuple[int, int] | None = None
+        self, window: Window, shape: tuple[int, int] | None = None, *, as_gdal: bool = False
     ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
         indexes, alpha = self.channels
         planes = list(dict.fromkeys(indexes if alpha is None else (*indexes, alpha)))
         box = rasterio.windows.Window(window.column, window.row, window.width, window.height)
         size = shape or window.shape
         with self._reading(window):
-            if self.jpeg is not None and shape is None:  # no pixel of a result is of an overview
+            # No pixel of a result is of an overview.
+            if self.jpeg is not None and shape is None and not as_gdal:
                 pixels = self._read_jpeg(self.jpeg, planes, window)
             else:
                 pixels = self.dataset.read(planes, window=box, out_shape=(len(planes), *size))
+                if self.jpeg is not None and shape is None:
+                    self.jpeg.passed(window)
             mask = None
             if self.masked:
                 each = (len(self.mask_channels), *size)

@@ -3,8 +3,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import shapely
+from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
+from pyproj import CRS
 from scipy import ndimage
 
 from geodamage.buildings.finding import (
@@ -21,6 +23,7 @@ from geodamage.fields import NAMES, conform
 from geodamage.grid import WGS84, Grid
 from geodamage.prediction import NEAR_MISSING, Strip
 from geodamage.scene.pixels import MISSING_PRE
+from geodamage.windows import Window
 from tests.fakes import SMALL, TRANSFORM, UTM, cut_strips, make_card, pixel_box, strip_of
 
 ALL = BuildingOptions(min_area=0.0)
@@ -68,6 +71,15 @@ def test_a_building_of_10_by_20_pixels_has_the_area_of_200():
     assert shape.equals(pixel_box(5, 7, 10, 20))
     area, _ = WGS84.geometry_area_perimeter(frame.to_crs(4326).geometry[0])
     assert frame.area_m2[0] == pytest.approx(abs(area), rel=1e-4)
+
+
+def test_an_area_in_web_mercator_is_that_of_the_ellipsoid():
+    crs = CRS.from_epsg(3857)
+    grid = Grid(crs, Affine(0.5, 0, 1_000_000, 0, -0.5, 200_000), (40, 60))
+    strips = [strip_of(houses((5, 7, 10, 20)))]
+    frame, *_ = find_buildings(strips, grid, Window(0, 0, 40, 60), make_card())
+    area, _ = WGS84.geometry_area_perimeter(frame.to_crs(4326).geometry[0])
+    assert frame.area_m2[0] == pytest.approx(abs(area), rel=1e-4)  # PROJ's own scale: 0.7 % off
 
 
 def test_holes_are_kept():

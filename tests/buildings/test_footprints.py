@@ -5,19 +5,17 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
-import rasterio
-import rasterio.features
 import shapely
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from shapely import MultiPolygon, Point, Polygon
 
 from geodamage.buildings import footprints
 from geodamage.buildings.footprint_files import _identities, read_footprints
-from geodamage.buildings.footprints import coverage, grade_footprints
+from geodamage.buildings.footprints import grade_footprints
 from geodamage.errors import FootprintError, GeodamageError
 from geodamage.fields import GIVEN_FIELDS, conform
-from geodamage.grid import WGS84, Grid
+from geodamage.grid import WGS84, Grid, geodesic_areas, transformer
 from geodamage.model.heads import Heads, probabilities
 from geodamage.prediction import Strip
 from geodamage.scene.pixels import (
@@ -62,45 +60,7 @@ def town(value=0.9, grades=None, missing=None):
     return strip_of(np.full(SHAPE, value, np.float32), grades, missing)
 
 
-# coverage
-
-
-def test_half_a_pixel_counts_half():
-    shape = pixel_box(2, 3, 1, 1.5)
-    cover = coverage(shapely.affinity.translate(shape, 0.05, 0), TRANSFORM, (5, 7))
-    assert cover[2].tolist() == pytest.approx([0, 0, 0, 0.8, 0.6, 0, 0])  # in steps of a fifth
-    assert cover.sum() == pytest.approx(1.4)
-    assert coverage(pixel_box(1, 1, 2, 3), TRANSFORM, (5, 7)).sum() == 6
-
-
-@pytest.mark.slow
-@SMALL
-@given(st.integers(0, 10**6))
-def test_coverage_is_near_the_area(seed):
-    points = np.random.default_rng(seed).uniform(0, 20, (6, 2)) * 0.5
-    shape = shapely.convex_hull(shapely.MultiPoint(points + np.array([500_000, 3_330_550])))
-    cover = coverage(shape, TRANSFORM, (20, 20))
-    assert cover.max() <= 1
-    assert cover.sum() == pytest.approx(shape.area * 4, abs=0.15 * shape.length * 2)
-
-
 # votes
-
-
-@given(st.integers(1, 15), st.integers(0, 1000))
-@settings(max_examples=40, deadline=None)
-def test_coverage_is_the_mean_of_the_sub_pixels(fineness, seed):
-    corners = np.random.default_rng(seed).uniform(0, 9, (12, 2))
-    shape = shapely.affinity.affine_transform(
-        shapely.convex_hull(shapely.multipoints(corners)),
-        [TRANSFORM.a, 0, 0, TRANSFORM.e, TRANSFORM.c, TRANSFORM.f],
-    )
-    a, _, c, _, e, f = TRANSFORM[:6]
-    fine = rasterio.Affine(a / fineness, 0, c, 0, e / fineness, f)
-    sides = 8 * fineness, 10 * fineness
-    burned = rasterio.features.rasterize([(shape, 1)], out_shape=sides, transform=fine)
-    expected = burned.reshape(8, fineness, 10, fineness).mean((1, 3))
-    np.testing.assert_array_equal(coverage(shape, TRANSFORM, (8, 10), fineness), expected)
 
 
 def test_the_vote_is_weighted_by_cover():
@@ -287,6 +247,15 @@ def test_footprints_are_brought_to_the_grid(tmp_path):
     found = grade(footprints, town()).iloc[0]
     assert found.source == "own.gpkg"
     assert Point(found.lon, found.lat).within(degrees)
+
+
+def test_the_area_of_a_large_footprint_is_geodesic():
+    places = [np.array([[0, 0], [s, 0.3 * s], [0.1 * s, s]]) for s in (5, 60, 140, 900, 30_000)]
+    shapes = shapely.polygons([500_000 + place for place in places])
+    found = footprints._place(shapes, GRID)["area_m2"]
+    to_lonlat = transformer(UTM, "EPSG:4326")
+    turned = shapely.transform(shapes, to_lonlat.transform, interleaved=False)
+    np.testing.assert_allclose(found, geodesic_areas(turned), atol=1e-3)
 
 
 @pytest.mark.parametrize("turned", [False, True])

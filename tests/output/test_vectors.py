@@ -17,7 +17,7 @@ from pyproj import CRS, Transformer
 
 import geodamage.output.writer
 from geodamage.errors import OptionError, OutputExistsError, SceneReadError
-from geodamage.fields import FIELDS, NAMES, conform, empty_frame
+from geodamage.fields import FIELDS, NAMES, attribute_fields, conform, empty_frame
 from geodamage.output.geojson import to_rfc7946
 from geodamage.output.publication import (
     VECTOR_EXTENSIONS,
@@ -267,6 +267,27 @@ def test_geojson_is_rfc_7946(tmp_path):
         (15.0000318, 45.1534321, 15.0000954, 45.1534772), abs=1e-6
     )
     assert collection["features"][2]["geometry"] is None
+
+
+def test_attributes_of_any_kind_are_json(tmp_path):
+    frame = make_buildings(4).assign(
+        height=[2.5, np.inf, np.nan, 1e-7],
+        storeys=pd.array([2, None, -3, 2**40], dtype="Int64"),
+        tiled=pd.array([True, False, None, True], dtype="boolean"),
+    )
+    frame['100 % of "it"'] = ["a", "b\n%s", None, "ü\\"]
+    frame["source"] = "%d"
+    fields = (*FIELDS, *attribute_fields(frame))
+    path = tmp_path / "a.geojson"
+    with vector_writer(path, UTM, fields=fields) as writer:
+        writer.append(frame)
+    told = [feature["properties"] for feature in json.loads(path.read_text())["features"]]
+    assert [list(row) for row in told] == [[field.name for field in fields]] * 4
+    assert [row["height"] for row in told] == [2.5, None, None, 1e-7]
+    assert [row["storeys"] for row in told] == [2, None, -3, 2**40]
+    assert [row["tiled"] for row in told] == [True, False, None, True]
+    assert [row['100 % of "it"'] for row in told] == ["a", "b\n%s", None, "ü\\"]
+    assert {row["source"] for row in told} == {"%d"}
 
 
 def test_geojson_lines_are_features(tmp_path):

@@ -10,6 +10,7 @@ import rasterio
 
 from geodamage.errors import SceneReadError
 from geodamage.scene import jpeg
+from geodamage.scene.sampling import sample_of
 from geodamage.scene.tiles import open_tile
 from geodamage.windows import Window
 from tests.conftest import make_raster
@@ -202,6 +203,37 @@ def test_gdal_reads_each_block_once(recorded):
     assert recorded.dataset.pixels == [part.size, 32 * 6]
     assert np.array_equal(recorded.read(recorded.window)[0], expected)
     assert recorded.dataset.pixels[2:] == [recorded.window.size]
+
+
+def test_a_sample_of_grey_levels_that_do_not_count_is_decoded_once(recorded, monkeypatch):
+    plain, streams = replace(recorded, nodata=None), []
+    with monkeypatch.context() as watched:
+        watched.setattr(jpeg, "decode", lambda *given: streams.append(given))
+        sample = sample_of([plain])
+    assert not streams
+    assert sample.pixels.shape[1] == plain.window.size
+    looked_at = list(recorded.dataset.pixels)
+    assert sum(looked_at) >= recorded.window.size
+    # What is read later is OpenCV's all the same, and GDAL need not look again.
+    assert np.array_equal(plain.read(plain.window)[0], whole_blocks(Path(plain.name)))
+    assert recorded.dataset.pixels == looked_at
+
+
+def test_a_sample_that_looks_for_nodata_has_the_pixels_of_results(recorded):
+    expected = whole_blocks(Path(recorded.name))
+    value = expected[:, 20, 30]
+    hidden = (expected == value[:, None, None]).all(0)
+    sample = sample_of([replace(recorded, nodata=tuple(map(float, value)))])
+    assert sample.has_missing
+    assert sample.pixels.shape[1] == hidden.size - hidden.sum()
+
+
+def test_a_block_that_changes_after_the_sample_is_refused(recorded):
+    plain = replace(recorded, nodata=None)
+    sample_of([plain])
+    damage(Path(plain.name), 1, 1, lambda data: data[:-8] + bytes(8))
+    with pytest.raises(SceneReadError, match="was changed while it was read"):
+        plain.read(plain.window)
 
 
 def test_a_block_that_changes_between_two_reads_is_refused(recorded):
