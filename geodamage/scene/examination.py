@@ -222,4 +222,5 @@ def _is_filled(image: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
     black = (image == 0).view(np.uint8)
     if not black.any():
         return black.view(bool)
-    return cv2.morphologyEx(black, cv2.MORPH_OPEN, np.ones((FILL, FILL), np.uint8)) > 0
+    opened = cv2.morphologyEx(black, cv2.MORPH_OPEN, np.ones((FILL, FILL), np.uint8))
+    return np.asarray(opened > 0)
