@@ -16,9 +16,9 @@ def parts(monkeypatch):
     monkeypatch.setattr("geodamage.scene.tiles.PART", 16)
     read, found = Tile.read, []
 
-    def counted(self, window):
+    def counted(self, window, **options):
         found.append(window)
-        return read(self, window)
+        return read(self, window, **options)
 
     monkeypatch.setattr(Tile, "read", counted)
     return found

@@ -23,7 +23,7 @@ class Asked:
     Attributes
     ----------
     damage, vote, standing, teacher
-        As `damage`, `vote`, `buildings_post` and `teacher` of a chip.
+        What a chip has as `damage`, `vote`, `buildings_post` and `teacher`.
     """
 
     damage: np.ndarray
