@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from geodamage.scene.obscured import OWN, SHARED, Classifier
+from geodamage.scene.cells import OWN, SHARED
+from geodamage.scene.obscured import Classifier
 from tests.landscapes import landscape, later
 from training.obscured import CLEAR, CLOUDED, OBSCURED, SIDE, called, drawn, pairs, table
 
