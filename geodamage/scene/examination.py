@@ -221,6 +221,6 @@ def _is_filled(image: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
     """Return where an image is black over more ground than a shadow is: its edge is no likeness."""
     black = (image == 0).view(np.uint8)
     if not black.any():
-        return black.view(bool)
+        return np.zeros(image.shape, bool)
     opened = cv2.morphologyEx(black, cv2.MORPH_OPEN, np.ones((FILL, FILL), np.uint8))
     return np.asarray(opened > 0)
