@@ -7,6 +7,7 @@ import numpy as np
 
 from geodamage.damage import NOT_ASSESSED, DamageGrade
 from sample_data.clouds import fractal
+from training.data.radiometry import to_bytes
 
 #: Pixels around a building in which water is looked for, about four metres.
 RING = 8
@@ -65,17 +66,16 @@ def flooded(
         Columns and rows that `post` is moved by against `damage`, pixels.
     """
     depth = _depth(len(post), rng)
-    roofs = np.asarray(damage > 0, np.uint8)
     trees = _canopy(post) if rng.random() < 0.75 else np.zeros(post.shape[:2], np.float32)
     back = (-shift[0], -shift[1])
     graded, covered = _graded(depth > 0.5, _moved(trees, back) > 0.5, damage, rng)
-    stay = cv2.GaussianBlur((roofs & ~covered).astype(np.float32), (0, 0), 0.8)
+    stay = cv2.GaussianBlur(((damage > 0) & ~covered).astype(np.float32), (0, 0), 0.8)
     water = depth * (1 - np.clip(stay * 1.3, 0, 1))
     water = _moved(water, shift) * (1 - trees)
     seen = post + (_surface(len(post), rng) - post) * water[..., None]
-    seen = np.where(post.any(2, keepdims=True), np.clip(np.rint(seen), 0, 255), 0)
+    seen = np.where(post.any(2, keepdims=True), to_bytes(seen), 0)
     wet = (depth > DRY) | (graded != damage)
-    return Flood(seen.astype(np.uint8), graded, wet, covered > 0)
+    return Flood(seen, graded, wet, covered)
 
 
 def _depth(size: int, rng: np.random.Generator) -> np.ndarray:
@@ -125,8 +125,8 @@ def _moved(layer: np.ndarray, by: tuple[float, float]) -> np.ndarray:
 def _graded(
     water: np.ndarray, trees: np.ndarray, damage: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return grades by the water around each building, and uint8 where roofs are under water."""
-    graded, covered = damage.copy(), np.zeros(damage.shape, np.uint8)
+    """Return grades by the water around each building, and bool where roofs are under water."""
+    graded, covered = damage.copy(), np.zeros(damage.shape, bool)
     here = ((damage == DamageGrade.NO_DAMAGE) | (damage == DamageGrade.MINOR)).astype(np.uint8)
     number, labels, boxes, _ = cv2.connectedComponentsWithStats(here, connectivity=4)
     for building in range(1, number):

@@ -8,6 +8,7 @@ import numpy as np
 from geodamage.damage import DamageGrade
 from sample_data.damage import RUBBLE, TARP
 from sample_data.painting import blob, texture
+from training.data.radiometry import to_bytes
 
 #: Smallest roof that anything is drawn on, pixels.
 SMALLEST = 30
@@ -70,8 +71,8 @@ def struck(
         _strike(canvas, spots, grade, light, rng)
         graded[roof], changed[roof] = grade, True
     grain = canvas[..., 3:] * texture(rng, len(post))[..., None]
-    seen = np.clip(np.rint(canvas[..., :3] * (1 + grain)), 0, 255).astype(np.uint8)
-    return Strike(np.where(post.any(2, keepdims=True), seen, 0).astype(np.uint8), graded, changed)
+    seen = to_bytes(canvas[..., :3] * (1 + grain))
+    return Strike(np.where(post.any(2, keepdims=True), seen, 0), graded, changed)
 
 
 def _strike(
