@@ -290,9 +290,10 @@ def _new_events(cards: Mapping[str, Card]) -> Iterator[str]:
     yield (
         "\nThese networks had a last round with [damage drawn over real buildings]"
         "(../training/EXPERIMENTS.md#damage-drawn-over-real-buildings).\n"
-        "Fire is graded nearly as well as in a known event. Mud and the flood of the Midwest have\n"
-        "a kappa of 0.46 and 0.48, from few damaged buildings, and wind has 0.26. The flood in\n"
-        'Florence and the earthquake are graded no better than by the answer "no damage".'
+        "Fire is graded best, with a kappa of 0.66. In places of that fire the bundled models,\n"
+        "which know it, have above 0.9. Mud and the flood of the Midwest have 0.46 and 0.48, from\n"
+        "few damaged buildings, and wind has 0.26. The flood in Florence and the earthquake are\n"
+        'graded no better than by the answer "no damage".'
     )
 
 
