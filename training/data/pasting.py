@@ -38,6 +38,7 @@ def pasted(
 ) -> Layers:
     """Paste buildings of the donor, with the ground around them, into the host.
 
+    Only grades are asked of what is pasted, and no teacher: a seam would tell where buildings are.
     Of a building of the host that is covered in part, nothing is asked any more.
 
     Parameters
@@ -56,45 +57,42 @@ def pasted(
     cut = _cut(host.damage, patch)
     after = _moved(patch, shift)
     tone = rng.uniform(0, 1)
-    layers = Layers(
-        _blended(host.pre, donor.pre, patch, tone),
-        _blended(host.post, donor.post, after, tone),
-        np.where(patch, donor.buildings, np.where(cut, NOT_ASSESSED, host.buildings)),
-        np.where(patch, donor.weights, np.where(cut, 0, host.weights)),
-        np.where(patch, donor.damage, np.where(cut, NOT_ASSESSED, host.damage)),
-        np.where(patch, donor.vote, np.where(cut, 0, host.vote)),
-        np.where(after, donor.standing, np.where(_moved(cut, shift), NOT_ASSESSED, host.standing)),
-        _teacher(host, donor, patch, cut),
-    )
     # A building of the donor that was not taken may reach into the patch; no half of one is asked.
     rest = patch & (donor.damage > 0) & ~taken
-    layers.weights[rest], layers.vote[rest] = 0, 0
-    layers.damage[rest] = NOT_ASSESSED
-    return layers
+    unknown = rest | cut
+    return Layers(
+        _blended(host.pre, donor.pre, patch, tone),
+        _blended(host.post, donor.post, after, tone),
+        np.where(cut, NOT_ASSESSED, np.where(patch, donor.buildings, host.buildings)),
+        np.where(patch | cut, np.float32(0), host.weights),
+        np.where(unknown, NOT_ASSESSED, np.where(patch, donor.damage, host.damage)),
+        np.where(unknown, np.float32(0), np.where(patch, donor.vote, host.vote)),
+        np.where(after | _moved(cut, shift), NOT_ASSESSED, host.standing),
+        None if host.teacher is None else np.where((patch | cut)[..., None], 0, host.teacher),
+    )
 
 
 def _taken(damage: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Choose buildings that have a grade, bool (size, size)."""
     graded = ((damage > 0) & (damage != NOT_ASSESSED)).astype(np.uint8)
     number, labels = cv2.connectedComponents(graded, connectivity=4)
-    chosen = rng.random(number) < ODDS
+    chosen = np.asarray(rng.random(number) < ODDS)
     chosen[0] = False
     return np.asarray(chosen[labels])
 
 
 def _cut(damage: np.ndarray, patch: np.ndarray) -> np.ndarray:
     """Return what is left of the buildings that a patch covers in part, bool (size, size)."""
-    _, labels = cv2.connectedComponents((damage > 0).astype(np.uint8), connectivity=4)
-    touched = np.zeros(labels.max() + 1, bool)
-    touched[np.unique(labels[patch])] = True
+    number, labels = cv2.connectedComponents((damage > 0).astype(np.uint8), connectivity=4)
+    touched = np.bincount(labels[patch], minlength=number) > 0
     touched[0] = False
     return np.asarray(touched[labels] & ~patch)
 
 
 def _blended(host: np.ndarray, donor: np.ndarray, patch: np.ndarray, tone: float) -> np.ndarray:
     """Lay the donor over the host; `tone` is how far it takes on the host's mean colour."""
-    share = cv2.GaussianBlur(patch.astype(np.float32), (0, 0), SEAM)[..., None]
-    there = donor.any(2)
+    share = np.asarray(cv2.GaussianBlur(patch.astype(np.float32), (0, 0), SEAM))[..., None]
+    there = np.asarray(donor.any(2))
     share = share * there[..., None]
     if there.any():
         lift = tone * (host.mean((0, 1)) - donor[there].mean(0))
@@ -102,16 +100,6 @@ def _blended(host: np.ndarray, donor: np.ndarray, patch: np.ndarray, tone: float
         lift = np.zeros(host.shape[2])
     seen = host + share * (np.clip(donor + lift, 1, 255) - host)
     return np.where(host.any(2, keepdims=True), to_bytes(np.asarray(seen, np.float32)), 0)
-
-
-def _teacher(host: Layers, donor: Layers, patch: np.ndarray, cut: np.ndarray) -> np.ndarray | None:
-    if host.teacher is None:
-        return None
-    # The teacher has not seen the patch there; it may have seen the building.
-    planes = np.zeros_like(host.teacher) if donor.teacher is None else donor.teacher
-    kept = np.where(patch[..., None], planes, host.teacher)
-    kept[cut] = 0
-    return np.asarray(kept)
 
 
 def _grown(mask: np.ndarray, by: int) -> np.ndarray:
