@@ -143,7 +143,7 @@ class OpenVinoSession:
             raise ValueError(f"takes {sorted(self._inputs)}, and not {sorted(images)}")
         pictures = {image.dtype for name, image in images.items() if name not in self._features}
         features = {images[name].dtype for name in self._features}
-        if pictures != {np.dtype(np.uint8)} or not features <= {np.dtype(np.float32)}:
+        if not pictures <= {np.dtype(np.uint8)} or not features <= {np.dtype(np.float32)}:
             raise ValueError("takes uint8 alone")
         if len({len(image) for image in images.values()}) > 1:
             raise ValueError("takes as many windows of each date")
