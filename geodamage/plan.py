@@ -71,7 +71,7 @@ class Rolling(Protocol):
 
     @property
     def bytes_given(self) -> float:
-        """Bytes of what grading takes of `pre`, for each pixel."""
+        """Bytes of what finding gives, for each pixel."""
         ...
 
     @property
@@ -124,6 +124,12 @@ class Plan:
 
     def __repr__(self) -> str:
         rows, columns = self.window
+        if self.rolled:
+            return (
+                f"<Plan: {self.region.height:,} x {self.region.width:,} pixels in strips of "
+                f"{self.core[0]} x {self.core[1] * self.columns}, features roll, "
+                f"{self.rolled:,} pixels a call>"
+            )
         return (
             f"<Plan: {self.region.height:,} x {self.region.width:,} pixels in windows of "
             f"{rows} x {columns}, halo {self.halo}, {self.columns} side by side, "

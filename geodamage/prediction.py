@@ -49,8 +49,6 @@ UNSEEN = MISSING_PRE | MISSING_POST | OUTSIDE | OUTSIDE_AOI | OBSCURED_PRE | OBS
 BLIND = UNSEEN & ~OUTSIDE_AOI
 #: Flags of pixels where no building is looked for: it is found in the pre image alone.
 CLOSED = MISSING_PRE | OUTSIDE | OUTSIDE_AOI | OBSCURED_PRE
-#: Pixels of a region whose features roll, at least: starting the stages takes as long as a window.
-_ROLLED_PIXELS = 4_000_000
 #: Pixels from where post has data that a building is followed into where it has none, at most.
 _REACH = 32
 
@@ -134,28 +132,25 @@ def predict(
         batch=batch,
         memory=memory,
         resident=model.resident_bytes,
-        rolling=rolling_of(model, scene.region, tile, batch),
+        rolling=rolling_of(model, tile, batch),
     )
     return run_plan(scene, model, plan, with_grades=with_grades)
 
 
-def rolling_of(
-    model: Predictor, region: Window, tile: int | None, batch: int
-) -> StagedSession | None:
+def rolling_of(model: Predictor, tile: int | None, batch: int) -> StagedSession | None:
     """Return the stages of a model whose features may roll from strip to strip; None of others.
 
-    Not for a small region, nor where a tile or a batch was asked for, nor of an ensemble.
+    Not where a tile or a batch was asked for, nor of an ensemble, nor where the rules of the model
+    look at what is around a core.
 
     Parameters
     ----------
-    region
-        What will be predicted.
     tile, batch
         The same as of `make_plan`.
     """
-    if region.size < _ROLLED_PIXELS or tile is not None or batch > 1:
+    if tile is not None or batch > 1 or not isinstance(model, Model) or model.rules.reach:
         return None
-    return model.staged if isinstance(model, Model) and not model.rules.reach else None
+    return model.staged
 
 
 def run_plan(

@@ -216,7 +216,7 @@ class Run(ABC, Generic[J, S]):
             memory=float(self.job.memory),
             resident=self.resident_bytes,
             maps=len(self.model.maps),
-            rolling=rolling_of(self.model, window, tile, batch) if in_turn else None,
+            rolling=rolling_of(self.model, tile, batch) if in_turn else None,
         )
 
     def inputs(self) -> list[Path]:

@@ -379,8 +379,8 @@ def _openvino_session(
     their file is that of the bytes, so another model never answers in the place of this one.
     """
     parts = split_graph(blob, source) if _is_parted(card, precision) else None
-    place = _compiled_place(blob, parts, precision)
-    kept = _compiled(place) if len(blob) >= TIMED_BYTES else []
+    place = compiled_place([blob] if parts is None else [parts.first, parts.second], precision)
+    kept = read_compiled(place) if len(blob) >= TIMED_BYTES else []
     if kept:
         try:
             return _started(blob, parts, threads, precision, kept)
@@ -421,10 +421,15 @@ def _keep_compiled(
         is_same = difference(again, session, card) == 0
     except RuntimeError:
         is_same = False
-    write_sealed(place, msgspec.msgpack.encode(compiled if is_same else []))
+    write_compiled(place, compiled if is_same else [])
 
 
-def _compiled(place: Path) -> list[bytes] | None:
+def write_compiled(place: Path, compiled: list[bytes]) -> None:
+    """Keep compiled parts; none say that they are not to be used."""
+    write_sealed(place, msgspec.msgpack.encode(compiled))
+
+
+def read_compiled(place: Path) -> list[bytes] | None:
     """Return the compiled parts; none where they are not to be used, None where nothing is kept."""
     with suppress(msgspec.DecodeError):
         sealed = read_sealed(place)
@@ -432,8 +437,8 @@ def _compiled(place: Path) -> list[bytes] | None:
     return None
 
 
-def _compiled_place(blob: bytes, parts: Parts | None, precision: str) -> Path:
-    graphs = [blob] if parts is None else [parts.first, parts.second]
+def compiled_place(graphs: Sequence[bytes], precision: str) -> Path:
+    """Return where the compiled parts of a graph are kept, by what they hold."""
     digests = [hashlib.sha256(graph).hexdigest() for graph in graphs]
     name = _hashed([digests, precision, processor(), openvino_version()])
     return cache_folder().with_name("compiled") / f"{name}.openvino"

@@ -1,6 +1,7 @@
 """The sessions of a graph in stages, asked one after the other."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,16 @@ import numpy as np
 
 from geodamage.errors import ModelError
 from geodamage.model.card import Card
-from geodamage.model.engines import Verdict, is_openvino, keep, kept_verdict
+from geodamage.model.engines import (
+    Verdict,
+    compiled_place,
+    is_openvino,
+    keep,
+    kept_verdict,
+    read_compiled,
+    write_compiled,
+)
+from geodamage.model.kept import make_folder
 from geodamage.model.known import difference
 from geodamage.model.openvino import OpenVinoSession
 from geodamage.model.parts import PartedSession
@@ -33,6 +43,8 @@ class StagedSession:
         Options of ONNX Runtime, where that is the engine.
     path
         Where the graph was read from, for errors.
+    compiled
+        What `exported` returned of another session of the same stages.
 
     Attributes
     ----------
@@ -42,20 +54,32 @@ class StagedSession:
         Pixels that the heads see around what they say.
     """
 
-    def __init__(self, stages: Stages, like: PartedSession, options: Any, path: Path) -> None:
+    def __init__(
+        self,
+        stages: Stages,
+        like: PartedSession,
+        options: Any,
+        path: Path,
+        compiled: Sequence[bytes] = (),
+    ) -> None:
         self._stages, self._path = stages, path
         self.seeing, self.margin = stages.seeing, stages.finding.margin
         self._like = like
         sizes: dict[str, Sequence[int | None]] = {}
         self._sessions = []
-        for stage in (*stages.seeing, stages.finding):
-            session = _start(stage, like.first, options, sizes)
+        ready: Sequence[bytes | None] = compiled or [None] * len(stages.all)
+        for stage, known in zip(stages.all[:-1], ready, strict=False):
+            session = _start(stage, like.first, options, sizes, known)
             self._sessions.append(session)
             sizes |= {port.name: port.shape for port in session.get_outputs()}
         given, taken = stages.finding.gives[1:], stages.grading.takes[len(stages.finding.takes) :]
         sizes |= {own: sizes[name] for name, own in zip(given, taken, strict=True)}
-        self._sessions.append(_start(stages.grading, like.first, options, sizes))
+        self._sessions.append(_start(stages.grading, like.first, options, sizes, ready[-1]))
         self._channels = {name: int(shape[1] or 0) for name, shape in sizes.items()}
+
+    def exported(self) -> list[bytes]:
+        """Return the compiled stages, where the engine is OpenVINO."""
+        return [session.exported() for session in self._sessions]
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -80,7 +104,7 @@ class StagedSession:
 
     @property
     def bytes_given(self) -> float:
-        """Bytes of what grading takes of `pre`, for each pixel."""
+        """Bytes of what finding gives, for each pixel."""
         return self._bytes_given(self._stages.finding)
 
     @property
@@ -182,11 +206,30 @@ def open_stages(
     verdict = kept_verdict(card, f"stages of {own}")
     if stages is None or not (verdict is None or verdict.is_right):
         return None
-    session = StagedSession(stages, like, options, path)
+    session = _started(stages, card, like, options, path)
     if verdict is None:
         verdict = Verdict(difference(session, like, card), precision=f"stages of {own}")
         keep(card, verdict)
     return session if verdict.is_right else None
+
+
+def _started(
+    stages: Stages, card: Card, like: PartedSession, options: Any, path: Path
+) -> StagedSession:
+    """Start the sessions, compiled before where OpenVINO is the engine."""
+    if not is_openvino(like):
+        return StagedSession(stages, like, options, path)
+    place = compiled_place([stage.graph for stage in stages.all], like.first.precision)
+    kept = read_compiled(place)
+    if kept:
+        with suppress(RuntimeError):  # OpenVINO refuses what it has written: it compiles anew
+            return StagedSession(stages, like, options, path, kept)
+    session = StagedSession(stages, like, options, path)
+    if kept is None and make_folder(place.parent):
+        compiled = session.exported()
+        again = StagedSession(stages, like, options, path, compiled)
+        write_compiled(place, compiled if difference(again, session, card) == 0 else [])
+    return session
 
 
 def is_here(session: PartedSession) -> bool:
@@ -194,10 +237,16 @@ def is_here(session: PartedSession) -> bool:
     return is_openvino(session) or session.first.get_providers() == ["CPUExecutionProvider"]
 
 
-def _start(stage: Stage, like: Any, options: Any, sizes: Mapping[str, Sequence[int | None]]) -> Any:
+def _start(
+    stage: Stage,
+    like: Any,
+    options: Any,
+    sizes: Mapping[str, Sequence[int | None]],
+    compiled: bytes | None,
+) -> Any:
     """Start the session of a stage in the engine of another."""
     features = tuple(name for name in stage.takes if name != "pre")
     if isinstance(like, OpenVinoSession):
         known = {name: sizes[name] for name in features}
-        return OpenVinoSession(stage.graph, like.threads, like.precision, features, known)
+        return OpenVinoSession(stage.graph, like.threads, like.precision, features, known, compiled)
     return type(like)(stage.graph, options, providers=like.get_providers())

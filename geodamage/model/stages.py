@@ -64,6 +64,11 @@ class Stages(NamedTuple):
     finding: Stage
     grading: Stage
 
+    @property
+    def all(self) -> tuple[Stage, ...]:
+        """All of them, in their order."""
+        return *self.seeing, self.finding, self.grading
+
 
 def split_in_stages(blob: bytes, source: str) -> Stages | None:
     """Return the stages of a graph; None where it has none.
