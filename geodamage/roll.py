@@ -47,7 +47,8 @@ class Roll:
         """
         last, self._window, self._image = self._window, window, image
         rows = last.bottom - window.row
-        if last.shape == window.shape and last.column == window.column and rows >= 0:
+        is_next = last.shape == window.shape and last.column == window.column
+        if is_next and 0 <= rows <= window.height:
             layers = (layer for feature in self._features.values() for layer in feature)
             for layer in (*layers, *self._done):
                 kept = rows * len(layer) // window.height

@@ -453,7 +453,9 @@ def is_openvino(session: Any) -> bool:
 def kept_verdict(card: Card, precision: str = "float32") -> Verdict | None:
     """Return what is known of OpenVINO with a model; None if nothing, or it is not installed."""
     try:
-        if not cache_folder().is_dir() or (precision != "parts" and openvino_version() is None):
+        if not cache_folder().is_dir():
+            return None
+        if precision not in ("parts", "stages of float32") and openvino_version() is None:
             return None
         verdict = msgspec.json.decode(_place(card, precision).read_bytes(), type=Verdict)
         return verdict if verdict.precision == precision else None

@@ -166,6 +166,8 @@ class Model:
         """Turn what a runtime raises into one line."""
         try:
             yield
+        except ModelError:
+            raise  # of a stage, in one line already
         except Exception as error:  # errors of the runtimes share no public root
             remedy = "try a smaller --tile or --batch-size"
             if any(side % self._card.stride for side in shape[2:]):

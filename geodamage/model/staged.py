@@ -26,8 +26,9 @@ from geodamage.model.session import first_line
 from geodamage.model.stages import Stage, Stages, split_in_stages
 from geodamage.windows import round_up
 
-#: Memory of all stages over that of two parts in OpenVINO, which keeps what each needed; measured.
-_MORE_MEMORY = 1.3
+#: Memory of a call of the stages over that of as large a window of two parts; measured. OpenVINO
+#: keeps what each stage needed, and ONNX Runtime lets all work in the same memory.
+_MORE_IN_OPENVINO, _MORE_IN_ONNX_RUNTIME = 1.3, 0.75
 
 
 class StagedSession:
@@ -110,7 +111,7 @@ class StagedSession:
     @property
     def more_memory(self) -> float:
         """Memory of a call over that of a window of as many pixels."""
-        return _MORE_MEMORY if is_openvino(self._like) else 1.0
+        return _MORE_IN_OPENVINO if is_openvino(self._like) else _MORE_IN_ONNX_RUNTIME
 
     def _bytes_given(self, stage: Stage) -> float:
         features = zip(stage.gives, stage.steps, strict=True)
@@ -249,4 +250,6 @@ def _start(
     if isinstance(like, OpenVinoSession):
         known = {name: sizes[name] for name in features}
         return OpenVinoSession(stage.graph, like.threads, like.precision, features, known, compiled)
-    return type(like)(stage.graph, options, providers=like.get_providers())
+    session = type(like)(stage.graph, options, providers=like.get_providers())
+    session._model_bytes = None  # as `geodamage.model.session.start` does
+    return session
