@@ -81,7 +81,7 @@ class Roll:
                 self._see(number, tile)
 
     def at(self, window: Window) -> dict[str, np.ndarray]:
-        """Return what the heads take of a window of the scene, float32 (1, channels, ...) each."""
+        """Return what the heads take of a window of the scene, (1, channels, ...) each."""
         inside = window.shift(-self._window.row, -self._window.column)
         return {name: self._cut(name, inside) for name in self._session.kept}
 
@@ -111,7 +111,7 @@ class Roll:
             step = around.height // said.shape[2]
             if name not in self._features:
                 sides = self._window.height // step, self._window.width // step
-                self._features[name] = np.zeros((said.shape[1], *sides), np.float32)
+                self._features[name] = np.zeros((said.shape[1], *sides), said.dtype)
             inner = _cells(tile.shift(-around.row, -around.column), step).slices
             self._features[name][:, *_cells(tile, step).slices] = said[0][:, *inner]
         self._done[number][_cells(tile, stage.step).slices] = True

@@ -76,6 +76,7 @@ class StagedSession:
         given, taken = stages.finding.gives[1:], stages.grading.takes[len(stages.finding.takes) :]
         sizes |= {own: sizes[name] for name, own in zip(given, taken, strict=True)}
         self._sessions.append(_start(stages.grading, like.first, options, sizes, ready[-1]))
+        self._is_half = is_openvino(like) and like.first.precision == "bfloat16"
         self._channels = {name: int(shape[1] or 0) for name, shape in sizes.items()}
 
     def exported(self) -> list[bytes]:
@@ -115,7 +116,8 @@ class StagedSession:
 
     def _bytes_given(self, stage: Stage) -> float:
         features = zip(stage.gives, stage.steps, strict=True)
-        return sum(4 * self._channels[name] / step**2 for name, step in features)
+        size = 2 if self._is_half else 4
+        return sum(size * self._channels[name] / step**2 for name, step in features)
 
     def get_inputs(self) -> list[Any]:
         """Return the inputs of the whole graph."""
@@ -220,7 +222,8 @@ def _started(
     """Start the sessions, compiled before where OpenVINO is the engine."""
     if not is_openvino(like):
         return StagedSession(stages, like, options, path)
-    place = compiled_place([stage.graph for stage in stages.all], like.first.precision)
+    way = b"features in the precision of the engine"  # its own place, if ports change
+    place = compiled_place([way, *(stage.graph for stage in stages.all)], like.first.precision)
     kept = read_compiled(place)
     if kept:
         with suppress(RuntimeError):  # OpenVINO refuses what it has written: it compiles anew
@@ -249,7 +252,10 @@ def _start(
     features = tuple(name for name in stage.takes if name != "pre")
     if isinstance(like, OpenVinoSession):
         known = {name: sizes[name] for name in features}
-        return OpenVinoSession(stage.graph, like.threads, like.precision, features, known, compiled)
+        given = [name for name in stage.gives if name not in ("localisation", "damage")]
+        return OpenVinoSession(
+            stage.graph, like.threads, like.precision, features, known, compiled, given
+        )
     session = type(like)(stage.graph, options, providers=like.get_providers())
     session._model_bytes = None  # as `geodamage.model.session.start` does
     return session
