@@ -116,8 +116,9 @@ class StagedSession:
 
     def _bytes_given(self, stage: Stage) -> float:
         features = zip(stage.gives, stage.steps, strict=True)
-        size = 2 if self._is_half else 4
-        return sum(size * self._channels[name] / step**2 for name, step in features)
+        sizes = {"localisation": 4} if self._is_half else {}
+        other = 2 if self._is_half else 4
+        return sum(sizes.get(k, other) * self._channels[k] / step**2 for k, step in features)
 
     def get_inputs(self) -> list[Any]:
         """Return the inputs of the whole graph."""

@@ -100,7 +100,10 @@ def test_in_bfloat16_windows_are_computed_in_stages_too_or_nothing_is(tmp_path, 
     assert (model.staged is not None) == in_stages
     assert isinstance(model._session, StagedParts) == in_stages
     if in_stages:
+        # Half the bytes of single precision, beside the localisation.
+        assert (model.staged.bytes_kept, model.staged.bytes_given) == (3, 6)
         pre, post = images(48, 48)
+        assert {array.dtype for array in model.staged.seen(pre).values()} == {np.dtype("f2")}
         localisation, features = model.find(pre)
         ours, theirs = model.staged.find(model.staged.seen(pre)), model(pre, post)
         np.testing.assert_array_equal(localisation, ours[0])
