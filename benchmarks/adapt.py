@@ -19,12 +19,15 @@ Each event is played with two models. `at home` is the model of `features`, whic
 the event. `unseen` is the network that has not. Without `unseen`, a `stand-in` takes its place: a
 linear model of the same features, learnt from the other events. `gain` is that of every play; `if
 taken` counts what was refused as no gain. Intervals are of the mean, 95 %.
+`harmful` is the share of plays that were taken and have an AUC lower by more than `HARM`. With
+`--drawn` the true grades are drawn from what the model says, so that it is right and nothing can be
+gained: whatever is taken then is taken by mistake.
 """
 
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,10 +53,12 @@ ANSWERS = (20, 50, 60, 100, 200)
 _HELD = 0.3
 #: Fewest damaged and undamaged buildings on the scored tiles that give a figure.
 FEWEST = 5
+#: Loss of AUC that harms.
+HARM = 0.01
 COLUMNS = (
     "event", "model", "answers", "plays", "AUC before", "after", "gain", "if taken", "F1 before",
     "after", "kappa before", "after", "macro F1 before", "after", "ECE before", "after", "taken",
-    "worst loss where taken",
+    "harmful", "worst loss where taken",
 )  # fmt: skip
 
 
@@ -99,6 +104,12 @@ class Event:
             self.grades[rows], weights, transfer=self.transfer,
         )  # fmt: skip
         return self._scored(learnt, scored)
+
+    def drawn(self, seed: int) -> "Event":
+        """Return the event with true grades that are drawn from what the model says."""
+        chances = np.random.default_rng([seed, 1]).random((len(self.said), 1))
+        grades = 1 + (self.said.cumsum(1)[:, :3] < chances).sum(1)
+        return replace(self, grades=grades)
 
     def answered(
         self, way: str, rng: np.random.Generator, rows: npt.NDArray[np.int64], count: int
@@ -219,7 +230,10 @@ def rows(options: argparse.Namespace) -> Iterator[str]:
     for name, model, event in events_of(table):
         for answers in options.answers:
             say(f"{name}, {model}: {answers} answers")
-            plays = [event.play(answers, seed, options.draw) for seed in range(options.repeats)]
+            plays = [
+                (event.drawn(seed) if options.drawn else event).play(answers, seed, options.draw)
+                for seed in range(options.repeats)
+            ]
             found = [play for play in plays if play is not None]
             if found:
                 yield row(name, model, answers, found)
@@ -237,7 +251,7 @@ def row(name: str, model: str, answers: int, plays: Sequence[Play]) -> str:
     worst = f"{gain[taken].min():+.3f}" if taken.any() else "-"
     cells = [name, model, str(answers), str(len(plays)), *_means(auc), _spread(gain), _spread(used)]
     cells += [mean for figure in others for mean in _means(figure)]
-    cells += [f"{taken.mean():.0%}", worst]
+    cells += [f"{taken.mean():.0%}", f"{(taken & (gain < -HARM)).mean():.0%}", worst]
     return f"| {' | '.join(cells)} |"
 
 
@@ -277,6 +291,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     table.add_argument("--repeats", type=int, default=20)
     table.add_argument("--answers", type=int, nargs="+", default=ANSWERS)
     table.add_argument("--draw", choices=("strata", "teach", "simple"), default="strata")
+    table.add_argument("--drawn", action="store_true", help="the model is right: nothing to gain")
     table.set_defaults(run=rows)
     options = parser.parse_args(arguments)
     try:

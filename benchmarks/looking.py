@@ -1,6 +1,6 @@
 r"""Measure what it costs to look at a scene before and while it is graded.
 
-    python -m benchmarks.looking PRE POST --model fast --repeats 3
+    python -m benchmarks.looking PRE POST --model fast
 
 A row per way to assess the pair, in seconds of the processor, all threads together, and beside the
 way that looks at nothing. Ways take turns, and the least of each counts, so a busy machine harms
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("pre", type=Path)
     parser.add_argument("post", type=Path)
     parser.add_argument("--model", default="fast")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--times", type=int, default=1)
     parser.add_argument("--off", type=float, default=0.0)
     parser.add_argument("--only", nargs="*", default=list(WAYS), choices=list(WAYS))

@@ -71,7 +71,7 @@ def ask(
         # Whoever lets such a model grade says where the buildings are.
         said = Heads(np.ones_like(said.damage[:, :1]), said.damage)
     # Copies: a view would keep the halo in memory.
-    return Heads(*(None if head is None else _inner(head, margin).copy() for head in said))
+    return Heads(*(None if head is None else inner(head, margin).copy() for head in said))
 
 
 def _found_and_graded(
@@ -88,32 +88,44 @@ def _found_and_graded(
     side, rows, columns = cell_side(model.card), *pre.shape[2:]
     around = plan.halo - margin
     damage = np.zeros((len(pre), 4, rows - 2 * margin, columns - 2 * margin), np.float32)
-    for n, found in enumerate(_inner(localisation, plan.halo)[:, 0] > above):
-        for part in _graded_parts(found, plan, side, model.card):
+    for n, found in enumerate(inner(localisation, plan.halo)[:, 0] > above):
+        for part in graded_parts(found, plan.halo, side, model.card):
             window = part.buffer(plan.halo).shift(plan.halo, plan.halo)
             inside = part.shift(around, around)
-            known = [_part_of(feature[n : n + 1], window, (rows, columns)) for feature in features]
+            known = [part_of(feature[n : n + 1], window, (rows, columns)) for feature in features]
             said = model.grade(np.ascontiguousarray(post[n : n + 1, :, *window.slices]), known)
-            damage[n, :, *inside.slices] = _inner(said, plan.halo)[0]
+            damage[n, :, *inside.slices] = inner(said, plan.halo)[0]
     # A copy: a view would keep the halo in memory.
-    return Heads(_inner(localisation, margin).copy(), damage)
+    return Heads(inner(localisation, margin).copy(), damage)
 
 
-def _graded_parts(found: np.ndarray, plan: Plan, side: int, card: Card) -> list[Window]:
-    """Return the parts of a core that are worth grading; of a global model all or nothing."""
+def graded_parts(found: np.ndarray, margin: int, side: int, card: Card) -> list[Window]:
+    """Return the parts of a core that are worth grading; of a global model all or nothing.
+
+    Parameters
+    ----------
+    found
+        bool (rows, columns): where a grade is wanted.
+    margin
+        Pixels around a part that are computed with it.
+    side
+        Rows and columns of a cell, pixels: parts are whole cells.
+    card
+        Card of the model.
+    """
     whole = Window(0, 0, *found.shape)
     if not found.any():
         return []
     if card.context == "global":
         return [whole]
-    parts = pieces(cells(found, side), plan.halo / side)
+    parts = pieces(cells(found, side), margin / side)
     return [
         Window(p.row * side, p.column * side, p.height * side, p.width * side) & whole
         for p in parts
     ]
 
 
-def _part_of(feature: np.ndarray, window: Window, shape: tuple[int, int]) -> np.ndarray:
+def part_of(feature: np.ndarray, window: Window, shape: tuple[int, int]) -> np.ndarray:
     """Return the features of a part of a window; those of the whole where it is all of it."""
     if window.shape == shape:
         return feature
@@ -126,7 +138,7 @@ def _corner(window: Window) -> tuple[int, int]:
     return window.row, window.column
 
 
-def _inner(head: np.ndarray, margin: int) -> np.ndarray:
+def inner(head: np.ndarray, margin: int) -> np.ndarray:
     """Return a view of heads without a margin on each side."""
     rows, columns = head.shape[2:]
     return head[..., margin : rows - margin, margin : columns - margin]

@@ -379,6 +379,11 @@ class _Assessment(Run[Job, Summary]):
                 summary.real_share = self.model.card.precision_iou50
         return summary
 
+    @property
+    def predicts_in_turn(self) -> bool:
+        """Whether one strip is predicted after the other, here, and not on a cluster."""
+        return self._predict is run_plan
+
     def predicted(self, plan: Plan) -> Iterator[Strip]:
         """Predict the scene, and grade its pixels where that is asked for."""
         with_grades, asked = self.by_pixel or self.job.vote == "pixels", self._footprints

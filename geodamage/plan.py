@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +38,48 @@ STRIP_BYTES = 130
 _WIDEST = 4
 
 
+#: Rows of a strip in which features roll, at least and at most.
+_LEAST_ROWS, _MOST_ROWS = 64, 1024
+
+
+#: Share of the work that is done by the heads of a model in stages; measured.
+_HEADS_SHARE = 0.5
+
+
+class Rolling(Protocol):
+    """What planning needs to know of a model whose features roll from strip to strip."""
+
+    @property
+    def halo(self) -> int:
+        """Pixels of an image around a pixel of the answer."""
+        ...
+
+    @property
+    def margin(self) -> int:
+        """Pixels that the heads see around what they say."""
+        ...
+
+    @property
+    def first(self) -> int:
+        """Pixels of an image that the first stage sees around what it gives."""
+        ...
+
+    @property
+    def bytes_kept(self) -> float:
+        """Bytes of the features of one date, for each pixel."""
+        ...
+
+    @property
+    def bytes_given(self) -> float:
+        """Bytes of what finding gives, for each pixel."""
+        ...
+
+    @property
+    def more_memory(self) -> float:
+        """Memory of a call over that of a window of as many pixels."""
+        ...
+
+
 @dataclass(frozen=True, repr=False)
 class Plan:
     """How a region is cut.
@@ -61,6 +104,11 @@ class Plan:
     graded_above
         Localisation above which a pixel must be graded. What is near none of them may stay without
         grades, where the model finds buildings before it grades them. None where all is graded.
+    rolled
+        Where features roll from strip to strip: pixels of one call, at most. 0 where each window
+        is asked alone.
+    margin
+        Where they do: pixels that the heads see around a core.
     """
 
     region: Window
@@ -71,9 +119,17 @@ class Plan:
     batch: int
     only: npt.NDArray[np.int64] | None = field(default=None, compare=False)
     graded_above: float | None = None
+    rolled: int = 0
+    margin: int = 0
 
     def __repr__(self) -> str:
         rows, columns = self.window
+        if self.rolled:
+            return (
+                f"<Plan: {self.region.height:,} x {self.region.width:,} pixels in strips of "
+                f"{self.core[0]} x {self.core[1] * self.columns}, features roll, "
+                f"{self.rolled:,} pixels a call>"
+            )
         return (
             f"<Plan: {self.region.height:,} x {self.region.width:,} pixels in windows of "
             f"{rows} x {columns}, halo {self.halo}, {self.columns} side by side, "
@@ -120,6 +176,11 @@ class Plan:
         return np.asarray(count.cumsum(0).cumsum(1)[:-1, :-1] > 0)
 
     @property
+    def near(self) -> int:
+        """Pixels around a core that are computed with it, and perhaps again for the next."""
+        return self.margin if self.rolled else self.halo
+
+    @property
     def window(self) -> tuple[int, int]:
         """Rows and columns of what the model sees."""
         return self.core[0] + 2 * self.halo, self.core[1] + 2 * self.halo
@@ -134,6 +195,7 @@ def make_plan(
     memory: float = 1.5e9,
     resident: int = 0,
     maps: int = 0,
+    rolling: Rolling | None = None,
 ) -> Plan:
     """Plan windows, column blocks and batches for a region within a limit of memory.
 
@@ -154,6 +216,9 @@ def make_plan(
         Bytes that stay taken between two calls of the model: its own, those of footprints.
     maps
         Saved probability maps that are read beside the images.
+    rolling
+        The stages of the model. Features roll where less is computed so than in windows, and
+        neither a tile nor a batch was asked for.
 
     Raises
     ------
@@ -173,6 +238,11 @@ def make_plan(
     held = BASE_BYTES + max(0, resident - BASE_MODEL_BYTES)
     if tile is None and card.context == "local" and batch == 1:
         wider = _least_work(region, card, halo, memory - held, maps)
+        if rolling is not None:
+            rolled = _rolled(region, card, rolling, memory - held, maps)
+            least = math.inf if wider is None else _computed(wider)
+            if rolled is not None and _rolled_work(rolled, rolling) < least:
+                return rolled
         if wider is not None:
             return wider
     need = 0.0
@@ -219,6 +289,53 @@ def _least_work(region: Window, card: Card, halo: int, memory: float, maps: int)
     row, column = np.unravel_index(best, area.shape)
     count = int(min(spare[row, column] // each[row, column], region.width + 1))
     return Plan(region, origin, (int(rows[row]), int(columns[column])), halo, count, 1)
+
+
+def _rolled(region: Window, card: Card, facts: Rolling, memory: float, maps: int) -> Plan | None:
+    """Return the plan of features that roll which computes least; None where none fits."""
+    stride, halo = card.stride, facts.halo
+    origin = round_down(region.row, stride), round_down(region.column, stride)
+    down, across = region.bottom - origin[0], region.right - origin[1]
+    found: list[tuple[float, Plan]] = []
+    for rows in _sides(down, _MOST_ROWS, _LEAST_ROWS, stride):
+        for width in _sides(across, across, min(2 * halo, across), stride):
+            held = (rows + 2 * halo) * (width + 2 * halo)
+            held *= READ_BYTES + MAP_BYTES * maps + 2 * facts.bytes_kept
+            held += rows * width * (STRIP_BYTES + facts.bytes_given)
+            pixels = int(max(memory - held, 0) / (card.bytes_per_pixel * facts.more_memory))
+            most = round_down(pixels // (rows + 2 * facts.margin) - 2 * facts.margin, stride)
+            if most < _LEAST_ROWS:
+                continue
+            columns = -(-width // most)
+            core = int(rows), round_up(-(-width // columns), stride)
+            plan = Plan(
+                region, origin, core, halo, int(columns), 1, None, None, pixels, facts.margin
+            )
+            found.append((_rolled_work(plan, facts), plan))
+    return min(found, key=lambda one: one[0])[1] if found else None
+
+
+def _rolled_work(plan: Plan, facts: Rolling) -> float:
+    """Return the pixels that are computed for each that is kept, where features roll."""
+    rows, columns = plan.core
+    width = columns * plan.columns
+    heads = (1 + 2 * facts.margin / rows) * (1 + 2 * facts.margin / columns)
+    tile = max(plan.rolled / (rows + 2 * facts.first) - 2 * facts.first, 1)
+    images = (1 + 2 * facts.first / rows) * (1 + 2 * facts.first / min(tile, width))
+    # Around a block of columns, and above its first strip, features are computed for it alone.
+    images *= (1 + 2 * plan.halo / width) * (1 + 2 * plan.halo / plan.region.height)
+    return _HEADS_SHARE * heads + (1 - _HEADS_SHARE) * images
+
+
+def _computed(plan: Plan) -> float:
+    """Return the pixels of windows that are computed for each of a region, each by itself."""
+    rows, columns = (
+        -(-(end - start) // core) * (core + 2 * plan.halo)
+        for start, end, core in zip(
+            plan.origin, (plan.region.bottom, plan.region.right), plan.core, strict=True
+        )
+    )
+    return rows * columns / plan.region.size
 
 
 def _sides(span: int, largest: int, smallest: int, stride: int) -> npt.NDArray[np.int64]:

@@ -21,8 +21,11 @@ from geodamage.errors import ModelError
 from geodamage.model.card import Card
 from geodamage.model.ensemble import Ensemble
 from geodamage.model.heads import Heads, Predictor, building_probabilities, probabilities
+from geodamage.model.onnx import Model
 from geodamage.model.rules import PixelRules
+from geodamage.model.staged import StagedSession
 from geodamage.plan import Plan, make_plan
+from geodamage.roll import Rolls
 from geodamage.scene.pixels import (
     MISSING_POST,
     MISSING_PRE,
@@ -129,8 +132,25 @@ def predict(
         batch=batch,
         memory=memory,
         resident=model.resident_bytes,
+        rolling=rolling_of(model, tile, batch),
     )
     return run_plan(scene, model, plan, with_grades=with_grades)
+
+
+def rolling_of(model: Predictor, tile: int | None, batch: int) -> StagedSession | None:
+    """Return the stages of a model whose features may roll from strip to strip; None of others.
+
+    Not where a tile or a batch was asked for, nor of an ensemble, nor where the rules of the model
+    look at what is around a core.
+
+    Parameters
+    ----------
+    tile, batch
+        The same as of `make_plan`.
+    """
+    if tile is not None or batch > 1 or not isinstance(model, Model) or model.rules.reach:
+        return None
+    return model.staged
 
 
 def run_plan(
@@ -214,6 +234,7 @@ def _infer(
     model: Predictor, plan: Plan, reach: int, read: Generator[tuple[Window, Pixels], None, None]
 ) -> Iterator[_Answers]:
     # An error of the model keeps this frame alive; the reader shall not live as long as that.
+    rolls = _rolls(model, plan)
     with contextlib.closing(read):
         for strip, pixels in read:
             if isinstance(model, Ensemble) and not model.members and pixels.maps is not None:
@@ -234,8 +255,17 @@ def _infer(
                 for piece in _pieces(plan, core, seen[_within(core, strip)], model.card)
             ]
             groups = [cores[n : n + plan.batch] for n in range(0, len(cores), plan.batch)]
-            heads = [ask(model, plan, strip, pixels, group, reach) for group in groups]
+            if rolls is None:
+                heads = [ask(model, plan, strip, pixels, group, reach) for group in groups]
+            else:
+                heads = rolls.ask(strip, pixels, cores)
             yield _Answers(strip, missing, around, groups, heads)
+
+
+def _rolls(model: Predictor, plan: Plan) -> Rolls | None:
+    """Return what keeps features from strip to strip, where that is planned."""
+    session = model.staged if plan.rolled and isinstance(model, Model) else None
+    return None if session is None else Rolls(session, plan, model.card)
 
 
 def _pieces(plan: Plan, core: Window, seen: np.ndarray, card: Card) -> list[Window]:
@@ -244,7 +274,7 @@ def _pieces(plan: Plan, core: Window, seen: np.ndarray, card: Card) -> list[Wind
     needed = cells(seen, side) & plan.matters(core, side)
     if card.context == "global" or plan.batch > 1:
         return [core] if needed.any() else []
-    parts = pieces(needed, plan.halo / side)
+    parts = pieces(needed, plan.near / side)
     return [
         Window(
             core.row + p.row * side, core.column + p.column * side, p.height * side, p.width * side

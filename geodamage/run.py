@@ -39,7 +39,7 @@ from geodamage.output.seen_ground import SeenGround, area_path, read_assessed_ar
 from geodamage.output.vectors import vector_writer, write_area
 from geodamage.output.writer import GeometryType
 from geodamage.plan import Plan, make_plan
-from geodamage.prediction import UNSEEN, Strip
+from geodamage.prediction import UNSEEN, Strip, rolling_of
 from geodamage.report.findings import STATEMENT
 from geodamage.scene.scene import Scene
 from geodamage.scene.statistics import statistics_facts
@@ -199,16 +199,24 @@ class Run(ABC, Generic[J, S]):
         yield Progress("done", summary.pixels, summary.pixels, summary.buildings)
         return Result(summary, facts, job.output, self.scene.grid.crs, self.fields)
 
+    @property
+    def predicts_in_turn(self) -> bool:
+        """Whether one strip is predicted after the other, here."""
+        return True
+
     def plan_of(self, window: Window) -> Plan:
         """Return how a window of the scene is predicted."""
+        tile, batch = self.job.tile, self.job.batch_size
+        in_turn = self.predicts_in_turn
         return make_plan(
             window,
             self.model.card,
-            tile=self.job.tile,
-            batch=self.job.batch_size,
+            tile=tile,
+            batch=batch,
             memory=float(self.job.memory),
             resident=self.resident_bytes,
             maps=len(self.model.maps),
+            rolling=rolling_of(self.model, tile, batch) if in_turn else None,
         )
 
     def inputs(self) -> list[Path]:

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -209,3 +210,68 @@ def test_where_the_window_of_the_card_does_not_fit_the_next_best_is_taken():
         # In halved windows it would be 4.4 pixels for each that is kept.
         assert count * plan.window[0] * plan.window[1] / size**2 < 2.7
         assert plan.core[0] >= card.halo
+
+
+class Stages(NamedTuple):
+    """What planning knows of a model in stages: as of `fast`."""
+
+    halo: int = 224
+    margin: int = 32
+    first: int = 40
+    bytes_kept: float = 29.5
+    bytes_given: float = 23.0
+    more_memory: float = 1.0
+
+
+FAST = make_card(stride=16, tile=1024, halo=176, bytes_per_pixel=470.0)
+
+
+@SMALL
+@given(st.integers(0, 99_999), st.integers(1, 60_000), st.integers(1, 60_000), st.floats(7e8, 6e9))
+def test_features_roll_within_the_memory(row, rows, columns, memory):
+    region = Window(row, 7, rows, columns)
+    try:
+        plan = make_plan(region, FAST, memory=memory, rolling=Stages())
+    except ResourceError:
+        assume(False)
+    assume(plan.rolled)
+    (height, width), stages = plan.core, Stages()
+    width *= plan.columns
+    area = (height + 2 * plan.halo) * (width + 2 * plan.halo)
+    need = BASE_BYTES + plan.rolled * FAST.bytes_per_pixel
+    need += area * (READ_BYTES + 2 * stages.bytes_kept)
+    need += height * width * (STRIP_BYTES + stages.bytes_given)
+    # A core is a whole number of strides, so the last may stand out.
+    assert need <= memory * (1 + 16 * plan.columns / width)
+    assert (plan.halo, plan.margin, plan.near) == (224, 32, 32)
+    assert np.prod([side + 2 * plan.margin for side in plan.core]) <= plan.rolled
+    assert all(number % 16 == 0 for number in (*plan.core, *plan.origin))
+    strips = list(plan.strips())
+    assert strips[0].row <= row
+    assert max(strip.bottom for strip in strips) >= region.bottom
+    assert max(strip.right for strip in strips) >= region.right
+
+
+@pytest.mark.parametrize("memory", [0.9e9, 1.5e9, 4e9])
+@pytest.mark.parametrize("size", [2048, 4096, 40_960])
+def test_features_roll_where_less_is_computed_than_in_windows(size, memory):
+    region = Window(0, 0, size, size)
+    plan = make_plan(region, FAST, memory=memory, rolling=Stages())
+    windows = make_plan(region, FAST, memory=memory)
+    assert (windows.rolled, windows.near) == (0, 176)
+    assert plan.rolled
+    assert "features roll" in repr(plan)
+    # Of one window most is read for its rim, in either way.
+    small = make_plan(Window(0, 0, 640, 640), FAST, memory=1.5e9, rolling=Stages())
+    assert not small.rolled
+    # A model that sees further in its stages than as a whole is asked window by window.
+    far = Stages(halo=1024, margin=480, first=480)
+    assert make_plan(region, FAST, memory=memory, rolling=far) == windows
+
+
+def test_no_features_roll_in_tiles_batches_or_too_little_memory():
+    region = Window(0, 0, 4096, 4096)
+    for how in ({"tile": 512}, {"batch": 2}):
+        assert not make_plan(region, FAST, rolling=Stages(), **how).rolled
+    heavy = Stages(bytes_kept=4000.0)
+    assert not make_plan(region, FAST, rolling=heavy).rolled

@@ -68,7 +68,7 @@ FOUNDATIONS = {
     "_version", "codes", "damage", "datums", "errors", "fields", "grid", "options", "schema",
     "sources", "vector", "windows", "words", "work",
 }  # fmt: skip
-MIDDLE = {"ahead", "plan", "asking", "prediction", "arrays"}
+MIDDLE = {"ahead", "plan", "asking", "roll", "prediction", "arrays"}
 #: Rooms that stand on predictions.
 UPPER_ROOMS = {"buildings", "scores", "optimise"}
 

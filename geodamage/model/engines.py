@@ -54,7 +54,13 @@ SINGLE = ("fp32", "fp16")
 #: parity. `fast` 0.4.0 is 0.099 off on the known window, and 0.25 in a pixel of the real pairs on
 #: which it passed.
 #: A graph in two parts that ONNX Runtime computes says the same to the last digits.
-LARGEST_DIFFERENCE = {"float32": 1e-3, "bfloat16": 0.5, "parts": 1e-5}
+LARGEST_DIFFERENCE = {
+    "float32": 1e-3,
+    "bfloat16": 0.5,
+    "parts": 1e-5,
+    "stages of float32": 1e-5,
+    "stages of bfloat16": 0.1,
+}
 #: Times as fast as ONNX Runtime that OpenVINO must be to answer unasked.
 WORTH_IT = 1.1
 #: Bytes of a file from which it is looked at which engine is faster; smaller ones answer at once.
@@ -373,8 +379,8 @@ def _openvino_session(
     their file is that of the bytes, so another model never answers in the place of this one.
     """
     parts = split_graph(blob, source) if _is_parted(card, precision) else None
-    place = _compiled_place(blob, parts, precision)
-    kept = _compiled(place) if len(blob) >= TIMED_BYTES else []
+    place = compiled_place([blob] if parts is None else [parts.first, parts.second], precision)
+    kept = read_compiled(place) if len(blob) >= TIMED_BYTES else []
     if kept:
         try:
             return _started(blob, parts, threads, precision, kept)
@@ -415,10 +421,15 @@ def _keep_compiled(
         is_same = difference(again, session, card) == 0
     except RuntimeError:
         is_same = False
-    write_sealed(place, msgspec.msgpack.encode(compiled if is_same else []))
+    write_compiled(place, compiled if is_same else [])
 
 
-def _compiled(place: Path) -> list[bytes] | None:
+def write_compiled(place: Path, compiled: list[bytes]) -> None:
+    """Keep compiled parts; none say that they are not to be used."""
+    write_sealed(place, msgspec.msgpack.encode(compiled))
+
+
+def read_compiled(place: Path) -> list[bytes] | None:
     """Return the compiled parts; none where they are not to be used, None where nothing is kept."""
     with suppress(msgspec.DecodeError):
         sealed = read_sealed(place)
@@ -426,8 +437,8 @@ def _compiled(place: Path) -> list[bytes] | None:
     return None
 
 
-def _compiled_place(blob: bytes, parts: Parts | None, precision: str) -> Path:
-    graphs = [blob] if parts is None else [parts.first, parts.second]
+def compiled_place(graphs: Sequence[bytes], precision: str) -> Path:
+    """Return where the compiled parts of a graph are kept, by what they hold."""
     digests = [hashlib.sha256(graph).hexdigest() for graph in graphs]
     name = _hashed([digests, precision, processor(), openvino_version()])
     return cache_folder().with_name("compiled") / f"{name}.openvino"
@@ -442,7 +453,9 @@ def is_openvino(session: Any) -> bool:
 def kept_verdict(card: Card, precision: str = "float32") -> Verdict | None:
     """Return what is known of OpenVINO with a model; None if nothing, or it is not installed."""
     try:
-        if not cache_folder().is_dir() or (precision != "parts" and openvino_version() is None):
+        if not cache_folder().is_dir():
+            return None
+        if precision not in ("parts", "stages of float32") and openvino_version() is None:
             return None
         verdict = msgspec.json.decode(_place(card, precision).read_bytes(), type=Verdict)
         return verdict if verdict.precision == precision else None

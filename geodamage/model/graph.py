@@ -14,7 +14,8 @@ from geodamage.model.wire import fields, number_record, read_number, record
 _MODEL_GRAPH, _MODEL_FUNCTIONS, _MODEL_METADATA = 7, 25, 14
 _NODE, _GRAPH_NAME, _INITIALIZER, _INPUT, _OUTPUT = 1, 2, 5, 11, 12
 _NODE_INPUT, _NODE_OUTPUT, _NODE_KIND, _NODE_ATTRIBUTE, _NODE_DOMAIN = 1, 2, 4, 5, 7
-_ATTRIBUTE_NAME, _ATTRIBUTE_INT, _ATTRIBUTE_TENSOR = 1, 3, 5
+_ATTRIBUTE_NAME, _ATTRIBUTE_INT, _ATTRIBUTE_TEXT, _ATTRIBUTE_TENSOR = 1, 3, 4, 5
+_ATTRIBUTE_INTS = 8
 _ATTRIBUTE_GRAPHS = (6, 11)
 _TENSOR_TYPE, _TENSOR_NAME, _TENSOR_RAW = 2, 8, 9
 _VALUE_NAME, _VALUE_TYPE, _TYPE_TENSOR = 1, 2, 1
@@ -49,6 +50,24 @@ class Node(NamedTuple):
     axis: int | None
     value: tuple[int, ...] | None
     raw: bytes
+
+    def numbers(self, name: str) -> tuple[int, ...]:
+        """Return an attribute of whole numbers; none where there is no such one."""
+        found = self._attribute(name)
+        wanted = (_ATTRIBUTE_INT, _ATTRIBUTE_INTS)
+        return tuple(read_number(value, name) for number, value in found if number in wanted)
+
+    def text(self, name: str) -> str | None:
+        """Return an attribute of text; None where there is no such one."""
+        found = dict(self._attribute(name))
+        return found[_ATTRIBUTE_TEXT].decode() if _ATTRIBUTE_TEXT in found else None
+
+    def _attribute(self, name: str) -> list[tuple[int, bytes]]:
+        """Return the fields of an attribute."""
+        for number, message in fields(self.raw, name):
+            if number == _NODE_ATTRIBUTE and _text(message, _ATTRIBUTE_NAME, name) == name:
+                return list(fields(message, name))
+        return []
 
 
 class Graph(NamedTuple):
@@ -112,6 +131,22 @@ class Graph(NamedTuple):
     def sources(self, name: str) -> set[str]:
         """Return the inputs of the graph that a tensor is made of."""
         return self._needed({name}, {})[0] & self.inputs
+
+    def scale(self, name: str) -> tuple[float, ...] | None:
+        """Return what a stored tensor of few float32 holds; None of any other."""
+        tensor = self.weights.get(name)
+        for node in self.nodes:
+            if node.kind == "Constant" and name in node.outputs:
+                tensors = (
+                    dict(fields(message, name)).get(_ATTRIBUTE_TENSOR)
+                    for number, message in fields(node.raw, name)
+                    if number == _NODE_ATTRIBUTE
+                )
+                tensor = next(filter(None, tensors), None)
+        held = {} if tensor is None or len(tensor) > _LONGEST else dict(fields(tensor, name))
+        if _TENSOR_RAW not in held or read_number(held[_TENSOR_TYPE], name) != _FLOAT:
+            return None
+        return tuple(np.frombuffer(held[_TENSOR_RAW], "<f4").tolist())
 
     def _needed(self, wanted: set[str], bridge: Mapping[str, str]) -> tuple[set[str], list[Node]]:
         """Return the tensors and operators that some tensors are made of.

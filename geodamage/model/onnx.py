@@ -1,6 +1,7 @@
 """Models: arrays in, arrays out, by ONNX Runtime or OpenVINO; and ensembles of them."""
 
 import contextlib
+import functools
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from geodamage.model.heads import Features, Heads, heads_of
 from geodamage.model.parts import PartedSession
 from geodamage.model.rules import PixelRules
 from geodamage.model.session import first_line, return_memory, session_options
+from geodamage.model.staged import StagedParts, StagedSession, is_here, open_stages
 
 #: Larger files are refused before they are read.
 LARGEST_MODEL = 2**31
@@ -72,7 +74,7 @@ class Model:
         self.path = path
         self._card = read_card(blob, str(path))
         self.resident_bytes = len(blob)
-        options = session_options(threads, keeps_memory)
+        self._options = options = session_options(threads, keeps_memory)
         self._session, self.provider = open_session(
             blob,
             self._card,
@@ -83,6 +85,8 @@ class Model:
             options=options,
         )
         self._card = as_computed(self._card, self._session)
+        if self._card.precision == "bfloat16" and self.staged is not None:
+            self._session = StagedParts(self.staged, self._session)
         if is_openvino(self._session):
             self.resident_bytes += LIBRARY_BYTES
         del blob
@@ -125,6 +129,24 @@ class Model:
         """Whether `find` and `grade` say, one after the other, what a call says."""
         return isinstance(self._session, PartedSession)
 
+    @functools.cached_property
+    def staged(self) -> StagedSession | None:
+        """The sessions of the stages of the graph; None where it has none, or not on a processor.
+
+        They are started when they are asked for first.
+        """
+        if not isinstance(self._session, PartedSession) or not is_here(self._session):
+            return None
+        if self._card.precision == "bfloat16" and self._card.parity.get("in_stages") is not True:
+            return None  # they round otherwise than the parts whose parity is known
+        try:
+            blob = read_model_bytes(self.path)
+        except ModelError:
+            return None  # no longer there: two parts say the same
+        if read_card(blob, str(self.path)).sha256 != self._card.sha256:
+            return None  # another model by now
+        return open_stages(blob, self._card, self.path, self._session, self._options)
+
     def find(self, pre: np.ndarray) -> tuple[np.ndarray, Features]:
         """Return the localisation of uint8 `(n, c, rows, columns)`, and what grading needs."""
         self._check_images({"pre": pre})
@@ -144,6 +166,8 @@ class Model:
         """Turn what a runtime raises into one line."""
         try:
             yield
+        except ModelError:
+            raise  # of a stage, in one line already
         except Exception as error:  # errors of the runtimes share no public root
             remedy = "try a smaller --tile or --batch-size"
             if any(side % self._card.stride for side in shape[2:]):

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import importlib
 import sys
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -57,6 +58,9 @@ class OpenVinoSession:
         number of channels known, OpenVINO chooses faster layouts.
     compiled
         What `exported` returned of a session of this graph, precision and version of OpenVINO.
+    given
+        Outputs that other sessions take as features. In bfloat16 they are handed over in it, and
+        so are the features: numpy has no such type, and has them as float16 of the same bits.
 
     Attributes
     ----------
@@ -79,6 +83,7 @@ class OpenVinoSession:
         features: Collection[str] = (),
         sizes: Mapping[str, Sequence[int | None]] | None = None,
         compiled: bytes | None = None,
+        given: Collection[str] | None = None,
     ) -> None:
         openvino = _runtime()
         with _STARTING:
@@ -87,7 +92,10 @@ class OpenVinoSession:
             raise RuntimeError("this processor does not compute in bfloat16")
         settings = _settings(threads, precision)
         if compiled is None:
-            self._model = core.compile_model(_graph(core, blob, sizes or {}), "CPU", settings)
+            graph = _graph(core, blob, sizes or {})
+            if given is not None and precision == "bfloat16":
+                graph = _in_bfloat16(graph, features, given)
+            self._model = core.compile_model(graph, "CPU", settings)
         else:
             self._model = core.import_model(compiled, "CPU", settings)
         set_to = self._model.get_property("INFERENCE_PRECISION_HINT")
@@ -95,6 +103,8 @@ class OpenVinoSession:
             raise RuntimeError(f"OpenVINO would compute in {set_to}")
         self.precision, self.threads = precision, threads
         self._features = frozenset(features)
+        is_half = given is not None and precision == "bfloat16"
+        self._feature_type = np.dtype(np.float16 if is_half else np.float32)
         self._inputs = {_name(port): port for port in self._model.inputs}
         self._outputs = {_name(port): port for port in self._model.outputs}
         self._request: Any = None
@@ -143,7 +153,7 @@ class OpenVinoSession:
             raise ValueError(f"takes {sorted(self._inputs)}, and not {sorted(images)}")
         pictures = {image.dtype for name, image in images.items() if name not in self._features}
         features = {images[name].dtype for name in self._features}
-        if pictures != {np.dtype(np.uint8)} or not features <= {np.dtype(np.float32)}:
+        if not pictures <= {np.dtype(np.uint8)} or not features <= {self._feature_type}:
             raise ValueError("takes uint8 alone")
         if len({len(image) for image in images.values()}) > 1:
             raise ValueError("takes as many windows of each date")
@@ -179,6 +189,15 @@ def _graph(core: Any, blob: bytes, sizes: Mapping[str, Sequence[int | None]]) ->
             {name: [-1 if n is None else n for n in shape] for name, shape in sizes.items()}
         )
     return graph
+
+
+def _in_bfloat16(graph: Any, taken: Collection[str], given: Collection[str]) -> Any:
+    """Return a graph that takes and gives some tensors in bfloat16: half the bytes to copy."""
+    openvino = _runtime()
+    ports = importlib.import_module("openvino.preprocess").PrePostProcessor(graph)
+    for port in [*map(ports.input, taken), *map(ports.output, given)]:
+        port.tensor().set_element_type(openvino.Type.bf16)
+    return ports.build()
 
 
 def _settings(threads: int, precision: str) -> dict[str, Any]:

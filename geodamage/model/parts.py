@@ -53,6 +53,34 @@ def split_graph(blob: bytes, source: str) -> Parts | None:
 
 
 def _parts(graph: Graph) -> Parts | None:
+    dates = find_dates(graph)
+    if dates is None:
+        return None
+    given, taken = dates.given, dates.taken
+    one = graph.part(("pre",), (), ("localisation", *given), dates.pre, dates.post)
+    two = graph.part(("post",), taken, ("damage",), dates.post)
+    return None if one is None or two is None else Parts(one, two, given, taken)
+
+
+class Dates(NamedTuple):
+    """How a graph that stacks both dates is followed of one of them.
+
+    Attributes
+    ----------
+    given, taken
+        Tensors that are compared: as one date has them, and as halves of `pre`.
+    pre, post
+        What stands for a tensor, where the graph is followed of that date.
+    """
+
+    given: tuple[str, ...]
+    taken: tuple[str, ...]
+    pre: dict[str, str]
+    post: dict[str, str]
+
+
+def find_dates(graph: Graph) -> Dates | None:
+    """Return how either date is followed; None where the graph does not stack them."""
     stack = _stack(graph)
     halves = None if stack is None else find_halves(graph, stack.outputs[0])
     if stack is None or halves is None:
@@ -61,9 +89,7 @@ def _parts(graph: Graph) -> Parts | None:
     seconds = {second: tensor for tensor, (_, second) in halves.items()}
     (together,), (pre, post) = stack.outputs, stack.inputs
     bridge = {together: pre, **dict(zip(firsts, given, strict=True))}
-    one = graph.part(("pre",), (), ("localisation", *given), bridge, seconds)
-    two = graph.part(("post",), firsts, ("damage",), {together: post, **seconds})
-    return None if one is None or two is None else Parts(one, two, given, firsts)
+    return Dates(given, firsts, bridge, {together: post, **seconds})
 
 
 def _stack(graph: Graph) -> Node | None:
@@ -89,7 +115,7 @@ class PartedSession:
     """
 
     def __init__(self, first: Any, second: Any, parts: Parts) -> None:
-        self._first, self._second = first, second
+        self._first, self._second, self.parts = first, second, parts
         self._given, self._taken = parts.given, parts.taken
 
     @property

@@ -321,7 +321,8 @@ def _make(
 def _changed(card: Card, precision: str) -> Card:
     """Return the card of a candidate; one in bfloat16 may be computed so until it is compared."""
     if precision == "bfloat16":
-        return replace(card, parity={**card.parity, "bfloat16": {"passed": True, "in_parts": True}})
+        facts = {"passed": True, "in_parts": True, "in_stages": True}
+        return replace(card, parity={**card.parity, "bfloat16": facts})
     return replace(
         card,
         name=f"{card.name}-{precision}",
@@ -475,7 +476,9 @@ def _in_bfloat16(work: _Work, source: Path, facts: dict[str, Any]) -> dict[str, 
     memory = measure_memory(source, card.tile, engine="openvino", precision="bfloat16")
     need = {} if memory is None else {"bytes_per_pixel": round(memory.working / card.tile**2, 1)}
     is_parted = isinstance(model, Model) and model.is_parted
-    runtime = {"runtime": f"OpenVINO {openvino_version()}", "in_parts": is_parted}
+    is_staged = isinstance(model, Model) and model.staged is not None
+    ways = {"in_parts": is_parted, "in_stages": is_staged}
+    runtime = {"runtime": f"OpenVINO {openvino_version()}", **ways}
     return {**facts, **runtime, "halo": halo, **need}
 
 

@@ -75,9 +75,11 @@ def _scores(model: Mapping[str, Any], *, by_footprints: bool) -> list[Row]:
     where = f"{card.scores.get('data')}; {card.scores.get('date')}"
     tested = counted(test.get("buildings", 0), "building")
     rows.append(("Tested on", f"{tested} held out ({where})"))
+    new = _new_events(card.scores)
     if by_footprints:
         grades = [f"{k} {v}" for k, v in part(test, "footprints_f1_per_grade").items()]
-        return [*rows, ("F1 of each grade, of footprints", list_text(grades))] if grades else rows
+        own = [("F1 of each grade, of footprints", list_text(grades))] if grades else []
+        return [*rows, *own, *new]
     figures = {
         "Buildings it finds": share_text(test.get("recall_iou50")),
         "Its buildings that are real": share_text(test.get("precision_iou50")),
@@ -86,7 +88,18 @@ def _scores(model: Mapping[str, Any], *, by_footprints: bool) -> list[Row]:
             [f"{k} {v}" for k, v in part(test, "building_f1_per_grade").items()]
         ),
     }
-    return rows + [(name, str(value)) for name, value in figures.items() if value]
+    return rows + [(name, str(value)) for name, value in figures.items() if value] + new
+
+
+def _new_events(scores: Mapping[str, Any]) -> list[Row]:
+    """Return how networks like a model graded events that they had not seen, by its card."""
+    key = "footprints_quadratic_kappa"
+    events = part(scores, "events_not_learnt_from")
+    kappas = {event: part(events, event).get(key) for event in events}
+    told = [f"{event} {value:.2f}" for event, value in kappas.items() if isinstance(value, float)]
+    if not told:
+        return []
+    return [("Quadratic kappa on a new event, small test networks", list_text(told))]
 
 
 def run_rows(facts: Mapping[str, Any]) -> list[Row]:

@@ -60,8 +60,9 @@ LIMITS = (
     " and wherever the images differ in season, angle or sharpness from what the model has seen.",
     "A disaster unlike those in the training data (kind, region, style of building) makes grades"
     " worse, and probabilities too confident.",
-    "The bundled models hardly recognise damage by flooding, ash or an earthquake: most such"
-    " buildings come out as not damaged. They never saw damage by conflict.",
+    "The bundled models recognise damage by fire best. They often miss damage by wind or flooding,"
+    " and hardly recognise that by ash or an earthquake: such buildings come out as not damaged."
+    " They never saw damage by conflict.",
     "Shares are of buildings with a grade. Those that are not assessed are neither damaged nor"
     " safe.",
 )

@@ -1,5 +1,7 @@
 """What a few answers are worth, on events that are drawn."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -41,6 +43,23 @@ def test_nobody_answers_where_it_is_scored(monkeypatch):
     )  # fmt: skip
     event.play(40, 0)
     assert 0 < len(set(event.tile[seen[0]])) == len(set(event.tile)) // 2
+
+
+def test_drawn_grades_come_as_often_as_the_model_says():
+    event = drawn_event(3)
+    said = np.tile([0.5, 0.3, 0.2, 0.0], (COUNT, 1))
+    drawn = replace(event, said=said)
+    shares = np.mean([np.bincount(drawn.drawn(n).grades, minlength=5) for n in range(20)], 0)
+    assert shares / COUNT == pytest.approx([0, 0.5, 0.3, 0.2, 0], abs=0.02)
+    assert np.array_equal(drawn.drawn(1).grades, drawn.drawn(1).grades)
+    assert drawn.drawn(1).features is event.features
+
+
+@pytest.mark.slow
+def test_a_head_is_seldom_taken_where_the_model_is_right():
+    event = drawn_event(4)
+    plays = [event.drawn(seed).play(60, seed) for seed in range(8)]
+    assert sum(play.taken for play in plays) <= 1
 
 
 def test_tiles_that_overlap_are_one_place(tmp_path):
