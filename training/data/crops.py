@@ -267,7 +267,8 @@ class Chips:
         kind = int(rng.choice(len(self.pools), p=self.shares))
         pair, centre = self._spot(kind, rng)
         donor = None
-        if self.options.paste and kind in PASTED and rng.random() < self.options.paste:
+        asked = self.options.paste if kind in PASTED and self.pools[0][0] else 0.0
+        if asked and rng.random() < asked:
             donor = self._spot(0, rng)
         return cut(pair, centre, self.options, rng, donor)
 
