@@ -248,7 +248,7 @@ class Recipe:
                 "distil_teachers are shown the optical image, which no chip of two sensors holds; "
                 "give distil_cache, so that they are asked about whole pairs"
             )
-        more = ("half_share", "masked_share", "unlabelled_share")
+        more = ("half_share", "masked_share", "unlabelled_share", "paste")
         if with_radar and any(getattr(self.chips, share) for share in more):
             raise OptionError(f"chips_{', chips_'.join(more)} have no image of a radar")
 

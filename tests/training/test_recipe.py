@@ -237,3 +237,10 @@ def test_a_fold_has_a_run_of_its_own():
 def test_a_recipe_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Recipe(**FEW).steps = 1
+
+
+def test_nothing_optical_is_pasted_beside_a_radar():
+    recipe = Path(__file__).parents[2] / "training" / "recipes" / "cross_modal_assess.toml"
+    assert Recipe.read(recipe).chips.paste == 0
+    with pytest.raises(OptionError, match="no image of a radar"):
+        Recipe.read(recipe, ["chips_paste=0.3"])

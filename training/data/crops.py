@@ -1,21 +1,26 @@
 """Chips: crops of labelled pairs, turned, scaled, shifted and recoloured."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
 
-from geodamage.damage import GRADES, NOT_ASSESSED
+from geodamage.damage import GRADES, NOT_ASSESSED, DamageGrade
 from geodamage.errors import LabelError
 from geodamage.xbd.folders import Pair, read_image
 from geodamage.xbd.masks import burn_index, burn_labels
 from sample_data.scenes import DrawnScene, draw_scene
+from training.data.pasting import Layers, pasted
+from training.data.photographs import lean, photographed, taken_again
 from training.data.weathered import Asked, weathered
 
-#: Native pixels of 0.47 m are as large as 1.2 m then.
-COARSEST = 2.6
+#: Pools of `Chips` that buildings are pasted into: labelled pairs, those at half size, images.
+PASTED = (0, 2, 3)
+#: How often a single image that asks for grades has wind, water or nothing drawn over its post.
+HARM = (0.45, 0.3, 0.25)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,13 +36,17 @@ class ChipOptions:
     half_share: float = 0.0
     """Share of chips that come from pairs at half size (`training.data.masked`)."""
     masked_share: float = 0.0
-    """Share of chips that come from single images with building masks, which ask for no grade."""
+    """Share of chips that come from single images with building masks."""
+    masked_graded: float = 0.0
+    """How often such a chip asks for grades: of buildings without damage, but for what is drawn."""
+    paste: float = 0.0
+    """How often buildings of another labelled pair are pasted into a chip, before and after."""
     unlabelled_share: float = 0.0
     """Share of chips that come from pairs without labels, of which teachers alone are asked."""
     shift: int = 16
     """Largest extra shift of post against pre, pixels."""
     coarse: float = 0.0
-    """How often an image is seen by a coarser sensor: up to `COARSEST` times as large pixels."""
+    """How often an image is seen by a coarser sensor: up to 2.6 times as large pixels."""
     haze: float = 0.0
     """How often an image lies under haze, denser here than there."""
     wind: float = 0.0
@@ -101,6 +110,15 @@ class LabelledPair:
     """uint8 (rows, columns, k): what a teacher says (`teachers.encode`); 0 is unknown."""
     shown: np.ndarray | None = None
     """uint8 (rows, columns, 3): what a teacher is shown for post, where post is of a radar."""
+
+    @property
+    def is_single(self) -> bool:
+        """Whether pre and post are one image."""
+        return self.pre is self.post
+
+
+#: A pair, and row and column of it.
+Spot: TypeAlias = tuple[LabelledPair, tuple[int, int]]
 
 
 class Chip(NamedTuple):
@@ -246,9 +264,18 @@ class Chips:
 
     def draw(self, rng: np.random.Generator) -> Chip:
         """Cut one chip; everything random in it comes from the generator."""
-        pool, places = self.pools[int(rng.choice(len(self.pools), p=self.shares))]
+        kind = int(rng.choice(len(self.pools), p=self.shares))
+        pair, centre = self._spot(kind, rng)
+        donor = None
+        asked = self.options.paste if kind in PASTED and self.pools[0][0] else 0.0
+        if asked and rng.random() < asked:
+            donor = self._spot(0, rng)
+        return cut(pair, centre, self.options, rng, donor)
+
+    def _spot(self, kind: int, rng: np.random.Generator) -> Spot:
+        pool, places = self.pools[kind]
         pair, row, column = _choose(pool, places, self.options, rng)
-        return cut(pair, (row, column), self.options, rng)
+        return pair, (row, column)
 
 
 def _shares(there: Sequence[bool], options: ChipOptions) -> np.ndarray:
@@ -294,10 +321,62 @@ def _choose(
 
 
 def cut(
-    pair: LabelledPair, centre: tuple[int, int], options: ChipOptions, rng: np.random.Generator
+    pair: LabelledPair,
+    centre: tuple[int, int],
+    options: ChipOptions,
+    rng: np.random.Generator,
+    donor: Spot | None = None,
 ) -> Chip:
-    """Cut one chip around a pixel, with everything random in it."""
-    matrix, shifted = _matrices(pair, centre, options, rng)
+    """Cut one chip around a pixel, with everything random in it.
+
+    Parameters
+    ----------
+    donor
+        Pair and row and column of it, around which buildings to paste are taken.
+    """
+    matrix, shift = _ways(pair, centre, options, rng)
+    layers = _layers(pair, matrix, shift, options, rng)
+    if pair.is_single and rng.random() < options.masked_graded:
+        layers, options = _harmed(layers, options, rng)
+    if donor is not None:
+        turn, _ = _ways(*donor, options, rng)
+        layers = pasted(layers, _layers(donor[0], turn, shift, options, rng), shift, rng)
+    asked = Asked(layers.damage, layers.vote, layers.standing, layers.teacher)
+    post = weathered(layers.post, asked, options, shift, rng)
+    return Chip(
+        photographed(layers.pre, rng, options),
+        taken_again(post, rng, options),
+        layers.buildings,
+        layers.weights,
+        asked.damage,
+        asked.vote,
+        asked.standing,
+        asked.teacher,
+    )
+
+
+def _harmed(
+    layers: Layers, options: ChipOptions, rng: np.random.Generator
+) -> tuple[Layers, ChipOptions]:
+    """Ask for the grades of a single image; the options then draw wind, water or nothing."""
+    own = layers.damage == NOT_ASSESSED
+    damage = np.where(own, np.uint8(DamageGrade.NO_DAMAGE), layers.damage)
+    vote = np.where(own, np.float32(1), layers.vote)
+    kind = int(rng.choice(len(HARM), p=HARM))
+    harm = dataclasses.replace(options, wind=float(kind == 0), flood=float(kind == 1))
+    return layers._replace(damage=damage, vote=vote), harm
+
+
+def _layers(
+    pair: LabelledPair,
+    matrix: np.ndarray,
+    shift: tuple[float, float],
+    options: ChipOptions,
+    rng: np.random.Generator,
+) -> Layers:
+    """Warp all of a pair to a chip; post is `shift` columns and rows off."""
+    shifted = matrix.copy()
+    shifted[:, 2] += shift
 
     def warp(array: np.ndarray, how: int, fill: int, m: np.ndarray) -> np.ndarray:
         size = (options.crop, options.crop)
@@ -317,19 +396,15 @@ def cut(
         roofs = warp(pair.buildings, cv2.INTER_NEAREST, 0, shifted) == 1
         towards = rng.uniform(-options.lean, options.lean, 2)
         post, seen = lean(post, seen, roofs, (float(towards[0]), float(towards[1])))
-    said = None if pair.teacher is None else _warped_planes(pair.teacher, matrix, options.crop)
-    asked = Asked(warp(pair.damage, cv2.INTER_NEAREST, 0, matrix), vote, seen, said)
-    across, down = (shifted[:, 2] - matrix[:, 2]).tolist()
-    post = weathered(post, asked, options, (across, down), rng)
-    return Chip(
-        _photograph(warp(pair.pre, cv2.INTER_LINEAR, 0, matrix), rng, options),
-        _taken_again(post, rng, options),
+    return Layers(
+        warp(pair.pre, cv2.INTER_LINEAR, 0, matrix),
+        post,
         warp(pair.buildings, cv2.INTER_NEAREST, 0, matrix),
         weights,
-        asked.damage,
-        asked.vote,
-        asked.standing,
-        asked.teacher,
+        warp(pair.damage, cv2.INTER_NEAREST, 0, matrix),
+        vote,
+        seen,
+        None if pair.teacher is None else _warped_planes(pair.teacher, matrix, options.crop),
     )
 
 
@@ -348,10 +423,10 @@ def _warped_planes(planes: np.ndarray, matrix: np.ndarray, crop: int) -> np.ndar
     return np.concatenate([np.atleast_3d(part) for part in warped], 2)
 
 
-def _matrices(
+def _ways(
     pair: LabelledPair, centre: tuple[int, int], options: ChipOptions, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return affine matrices (2, 3) from pair to chip, for pre and for post."""
+) -> tuple[np.ndarray, tuple[float, float]]:
+    """Return the affine matrix (2, 3) from pair to chip, and columns and rows that post is off."""
     half = options.crop / 2
     rows, columns = pair.damage.shape
     reach = min(half / pair.zoom, rows / 2, columns / 2)
@@ -364,113 +439,10 @@ def _matrices(
     turn[:, 2] += half - np.array([column, row])
     if rng.random() < 0.5:  # a mirror image; with the quarter turns all eight orientations
         turn = np.array([[-1.0, 0, options.crop - 1], [0, 1, 0]]) @ np.vstack([turn, [0, 0, 1]])
-    shifted = turn.copy()
+    shift = (0.0, 0.0)
     if rng.random() < 0.6:
         # Half of them small: misregistration is a few pixels more often than many.
         reach = options.shift if rng.random() < 0.5 else options.shift / 4
-        shifted[:, 2] += rng.uniform(-reach, reach, 2)
-    return turn, shifted
-
-
-def lean(
-    image: np.ndarray, standing: np.ndarray, roofs: np.ndarray, towards: tuple[float, float]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Move roofs against the ground, as a camera does that looks from another side.
-
-    Parameters
-    ----------
-    image
-        uint8 (rows, columns) or (rows, columns, channels).
-    standing
-        uint8 (rows, columns): as `buildings_post` of a chip.
-    roofs
-        bool (rows, columns).
-    towards
-        Columns and rows that a roof moves by, pixels.
-
-    Returns
-    -------
-    tuple
-        Image and `standing` with the roofs moved. What a roof has left is unknown: a wall is there,
-        or the edge of the roof still.
-    """
-    matrix = np.array([[1, 0, towards[0]], [0, 1, towards[1]]], float)
-    size = (roofs.shape[1], roofs.shape[0])
-    now = cv2.warpAffine(roofs.astype(np.uint8), matrix, size, flags=cv2.INTER_NEAREST) > 0
-    moved = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR)
-    there = cv2.warpAffine(standing, matrix, size, flags=cv2.INTER_NEAREST)
-    image, standing = image.copy(), standing.copy()
-    image[now] = moved[now]
-    standing[roofs & ~now] = NOT_ASSESSED
-    standing[now] = there[now]
-    return image, standing
-
-
-def _taken_again(image: np.ndarray, rng: np.random.Generator, options: ChipOptions) -> np.ndarray:
-    """Take the post image again, uint8 (rows, columns, channels); a radar's has lost its axis."""
-    return _photograph(image, rng, options) if image.ndim == 3 else _measure(image, rng)[..., None]
-
-
-def _measure(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Measure by radar again, uint8 (rows, columns): other scale, curve, resolution, speckle."""
-    grey: Any = image.astype(np.float32)
-    if rng.random() < 0.85:
-        grey = grey * np.float32(rng.uniform(0.75, 1.3)) + np.float32(rng.uniform(-20, 20))
-    if rng.random() < 0.4:  # between the root of the intensity and its logarithm
-        grey = 255 * (np.clip(grey, 0, 255) / 255) ** rng.uniform(0.7, 1.4)
-    if rng.random() < 0.3:
-        grey = cv2.GaussianBlur(grey, (0, 0), float(rng.uniform(0.4, 1.3)))
-    if rng.random() < 0.3:
-        looks = rng.uniform(4, 20)
-        grey = grey * rng.gamma(looks, 1 / looks, grey.shape).astype(np.float32)
-    result: Any = np.clip(grey, 0, 255).astype(np.uint8)
-    result[image == 0] = 0
-    return np.asarray(result)
-
-
-def _photograph(image: np.ndarray, rng: np.random.Generator, options: ChipOptions) -> np.ndarray:
-    """Take the picture again: other light, haze, pixels, blur, noise, compression."""
-    collar = (image == 0).all(2)
-    colour: Any = image.astype(np.float32)
-    if rng.random() < 0.85:
-        gain = rng.uniform(0.7, 1.35) * rng.uniform(0.9, 1.1, 3)
-        offset = rng.uniform(-22, 22) + rng.uniform(-8, 8, 3)
-        colour = colour * gain.astype(np.float32) + offset.astype(np.float32)
-    if rng.random() < 0.3:
-        grey = colour.mean(2, keepdims=True)
-        colour = grey + (colour - grey) * rng.uniform(0.3, 1.5)
-    if rng.random() < 0.3:
-        colour = 255 * (np.clip(colour, 0, 255) / 255) ** rng.uniform(0.7, 1.4)
-    if options.haze and rng.random() < options.haze:
-        colour = _hazy(colour, rng)
-    if options.coarse and rng.random() < options.coarse:
-        colour = _coarse(colour, float(rng.uniform(1, COARSEST)))
-    if rng.random() < 0.25:
-        colour = cv2.GaussianBlur(colour, (0, 0), float(rng.uniform(0.4, 1.3)))
-    if rng.random() < 0.2:
-        colour = colour + rng.normal(0, rng.uniform(1, 7), colour.shape).astype(np.float32)
-    result: Any = np.clip(colour, 0, 255).astype(np.uint8)
-    if rng.random() < 0.2:
-        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(40, 95))]
-        result = cv2.imdecode(cv2.imencode(".jpg", result, quality)[1], cv2.IMREAD_COLOR)
-    result[collar] = 0
-    return np.asarray(result)
-
-
-def _hazy(colour: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Lay haze over an image, float32 (rows, columns, 3)."""
-    # Source: Koschmieder 1924: what is seen is t J + (1 - t) A, of the scene J and the airlight A.
-    rows, columns = colour.shape[:2]
-    field = rng.uniform(-1, 1, (3, 3)).astype(np.float32)
-    dense = cv2.resize(field, (columns, rows), interpolation=cv2.INTER_CUBIC)
-    veil = np.clip(rng.uniform(0.1, 0.45) + 0.15 * dense, 0, 0.7)[..., None].astype(np.float32)
-    airlight = rng.uniform(170, 240) + rng.uniform(-10, 10, 3)
-    return np.asarray((1 - veil) * colour + veil * airlight.astype(np.float32))
-
-
-def _coarse(colour: np.ndarray, factor: float) -> np.ndarray:
-    """Return an image as larger pixels show it, upsampled to its own size again."""
-    rows, columns = colour.shape[:2]
-    size = (max(round(columns / factor), 1), max(round(rows / factor), 1))
-    small = cv2.resize(colour, size, interpolation=cv2.INTER_AREA)
-    return cv2.resize(small, (columns, rows), interpolation=cv2.INTER_LINEAR)
+        across, down = rng.uniform(-reach, reach, 2).tolist()
+        shift = (across, down)
+    return turn, shift

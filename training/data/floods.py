@@ -21,10 +21,10 @@ SURROUNDED, REACHED, DRY = 0.8, (0.3, 0.6), 0.05
 LEAST_OPEN = 0.15
 #: How often a surrounded building is covered to the roof.
 COVERED = 0.1
-#: Colour of the water in red, green and blue, and its spread: mud, silt, dark water, grey.
-COLOURS = (
-    ((118, 90, 66), 16), ((104, 96, 76), 16), ((44, 50, 46), 10), ((92, 90, 86), 18),
-)  # fmt: skip
+#: Grey of the water, least and most: still water is dark, mud is light.
+GREY = (35.0, 120.0)
+#: How much redder than grey the lightest water is, least and most; and how much greener any is.
+WARM, GREEN = (-0.05, 0.35), (-0.05, 0.08)
 
 
 class Flood(NamedTuple):
@@ -90,8 +90,9 @@ def _depth(size: int, rng: np.random.Generator) -> np.ndarray:
 
 def _surface(size: int, rng: np.random.Generator) -> np.ndarray:
     """Return the water from above, float32 (size, size, 3): colour, drift and ripples."""
-    mean, spread = COLOURS[int(rng.integers(len(COLOURS)))]
-    colour = np.array(mean) + rng.normal(0, spread) + rng.normal(0, 4, 3)
+    grey = rng.uniform(*GREY)
+    warm = rng.uniform(*WARM) * min(2 * grey / sum(GREY), 1)  # dark water has no colour
+    colour = grey * (1 + np.array([warm, rng.uniform(*GREEN), -warm])) + rng.normal(0, 3, 3)
     drift = fractal(rng, size, size, 2.0) * rng.uniform(1, 7)
     ripples = fractal(rng, size, rng.uniform(4, 14), 1.0) * rng.uniform(0.5, 6)
     return np.asarray(colour + (drift + ripples)[..., None], np.float32)
