@@ -297,8 +297,9 @@ def _rolled(region: Window, card: Card, facts: Rolling, memory: float, maps: int
     origin = round_down(region.row, stride), round_down(region.column, stride)
     down, across = region.bottom - origin[0], region.right - origin[1]
     found: list[tuple[float, Plan]] = []
-    for rows in _sides(down, _MOST_ROWS, _LEAST_ROWS, stride):
-        for width in _sides(across, across, min(2 * halo, across), stride):
+    # Whole numbers of Python: progress is written as JSON, which has none of numpy's.
+    for rows in _sides(down, _MOST_ROWS, _LEAST_ROWS, stride).tolist():
+        for width in _sides(across, across, min(2 * halo, across), stride).tolist():
             held = (rows + 2 * halo) * (width + 2 * halo)
             held *= READ_BYTES + MAP_BYTES * maps + 2 * facts.bytes_kept
             held += rows * width * (STRIP_BYTES + facts.bytes_given)
@@ -307,10 +308,8 @@ def _rolled(region: Window, card: Card, facts: Rolling, memory: float, maps: int
             if most < _LEAST_ROWS:
                 continue
             columns = -(-width // most)
-            core = int(rows), round_up(-(-width // columns), stride)
-            plan = Plan(
-                region, origin, core, halo, int(columns), 1, None, None, pixels, facts.margin
-            )
+            core = rows, round_up(-(-width // columns), stride)
+            plan = Plan(region, origin, core, halo, columns, 1, None, None, pixels, facts.margin)
             found.append((_rolled_work(plan, facts), plan))
     return min(found, key=lambda one: one[0])[1] if found else None
 

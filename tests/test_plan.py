@@ -247,6 +247,9 @@ def test_features_roll_within_the_memory(row, rows, columns, memory):
     assert np.prod([side + 2 * plan.margin for side in plan.core]) <= plan.rolled
     assert all(number % 16 == 0 for number in (*plan.core, *plan.origin))
     strips = list(plan.strips())
+    # Progress is written as JSON, which knows no number of numpy.
+    numbers = [*plan.core, plan.columns, plan.rolled, *(side for s in strips for side in s.shape)]
+    assert {type(number) for number in numbers} == {int}
     assert strips[0].row <= row
     assert max(strip.bottom for strip in strips) >= region.bottom
     assert max(strip.right for strip in strips) >= region.right
