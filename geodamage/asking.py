@@ -119,10 +119,7 @@ def graded_parts(found: np.ndarray, margin: int, side: int, card: Card) -> list[
     if card.context == "global":
         return [whole]
     parts = pieces(cells(found, side), margin / side)
-    return [
-        Window(p.row * side, p.column * side, p.height * side, p.width * side) & whole
-        for p in parts
-    ]
+    return [part.times(side) & whole for part in parts]
 
 
 def part_of(feature: np.ndarray, window: Window, shape: tuple[int, int]) -> np.ndarray:

@@ -275,13 +275,7 @@ def _pieces(plan: Plan, core: Window, seen: np.ndarray, card: Card) -> list[Wind
     if card.context == "global" or plan.batch > 1:
         return [core] if needed.any() else []
     parts = pieces(needed, plan.near / side)
-    return [
-        Window(
-            core.row + p.row * side, core.column + p.column * side, p.height * side, p.width * side
-        )
-        & core
-        for p in parts
-    ]
+    return [part.times(side).shift(core.row, core.column) & core for part in parts]
 
 
 def _assemble(

@@ -93,10 +93,7 @@ class Roll:
         for top in range(0, piece.height, rows):
             for left in range(0, piece.width, columns):
                 tile = Window(top, left, rows, columns) & Window(0, 0, *piece.shape)
-                yield Window(
-                    *(stage.step * n for n in _corner(tile.shift(piece.row, piece.column))),
-                    *(stage.step * n for n in tile.shape),
-                )
+                yield tile.shift(piece.row, piece.column).times(stage.step)
 
     def _see(self, number: int, tile: Window) -> None:
         """Compute a tile of a stage, and keep what it gives."""
@@ -189,10 +186,6 @@ class Rolls:
             index = part.shift(-core.row, -core.column).slices
             damage[..., *index] = inner(said, self._session.margin)
         return damage
-
-
-def _corner(window: Window) -> tuple[int, int]:
-    return window.row, window.column
 
 
 def _cells(window: Window, step: int) -> Window:

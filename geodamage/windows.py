@@ -79,6 +79,10 @@ class Window:
         """Return the window moved down and to the right."""
         return Window(self.row + rows, self.column + columns, self.height, self.width)
 
+    def times(self, step: int) -> "Window":
+        """Return a window of cells, `step` pixels each, in pixels."""
+        return Window(self.row * step, self.column * step, self.height * step, self.width * step)
+
     def contains(self, other: "Window") -> bool:
         """Say whether every pixel of `other` lies in this window."""
         return (self & other).size == other.size

@@ -127,3 +127,8 @@ def test_a_cell_is_set_where_any_of_its_pixels_is(pixels, side):
     expected[rows // side, columns // side] = True
     assert np.array_equal(found, expected)
     assert found.shape == tuple(-(-length // side) for length in pixels.shape)
+
+
+def test_a_window_of_cells_is_told_in_pixels():
+    assert Window(1, 2, 3, 4).times(16) == Window(16, 32, 48, 64)
+    assert Window(1, 2, 3, 4).times(1) == Window(1, 2, 3, 4)
