@@ -6,13 +6,15 @@ features, and `post` with those features becomes the grades. Each part holds wha
 network. Where nothing is found, the second is not asked.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from geodamage.errors import ModelError
 from geodamage.model.graph import Graph, Node, find_halves
+
+S = TypeVar("S")
 
 
 class Parts(NamedTuple):
@@ -34,34 +36,6 @@ class Parts(NamedTuple):
     taken: tuple[str, ...]
 
 
-def split_graph(blob: bytes, source: str) -> Parts | None:
-    """Return the parts of a graph; None where it does not fall into two.
-
-    Parameters
-    ----------
-    blob
-        An ONNX file.
-    source
-        What it was read from, for errors.
-    """
-    try:
-        graph = Graph.read(blob, source)
-        return None if graph is None else _parts(graph)
-    except (ModelError, ValueError):
-        # What cannot be read here is refused by the runtime, in words that say more.
-        return None
-
-
-def _parts(graph: Graph) -> Parts | None:
-    dates = find_dates(graph)
-    if dates is None:
-        return None
-    given, taken = dates.given, dates.taken
-    one = graph.part(("pre",), (), ("localisation", *given), dates.pre, dates.post)
-    two = graph.part(("post",), taken, ("damage",), dates.post)
-    return None if one is None or two is None else Parts(one, two, given, taken)
-
-
 class Dates(NamedTuple):
     """How a graph that stacks both dates is followed of one of them.
 
@@ -79,7 +53,44 @@ class Dates(NamedTuple):
     post: dict[str, str]
 
 
-def find_dates(graph: Graph) -> Dates | None:
+def split_graph(blob: bytes, source: str) -> Parts | None:
+    """Return the parts of a graph; None where it does not fall into two.
+
+    Parameters
+    ----------
+    blob
+        An ONNX file.
+    source
+        What it was read from, for errors.
+    """
+    return split_by_dates(blob, source, _parts)
+
+
+def _parts(graph: Graph, dates: Dates) -> Parts | None:
+    given, taken = dates.given, dates.taken
+    one = graph.part(("pre",), (), ("localisation", *given), dates.pre, dates.post)
+    two = graph.part(("post",), taken, ("damage",), dates.post)
+    return None if one is None or two is None else Parts(one, two, given, taken)
+
+
+def split_by_dates(blob: bytes, source: str, how: Callable[[Graph, Dates], S | None]) -> S | None:
+    """Return what a graph that stacks both dates is split into; None of any other.
+
+    Parameters
+    ----------
+    how
+        Splits it.
+    """
+    try:
+        graph = Graph.read(blob, source)
+        dates = None if graph is None else _dates(graph)
+        return None if graph is None or dates is None else how(graph, dates)
+    except (ModelError, ValueError):
+        # What cannot be read here is refused by the runtime, in words that say more.
+        return None
+
+
+def _dates(graph: Graph) -> Dates | None:
     """Return how either date is followed; None where the graph does not stack them."""
     stack = _stack(graph)
     halves = None if stack is None else find_halves(graph, stack.outputs[0])

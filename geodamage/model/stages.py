@@ -8,9 +8,8 @@ features of a strip can be kept for the next one, and none is computed twice.
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from geodamage.errors import ModelError
 from geodamage.model.graph import Graph, Node
-from geodamage.model.parts import Dates, find_dates
+from geodamage.model.parts import Dates, split_by_dates
 from geodamage.windows import round_up
 
 #: Operators that look at one place alone.
@@ -80,13 +79,7 @@ def split_in_stages(blob: bytes, source: str) -> Stages | None:
     source
         What it was read from, for errors.
     """
-    try:
-        graph = Graph.read(blob, source)
-        dates = None if graph is None else find_dates(graph)
-        return None if graph is None or dates is None else _stages(graph, dates)
-    except (ModelError, ValueError):
-        # What cannot be read here is refused by the runtime, in words that say more.
-        return None
+    return split_by_dates(blob, source, _stages)
 
 
 def _stages(graph: Graph, dates: Dates) -> Stages | None:
