@@ -12,7 +12,6 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +20,12 @@ import numpy as np
 
 from geodamage.errors import DeviceError, ModelError, OptionError
 from geodamage.model.card import Card
+from geodamage.model.compiled import compiled_once
 from geodamage.model.ground import more_ground
 from geodamage.model.kept import (
     cache_folder,
-    make_folder,
     processor,
-    read_sealed,
     write,
-    write_sealed,
 )
 from geodamage.model.known import STRIDES, difference, known_windows
 from geodamage.model.openvino import OpenVinoSession, has_bfloat16, openvino_version
@@ -375,21 +372,22 @@ def _openvino_session(
 ) -> Started:
     """Start OpenVINO, with the graph in two parts where it falls into two and may.
 
-    Compiling takes longer than all else of starting, so the compiled parts are kept. The name of
-    their file is that of the bytes, so another model never answers in the place of this one.
+    A small file is compiled each time.
     """
     parts = split_graph(blob, source) if _is_parted(card, precision) else None
+    if len(blob) < TIMED_BYTES:
+        return _started(blob, parts, threads, precision)
     place = compiled_place([blob] if parts is None else [parts.first, parts.second], precision)
-    kept = read_compiled(place) if len(blob) >= TIMED_BYTES else []
-    if kept:
-        try:
-            return _started(blob, parts, threads, precision, kept)
-        except RuntimeError:
-            kept = None  # OpenVINO refuses what it has written: it compiles anew
-    session = _started(blob, parts, threads, precision)
-    if kept is None:
-        _keep_compiled(place, session, blob, parts, card)
-    return session
+
+    def begin(compiled: Sequence[bytes]) -> Started:
+        return _started(blob, parts, threads, precision, compiled)
+
+    return compiled_once(place, begin, _exported, card)
+
+
+def _exported(session: Started) -> list[bytes]:
+    sessions = [session] if isinstance(session, OpenVinoSession) else session.both
+    return [each.exported() for each in sessions]
 
 
 def _started(
@@ -406,35 +404,6 @@ def _started(
         parts.second, threads, precision, parts.taken, sizes, compiled=ready[1]
     )
     return PartedSession(first, second, parts)
-
-
-def _keep_compiled(
-    place: Path, session: Started, blob: bytes, parts: Parts | None, card: Card
-) -> None:
-    """Keep a compiled model, if it answers to the last bit as it does before it is kept."""
-    if not make_folder(place.parent):
-        return  # nor is it compared each time
-    sessions = [session] if isinstance(session, OpenVinoSession) else session.both
-    first, compiled = sessions[0], [each.exported() for each in sessions]
-    try:
-        again = _started(blob, parts, first.threads, first.precision, compiled)
-        is_same = difference(again, session, card) == 0
-    except RuntimeError:
-        is_same = False
-    write_compiled(place, compiled if is_same else [])
-
-
-def write_compiled(place: Path, compiled: list[bytes]) -> None:
-    """Keep compiled parts; none say that they are not to be used."""
-    write_sealed(place, msgspec.msgpack.encode(compiled))
-
-
-def read_compiled(place: Path) -> list[bytes] | None:
-    """Return the compiled parts; none where they are not to be used, None where nothing is kept."""
-    with suppress(msgspec.DecodeError):
-        sealed = read_sealed(place)
-        return None if sealed is None else msgspec.msgpack.decode(sealed, type=list[bytes])
-    return None
 
 
 def compiled_place(graphs: Sequence[bytes], precision: str) -> Path:

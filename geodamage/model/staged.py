@@ -1,7 +1,6 @@
 """The sessions of a graph in stages, asked one after the other."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +8,14 @@ import numpy as np
 
 from geodamage.errors import ModelError
 from geodamage.model.card import Card
+from geodamage.model.compiled import compiled_once
 from geodamage.model.engines import (
     Verdict,
     compiled_place,
     is_openvino,
     keep,
     kept_verdict,
-    read_compiled,
-    write_compiled,
 )
-from geodamage.model.kept import make_folder
 from geodamage.model.known import difference
 from geodamage.model.openvino import OpenVinoSession
 from geodamage.model.parts import PartedSession
@@ -225,16 +222,11 @@ def _started(
         return StagedSession(stages, like, options, path)
     way = b"features in the precision of the engine"  # its own place, if ports change
     place = compiled_place([way, *(stage.graph for stage in stages.all)], like.first.precision)
-    kept = read_compiled(place)
-    if kept:
-        with suppress(RuntimeError):  # OpenVINO refuses what it has written: it compiles anew
-            return StagedSession(stages, like, options, path, kept)
-    session = StagedSession(stages, like, options, path)
-    if kept is None and make_folder(place.parent):
-        compiled = session.exported()
-        again = StagedSession(stages, like, options, path, compiled)
-        write_compiled(place, compiled if difference(again, session, card) == 0 else [])
-    return session
+
+    def begin(compiled: Sequence[bytes]) -> StagedSession:
+        return StagedSession(stages, like, options, path, compiled)
+
+    return compiled_once(place, begin, StagedSession.exported, card)
 
 
 def is_here(session: PartedSession) -> bool:
