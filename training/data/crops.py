@@ -13,7 +13,7 @@ from geodamage.errors import LabelError
 from geodamage.xbd.folders import Pair, read_image
 from geodamage.xbd.masks import burn_index, burn_labels
 from sample_data.scenes import DrawnScene, draw_scene
-from training.data.pasting import Layers, pasted
+from training.data.pasting import pasted
 from training.data.photographs import lean, photographed, taken_again
 from training.data.weathered import Asked, weathered
 
@@ -335,46 +335,43 @@ def cut(
         Pair and row and column of it, around which buildings to paste are taken.
     """
     matrix, shift = _ways(pair, centre, options, rng)
-    layers = _layers(pair, matrix, shift, options, rng)
+    chip = _warped(pair, matrix, shift, options, rng)
     if pair.is_single and rng.random() < options.masked_graded:
-        layers, options = _harmed(layers, options, rng)
+        chip, options = _harmed(chip, options, rng)
     if donor is not None:
         turn, _ = _ways(*donor, options, rng)
-        layers = pasted(layers, _layers(donor[0], turn, shift, options, rng), shift, rng)
-    asked = Asked(layers.damage, layers.vote, layers.standing, layers.teacher)
-    post = weathered(layers.post, asked, options, shift, rng)
-    return Chip(
-        photographed(layers.pre, rng, options),
-        taken_again(post, rng, options),
-        layers.buildings,
-        layers.weights,
-        asked.damage,
-        asked.vote,
-        asked.standing,
-        asked.teacher,
+        other = dataclasses.replace(donor[0], teacher=None)  # nothing is asked of it there
+        chip = pasted(chip, _warped(other, turn, shift, options, rng), shift, rng)
+    asked = Asked(chip.damage, chip.vote, chip.buildings_post, chip.teacher)
+    post = weathered(chip.post, asked, options, shift, rng)
+    return chip._replace(
+        pre=photographed(chip.pre, rng, options),
+        post=taken_again(post, rng, options),
+        damage=asked.damage,
+        vote=asked.vote,
+        buildings_post=asked.standing,
+        teacher=asked.teacher,
     )
 
 
-def _harmed(
-    layers: Layers, options: ChipOptions, rng: np.random.Generator
-) -> tuple[Layers, ChipOptions]:
+def _harmed(chip: Chip, options: ChipOptions, rng: np.random.Generator) -> tuple[Chip, ChipOptions]:
     """Ask for the grades of a single image; the options then draw wind, water or nothing."""
-    own = layers.damage == NOT_ASSESSED
-    damage = np.where(own, np.uint8(DamageGrade.NO_DAMAGE), layers.damage)
-    vote = np.where(own, np.float32(1), layers.vote)
+    own = chip.damage == NOT_ASSESSED
+    damage = np.where(own, np.uint8(DamageGrade.NO_DAMAGE), chip.damage)
+    vote = np.where(own, np.float32(1), chip.vote)
     kind = int(rng.choice(len(HARM), p=HARM))
     harm = dataclasses.replace(options, wind=float(kind == 0), flood=float(kind == 1))
-    return layers._replace(damage=damage, vote=vote), harm
+    return chip._replace(damage=damage, vote=vote), harm
 
 
-def _layers(
+def _warped(
     pair: LabelledPair,
     matrix: np.ndarray,
     shift: tuple[float, float],
     options: ChipOptions,
     rng: np.random.Generator,
-) -> Layers:
-    """Warp all of a pair to a chip; post is `shift` columns and rows off."""
+) -> Chip:
+    """Warp a pair to a chip, not photographed yet; post is `shift` columns and rows off."""
     shifted = matrix.copy()
     shifted[:, 2] += shift
 
@@ -396,7 +393,7 @@ def _layers(
         roofs = warp(pair.buildings, cv2.INTER_NEAREST, 0, shifted) == 1
         towards = rng.uniform(-options.lean, options.lean, 2)
         post, seen = lean(post, seen, roofs, (float(towards[0]), float(towards[1])))
-    return Layers(
+    return Chip(
         warp(pair.pre, cv2.INTER_LINEAR, 0, matrix),
         post,
         warp(pair.buildings, cv2.INTER_NEAREST, 0, matrix),

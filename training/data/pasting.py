@@ -1,12 +1,17 @@
 """Buildings of one chip pasted into another, before and after: kinds of damage in other places."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from geodamage.damage import NOT_ASSESSED
 from training.data.radiometry import to_bytes
+
+if TYPE_CHECKING:
+    from training.data.crops import Chip
 
 #: Ground that is pasted with a building, pixels; about four metres hold what fell off it, and the
 #: water that makes its grade (`training.data.floods.RING`).
@@ -17,25 +22,7 @@ SEAM = 1.5
 ODDS = 0.7
 
 
-class Layers(NamedTuple):
-    """A chip before it is photographed; arrays as in `training.data.crops.Chip`.
-
-    `standing` is what a chip has as `buildings_post`, and it lies on the grid of `post`.
-    """
-
-    pre: np.ndarray
-    post: np.ndarray
-    buildings: np.ndarray
-    weights: np.ndarray
-    damage: np.ndarray
-    vote: np.ndarray
-    standing: np.ndarray
-    teacher: np.ndarray | None = None
-
-
-def pasted(
-    host: Layers, donor: Layers, shift: tuple[float, float], rng: np.random.Generator
-) -> Layers:
+def pasted(host: Chip, donor: Chip, shift: tuple[float, float], rng: np.random.Generator) -> Chip:
     """Paste buildings of the donor, with the ground around them, into the host.
 
     Only grades are asked of what is pasted, and no teacher: a seam would tell where buildings are.
@@ -44,7 +31,7 @@ def pasted(
     Parameters
     ----------
     host, donor
-        Layers of one size.
+        Chips of one size, before they are photographed.
     shift
         Columns and rows that `post` of both is moved by against `pre`, pixels.
     """
@@ -60,15 +47,18 @@ def pasted(
     # A building of the donor that was not taken may reach into the patch; no half of one is asked.
     rest = patch & (donor.damage > 0) & ~taken
     unknown = rest | cut
-    return Layers(
-        _blended(host.pre, donor.pre, patch, tone),
-        _blended(host.post, donor.post, after, tone),
-        np.where(cut, NOT_ASSESSED, np.where(patch, donor.buildings, host.buildings)),
-        np.where(patch | cut, np.float32(0), host.weights),
-        np.where(unknown, NOT_ASSESSED, np.where(patch, donor.damage, host.damage)),
-        np.where(unknown, np.float32(0), np.where(patch, donor.vote, host.vote)),
-        np.where(after | _moved(cut, shift), NOT_ASSESSED, host.standing),
-        None if host.teacher is None else np.where((patch | cut)[..., None], 0, host.teacher),
+    standing = np.where(after | _moved(cut, shift), NOT_ASSESSED, host.buildings_post)
+    return host._replace(
+        pre=_blended(host.pre, donor.pre, patch, tone),
+        post=_blended(host.post, donor.post, after, tone),
+        buildings=np.where(cut, NOT_ASSESSED, np.where(patch, donor.buildings, host.buildings)),
+        weights=np.where(patch | cut, np.float32(0), host.weights),
+        damage=np.where(unknown, NOT_ASSESSED, np.where(patch, donor.damage, host.damage)),
+        vote=np.where(unknown, np.float32(0), np.where(patch, donor.vote, host.vote)),
+        buildings_post=standing,
+        teacher=None
+        if host.teacher is None
+        else np.where((patch | cut)[..., None], 0, host.teacher),
     )
 
 

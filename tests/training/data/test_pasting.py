@@ -9,15 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geodamage.damage import NOT_ASSESSED
-from training.data.crops import ChipOptions, Chips, assemble, cut
-from training.data.pasting import MARGIN, Layers, pasted
+from training.data.crops import Chip, ChipOptions, Chips, assemble, cut
+from training.data.pasting import MARGIN, pasted
 
 SEEDS = range(20)
 SIZE = 96
 
 
-def layers_of(light, boxes):
-    """Return layers of one light; `boxes` has row, column, rows, columns, grade of buildings."""
+def chip_of(light, boxes):
+    """Return a chip of one light; `boxes` has row, column, rows, columns, grade of buildings."""
     damage = np.zeros((SIZE, SIZE), np.uint8)
     pre, post = (np.full((SIZE, SIZE, 3), light + i, np.uint8) for i in (0, 10))
     for row, column, rows, columns, grade in boxes:
@@ -25,7 +25,7 @@ def layers_of(light, boxes):
         damage[part] = grade
         pre[part], post[part] = light + 40, light + 40 + 10 * (grade % 5)
     there = (damage > 0).astype(np.uint8)
-    return Layers(
+    return Chip(
         pre, post, there, np.ones((SIZE, SIZE), np.float32), damage, there.astype(np.float32), there
     )
 
@@ -35,7 +35,7 @@ DONOR = ((50, 8, 20, 20, 3), (8, 50, 20, 24, 4), (40, 50, 30, 30, 255))
 
 
 def test_buildings_come_with_their_grade_in_both_images():
-    host, donor = layers_of(60, HOST), layers_of(120, DONOR)
+    host, donor = chip_of(60, HOST), chip_of(120, DONOR)
     taken = 0
     for seed in SEEDS:
         made = pasted(host, donor, (0, 0), np.random.default_rng(seed))
@@ -55,14 +55,14 @@ def test_buildings_come_with_their_grade_in_both_images():
 
 
 def test_without_graded_buildings_nothing_is_pasted():
-    host = layers_of(60, HOST)
-    donor = layers_of(120, DONOR[2:])
+    host = chip_of(60, HOST)
+    donor = chip_of(120, DONOR[2:])
     for seed in SEEDS:
         assert pasted(host, donor, (0, 0), np.random.default_rng(seed)) is host
 
 
 def test_no_half_of_a_building_is_asked_about():
-    host, donor = layers_of(60, ((10, 10, 40, 40, 2),)), layers_of(120, ((30, 40, 20, 20, 4),))
+    host, donor = chip_of(60, ((10, 10, 40, 40, 2),)), chip_of(120, ((30, 40, 20, 20, 4),))
     halved = 0
     for seed in SEEDS:
         made = pasted(host, donor, (0, 0), np.random.default_rng(seed))
@@ -74,13 +74,13 @@ def test_no_half_of_a_building_is_asked_about():
         assert (made.vote[left] == 0).all()
         rest = left & (made.buildings != 0)
         assert (made.weights[rest] == 0).all()
-        assert set(np.unique(made.standing[rest])) <= {NOT_ASSESSED}
+        assert set(np.unique(made.buildings_post[rest])) <= {NOT_ASSESSED}
     assert halved > 5
 
 
 def test_what_of_the_donor_was_not_taken_is_not_asked_about():
-    host = layers_of(60, ())
-    donor = layers_of(120, ((20, 20, 20, 20, 4), (20, 20 + 20 + MARGIN // 2, 20, 20, 255)))
+    host = chip_of(60, ())
+    donor = chip_of(120, ((20, 20, 20, 20, 4), (20, 20 + 20 + MARGIN // 2, 20, 20, 255)))
     for seed in SEEDS:
         made = pasted(host, donor, (0, 0), np.random.default_rng(seed))
         beside = made.damage == NOT_ASSESSED
@@ -88,7 +88,7 @@ def test_what_of_the_donor_was_not_taken_is_not_asked_about():
 
 
 def test_post_moves_with_the_shift():
-    host, donor = layers_of(60, ()), layers_of(120, ())
+    host, donor = chip_of(60, ()), chip_of(120, ())
     damage = donor.damage.copy()
     damage[30:50, 30:50] = 4
     post = donor.post.copy()
@@ -106,7 +106,7 @@ def test_post_moves_with_the_shift():
 
 
 def test_pixels_without_data_stay_so():
-    host, donor = layers_of(60, ()), layers_of(120, DONOR)
+    host, donor = chip_of(60, ()), chip_of(120, DONOR)
     for image in (host.pre, host.post):
         image[:, :40] = 0
     for seed in SEEDS:
