@@ -13,6 +13,9 @@ from geodamage.model.rules import PixelRules
 #: the grades of a footprint that a model does not see would be lost.
 LEAST_LOCALISATION = 1e-9
 
+#: Pixels that are joined at a time: their arrays fit into a processor's cache.
+_CACHED = 1 << 14
+
 
 class Heads(NamedTuple):
     """What a model says of a batch; None where it has no such head.
@@ -99,12 +102,17 @@ def probabilities(heads: Heads, out: np.ndarray | None = None) -> np.ndarray:
     if localisation is None or damage is None:
         lacking = "localisation" if localisation is None else "damage"
         raise ModelError(f"the model has no {lacking} head; give one with both, or an ensemble")
-    total = damage.sum(1, keepdims=True)
     if out is None:
         out = np.empty((len(damage), 5, *damage.shape[2:]), np.float32)
-    np.subtract(1, localisation, out=out[:, :1])
-    share = np.maximum(localisation, np.float32(LEAST_LOCALISATION)) / np.maximum(total, 1e-12)
-    np.multiply(damage, share, out=out[:, 1:])
+    # Some rows at a time, so that what lies between stays in the processor's cache.
+    rows = max(_CACHED // max(damage.shape[3], 1), 1)
+    for top in range(0, damage.shape[2], rows):
+        some = np.s_[:, :, top : top + rows]
+        found, graded, said = localisation[some], damage[some], out[some]
+        share = np.maximum(found, np.float32(LEAST_LOCALISATION))
+        share /= np.maximum(graded.sum(1, keepdims=True), 1e-12)
+        np.subtract(1, found, out=said[:, :1])
+        np.multiply(graded, share, out=said[:, 1:])
     return out
 
 
