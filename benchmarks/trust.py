@@ -8,14 +8,15 @@ row has the kappa of the graded buildings, and that of the same buildings in the
 counts the buildings that keep their grade. It counts those that were not assessed, among footprints
 at least 80 % under a synthetic cloud or stripe, and among those in clear ground. It also has
 refusals, warnings and measured shifts. Clouds come from `benchmarks.clouds`, which the detector has
-not learnt from. Nothing is chosen here. `--only` takes some conditions, and `--ungraded` looks at
-the pairs alone, which takes a tenth of the time: warnings and shifts. With `--kept FILE` the
-outcome of each pair is kept there, one per line, and a rerun continues where the last one ended.
-The order of the pairs spreads over events.
+not learnt from. Nothing is chosen here. `--only` takes some conditions. `--ungraded` looks at the
+pairs alone, for warnings and shifts, in a tenth of the time. With `--draws N` each condition is
+drawn N times, so that clouds lie over other buildings. With `--kept FILE` the outcome of each pair
+is kept there, and a rerun continues where the last one ended. Pairs are spread over events.
 """
 
 import argparse
 import csv
+import itertools
 import json
 import sys
 import tempfile
@@ -239,11 +240,12 @@ def row_text(name: str, records: Mapping[str, Record], base: Mapping[str, Record
     Parameters
     ----------
     records, base
-        The outcome of each pair under it, and of the pairs as they are.
+        The outcome of each pair under it, by `key_of`, and of the pairs as they are.
     """
     graded, twice, covered, clear = [], [], [], []
+    plains = {key: base[name_of(key)] for key in records if name_of(key) in base}
     for pair, record in records.items():
-        plain = base.get(pair, {}).get("buildings", {})
+        plain = plains.get(pair, {}).get("buildings", {})
         for uid, (truth, grade, hidden, shown) in record["buildings"].items():
             if grade:
                 graded.append((truth, grade))
@@ -253,8 +255,8 @@ def row_text(name: str, records: Mapping[str, Record], base: Mapping[str, Record
                 covered.append(grade == 0)
             elif hidden == 0 and shown:
                 clear.append(grade == 0)
-    shifts = [shift for pair, record in records.items() if pair in base and name != AS_IT_IS
-              for shift in shifts_of(record, base[pair])]  # fmt: skip
+    shifts = [shift for pair, plain in plains.items() if name != AS_IT_IS
+              for shift in shifts_of(records[pair], plain)]  # fmt: skip
     known = [shift for shift in shifts if shift is not None]
     cells = [
         name, len(records), _kappa([(truth, grade) for truth, grade in graded]),
@@ -405,6 +407,16 @@ def hidden_share(cover: np.ndarray, covered: np.ndarray) -> float:
     return opaque if opaque or not (covered[cover > 0] > THIN).any() else 1e-4
 
 
+def key_of(name: str, draw: int) -> str:
+    """Return the key of a pair's record, for what was drawn the nth time from 0."""
+    return f"{name}~{draw}" if draw else name
+
+
+def name_of(key: str) -> str:
+    """Return the pair of a record's key."""
+    return key.partition("~")[0]
+
+
 def names_of(split: Path, part: str) -> Iterator[str]:
     """Yield the pairs of a part of a split."""
     with split.open(encoding="utf-8", newline="") as file:
@@ -454,12 +466,14 @@ def run_all(options: argparse.Namespace) -> dict[str, dict[str, Record]]:
             print(f"{name}: no GeoTIFF, or no building with a grade", file=sys.stderr)
             continue
         shots = [read_shot(path) for path in paths]
-        for condition in options.only:
-            if name in kept[condition]:
+        for condition, draw in itertools.product(options.only, range(options.draws)):
+            key = key_of(name, draw)
+            if key in kept[condition] or (draw and condition == AS_IT_IS):
                 continue
-            case = CONDITIONS[condition](shots[0], shots[1], np.random.default_rng(number))
-            record = {"condition": condition, "pair": name} | run_case(case, truth, model)
-            kept[condition][name] = record
+            rng = np.random.default_rng([number, draw] if draw else number)
+            case = CONDITIONS[condition](shots[0], shots[1], rng)
+            record = {"condition": condition, "pair": key} | run_case(case, truth, model)
+            kept[condition][key] = record
             if options.kept is not None:
                 with options.kept.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(record) + "\n")
@@ -471,6 +485,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table in Markdown."""
     parser = condition_parser(__doc__, list(CONDITIONS))
     parser.add_argument("--pairs", type=int, help="so many alone, evenly spread")
+    parser.add_argument("--draws", type=int, default=1, help="of each condition: more clouds")
     parser.add_argument("--ungraded", action="store_true", help="look at the pairs alone")
     parser.add_argument("--kept", type=Path, help="file of what came of each pair, to go on with")
     options = parser.parse_args(arguments)

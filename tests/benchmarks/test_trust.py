@@ -10,6 +10,7 @@ from benchmarks.trust import (
     COLUMNS,
     hidden_share,
     in_spread_order,
+    key_of,
     read_kept,
     row_text,
     shifts_of,
@@ -40,6 +41,16 @@ def test_a_row_counts_what_is_covered_and_what_is_clear():
     assert (named[6], named[7]) == ("1", "1.000")
     assert (named[8], named[9]) == ("1", "0.000")
     assert (named[10], named[11]) == ("0", "1")
+
+
+def test_several_draws_of_a_pair_are_held_against_the_same_pair():
+    found = {
+        key_of("p", draw): record({"b": [4, grade, 0.0, True]}) for draw, grade in enumerate((4, 3))
+    }
+    row = cells(found)
+    assert set(found) == {"p", "p~1"}
+    assert (row[1], row[4]) == ("2", "2")
+    assert row[5] == "0.500"
 
 
 @pytest.mark.parametrize(
