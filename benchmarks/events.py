@@ -8,7 +8,9 @@ Each fold leaves out one event, or two, and learns from the others by `fast.toml
 the bundled `accurate` has seen all of them. Half-size pairs of an event that is left out are left
 out, too. The fold `known` leaves out places, by `compact.csv`: how much of what is lacking is the
 event, and how much the short training. `--set` changes the recipe of all folds, `--folds` names
-those that count. Thresholds are one half, and nothing is tuned. Two methods without a network are
+those that count. Thresholds are one half, and nothing is tuned. With `--tuned` thresholds and
+weights of grades are chosen as for bundled models, on the validation places of the fold. Its
+events are known: what is left out has no part in the choice. Two methods without a network are
 compared: the most frequent grade, and the difference of pixels (`benchmarks.baselines`). Their
 thresholds come from the training events. Intervals are of 95 %, by resampling pairs.
 """
@@ -31,10 +33,12 @@ from geodamage.arrays import predict_pair
 from geodamage.buildings.finding import Grading
 from geodamage.damage import GRADES
 from geodamage.errors import GeodamageError, OptionError
+from geodamage.model.heads import Predictor
 from geodamage.scores.buildings import MINIMUM_BUILDINGS, BuildingScore, grading_score
 from geodamage.scores.evaluation import EvaluationJob, choose_pairs, official_masks, read_truth
 from geodamage.scores.tallies import Drawing, Tally, add_up, count_pair, intervals
 from training import prepare, train
+from training.calibrate import choose, predict_pairs, tuned
 from training.predictor import load_predictor, read_trained
 
 #: Events that are left out together. Two floods are in two folds: one is learnt from for the other.
@@ -188,7 +192,14 @@ def measure(fold: str, options: argparse.Namespace) -> dict[str, Event]:
     changed, grades = (np.concatenate(arrays) for arrays in zip(*known, strict=True))
     thresholds = choose_thresholds(changed, grades)
     most = int(np.bincount(grades, minlength=5).argmax())
-    model = load_predictor([read_trained(run)], device="cpu")
+    model: Predictor = load_predictor([read_trained(run)], device="cpu")
+    if options.tuned:
+        known_places = EvaluationJob(
+            folder=options.data, split=run / "split.csv", part="validation"
+        )
+        chosen_there = choose(predict_pairs(model, choose_pairs(known_places)))
+        say(f"{fold}: {chosen_there}")
+        model = tuned(model, chosen_there.facts())
     grading, drawing = Grading.of(model.card), Drawing.of(model.card, scored.min_area)
     events: dict[str, Event] = defaultdict(Event)
     for pair in choose_pairs(scored):
@@ -241,6 +252,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--folds", default="", help="comma-separated; all unless given")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="of all recipes"
+    )
+    parser.add_argument(
+        "--tuned", action="store_true", help="table: choose thresholds on known places"
     )
     parser.add_argument("--threads", type=positive, default=1)
     parser.add_argument(

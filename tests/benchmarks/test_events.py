@@ -7,12 +7,14 @@ import pytest
 
 from benchmarks import events
 from benchmarks.events import FOLDS, Event, command, main, measure, told, train_all
+from geodamage.buildings.finding import Grading
 from geodamage.errors import OptionError
 from geodamage.scores.buildings import grading_score
-from geodamage.scores.tallies import Tally
+from geodamage.scores.tallies import Drawing, Tally
 from geodamage.xbd.folders import read_split
 from tests.fakes import write_xbd
 from tests.run_folders import write_run
+from training.calibrate import Chosen
 from training.recipe import Recipe
 
 NAMES = [f"{event}_{n:08d}" for fold in FOLDS.values() for event in fold for n in range(3)]
@@ -21,7 +23,7 @@ NAMES = [f"{event}_{n:08d}" for fold in FOLDS.values() for event in fold for n i
 @pytest.fixture
 def options(tmp_path):
     folders = {name: tmp_path / name for name in ("data", "half", "masked", "runs")}
-    return argparse.Namespace(steps=10, threads=1, folds="", set=[], **folders)
+    return argparse.Namespace(steps=10, threads=1, folds="", set=[], tuned=False, **folders)
 
 
 def test_every_event_is_left_out_once():
@@ -73,6 +75,34 @@ def test_a_fold_is_measured_event_by_event(options, monkeypatch):
         row = event.row("x")
         assert row.count("n/a (3)") == 4  # three buildings of each grade give no rate
         assert row.endswith("0.000, 0.100 |")  # one of four right: F1 of one grade is 0.4
+
+
+@pytest.mark.slow
+def test_what_is_tuned_is_chosen_on_known_events_and_used(options, monkeypatch):
+    names = [name for name in NAMES if name.startswith(("guatemala", "midwest", "hurricane"))]
+    write_xbd(options.data, names)
+    run = write_run(options.runs / "guatemala-midwest", "compact_small", sampling="chips")
+    parts = {"guatemala": "test", "midwest": "test", "hurricane": "train"}
+    rows = [f"{name},{parts[name.partition('-')[0]]}" for name in names]
+    rows[-1] = rows[-1].replace("train", "validation")
+    (run / "split.csv").write_text("\n".join(["pair,part", *rows]) + "\n")
+    weighty = Chosen(Drawing(0.4, 0.7, 3), Grading(weights=(1.0, 0.7, 0.7, 1.0)), 0.6)
+    looked_at, used = [], []
+
+    def choose_there(part):
+        looked_at.extend(predicted.labelled.pair.name for predicted in part)
+        return weighty
+
+    def count(truth, prediction, masks, grading, drawing):
+        used.append((grading.weights, drawing.threshold, drawing.seed_threshold))
+        return Tally.empty()
+
+    monkeypatch.setattr(events, "choose", choose_there)
+    monkeypatch.setattr(events, "count_pair", count)
+    options.tuned = True
+    measure("guatemala-midwest", options)
+    assert looked_at == [names[-1]]
+    assert used == [((1.0, 0.7, 0.7, 1.0), 0.4, 0.7)] * 6
 
 
 def test_known_places_are_split_as_the_recipe_says(options):
