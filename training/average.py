@@ -1,15 +1,21 @@
 r"""Average the weights of runs of one network: what one has learnt, without losing another's.
 
     python -m training.average runs/drawn=3 runs/cloud=1 -o runs/mean
+    python -m training.average runs/release=1 runs/pasted=1 runs/mean=-1 -o runs/release_pasted
+
+A share below 0 takes away: the second command adds to a release what another run of its family has
+learnt since it began, without a training of its own.
 
 The runs must descend from one another, or from the same run: weights of separate beginnings have
 nothing in common. The result is a run folder with the recipe and the split of the first. Its score
 is unknown until `training.calibrate` has measured it.
 """
 
-# Source: Wortsman et al. 2022, "Robust fine-tuning of zero-shot models" (WiSE-FT), equation 1.
+# Source: Wortsman et al. 2022, "Robust fine-tuning of zero-shot models" (WiSE-FT), equation 1. Of
+# differences: Ilharco et al. 2023, "Editing models with task arithmetic", section 2.
 
 import argparse
+import math
 import shutil
 import sys
 from collections.abc import Sequence
@@ -32,15 +38,15 @@ def parse_share(text: str) -> tuple[Path, float]:
     Raises
     ------
     OptionError
-        If it is none, or the share is not above 0.
+        If it is none, or the share is 0 or no number.
     """
     name, equals, share = text.rpartition("=")
     try:
         value = float(share)
     except ValueError:
         value = 0.0
-    if not equals or not 0 < value < float("inf"):
-        raise OptionError(f"{text!r}: give RUN=SHARE with a share above 0, such as runs/mine=1")
+    if not equals or value == 0 or not math.isfinite(value):
+        raise OptionError(f"{text!r}: give RUN=SHARE with a share other than 0, such as mine=1")
     return Path(name), value
 
 
@@ -50,7 +56,7 @@ def mean_of(members: Sequence[tuple[Trained, float]]) -> nn.Module:
     Raises
     ------
     CheckpointError
-        If the members are not of one network.
+        If the members are not of one network, or a running variance would be negative.
     """
     first = members[0][0].checkpoint
     total = sum(share for _, share in members)
@@ -69,6 +75,9 @@ def mean_of(members: Sequence[tuple[Trained, float]]) -> nn.Module:
             if value.is_floating_point():
                 part = value.double() * (share / total)
                 mean[name] = mean[name] + part if name in mean else part
+    for name, value in mean.items():
+        if name.endswith("running_var") and value.min() < 0:
+            raise CheckpointError(f"{name}: a variance below 0; take away less")
     recipe = members[0][0].recipe
     options = recipe.options if recipe else dict(first.options)
     network = create_network(first.network, task=first.task, **options)
@@ -91,6 +100,8 @@ def average(members: Sequence[tuple[Path, float]], output: Path) -> None:
     """
     if len(members) < 2:
         raise OptionError("give two runs or more; one needs no mean")
+    if sum(share for _, share in members) <= 0:
+        raise OptionError("the shares add up to 0 or less; take away less than there is")
     if output.exists():
         raise OutputExistsError(f"{output}: is there; choose another name")
     source = members[0][0]

@@ -45,11 +45,35 @@ def test_the_mean_has_the_shares_that_were_asked_for(tmp_path, capsys):
     assert recipe == (tmp_path / "a/recipe.toml").read_text()
 
 
-@pytest.mark.parametrize("text", ["runs/a", "runs/a=", "runs/a=0", "runs/a=-1", "runs/a=inf"])
-def test_a_share_must_be_above_0(text, tmp_path, capsys):
+@pytest.mark.parametrize("text", ["runs/a", "runs/a=", "runs/a=0", "runs/a=nan", "runs/a=inf"])
+def test_a_share_is_a_number_other_than_0(text, tmp_path, capsys):
     with pytest.raises(SystemExit):
         main([text, "b=1", "-o", str(tmp_path / "x")])
     assert "RUN=SHARE" in capsys.readouterr().err
+
+
+def test_what_a_run_has_learnt_is_added_to_another(tmp_path):
+    weights = [make_run(tmp_path / name, seed) for seed, name in enumerate("abc")]
+    runs = [f"{tmp_path}/{name}={share}" for name, share in zip("abc", (1, 1, -1), strict=True)]
+    main([*runs, "-o", f"{tmp_path}/sum"])
+    for name, value in load_checkpoint(tmp_path / "sum/best").state_dict().items():
+        if value.is_floating_point():
+            a, b, c = (one[name] for one in weights)
+            assert torch.allclose(value, a + b - c, atol=1e-5)
+
+
+def test_a_variance_is_not_negative(tmp_path, capsys):
+    make_run(tmp_path / "a", 1)
+    state = make_run(tmp_path / "b", 2)
+    wide = create_network("compact_small", task="assess")
+    wide.load_state_dict(
+        {name: value * 9 if name.endswith("running_var") else value
+         for name, value in state.items()}
+    )  # fmt: skip
+    save_checkpoint(wide, tmp_path / "b" / "best", epoch=1, best_score=0.5)
+    with pytest.raises(SystemExit):
+        main([f"{tmp_path}/a=1.5", f"{tmp_path}/b=-0.5", "-o", f"{tmp_path}/x"])
+    assert "a variance below 0" in capsys.readouterr().err
 
 
 def test_a_name_may_hold_an_equals_sign():
@@ -62,6 +86,7 @@ def test_what_has_no_mean_is_refused(tmp_path, capsys):
     (tmp_path / "bare").mkdir()
     for runs, said in (
         (["a=1"], "two runs"),
+        (["a=1", "a=-1"], "add up to 0"),
         (["a=1", "b=1"], "runs of one network"),
         (["bare=1", "a=1"], "no run folder"),
         (["a=1", "missing=1"], "no such file"),
