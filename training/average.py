@@ -75,15 +75,22 @@ def mean_of(members: Sequence[tuple[Trained, float]]) -> nn.Module:
             if value.is_floating_point():
                 part = value.double() * (share / total)
                 mean[name] = mean[name] + part if name in mean else part
-    for name, value in mean.items():
-        if name.endswith("running_var") and value.min() < 0:
-            raise CheckpointError(f"{name}: a variance below 0; take away less")
     recipe = members[0][0].recipe
     options = recipe.options if recipe else dict(first.options)
     network = create_network(first.network, task=first.task, **options)
     counters = {n: v for n, v in first.state.items() if not v.is_floating_point()}
     network.load_state_dict({n: v.float() for n, v in mean.items()} | counters)
+    _mend_variances(network)
     return network
+
+
+def _mend_variances(network: nn.Module) -> None:
+    """Make 0 of running variances that differences have left below it, by less than is added."""
+    for name, module in network.named_modules():
+        if isinstance(module, nn.BatchNorm2d) and module.running_var is not None:
+            if float(module.running_var.min()) < -module.eps:
+                raise CheckpointError(f"{name}: a variance below 0; take away less")
+            module.running_var.clamp_(min=0)
 
 
 def average(members: Sequence[tuple[Path, float]], output: Path) -> None:

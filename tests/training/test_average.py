@@ -74,6 +74,26 @@ def test_a_variance_is_not_negative(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main([f"{tmp_path}/a=1.5", f"{tmp_path}/b=-0.5", "-o", f"{tmp_path}/x"])
     assert "a variance below 0" in capsys.readouterr().err
+    run = [f"{tmp_path}/a=1.0001", f"{tmp_path}/b=-0.0001", "-o", f"{tmp_path}/y"]
+    main(run)  # 1.0001 - 0.0009
+    assert (tmp_path / "y" / "best").is_file()
+
+
+def test_what_is_lost_in_the_sum_is_no_variance(tmp_path):
+    for number, (name, variance) in enumerate({"a": 1e-7, "b": 2e-7, "c": 4e-7}.items()):
+        state = make_run(tmp_path / name, number)
+        small = create_network("compact_small", task="assess")
+        small.load_state_dict(
+            {key: torch.full_like(value, variance) if key.endswith("running_var") else value
+             for key, value in state.items()}
+        )  # fmt: skip
+        save_checkpoint(small, tmp_path / name / "best", epoch=1, best_score=0.5)
+    runs = [f"{tmp_path}/{name}={share}" for name, share in zip("abc", (1, 1, -1), strict=True)]
+    main([*runs, "-o", f"{tmp_path}/sum"])
+    state = load_checkpoint(tmp_path / "sum/best").state_dict()
+    variances = [value for key, value in state.items() if key.endswith("running_var")]
+    assert variances
+    assert all(bool((value == 0).all()) for value in variances)
 
 
 def test_a_name_may_hold_an_equals_sign():
