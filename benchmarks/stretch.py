@@ -22,7 +22,8 @@ import geopandas as gpd
 import numpy as np
 
 from benchmarks.clouds import clouded
-from benchmarks.trust import Shot, condition_parser, names_of, read_shot, truth_of, write_pair
+from benchmarks.conditions import Shot
+from benchmarks.trust import condition_parser, names_of, read_shot, truth_of, write_pair
 from geodamage.assessment import Job, assess
 from geodamage.errors import GeodamageWarning
 from geodamage.prediction import Strip, run_plan

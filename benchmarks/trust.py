@@ -22,25 +22,21 @@ import sys
 import tempfile
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
 import rasterio
 import rasterio.features
 import shapely
-from affine import Affine
-from pyproj import Geod
 
-from benchmarks.clouds import clouded
+from benchmarks.conditions import AS_IT_IS, CONDITIONS, Case, Shot, on_grid
 from geodamage.assessment import Job, assess
 from geodamage.damage import LABELS
 from geodamage.errors import GeodamageError, GeodamageWarning
 from geodamage.model.loading import load_model
-from geodamage.scene.options import SceneOptions
 from geodamage.scene.scene import Scene
 from geodamage.scores.buildings import quadratic_kappa
 
@@ -50,179 +46,6 @@ COLUMNS = (
 )  # fmt: skip
 
 GRADES = {label: int(grade) for grade, label in LABELS.items() if int(grade) > 0}
-
-
-class Shot(NamedTuple):
-    """An image, and how it is written.
-
-    Attributes
-    ----------
-    pixels
-        (channels, rows, columns).
-    profile
-        Of rasterio.
-    """
-
-    pixels: np.ndarray
-    profile: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Case:
-    """A pair, changed.
-
-    Attributes
-    ----------
-    pre, post
-        The images.
-    covered
-        Share of the ground that is hidden, 0-1 (rows, columns); None where nothing is.
-    moved
-        Metres (east, north) that post was moved by.
-    laid
-        Metres (east, north) that the footprints were moved by.
-    options
-        How the scene is read.
-    """
-
-    pre: Shot
-    post: Shot
-    covered: np.ndarray | None = None
-    moved: tuple[float, float] | None = None
-    laid: tuple[float, float] | None = None
-    options: SceneOptions = field(default_factory=SceneOptions)
-
-
-Change = Callable[[Shot, Shot, np.random.Generator], Case]
-
-
-def veiled(share: float) -> Change:
-    """Return clouds over a share of post."""
-
-    def change(pre: Shot, post: Shot, rng: np.random.Generator) -> Case:
-        image, opacity = clouded(rng, post.pixels.transpose(1, 2, 0), share)
-        return Case(pre, Shot(image.transpose(2, 0, 1), post.profile), opacity)
-
-    return change
-
-
-def striped(value: int) -> Change:
-    """Return three stripes of one value across post, without a tag."""
-
-    def change(pre: Shot, post: Shot, rng: np.random.Generator) -> Case:
-        covered = np.zeros(post.pixels.shape[1:])
-        for first in rng.integers(0, len(covered) - 60, 3):
-            covered[first : first + 60] = 1
-        pixels = np.where(covered > 0, np.uint8(value), post.pixels)
-        return Case(pre, Shot(pixels, post.profile), covered)
-
-    return change
-
-
-def moved(pixels: float, registration: str = "measure", *, metres: bool = False) -> Change:
-    """Return post moved along one of four axes."""
-
-    def change(pre: Shot, post: Shot, rng: np.random.Generator) -> Case:
-        own = post.profile["transform"]
-        ground = _ground(post)
-        length = pixels / ground[0] if metres else pixels
-        right, down = [(1, 0), (0, 1), (-1, 0), (0, -1)][int(rng.integers(4))]
-        profile = post.profile | {
-            "transform": own @ Affine.translation(right * length, down * length)
-        }
-        # The rows of some images do not run west to east.
-        lon = own.a * right * length + own.b * down * length
-        lat = own.d * right * length + own.e * down * length
-        east, north = lon * 111_320 * np.cos(np.radians(own.f)), lat * 111_320
-        options = SceneOptions(registration=registration)
-        shot = Shot(post.pixels, profile)
-        return Case(pre, shot, moved=(east, north), options=options)
-
-    return change
-
-
-def laid(metres: float, registration: str = "measure") -> Change:
-    """Return footprints moved in any direction."""
-
-    def change(pre: Shot, post: Shot, rng: np.random.Generator) -> Case:
-        angle = rng.uniform(0, 2 * np.pi)
-        off = float(metres * np.cos(angle)), float(metres * np.sin(angle))
-        return Case(pre, post, laid=off, options=SceneOptions(registration=registration))
-
-    return change
-
-
-def _ground(shot: Shot) -> tuple[float, float]:
-    """Return metres per pixel, across and down, of an image in degrees."""
-    transform: Affine = shot.profile["transform"]
-    down = abs(transform.e) * 111_320
-    return transform.a * 111_320 * np.cos(np.radians(transform.f)), down
-
-
-def scaled(dtype: str, gain: float, offset: float = 0.0) -> Change:
-    """Return both images in another type."""
-
-    def change(pre: Shot, post: Shot, rng: np.random.Generator) -> Case:
-        del rng
-
-        def as_type(shot: Shot) -> Shot:
-            values = shot.pixels.astype(np.float64) * gain + offset
-            pixels = (np.rint(values) if dtype == "uint16" else values).astype(dtype)
-            return Shot(pixels, shot.profile | {"dtype": dtype})
-
-        return Case(as_type(pre), as_type(post))
-
-    return change
-
-
-#: The condition that the others are held against.
-AS_IT_IS = "as it is"
-
-#: Channels of the model in images of eight, whose others are made up.
-BANDS = (5, 3, 2)
-
-
-def reversed_channels(pre: Shot, post: Shot, rng: np.random.Generator) -> Case:
-    """Return both images blue first, which nobody tells."""
-    del rng
-    one, two = (Shot(shot.pixels[::-1], shot.profile) for shot in (pre, post))
-    return Case(one, two)
-
-
-def of_eight(pre: Shot, post: Shot, rng: np.random.Generator) -> Case:
-    """Return both images as 16 bits in eight channels, of which the options name three."""
-    case = scaled("uint16", 8)(pre, post, rng)
-    wide = []
-    for shot in (case.pre, case.post):
-        pixels = np.repeat(shot.pixels[:1] // 2, 8, axis=0)
-        pixels[[band - 1 for band in BANDS]] = shot.pixels
-        wide.append(Shot(pixels, shot.profile | {"count": 8, "photometric": "MINISBLACK"}))
-    return Case(wide[0], wide[1], options=SceneOptions(pre_bands=BANDS, post_bands=BANDS))
-
-
-CONDITIONS: dict[str, Change] = {
-    AS_IT_IS: lambda pre, post, rng: Case(pre, post),
-    "cloud, all": veiled(0.97),
-    "cloud, 60 %": veiled(0.6),
-    "cloud, 30 %": veiled(0.3),
-    "white stripes": striped(255),
-    "grey stripes": striped(128),
-    "black stripes": striped(0),
-    "same image": lambda pre, post, rng: Case(pre, pre),
-    "swapped": lambda pre, post, rng: Case(post, pre),
-    **{f"shift {n} px": moved(n) for n in (5, 10, 20, 40)},
-    **{f"shift {n} m": moved(n, metres=True) for n in (5, 10, 20, 40)},
-    "shift 20 m, applied": moved(20, "apply", metres=True),
-    **{f"footprints {n} m": laid(n) for n in (2, 5, 10)},
-    **{f"footprints {n} m, applied": laid(n, "apply") for n in (2, 5, 10)},
-    "16 bits, times 8": scaled("uint16", 8),
-    "16 bits, times 3 plus 500": scaled("uint16", 3, 500),
-    "16 bits, dark": scaled("uint16", 0.35 * 257),
-    "8 channels of 16 bits": of_eight,
-    "float, 0 to 1": scaled("float32", 1 / 255),
-    "blue first": reversed_channels,
-}
-
 
 #: Opacity from which what was drawn is opaque, and up to which ground under it is clear.
 OPAQUE, THIN = 0.9, 0.05
@@ -333,6 +156,9 @@ def run_case(case: Case, truth: gpd.GeoDataFrame, model: Any) -> Record:
         except GeodamageError as error:
             return record | {"refused": str(error)}
     record["warnings"] = list(facts["warnings"])
+    crs = facts["scene"]["crs"]
+    for name, by in (("moved", case.moved), ("laid", case.laid)):
+        record[name] = by and on_grid(case.pre, by, crs)
     record["said"] = {
         "moved": facts["scene"]["registration"],
         "laid": (facts.get("footprints") or {}).get("registration", {}),
@@ -354,11 +180,7 @@ def write_case(case: Case, truth: gpd.GeoDataFrame, folder: Path) -> list[Path]:
     """Write both images and the footprints of a case; return their paths."""
     paths = write_pair((case.pre, case.post), folder)
     footprints = folder / "truth.geojson"
-    east, north = case.laid or (0.0, 0.0)
-    lon, lat = truth.geometry.iloc[0].centroid.coords[0]
-    length, azimuth = np.hypot(east, north), np.degrees(np.arctan2(east, north))
-    there = Geod(ellps="WGS84").fwd(lon, lat, azimuth, length)
-    truth.set_geometry(truth.translate(there[0] - lon, there[1] - lat)).to_file(footprints)
+    truth.set_geometry(truth.translate(*(case.laid or (0.0, 0.0)))).to_file(footprints)
     return [*paths, footprints]
 
 

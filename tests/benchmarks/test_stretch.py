@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from benchmarks.conditions import Shot
 from benchmarks.stretch import BANDS, CLOUDED, CONDITIONS, PLAIN, Found, Row
-from benchmarks.trust import Shot
 from tests.landscapes import landscape
 
 SHOT = Shot(landscape(64, 64), {"dtype": "uint8", "count": 3})
