@@ -24,8 +24,9 @@ import numpy as np
 
 from geodamage.batch.fingerprints import output_fingerprint
 
-#: Facts that differ between two runs with one result. `fingerprints` are hashes of others of them.
-VOLATILE = frozenset({"created", "seconds", "software", "fingerprints"})
+#: Facts that differ between two runs with one result. `fingerprints` are hashes of others of them,
+#: `result_sha256` is that of a file which is compared itself: a GeoPackage tells when it was made.
+VOLATILE = frozenset({"created", "seconds", "software", "fingerprints", "result_sha256"})
 #: Real images below the data folder.
 REAL = "xbd_geotiff/hurricane-michael_00000031_{}_disaster.tif"
 #: Working files of a batch.

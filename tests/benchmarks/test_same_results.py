@@ -13,7 +13,8 @@ def folders(tmp_path):
         folder = tmp_path / name / "run"
         folder.mkdir(parents=True)
         (folder / "b.geojson").write_text("{}")
-        (folder / "b.geojson.json").write_text(json.dumps(facts | {"seconds": len(name)}))
+        own = {"seconds": len(name), "result_sha256": name}
+        (folder / "b.geojson.json").write_text(json.dumps(facts | own))
         (folder / "ledger.sqlite").write_text(name)
     return tmp_path / "before", tmp_path / "after"
 
