@@ -84,17 +84,13 @@ def moved(pixels: float, registration: str = "measure", *, metres: bool = False)
 
     def change(pre: Shot, post: Shot, rng: np.random.Generator) -> Case:
         own = post.profile["transform"]
-        ground = _ground(post)
-        length = pixels / ground[0] if metres else pixels
+        length = pixels / _pixel_width(post) if metres else pixels
         right, down = [(1, 0), (0, 1), (-1, 0), (0, -1)][int(rng.integers(4))]
-        profile = post.profile | {
-            "transform": own @ Affine.translation(right * length, down * length)
-        }
-        # The rows of some images do not run west to east.
-        lon = own.a * right * length + own.b * down * length
-        lat = own.d * right * length + own.e * down * length
+        there = own @ Affine.translation(right * length, down * length)
+        shot = Shot(post.pixels, post.profile | {"transform": there})
+        by = float(there.c - own.c), float(there.f - own.f)
         options = SceneOptions(registration=registration)
-        return Case(pre, Shot(post.pixels, profile), moved=(lon, lat), options=options)
+        return Case(pre, shot, moved=by, options=options)
 
     return change
 
@@ -103,10 +99,9 @@ def laid(metres: float, registration: str = "measure") -> Change:
     """Return footprints moved in any direction."""
 
     def change(pre: Shot, post: Shot, rng: np.random.Generator) -> Case:
-        angle = rng.uniform(0, 2 * np.pi)
+        azimuth = 90 - np.degrees(rng.uniform(0, 2 * np.pi))
         lon, lat = centre_of(post)
-        east, north = metres * np.cos(angle), metres * np.sin(angle)
-        there = Geod(ellps="WGS84").fwd(lon, lat, np.degrees(np.arctan2(east, north)), metres)
+        there = Geod(ellps="WGS84").fwd(lon, lat, azimuth, metres)
         off = float(there[0] - lon), float(there[1] - lat)
         return Case(pre, post, laid=off, options=SceneOptions(registration=registration))
 
@@ -133,11 +128,10 @@ def on_grid(shot: Shot, by: tuple[float, float], crs: str) -> tuple[float, float
     return float(ends[0][1] - ends[0][0]), float(ends[1][1] - ends[1][0])
 
 
-def _ground(shot: Shot) -> tuple[float, float]:
-    """Return metres per pixel, across and down, of an image in degrees."""
+def _pixel_width(shot: Shot) -> float:
+    """Return metres per pixel, across, of an image in degrees."""
     transform: Affine = shot.profile["transform"]
-    down = abs(transform.e) * 111_320
-    return transform.a * 111_320 * np.cos(np.radians(transform.f)), down
+    return float(transform.a * 111_320 * np.cos(np.radians(transform.f)))
 
 
 def scaled(dtype: str, gain: float, offset: float = 0.0) -> Change:

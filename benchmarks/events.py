@@ -180,9 +180,9 @@ def summed(scores: Sequence[BuildingScore]) -> BuildingScore:
 def measure(fold: str, options: argparse.Namespace) -> dict[str, Event]:
     """Count the events of a fold."""
     run = options.runs / fold
-    learnt, scored = (
+    learnt, chosen_on, scored = (
         EvaluationJob(folder=options.data, split=run / "split.csv", part=part)
-        for part in ("train", "test")
+        for part in ("train", "validation", "test")
     )
     known: list[tuple[np.ndarray, np.ndarray]] = []
     for pair in choose_pairs(learnt):
@@ -194,12 +194,9 @@ def measure(fold: str, options: argparse.Namespace) -> dict[str, Event]:
     most = int(np.bincount(grades, minlength=5).argmax())
     model: Predictor = load_predictor([read_trained(run)], device="cpu")
     if options.tuned:
-        known_places = EvaluationJob(
-            folder=options.data, split=run / "split.csv", part="validation"
-        )
-        chosen_there = choose(predict_pairs(model, choose_pairs(known_places)))
-        say(f"{fold}: {chosen_there}")
-        model = tuned(model, chosen_there.facts())
+        best = choose(predict_pairs(model, choose_pairs(chosen_on)))
+        say(f"{fold}: {best}")
+        model = tuned(model, best.facts())
     grading, drawing = Grading.of(model.card), Drawing.of(model.card, scored.min_area)
     events: dict[str, Event] = defaultdict(Event)
     for pair in choose_pairs(scored):
